@@ -1,0 +1,1 @@
+"""What is explained: gradients, paths, reuse, formulas, checks."""

@@ -1,0 +1,8 @@
+"""The error that gradviz raises where a computation cannot be recorded or differentiated."""
+
+
+class TraceError(Exception):
+    """A computation cannot be recorded, or a gradient cannot be computed right.
+
+    The message names the operation, the line of the user's code, and what to write instead.
+    """

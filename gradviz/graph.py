@@ -1,0 +1,429 @@
+"""The data model: a recorded computation, its gradients, and its public schema as a NetworkX DAG."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradviz.errors import TraceError
+from gradviz.ops.operation import Operation
+
+if TYPE_CHECKING:
+    import ast
+
+    import networkx
+
+    from gradviz.chain.backward import Gradients
+    from gradviz.chain.check import Check
+    from gradviz.chain.formula import Explanation
+    from gradviz.chain.reuse import Reuse
+    from gradviz.show.drawing import Drawing
+
+SCHEMA = 1
+
+INPUT, PARAMETER, CONSTANT = (Operation(kind, lambda: None) for kind in ("input", "parameter", "constant"))
+LEAVES = {"input": INPUT, "parameter": PARAMETER, "constant": CONSTANT}
+
+
+class Node:
+    """One value of a computation: what was computed, from what, and where.
+
+    Attributes
+    ----------
+    value : numpy.ndarray or numpy scalar
+        What the operation returned (the primal).
+    operation : Operation
+        The row of the table of operations; of a leaf `INPUT`, `PARAMETER` or `CONSTANT`.
+    operands : tuple
+        `Node`s, and plain values where the program put constants.
+    keywords : dict
+        The operation's further arguments.
+    order : int
+        Recording order: an operand's is smaller than its reader's.
+    scope : tuple of str
+    name : str
+        A name given to it by hand, or "".
+    site : tuple or None
+        Where it was recorded, as the frontend notes it (see `gradviz.record.names`).
+    """
+
+    __slots__ = ("keywords", "name", "operands", "operation", "order", "scope", "site", "value")
+
+    value: Any
+    operation: Operation
+    operands: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+    order: int
+    scope: tuple[str, ...]
+    name: str
+    site: Any
+
+    @classmethod
+    def new(
+        cls,
+        value: Any,
+        operation: Operation,
+        operands: tuple[Any, ...] = (),
+        *,
+        keywords: Mapping[str, Any] | None = None,
+        order: int = -1,
+        scope: tuple[str, ...] = (),
+        name: str = "",
+        site: Any = None,
+    ) -> Node:
+        """A node with all its fields set."""
+        node = cls.__new__(cls)
+        node.value, node.operation, node.operands = value, operation, operands
+        node.keywords, node.order, node.scope = keywords or {}, order, scope
+        node.name, node.site = name, site
+        return node
+
+
+class Program:
+    """How a Graph's computation can be run again: what `update`, `step` and `check` need."""
+
+    def run(self, values: Mapping[str, Any]) -> Any:
+        """The output for new leaf values, without recording."""
+        raise NotImplementedError
+
+    def record(self, values: Mapping[str, Any]) -> Graph:
+        """A new Graph for new leaf values."""
+        raise NotImplementedError
+
+
+class Graph:
+    """A recorded computation with output J.
+
+    Made by `gradviz.trace`, `gradviz.graph` and `gradviz.expression`; immutable.
+
+    Attributes
+    ----------
+    values : list of Node
+        Every value, constants included, in recording order; a value's id is its position here.
+    operands : list of tuple of int
+        The ids of each value's operands, by position.
+    names : list of str
+        Unique, shown.
+    output : int
+        The id of J.
+    wrt : frozenset of int
+        The leaves that gradients are asked for.
+    """
+
+    def __init__(
+        self,
+        values: list[Node],
+        operands: list[tuple[int, ...]],
+        names: Callable[[], list[str]],
+        output: int,
+        wrt: Iterable[int],
+        *,
+        sources: Callable[[Node], tuple[str, int, str] | None] = lambda node: None,
+        program: Program | None = None,
+        title: str = "",
+    ) -> None:
+        self.values = values
+        self.operands = operands
+        self.output = output
+        self.wrt = frozenset(wrt)
+        self.program = program
+        self.title = title
+        self._names = names
+        self._source = sources
+
+    def __repr__(self) -> str:
+        return f"<Graph of {self.names[self.output]}: {len(self.values)} values>"
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    # --- what was recorded -------------------------------------------------------------------
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The unique, shown names by id."""
+        return self._names()
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
+
+    def id(self, name: str) -> int:
+        """The id of the value called `name`.
+
+        Raises
+        ------
+        KeyError
+            No value has this name; the message lists the nearest ones.
+        """
+        try:
+            return self._ids[name]
+        except KeyError:
+            near = difflib.get_close_matches(name, self.names, 3, 0.4) or self.names[:8]
+            raise KeyError(f"no value is called {name!r}; there are: {', '.join(near)}") from None
+
+    def kind(self, i: int) -> str:
+        """One of input, parameter, constant, operation."""
+        operation = self.values[i].operation
+        return operation.name if operation in _LEAF_ROWS else "operation"
+
+    def is_leaf(self, i: int) -> bool:
+        """Whether a value is an input, a parameter or a constant."""
+        return self.values[i].operation in _LEAF_ROWS
+
+    def source(self, i: int) -> tuple[str, int, str] | None:
+        """File, line and text of the user's line that computed a value."""
+        return self._source(self.values[i])
+
+    def value(self, name: str) -> Any:
+        """The forward value (primal) called `name`."""
+        return self.values[self.id(name)].value
+
+    @cached_property
+    def readers(self) -> list[list[tuple[int, int]]]:
+        """Per id the edges that read it: pairs of the reader's id and the operand's position."""
+        readers: list[list[tuple[int, int]]] = [[] for _ in self.values]
+        for v, operands in enumerate(self.operands):
+            for key, u in enumerate(operands):
+                readers[u].append((v, key))
+        return readers
+
+    def operand_values(self, v: int) -> list[Any]:
+        """The forward values of a value's operands."""
+        return [self.values[u].value for u in self.operands[v]]
+
+    # --- its derivatives ---------------------------------------------------------------------
+
+    @cached_property
+    def derivatives(self) -> Gradients:
+        """Gradients and messages of the backward pass from J, computed when first asked for."""
+        from gradviz.chain.backward import backward
+
+        return backward(self)
+
+    def backward(self) -> Graph:
+        """Compute every gradient and message now (later calls cost nothing); returns the Graph.
+
+        Raises
+        ------
+        TraceError
+            J is no real scalar, or a gradient would have to pass an operation without a rule.
+        """
+        _ = self.derivatives
+        return self
+
+    def grad(self, name: str) -> Any:
+        """The gradient (adjoint) ∂J/∂name, of the value's own shape and dtype.
+
+        Zeros where no path leads to J.
+
+        Raises
+        ------
+        TraceError
+            The gradient cannot be computed, or was not asked for (`wrt`).
+        """
+        return self.derivatives.of(self.id(name))
+
+    def gradients(self) -> dict[str, Any]:
+        """The gradient of each leaf that was asked for, by name."""
+        return {self.names[i]: self.derivatives.of(i) for i in sorted(self.wrt)}
+
+    def local(self, v: int, key: int) -> Any:
+        """The local derivative on the edge to operand `key` of v; None for a linear map."""
+        node = self.values[v]
+        with np.errstate(all="ignore"):
+            local = node.operation.local(key, node.value, self.operand_values(v), node.keywords)
+        # A derivative such as the 1 of an addition is one number for all elements.
+        return local if local is None or np.ndim(local) or not np.ndim(node.value) else (
+            np.full_like(node.value, local)
+        )
+
+    def symbol(self, i: int) -> ast.expr:
+        """A value in a formula: its name, or a constant's number."""
+        from gradviz.ops import notation
+
+        node = self.values[i]
+        if node.operation is CONSTANT and not node.name and np.ndim(node.value) == 0:
+            value = np.asarray(node.value)[()]
+            if np.isrealobj(value) and value.dtype.kind in "fiu":
+                return notation.number(int(value) if value == np.floor(value) and abs(value) < 1e6 else float(value))
+        return notation.name(self.names[i])
+
+    def expression(self, v: int) -> ast.expr | None:
+        """The formula that computed a value, in its operands' names; None for a leaf."""
+        if self.is_leaf(v):
+            return None
+        node = self.values[v]
+        return node.operation.expression([self.symbol(u) for u in self.operands[v]], node.keywords)
+
+    def derivative(self, v: int, key: int) -> ast.expr | None:
+        """The formula of a local derivative; None for a linear map."""
+        node = self.values[v]
+        symbols = [self.symbol(u) for u in self.operands[v]]
+        return node.operation.derivative(key, self.symbol(v), symbols, node.keywords)
+
+    # --- as NetworkX graphs ------------------------------------------------------------------
+
+    @cached_property
+    def dag(self) -> networkx.MultiDiGraph:
+        """The computation as a `networkx.MultiDiGraph`: a node per value, an edge per operand.
+
+        The schema (version 1). Graph attributes: ``schema``, ``output`` (id of J), ``name``.
+        Node attributes: ``name``, ``op``, ``kind`` (input, parameter, constant, operation),
+        ``value``, ``shape``, ``dtype``, ``grad`` (None where there is none), ``grad_state`` (not
+        computed, disconnected, zero, underflown, non-finite, number), ``scope`` (tuple),
+        ``source`` (file, line, text; or None), ``expression`` (plain text). Edge (u, v,
+        key=operand position): ``local`` (None for a linear map), ``message`` (None before
+        backward), ``derivative`` (plain text, "" for a linear map).
+        """
+        from gradviz.chain.export import dag
+
+        return dag(self)
+
+    @cached_property
+    def backward_dag(self) -> networkx.MultiDiGraph:
+        """The backward pass in the same schema: a node per gradient, an edge per message.
+
+        A cached upstream term that is read three times is a node with three out-edges. The node
+        attribute ``of`` is the id of the forward value; an edge's ``key`` tells parallel edges
+        apart.
+        """
+        from gradviz.chain.export import backward_dag
+
+        return backward_dag(self)
+
+    # --- explained and drawn -----------------------------------------------------------------
+
+    @cached_property
+    def statements(self) -> Graph:
+        """The same computation with one value per name: unnamed steps are part of the named one."""
+        from gradviz.chain.statements import statements
+
+        return statements(self)
+
+    def explain(
+        self, name: str, *, after: str | Sequence[str] = (), detail: str | None = None
+    ) -> Explanation:
+        """The chain rule for ∂J/∂name, in symbols and in numbers.
+
+        Parameters
+        ----------
+        name : str
+        after : str or sequence of str, optional
+            Targets whose gradients are already computed; the factors that they share are marked
+            as reused.
+        detail : {"names", "operations"}, optional
+            What counts as a step, see `draw`.
+        """
+        from gradviz.chain.formula import explain
+
+        return explain(self.detailed(detail), name, (after,) if isinstance(after, str) else after)
+
+    def reuse(self, *targets: str, detail: str | None = None) -> Reuse:
+        """The ledger of upstream terms computed and reused, target by target.
+
+        Parameters
+        ----------
+        *targets : str
+            Names, in the order in which their gradients are computed; default: every leaf asked
+            for, from the output backwards.
+        detail : {"names", "operations"}, optional
+            What counts as a step, see `draw`.
+        """
+        from gradviz.chain.reuse import reuse
+
+        return reuse(self.detailed(detail), targets)
+
+    def detailed(self, detail: str | None = None) -> Graph:
+        """This Graph at the wanted level of detail (see `draw`)."""
+        if detail not in (None, "names", "operations"):
+            raise ValueError(f"detail={detail!r}: write 'names' or 'operations'")
+        if detail == "operations":
+            return self
+        return self.statements
+
+    def check(self, **options: Any) -> Check:
+        """Every leaf gradient against central finite differences (see `gradviz.chain.check`)."""
+        from gradviz.chain.check import check
+
+        return check(self, **options)
+
+    def draw(self, *, detail: str | None = None, **options: Any) -> Drawing:
+        """The picture.
+
+        Parameters
+        ----------
+        detail : {"names", "operations"}, optional
+            ``"names"`` (the default) shows a box for each value that the program names, with the
+            unnamed steps inside it; ``"operations"`` a box for each operation. A program that
+            names no intermediate value is always shown by its operations.
+        **options
+            See `gradviz.show.drawing.draw`.
+        """
+        from gradviz.show.drawing import draw
+
+        return draw(self.detailed(detail), **options)
+
+    def save(self, path: Any, **options: Any) -> None:
+        """Draw and write a picture; the suffix says which kind (svg, png, pdf, dot, tex, txt)."""
+        self.draw(**options).save(path)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        return self.draw()._repr_mimebundle_(include, exclude)
+
+    # --- run again ---------------------------------------------------------------------------
+
+    def leaf_values(self) -> dict[str, Any]:
+        """The values of inputs and parameters by name."""
+        return {
+            self.names[i]: node.value
+            for i, node in enumerate(self.values)
+            if node.operation in (INPUT, PARAMETER)
+        }
+
+    def update(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> Graph:
+        """A new Graph: the same program with new values for some leaves.
+
+        Parameters
+        ----------
+        values : mapping of str to array_like, optional
+            New values by leaf name; names that are identifiers may be given as keywords too.
+
+        Raises
+        ------
+        KeyError
+            No leaf has the name.
+        ValueError
+            A value has another shape than the leaf.
+        """
+        if self.program is None:
+            raise TraceError("this Graph does not know its program, so it cannot run it again")
+        current = self.leaf_values()
+        new = dict(values or {}) | more
+        for name, value in new.items():
+            if name not in current:
+                near = difflib.get_close_matches(name, current, 3, 0.4) or list(current)[:8]
+                raise KeyError(f"no leaf is called {name!r}; there are: {', '.join(near)}")
+            if np.shape(value) != np.shape(current[name]):
+                raise ValueError(
+                    f"{name} has shape {np.shape(current[name])}, the new value {np.shape(value)}"
+                )
+            new[name] = np.asarray(value, dtype=np.asarray(current[name]).dtype)[()]
+        return self.program.record(current | new)
+
+    def step(self, rate: float = 0.1) -> Graph:
+        """One step of gradient descent, w ← w - rate · ∂J/∂w, as a new Graph.
+
+        The parameters move; where there are none, every leaf that gradients are asked for.
+        """
+        moving = [i for i in self.wrt if self.values[i].operation is PARAMETER] or self.wrt
+        return self.update(
+            {self.names[i]: self.values[i].value - rate * self.derivatives.of(i) for i in moving}
+        )
+
+
+_LEAF_ROWS = frozenset(LEAVES.values())

@@ -1,0 +1,1 @@
+"""The table of operations: one row each, with its derivative rules and their notation."""

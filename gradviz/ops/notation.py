@@ -1,0 +1,273 @@
+"""Formulas as Python syntax trees: written once, printed as plain text or as LaTeX.
+
+A rule such as ``"1 - v**2"`` is parsed once and then serves three readers: Python evaluates it,
+`text` prints it, and `latex` typesets it. Putting formulas into one another is `substitute`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+MACRON = "\N{COMBINING MACRON}"
+
+GREEK = frozenset(
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau "
+    "upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split()
+)
+_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.MatMult: r"\,"}
+_COMPARISONS = {
+    ast.Gt: ">", ast.Lt: "<", ast.GtE: r"\ge", ast.LtE: r"\le", ast.Eq: "=", ast.NotEq: r"\ne",
+}  # fmt: skip
+_FUNCTIONS = {
+    "log": r"\ln", "log2": r"\log_2", "log10": r"\log_{10}", "maximum": r"\max", "minimum": r"\min",
+    "max": r"\max", "min": r"\min", "sinh": r"\sinh", "cosh": r"\cosh", "tanh": r"\tanh",
+    "sin": r"\sin", "cos": r"\cos", "tan": r"\tan", "arcsin": r"\arcsin", "arccos": r"\arccos",
+    "arctan": r"\arctan", "sum": r"\textstyle\sum", "prod": r"\textstyle\prod", "det": r"\det",
+    "sigmoid": r"\sigma",
+}  # fmt: skip
+_SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(1, 6)
+
+
+@lru_cache(maxsize=4096)
+def parse(formula: str) -> ast.expr:
+    """The syntax tree of a formula in Python's notation (shared: never change it)."""
+    return ast.parse(formula, mode="eval").body
+
+
+def name(identifier: str) -> ast.Name:
+    """A symbol; any text is allowed, since trees are printed and never run."""
+    return ast.Name(id=identifier, ctx=ast.Load())
+
+
+def number(value: float) -> ast.expr:
+    """A literal, negative ones as a negation so that they get their parentheses."""
+    literal = ast.Constant(abs(value))
+    negative = value < 0
+    return ast.UnaryOp(ast.USub(), literal) if negative else literal
+
+
+def adjoint(identifier: str) -> ast.Name:
+    """The symbol of a gradient: the name's first character under a bar."""
+    return name(identifier[:1] + MACRON + identifier[1:])
+
+
+class _Substitution(ast.NodeTransformer):
+    def __init__(self, replacements: Mapping[str, ast.expr]) -> None:
+        self.replacements = replacements
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.replacements.get(node.id, node)
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        # A function's own name is no symbol: only its arguments are replaced.
+        keywords = [ast.keyword(k.arg, self.visit(k.value)) for k in node.keywords]
+        return ast.Call(node.func, [self.visit(a) for a in node.args], keywords)
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        # NodeTransformer works in place; parsed formulas are shared, so every level is made anew.
+        fresh = {
+            field: [self.visit(child) for child in value]
+            if isinstance(value, list)
+            else self.visit(value)
+            if isinstance(value, ast.AST)
+            else value
+            for field, value in ast.iter_fields(node)
+        }
+        made = type(node)(**fresh)
+        return _folded(made) if isinstance(made, ast.BinOp) else made
+
+
+def _folded(tree: ast.BinOp) -> ast.expr:
+    """What constants leave of an operation: 2 * x ** (2 - 1) is 2 * x."""
+    left, right = tree.left, tree.right
+    numbers = [n.value if isinstance(n, ast.Constant) else None for n in (left, right)]
+    if isinstance(tree.op, ast.Sub) and isinstance(numbers[0], int) and isinstance(numbers[1], int):
+        return number(numbers[0] - numbers[1])
+    if isinstance(tree.op, (ast.Pow, ast.Div)) and numbers[1] == 1:
+        return left
+    if isinstance(tree.op, ast.Mult) and 1 in numbers:
+        return right if numbers[0] == 1 else left
+    return tree
+
+
+def substitute(tree: ast.expr, replacements: Mapping[str, ast.expr]) -> ast.expr:
+    """A copy of `tree` with the named symbols replaced by other trees."""
+    result: ast.expr = _Substitution(replacements).visit(tree)
+    return result
+
+
+def product(*factors: ast.expr) -> ast.expr:
+    """The product of `factors`, without the ones, with one sign, and 0 where one factor is 0."""
+    negative = False
+    kept: list[ast.expr] = []
+    for factor in factors:
+        while isinstance(factor, ast.UnaryOp) and isinstance(factor.op, ast.USub):
+            negative, factor = not negative, factor.operand
+        if isinstance(factor, ast.Constant) and factor.value == 0:
+            return factor
+        if not (isinstance(factor, ast.Constant) and factor.value == 1):
+            kept.append(factor)
+    result = kept[0] if kept else ast.Constant(1)
+    for factor in kept[1:]:
+        result = ast.BinOp(result, ast.Mult(), factor)
+    return ast.UnaryOp(ast.USub(), result) if negative else result
+
+
+def total(terms: list[ast.expr]) -> ast.expr:
+    """The sum of `terms`."""
+    result = terms[0]
+    for term in terms[1:]:
+        result = ast.BinOp(result, ast.Add(), term)
+    return result
+
+
+def text(tree: ast.expr) -> str:
+    """A formula as one line of plain text, in Python's notation."""
+    return ast.unparse(tree)
+
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+    "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
+}  # fmt: skip
+
+
+def escape(label: str) -> str:
+    """Untrusted text for LaTeX's text mode: printable, and nothing in it is a command."""
+    printable = "".join(c if c.isprintable() else " " for c in label)
+    return "".join(_ESCAPES.get(c, c) for c in printable)
+
+
+def symbol(identifier: str) -> str:
+    r"""The LaTeX of a name: ``z_o1`` is ``z_{o1}``, ``h(2)`` is ``h^{(2)}``, ``alpha`` a Greek letter.
+
+    A bar over the first character (see `adjoint`) is set over the whole base letter.
+    """
+    barred = MACRON in identifier
+    identifier = identifier.replace(MACRON, "")
+    derivative = re.fullmatch(r"∂(.+)/∂(.+)", identifier)
+    if derivative:
+        top, below = map(symbol, derivative.groups())
+        return rf"\frac{{\partial {top}}}{{\partial {below}}}"
+    upstream = re.fullmatch(r"δ\[(.+)\]", identifier)
+    if upstream:
+        return rf"\delta_{{{symbol(upstream[1])}}}"
+    match = re.fullmatch(r"([^\W\d_]+)(?:_?(\d+)|_([^\W_]+(?:_[^\W_]+)*))?(?:\((\d+)\))?", identifier)
+    if not match:
+        base, below, above = rf"\text{{{escape(identifier)}}}", "", ""
+    else:
+        letters, digits, word, repeat = match.groups()
+        if letters in GREEK:
+            base = "\\" + letters
+        elif len(letters) == 1 and letters.isascii():
+            base = letters
+        elif letters.isascii():
+            base = rf"\mathit{{{letters}}}"
+        else:
+            base = rf"\text{{{letters}}}"
+        below = digits or (word or "").replace("_", r"\_")
+        above = f"({repeat})" if repeat else ""
+        if below and not below.isascii():
+            below = rf"\text{{{below}}}"
+    if barred:
+        base = rf"\bar{{{base}}}"
+    return base + (f"_{{{below}}}" if below else "") + (f"^{{{above}}}" if above else "")
+
+
+def latex(tree: ast.expr, render: Callable[[str], str] = symbol) -> str:
+    """A formula in LaTeX's math mode (without dollar signs)."""
+    return _Latex(render).at(tree, 0)
+
+
+class _Latex:
+    def __init__(self, render: Callable[[str], str]) -> None:
+        self.render = render
+
+    def at(self, tree: ast.expr, outer: int) -> str:
+        """`tree` as a part of something that binds with the strength `outer`."""
+        written, strength = getattr(self, type(tree).__name__, self.other)(tree)
+        return rf"\left({written}\right)" if strength < outer else written
+
+    def other(self, tree: ast.expr) -> tuple[str, int]:
+        return rf"\texttt{{{escape(ast.unparse(tree))}}}", _ATOM
+
+    def Name(self, tree: ast.Name) -> tuple[str, int]:
+        return self.render(tree.id), _ATOM
+
+    def Constant(self, tree: ast.Constant) -> tuple[str, int]:
+        if isinstance(tree.value, (int, float)):
+            written = format(tree.value, ".6g")
+            if "e" in written:
+                mantissa, exponent = written.split("e")
+                return rf"{mantissa} \cdot 10^{{{int(exponent)}}}", _PRODUCT
+            return written.replace("inf", r"\infty"), _ATOM
+        return rf"\text{{{escape(str(tree.value))}}}", _ATOM
+
+    def UnaryOp(self, tree: ast.UnaryOp) -> tuple[str, int]:
+        sign = "-" if isinstance(tree.op, ast.USub) else "+"
+        return f"{sign}{self.at(tree.operand, _UNARY)}", _SUM
+
+    def BinOp(self, tree: ast.BinOp) -> tuple[str, int]:
+        left, right = tree.left, tree.right
+        if isinstance(tree.op, ast.Div):
+            return rf"\frac{{{self.at(left, 0)}}}{{{self.at(right, 0)}}}", _PRODUCT
+        if isinstance(tree.op, ast.Pow):
+            return f"{{{self.at(left, _ATOM)}}}^{{{self.at(right, 0)}}}", _POWER
+        if isinstance(tree.op, ast.Mult):
+            # Between two numbers juxtaposition would read as one number.
+            dot = r" \cdot " if _starts_with_digit(right) else r"\, "
+            return self.at(left, _PRODUCT) + dot + self.at(right, _PRODUCT + 1), _PRODUCT
+        if isinstance(tree.op, ast.MatMult):
+            return rf"{self.at(left, _PRODUCT)}\, {self.at(right, _PRODUCT + 1)}", _PRODUCT
+        if type(tree.op) in _OPERATORS:
+            operator = _OPERATORS[type(tree.op)]
+            return f"{self.at(left, _SUM)} {operator} {self.at(right, _SUM + 1)}", _SUM
+        return self.other(tree)
+
+    def Compare(self, tree: ast.Compare) -> tuple[str, int]:
+        parts = [self.at(tree.left, _SUM)]
+        for operator, value in zip(tree.ops, tree.comparators, strict=True):
+            parts += [_COMPARISONS.get(type(operator), "?"), self.at(value, _SUM)]
+        return rf"[{' '.join(parts)}]", _ATOM
+
+    def Attribute(self, tree: ast.Attribute) -> tuple[str, int]:
+        if tree.attr == "T":
+            return rf"{{{self.at(tree.value, _ATOM)}}}^{{\top}}", _POWER
+        return self.other(tree)
+
+    def Subscript(self, tree: ast.Subscript) -> tuple[str, int]:
+        index = escape(ast.unparse(tree.slice))
+        return rf"{self.at(tree.value, _ATOM)}{{\scriptstyle [\text{{{index}}}]}}", _ATOM
+
+    def Tuple(self, tree: ast.Tuple) -> tuple[str, int]:
+        return rf"\left({', '.join(self.at(e, 0) for e in tree.elts)}\right)", _ATOM
+
+    def List(self, tree: ast.List) -> tuple[str, int]:
+        return rf"\left[{', '.join(self.at(e, 0) for e in tree.elts)}\right]", _ATOM
+
+    def Call(self, tree: ast.Call) -> tuple[str, int]:
+        function = ast.unparse(tree.func)
+        inner = [self.at(argument, 0) for argument in tree.args]
+        if function == "exp" and len(inner) == 1:
+            return f"e^{{{inner[0]}}}", _POWER
+        if function == "sqrt" and len(inner) == 1:
+            return rf"\sqrt{{{inner[0]}}}", _ATOM
+        if function == "abs" and len(inner) == 1:
+            return rf"\left|{inner[0]}\right|", _ATOM
+        if function == "hadamard":
+            return rf"{self.at(tree.args[0], _PRODUCT)} \odot {self.at(tree.args[1], _PRODUCT + 1)}", _PRODUCT
+        written = _FUNCTIONS.get(function) or rf"\operatorname{{{escape(function)}}}"
+        for keyword in tree.keywords:
+            value = escape(ast.unparse(keyword.value))
+            written += rf"_{{\text{{{escape(keyword.arg or '')}={value}}}}}"
+            break
+        return rf"{written}\left({', '.join(inner)}\right)", _ATOM
+
+
+def _starts_with_digit(tree: ast.expr) -> bool:
+    while isinstance(tree, ast.BinOp) and not isinstance(tree.op, ast.Div):
+        tree = tree.left
+    return isinstance(tree, ast.Constant)

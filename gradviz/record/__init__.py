@@ -1,0 +1,1 @@
+"""How a computation becomes a Graph."""

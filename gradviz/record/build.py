@@ -1,0 +1,91 @@
+"""From recorded values to a Graph: ids, constants, names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from gradviz.graph import CONSTANT, INPUT, PARAMETER, Graph, Node, Program
+from gradviz.record import names
+
+
+def build(
+    recorded: Iterable[Node],
+    output: Node,
+    *,
+    wrt: Iterable[Node] | None = None,
+    named: dict[int, str] | None = None,
+    program: Program | None = None,
+    title: str = "",
+    output_name: str = "J",
+) -> Graph:
+    """A Graph of `recorded` values, which must hold the operands of each.
+
+    Parameters
+    ----------
+    recorded : iterable of Node
+    output : Node
+        J.
+    wrt : iterable of Node, optional
+        The leaves to differentiate by; default: every input and parameter.
+    named : dict of int to str, optional
+        Names of plain arrays by their `id`: constants that came in as arguments.
+    program : Program, optional
+    title : str, optional
+    output_name : str, optional
+        The name of J where the program gives it none.
+    """
+    values: list[Node] = []
+    operands: list[tuple[int, ...]] = []
+    ids: dict[int, int] = {}  # by the order of recording
+    constants: dict[int, int] = {}  # by the id of a constant array
+    named = named or {}
+
+    def constant(value: Any, reader: Node) -> int:
+        if isinstance(value, np.ndarray) and id(value) in constants:
+            return constants[id(value)]
+        name = named.get(id(value), "") if isinstance(value, np.ndarray) else ""
+        # A constant stands where its first reader stands.
+        values.append(
+            Node.new(value, INPUT if name else CONSTANT, scope=() if name else reader.scope, name=name)
+        )
+        operands.append(())
+        constants[id(value)] = len(values) - 1
+        return len(values) - 1
+
+    for node in recorded:
+        found = tuple(
+            [
+                ids[o.order] if isinstance(o, Node) else constant(o, node)
+                for o in node.operands
+            ]
+        )
+        ids[node.order] = len(values)
+        values.append(node)
+        operands.append(found)
+    result = ids[output.order]
+    leaves = [
+        ids[node.order]
+        for node in (values if wrt is None else wrt)
+        if node.order >= 0 and node.operation in (INPUT, PARAMETER)
+    ]
+
+    def shown() -> list[str]:
+        given = [node.name or names.assigned(node.site) for node in values]
+        # Only leaves, and values that the program assigned, have a name of their own.
+        given[result] = given[result] or (output_name if output_name not in given else "")
+        letters = "".join("c" if node.operation is CONSTANT else "v" for node in values)
+        return names.unique(given, [node.scope for node in values], letters)
+
+    return Graph(
+        values,
+        operands,
+        shown,
+        result,
+        leaves,
+        sources=lambda node: names.source(node.site),
+        program=program,
+        title=title,
+    )

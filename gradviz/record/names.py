@@ -1,0 +1,188 @@
+"""Where a value was computed and which variable it was assigned to.
+
+While the user's program runs only a code object and an instruction's offset are kept (`site`); the
+source is parsed when somebody looks.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import itertools
+import linecache
+from functools import lru_cache
+from types import CodeType, FrameType
+from typing import Any
+
+Site = tuple[Any, ...]
+"""(code, offset), and, where the value was returned at once, the caller's (code, offset) and so on."""
+
+_NO_OFFSETS: frozenset[int] = frozenset()
+returning: dict[int, tuple[CodeType, frozenset[int]]] = {}
+"""By id of a code object: the object itself, and the offsets whose result is returned at once."""
+
+
+def returning_offsets(code: CodeType) -> frozenset[int]:
+    """The offsets of the instructions whose result the next instruction returns."""
+    entry = returning.get(id(code))
+    if entry is not None and entry[0] is code:
+        return entry[1]
+    if len(returning) > 10_000:  # programs that compile functions without end
+        returning.clear()
+    instructions = list(dis.get_instructions(code))
+    offsets = frozenset(
+        first.offset
+        for first, second in zip(instructions, instructions[1:], strict=False)
+        if second.opname == "RETURN_VALUE"
+    )
+    returning[id(code)] = (code, offsets)
+    return offsets
+
+
+def site(frame: FrameType) -> Site:
+    """Note where `frame` stands, with its callers as long as they only pass the value on."""
+    found: list[Any] = []
+    at: FrameType | None = frame
+    while at is not None and at.f_globals.get("__name__") != "gradviz.record.trace":
+        code, offset = at.f_code, at.f_lasti
+        found += (code, offset)
+        if offset not in returning_offsets(code):
+            break
+        at = at.f_back
+    return tuple(found)
+
+
+def user_frame(frame: FrameType | None) -> FrameType | None:
+    """The nearest frame that belongs neither to gradviz nor to a library it works with."""
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "").partition(".")[0]
+        if module not in ("gradviz", "numpy", "autograd", "scipy"):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def where(frame: FrameType | None) -> str:
+    """The user's line in words, for an error message."""
+    frame = user_frame(frame)
+    if frame is None:
+        return "unknown line"
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" + (f": {line}" if line else "")
+
+
+def source(site: Site | None) -> tuple[str, int, str] | None:
+    """File, line number and text of the line that computed a value."""
+    if not site:
+        return None
+    code, offset = site[:2]
+    line = _position(code, offset)[0] or code.co_firstlineno
+    return code.co_filename, line, linecache.getline(code.co_filename, line).strip()
+
+
+def assigned(site: Site | None) -> str:
+    """The variable that a value was assigned to, or "" for none."""
+    if not site:
+        return ""
+    code, offset = site[-2:]
+    if code.co_filename.startswith("<") and not linecache.getlines(code.co_filename):
+        return _stored_next(code, offset)
+    return _assignments(code.co_filename).get(_position(code, offset), "")
+
+
+@lru_cache(maxsize=1024)
+def _positions(code: CodeType) -> list[tuple[int | None, ...]]:
+    return list(code.co_positions())
+
+
+def _position(code: CodeType, offset: int) -> tuple[int | None, ...]:
+    return _positions(code)[offset // 2]
+
+
+def _stored_next(code: CodeType, offset: int) -> str:
+    """Without source (a prompt, `python -c`): the name that the next instruction stores to."""
+    instructions = iter(dis.get_instructions(code))
+    for instruction in instructions:
+        if instruction.offset == offset:
+            following = next(instructions, None)
+            if following is not None and following.opname.startswith("STORE_"):
+                stored = following.argval
+                return str(stored[0] if isinstance(stored, tuple) else stored)
+    return ""
+
+
+@lru_cache(maxsize=256)
+def _assignments(filename: str) -> dict[tuple[int | None, ...], str]:
+    """The place of every assigned expression in a file, and the name it is assigned to."""
+    linecache.checkcache(filename)
+    try:
+        tree = ast.parse("".join(linecache.getlines(filename)))
+    except (SyntaxError, ValueError):
+        return {}
+    found: dict[tuple[int | None, ...], str] = {}
+
+    def note(target: ast.expr, value: ast.expr) -> None:
+        if isinstance(target, (ast.Tuple, ast.List)):
+            if isinstance(value, (ast.Tuple, ast.List)) and len(target.elts) == len(value.elts):
+                for inner_target, inner_value in zip(target.elts, value.elts, strict=True):
+                    note(inner_target, inner_value)
+        elif name := _target_name(target):
+            found[_place(value)] = name
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            note(node.targets[0], node.value)
+        elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
+            note(node.target, node.value)
+        elif isinstance(node, ast.AugAssign) and (name := _target_name(node.target)):
+            found[_place(node)] = name
+    return found
+
+
+def _place(node: ast.expr | ast.stmt) -> tuple[int | None, ...]:
+    return node.lineno, node.end_lineno, node.col_offset, node.end_col_offset
+
+
+def _target_name(target: ast.expr) -> str:
+    if isinstance(target, ast.Name):
+        return target.id
+    if isinstance(target, ast.Attribute):
+        return target.attr
+    if isinstance(target, ast.Subscript):
+        key = target.slice
+        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+            return key.value
+        return _target_name(target.value)
+    return ""
+
+
+def unique(names: list[str], scopes: list[tuple[str, ...]], letters: str) -> list[str]:
+    """Shown names: qualified by the scope, or numbered, where one name was given twice.
+
+    A value without a name is numbered under its letter: v_1, v_2, ... A value assigned to a name
+    again is ``h(2)``, the notation of textbooks for the second iteration.
+    """
+    groups: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        if name:
+            groups.setdefault(name, []).append(i)
+    result = list(names)
+    for name, members in groups.items():
+        if len(members) > 1:
+            distinct = len({scopes[i] for i in members}) == len(members)
+            for count, i in enumerate(members, 1):
+                if distinct and scopes[i]:
+                    result[i] = ".".join((*scopes[i], name))
+                elif count > 1:
+                    result[i] = f"{name}({count})"
+    taken = set(result)
+    numbers = {letter: itertools.count(1) for letter in letters}
+    seen: set[str] = set()
+    for i, name in enumerate(result):
+        while not name or name in seen:
+            name = f"{letters[i]}_{next(numbers[letters[i]])}"
+            if name in taken:
+                name = ""
+        seen.add(name)
+        result[i] = name
+    return result
