@@ -108,6 +108,8 @@ class Graph:
         The ids of each value's operands, by position.
     names : list of str
         Unique, shown.
+    named : frozenset of int
+        The ids whose name the program gave (the others are numbered: v_1, v_2, ...).
     output : int
         The id of J.
     wrt : frozenset of int
@@ -118,7 +120,7 @@ class Graph:
         self,
         values: list[Node],
         operands: list[tuple[int, ...]],
-        names: Callable[[], list[str]],
+        names: Callable[[], tuple[list[str], frozenset[int]]],
         output: int,
         wrt: Iterable[int],
         *,
@@ -144,9 +146,18 @@ class Graph:
     # --- what was recorded -------------------------------------------------------------------
 
     @cached_property
+    def _naming(self) -> tuple[list[str], frozenset[int]]:
+        return self._names()
+
+    @property
     def names(self) -> list[str]:
         """The unique, shown names by id."""
-        return self._names()
+        return self._naming[0]
+
+    @property
+    def named(self) -> frozenset[int]:
+        """The ids whose name the program gave; the others are numbered (v_1, v_2, ...)."""
+        return self._naming[1]
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -196,6 +207,15 @@ class Graph:
         """The forward values of a value's operands."""
         return [self.values[u].value for u in self.operands[v]]
 
+    @cached_property
+    def varying(self) -> frozenset[int]:
+        """The ids that depend on a leaf of `wrt`: only these have gradients."""
+        found = set(self.wrt)
+        for v, operands in enumerate(self.operands):
+            if not found.isdisjoint(operands):
+                found.add(v)
+        return frozenset(found)
+
     # --- its derivatives ---------------------------------------------------------------------
 
     @cached_property
@@ -233,10 +253,20 @@ class Graph:
         return {self.names[i]: self.derivatives.of(i) for i in sorted(self.wrt)}
 
     def local(self, v: int, key: int) -> Any:
-        """The local derivative on the edge to operand `key` of v; None for a linear map."""
+        """The local derivative ∂v/∂u on the edge from operand `key` of v.
+
+        A number or an elementwise array (shape of v); the whole derivative (shape of u) where v is
+        a scalar; None for a linear map between arrays, which only its VJP can apply.
+        """
         node = self.values[v]
+        if node.operation.rule(key) is None:
+            return None
+        operands = self.operand_values(v)
         with np.errstate(all="ignore"):
-            local = node.operation.local(key, node.value, self.operand_values(v), node.keywords)
+            if np.size(node.value) == 1 and np.ndim(node.value) <= np.ndim(operands[key]):
+                one = np.ones_like(node.value)[()]
+                return node.operation.pull(key, one, node.value, operands, node.keywords)
+            local = node.operation.local(key, node.value, operands, node.keywords)
         # A derivative such as the 1 of an addition is one number for all elements.
         return local if local is None or np.ndim(local) or not np.ndim(node.value) else (
             np.full_like(node.value, local)
@@ -265,6 +295,12 @@ class Graph:
         node = self.values[v]
         symbols = [self.symbol(u) for u in self.operands[v]]
         return node.operation.derivative(key, self.symbol(v), symbols, node.keywords)
+
+    def message(self, v: int, key: int, upstream: ast.expr) -> ast.expr:
+        """The formula of the message to operand `key` of v: its VJP, applied to `upstream`."""
+        node = self.values[v]
+        symbols = [self.symbol(u) for u in self.operands[v]]
+        return node.operation.message(key, upstream, self.symbol(v), symbols, node.keywords)
 
     # --- as NetworkX graphs ------------------------------------------------------------------
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.graph import Node
+from gradviz.ops.operation import fit
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 STATES = ("not computed", "disconnected", "zero", "underflown", "non-finite", "number")
-_LEAVES = frozenset(("input", "parameter", "constant"))
 
 
 class Gradients:
@@ -39,7 +39,7 @@ class Gradients:
         """The gradient of a value; zeros where no path leads to J."""
         if i in self.gradients:
             return self.gradients[i]
-        if i in needed(self.graph):
+        if i in self.graph.varying:
             return np.zeros_like(self.graph.values[i].value)
         name = self.graph.names[i]
         raise TraceError(f"the gradient of {name} was not asked for: no wrt leaf leads to it")
@@ -47,7 +47,7 @@ class Gradients:
     def state(self, i: int) -> str:
         """One of `STATES`."""
         if i not in self.gradients:
-            return "disconnected" if i in needed(self.graph) else "not computed"
+            return "disconnected" if i in self.graph.varying else "not computed"
         return self._states.get(i) or _state_of_number(self.gradients[i])
 
     @cached_property
@@ -99,15 +99,6 @@ def _state_of_number(gradient: Any) -> str:
     return "number" if np.max(np.abs(gradient)) >= tiny else "underflown"
 
 
-def needed(graph: Graph) -> frozenset[int]:
-    """The ids that depend on a leaf of `wrt`: only these have gradients."""
-    found = set(graph.wrt)
-    for v, operands in enumerate(graph.operands):
-        if v not in found and not found.isdisjoint(operands):
-            found.add(v)
-    return frozenset(found)
-
-
 def backward(graph: Graph) -> Gradients:
     """Gradients and messages of all values between the `wrt` leaves and J.
 
@@ -123,41 +114,37 @@ def backward(graph: Graph) -> Gradients:
             "return its sum or mean, say"
         )
     values, operands = graph.values, graph.operands
-    has_gradient = bytearray(len(values))
-    for i in graph.wrt:
-        has_gradient[i] = 1
-    for v, edges in enumerate(operands):
-        for u in edges:
-            if has_gradient[u]:
-                has_gradient[v] = 1
-                break
+    varying = graph.varying
     gradients: dict[int, Any] = {}
     messages: dict[tuple[int, int], Any] = {}
-    if not has_gradient[graph.output]:
+    if graph.output not in varying:
         return Gradients(graph, gradients, messages)
     gradients[graph.output] = np.ones_like(output)[()]
+    value_of = [node.value for node in values].__getitem__
     with np.errstate(all="ignore"):  # what is not finite is shown, not warned of
         for v in range(graph.output, -1, -1):
             edges = operands[v]
             if not edges or v not in gradients:
                 continue
             node = values[v]
-            upstream = gradients[v]
-            operation = node.operation
-            plain = [values[u].value for u in edges]
+            operation, keywords = node.operation, node.keywords
+            value, upstream = node.value, gradients[v]
+            plain = tuple(map(value_of, edges))
+            pulls = operation.pulls
             for key, u in enumerate(edges):
-                if not has_gradient[u]:
+                if u not in varying:
                     continue
-                if operation.rule(key) is None:
-                    if operation.derivatives is None:
-                        _refuse(graph, v)
+                if pulls is None:
+                    _refuse(graph, v)
+                pull = pulls[key]
+                if pull is None:
                     continue
-                message = operation.pull(key, upstream, node.value, plain, node.keywords)
+                # Operation.pull, unrolled: this is the hot path.
+                message = pull(upstream, value, *plain, **keywords)
+                if type(message) is not np.float64 or type(plain[key]) is not np.float64:
+                    message = fit(message, plain[key], operation.name)
                 messages[v, key] = message
-                if u in gradients:
-                    gradients[u] = gradients[u] + message
-                else:
-                    gradients[u] = message
+                gradients[u] = gradients[u] + message if u in gradients else message
     for i in gradients:
         if np.asarray(values[i].value).dtype.kind == "c":
             raise TraceError(f"{graph.names[i]} is complex; gradients through complex values are not supported")

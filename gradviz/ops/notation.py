@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 MACRON = "\N{COMBINING MACRON}"
 
@@ -100,20 +101,60 @@ def substitute(tree: ast.expr, replacements: Mapping[str, ast.expr]) -> ast.expr
 
 
 def product(*factors: ast.expr) -> ast.expr:
-    """The product of `factors`, without the ones, with one sign, and 0 where one factor is 0."""
-    negative = False
+    """The product of `factors`: one sign in front, then one number if it is not 1, then the rest."""
+    coefficient: int | float = 1
     kept: list[ast.expr] = []
-    for factor in factors:
-        while isinstance(factor, ast.UnaryOp) and isinstance(factor.op, ast.USub):
-            negative, factor = not negative, factor.operand
-        if isinstance(factor, ast.Constant) and factor.value == 0:
-            return factor
-        if not (isinstance(factor, ast.Constant) and factor.value == 1):
+    pending = list(reversed(factors))
+    while pending:
+        minus, factor = _sign(pending.pop())
+        coefficient = -coefficient if minus else coefficient
+        if isinstance(factor, ast.BinOp) and isinstance(factor.op, ast.Mult):
+            pending += [factor.right, factor.left]
+        elif isinstance(factor, ast.Constant) and isinstance(factor.value, (int, float)):
+            coefficient *= factor.value
+        else:
             kept.append(factor)
-    result = kept[0] if kept else ast.Constant(1)
+    if coefficient == 0 or not kept:
+        return number(coefficient)
+    if abs(coefficient) != 1:
+        kept.insert(0, ast.Constant(abs(coefficient)))
+    result = kept[0]
     for factor in kept[1:]:
         result = ast.BinOp(result, ast.Mult(), factor)
-    return ast.UnaryOp(ast.USub(), result) if negative else result
+    return ast.UnaryOp(ast.USub(), result) if coefficient < 0 else result
+
+
+def _sign(tree: ast.expr) -> tuple[bool, ast.expr]:
+    """Whether a factor is negative, and the factor without its sign."""
+    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
+        minus, rest = _sign(tree.operand)
+        return not minus, rest
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, (ast.Mult, ast.Div)):
+        minus, left = _sign(tree.left)
+        if minus:
+            return True, ast.BinOp(left, tree.op, tree.right)
+    return False, tree
+
+
+def match(pattern: ast.expr, tree: ast.expr, placeholder: str = "a") -> ast.expr | None:
+    """What stands for `placeholder` where `tree` has the form of `pattern`; None where it has not."""
+    found: list[ast.expr] = []
+
+    def same(p: Any, t: Any) -> bool:
+        if isinstance(p, ast.Name) and p.id == placeholder:
+            found.append(t)
+            return isinstance(t, ast.expr) and text(t) == text(found[0])
+        if isinstance(p, ast.expr_context):
+            return True
+        if isinstance(p, ast.AST):
+            return type(p) is type(t) and all(
+                same(value, getattr(t, field)) for field, value in ast.iter_fields(p)
+            )
+        if isinstance(p, list):
+            return len(p) == len(t) and all(map(same, p, t))
+        return bool(p == t)
+
+    return found[0] if same(pattern, tree) and found else None
 
 
 def total(terms: list[ast.expr]) -> ast.expr:
@@ -177,14 +218,18 @@ def symbol(identifier: str) -> str:
     return base + (f"_{{{below}}}" if below else "") + (f"^{{{above}}}" if above else "")
 
 
-def latex(tree: ast.expr, render: Callable[[str], str] = symbol) -> str:
-    """A formula in LaTeX's math mode (without dollar signs)."""
-    return _Latex(render).at(tree, 0)
+def latex(tree: ast.expr, times: str = r"\, ") -> str:
+    r"""A formula in LaTeX's math mode (without dollar signs).
+
+    `times` stands between factors: a thin space for numbers, ``\odot`` for arrays, whose products
+    are elementwise.
+    """
+    return _Latex(times).at(tree, 0)
 
 
 class _Latex:
-    def __init__(self, render: Callable[[str], str]) -> None:
-        self.render = render
+    def __init__(self, times: str) -> None:
+        self.times = times
 
     def at(self, tree: ast.expr, outer: int) -> str:
         """`tree` as a part of something that binds with the strength `outer`."""
@@ -195,7 +240,7 @@ class _Latex:
         return rf"\texttt{{{escape(ast.unparse(tree))}}}", _ATOM
 
     def Name(self, tree: ast.Name) -> tuple[str, int]:
-        return self.render(tree.id), _ATOM
+        return symbol(tree.id), _ATOM
 
     def Constant(self, tree: ast.Constant) -> tuple[str, int]:
         if isinstance(tree.value, (int, float)):
@@ -218,7 +263,11 @@ class _Latex:
             return f"{{{self.at(left, _ATOM)}}}^{{{self.at(right, 0)}}}", _POWER
         if isinstance(tree.op, ast.Mult):
             # Between two numbers juxtaposition would read as one number.
-            dot = r" \cdot " if _starts_with_digit(right) else r"\, "
+            dot = self.times
+            if _starts_with_digit(right):
+                dot = r" \cdot "
+            elif isinstance(left, ast.Constant):
+                dot = r"\, "
             return self.at(left, _PRODUCT) + dot + self.at(right, _PRODUCT + 1), _PRODUCT
         if isinstance(tree.op, ast.MatMult):
             return rf"{self.at(left, _PRODUCT)}\, {self.at(right, _PRODUCT + 1)}", _PRODUCT
@@ -268,6 +317,6 @@ class _Latex:
 
 
 def _starts_with_digit(tree: ast.expr) -> bool:
-    while isinstance(tree, ast.BinOp) and not isinstance(tree.op, ast.Div):
+    while isinstance(tree, ast.BinOp) and isinstance(tree.op, (ast.Mult, ast.Pow)):
         tree = tree.left
     return isinstance(tree, ast.Constant)

@@ -72,12 +72,13 @@ def build(
         if node.order >= 0 and node.operation in (INPUT, PARAMETER)
     ]
 
-    def shown() -> list[str]:
+    def shown() -> tuple[list[str], frozenset[int]]:
         given = [node.name or names.assigned(node.site) for node in values]
         # Only leaves, and values that the program assigned, have a name of their own.
         given[result] = given[result] or (output_name if output_name not in given else "")
         letters = "".join("c" if node.operation is CONSTANT else "v" for node in values)
-        return names.unique(given, [node.scope for node in values], letters)
+        unique = names.unique(given, [node.scope for node in values], letters)
+        return unique, frozenset(i for i, name in enumerate(given) if name)
 
     return Graph(
         values,

@@ -55,8 +55,9 @@ def site(frame: FrameType) -> Site:
 def user_frame(frame: FrameType | None) -> FrameType | None:
     """The nearest frame that belongs neither to gradviz nor to a library it works with."""
     while frame is not None:
-        module = frame.f_globals.get("__name__", "").partition(".")[0]
-        if module not in ("gradviz", "numpy", "autograd", "scipy"):
+        module = frame.f_globals.get("__name__", "")
+        library = module.partition(".")[0] in ("gradviz", "numpy", "autograd", "scipy")
+        if not library or module == "gradviz.examples":
             return frame
         frame = frame.f_back
     return None
@@ -82,7 +83,7 @@ def source(site: Site | None) -> tuple[str, int, str] | None:
 
 def assigned(site: Site | None) -> str:
     """The variable that a value was assigned to, or "" for none."""
-    if not site:
+    if not site or site[-1] is None:  # a step inside a composed function
         return ""
     code, offset = site[-2:]
     if code.co_filename.startswith("<") and not linecache.getlines(code.co_filename):

@@ -134,7 +134,9 @@ def grad(function: Callable[..., Any], wrt: str | int = 0) -> Callable[..., Any]
             if not isinstance(output, Array):
                 raise TraceError(f"{_title(function)} returned {type(output).__name__}, not a recorded value")
             result = gradient_of(output, fresh)
-        return result if recorded or not isinstance(result, Node) else result.value
+        if recorded:  # one that depends on nothing recorded goes on as a constant: its gradient is 0
+            return result if isinstance(result, Array) else leaf(result, "", "constant")
+        return result.value if isinstance(result, Node) else result
 
     return gradient
 

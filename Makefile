@@ -1,0 +1,47 @@
+# make demo    the article's network, drawn: sets up .venv first
+# make test    lint, types, every test:      sets up .venv first
+# make bench   speed, next to micrograd, torch, autograd and plain NumPy
+# make clean   remove all that the others made
+#
+# PYTHON picks the interpreter (3.11 or newer):  make test PYTHON=python3.13
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# torch's CPU build, a tenth of the one on PyPI. Whoever gave pip sources of their own wants those.
+TORCH_INDEX ?= $(if $(PIP_FIND_LINKS)$(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL),,https://download.pytorch.org/whl/cpu)
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/gradviz demo
+
+test: $(VENV)/.installed-dev lint
+	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/bench.py
+
+clean:
+	rm -rf $(VENV) build dist gradviz-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps: install again only when pyproject.toml has changed.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(PIP) install $(addprefix --extra-index-url ,$(TORCH_INDEX)) --editable '.[bench,test]'
+	@$(PIP) install --editable '.[pdf]' || echo 'No PDF library for this system: the tests of PDF skip.'
+	@touch $(VENV)/.installed $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gradviz needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.13" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,309 @@
+"""How fast gradviz is, next to the libraries one would compare it with: ``make bench``.
+
+All contestants of a section run in this one process and take turns, so that a slow moment of
+the machine hits them alike; the table shows medians. The garbage collector runs before each
+measured call and is off during it, for everyone. A section first checks that its contestants
+compute the same numbers.
+"""
+
+import argparse
+import gc
+import itertools
+import os
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import autograd
+import autograd.numpy as anp
+import networkx as nx
+import numpy as np
+import threadpoolctl
+import torch
+from micrograd.engine import Value
+
+import gradviz as gv
+
+Contestant = tuple[Callable, Callable]  # prepare() -> state, not measured; run(state), measured
+
+
+def race(contestants: dict[str, Contestant], turns: int) -> dict[str, float]:
+    """Return median seconds of each contestant; a turn is a run to warm up and two to keep."""
+    seconds = {name: [] for name in contestants}
+    for _ in range(turns):
+        for name in random.sample(list(contestants), len(contestants)):
+            prepare, run = contestants[name]
+            for warm in (False, True, True):
+                state = prepare()
+                gc.collect()
+                gc.disable()
+                start = time.perf_counter()
+                result = run(state)
+                stop = time.perf_counter()
+                gc.enable()
+                del state, result
+                if warm:
+                    seconds[name].append(stop - start)
+    return {name: statistics.median(s) for name, s in seconds.items()}
+
+
+def report(title: str, unit: str, times: dict[str, float], targets: dict[str, float]) -> None:
+    """Print one section: the first of `times` is ours, `targets` are ratios to the others."""
+    ours, *others = times
+    print(f"\n{title}\n  {ours:<36}{times[ours]:10.4g} {unit}")
+    for other in others:
+        ratio = times[ours] / times[other]
+        line = f"  {other:<36}{times[other]:10.4g} {unit:<6}ours/its {ratio:6.2f}x"
+        if target := targets.get(other):
+            line += f"   target {target:g}x   {'pass' if ratio <= target else 'MISS'}"
+        print(line)
+
+
+# A network of scalars, 2-16-16-1, written once for any objects that can add and multiply.
+SIZES = 2, 16, 16, 1
+POINT = 0.5, -1.25
+OPERATIONS = 2 + sum(  # the loss; a product and a sum for each weight, the hidden layers' relu
+    width * (2 * inputs + (width > 1)) for inputs, width in itertools.pairwise(SIZES)
+)
+
+
+def network(leaf: Callable) -> tuple[list, list]:
+    """Return the weights of each layer's neurons, always the same, and the inputs."""
+    rng = random.Random(0)
+    layers = [
+        [
+            (
+                [leaf(rng.gauss(0, 0.5), f"w{n}_{j}_{i}") for i in range(inputs)],
+                leaf(rng.gauss(0, 0.5), f"b{n}_{j}"),
+            )
+            for j in range(width)
+        ]
+        for n, (inputs, width) in enumerate(itertools.pairwise(SIZES))
+    ]
+    return layers, [leaf(x, f"x{i}") for i, x in enumerate(POINT)]
+
+
+def forward(layers: list, xs: list, relu: Callable) -> object:
+    for layer in layers:
+        xs = [sum((w * x for w, x in zip(ws, xs, strict=True)), b) for ws, b in layer]
+        if len(layer) > 1:
+            xs = [relu(x) for x in xs]
+    return (xs[0] + -1.0) ** 2
+
+
+LIBRARIES = {  # how to make a leaf, relu, backward
+    "gradviz": (gv.parameter, lambda x: np.maximum(x, 0.0), lambda loss: gv.graph(loss).backward()),
+    "micrograd": (lambda v, name: Value(v), Value.relu, Value.backward),
+    "torch": (
+        lambda v, name: torch.tensor(v, dtype=torch.float64, requires_grad=True),
+        torch.Tensor.relu,
+        torch.Tensor.backward,
+    ),
+}
+
+
+def gradients(library: str) -> dict[str, float]:
+    leaf, relu, backward = LIBRARIES[library]
+    leaves = {}
+    loss = forward(*network(lambda v, name: leaves.setdefault(name, leaf(v, name))), relu)
+    backward(loss)
+    if library == "gradviz":
+        g = gv.graph(loss)
+        for u, _, message in g.dag.edges(data="message"):
+            assert message is not None or g.dag.nodes[u]["kind"] == "constant"
+        return {name: float(gradient) for name, gradient in g.gradients().items()}
+    return {name: float(x.grad) for name, x in leaves.items()}
+
+
+def scalars(turns: int) -> None:
+    expected = gradients("torch")
+    for library in LIBRARIES:
+        found = gradients(library)
+        assert found.keys() == expected.keys()
+        for name, gradient in expected.items():
+            np.testing.assert_allclose(found[name], gradient, rtol=1e-10)
+
+    def recording(leaf, relu, backward):
+        return (lambda: network(leaf)), (lambda state: forward(*state, relu))
+
+    def backward(leaf, relu, backward):
+        return (lambda: forward(*network(leaf), relu)), backward
+
+    def per_operation(times):
+        return {name: 1e6 * t / OPERATIONS for name, t in times.items()}
+
+    times = race({name: recording(*library) for name, library in LIBRARIES.items()}, turns)
+    title = f"Recording, per operation: a network of scalars, 2-16-16-1, {OPERATIONS} operations"
+    report(title, "µs", per_operation(times), {"micrograd": 1.0})
+
+    times = race({name: backward(*library) for name, library in LIBRARIES.items()}, turns)
+    title = "Backward, per operation: the same; ours keeps the message of every edge"
+    report(title, "µs", per_operation(times), {"torch": 1.0})
+
+    def recorded():
+        leaf, relu, _ = LIBRARIES["gradviz"]
+        g = gv.graph(forward(*network(leaf), relu))
+        g.backward()
+        return g
+
+    nodes, edges = list(recorded().dag), list(recorded().dag.edges(keys=True))
+
+    def bare(_):
+        dag = nx.MultiDiGraph()
+        dag.add_nodes_from(nodes)
+        dag.add_edges_from(edges)
+        return dag
+
+    times = race(
+        {
+            "gradviz, dag with all attributes": (recorded, lambda g: g.dag),
+            "networkx, the same without any": (lambda: None, bare),
+        },
+        turns,
+    )
+    report("The NetworkX graph, per operation", "µs", per_operation(times), {})
+
+
+# One training step of a network of arrays, 784-256-128-10, batch 64: the loss is the same text
+# for NumPy, gradviz and autograd.
+def classifier(np):
+    def loss(params, x, t):
+        a1 = np.maximum(x @ params["w1"] + params["b1"], 0)
+        a2 = np.maximum(a1 @ params["w2"] + params["b2"], 0)
+        z = a2 @ params["w3"] + params["b3"]
+        z = z - np.max(z, axis=1, keepdims=True)
+        return np.mean(np.log(np.sum(np.exp(z), axis=1)) - np.sum(t * z, axis=1))
+
+    return loss
+
+
+def by_hand(p, x, t):
+    """Do what one would write without any library: forward, then the gradients."""
+    a1 = np.maximum(x @ p["w1"] + p["b1"], 0)
+    a2 = np.maximum(a1 @ p["w2"] + p["b2"], 0)
+    z = a2 @ p["w3"] + p["b3"]
+    z -= z.max(axis=1, keepdims=True)
+    e = np.exp(z)
+    total = e.sum(axis=1, keepdims=True)
+    loss = np.mean(np.log(total[:, 0]) - (t * z).sum(axis=1))
+    d3 = (e / total - t) / len(x)
+    d2 = (d3 @ p["w3"].T) * (a2 > 0)
+    d1 = (d2 @ p["w2"].T) * (a1 > 0)
+    gradients = {
+        "w1": x.T @ d1, "b1": d1.sum(axis=0),
+        "w2": a1.T @ d2, "b2": d2.sum(axis=0),
+        "w3": a2.T @ d3, "b3": d3.sum(axis=0),
+    }  # fmt: skip
+    return loss, gradients
+
+
+def arrays(turns: int, dtype: str, threads: int) -> None:
+    rng = np.random.default_rng(0)
+    params = {}
+    for n, (rows, columns) in enumerate([(784, 256), (256, 128), (128, 10)], 1):
+        params[f"w{n}"] = (rng.normal(size=(rows, columns)) / np.sqrt(rows)).astype(dtype)
+        params[f"b{n}"] = np.zeros(columns, dtype)
+    x = rng.normal(size=(64, 784)).astype(dtype)
+    t = np.eye(10, dtype=dtype)[rng.integers(10, size=64)]
+
+    tparams = {name: torch.tensor(p, requires_grad=True) for name, p in params.items()}
+    tx, tt = torch.tensor(x), torch.tensor(t)
+
+    def with_torch(_):
+        p = tparams
+        a1 = torch.relu(torch.addmm(p["b1"], tx, p["w1"]))
+        a2 = torch.relu(torch.addmm(p["b2"], a1, p["w2"]))
+        loss = torch.nn.functional.cross_entropy(torch.addmm(p["b3"], a2, p["w3"]), tt)
+        return dict(zip(p, torch.autograd.grad(loss, list(p.values())), strict=True))
+
+    loss, with_autograd = classifier(np), autograd.value_and_grad(classifier(anp))
+    runs = {
+        "gradviz": lambda _: gv.trace(loss, params, x, t, wrt=("params",)).gradients(),
+        "NumPy, gradients by hand": lambda _: by_hand(params, x, t)[1],
+        "autograd": lambda _: with_autograd(params, x, t)[1],
+        "torch": with_torch,
+    }
+    expected = by_hand(params, x, t)[1]
+    for run in runs.values():
+        found = {name.removeprefix("params."): np.asarray(g) for name, g in run(None).items()}
+        assert set(found) >= set(expected)
+        for name, g in expected.items():
+            np.testing.assert_allclose(found[name], g, atol=1e-6)
+
+    with threadpoolctl.threadpool_limits(threads):
+        torch.set_num_threads(threads)
+        times = race({name: ((lambda: None), run) for name, run in runs.items()}, turns)
+    report(
+        f"A training step: 784-256-128-10, batch 64, {dtype}, threads: {threads}",
+        "ms",
+        {name: 1e3 * t for name, t in times.items()},
+        {"NumPy, gradients by hand": 1.3},
+    )
+
+
+def processes(turns: int) -> None:
+    """Time whole processes, interpreter start included."""
+    python = sys.executable
+    gradviz = shutil.which("gradviz", path=Path(python).parent) or sys.exit("not installed")
+    with tempfile.TemporaryDirectory() as folder:
+
+        def process(*command: str) -> Contestant:
+            return (lambda: None), lambda _: subprocess.run(
+                command, cwd=folder, check=True, stdin=subprocess.DEVNULL, capture_output=True
+            )
+
+        times = race(
+            {
+                "import gradviz": process(python, "-c", "import gradviz"),
+                "import networkx": process(python, "-c", "import networkx"),
+                "gradviz demo": process(gradviz, "demo"),
+                "import numpy, networkx": process(python, "-c", "import numpy, networkx"),
+            },
+            turns,
+        )
+    ms = {name: 1e3 * t for name, t in times.items()}
+    demo = {name: ms[name] for name in ("gradviz demo", "import numpy, networkx")}
+    report("Importing, a whole process", "ms", {n: t for n, t in ms.items() if n not in demo}, {})
+    report("The demo, a whole process", "ms", demo, {"import numpy, networkx": 2.0})
+
+
+SECTIONS = {
+    "scalars": lambda: scalars(100),
+    "arrays": lambda: [
+        arrays(60, dtype, threads)
+        for threads in sorted({1, os.cpu_count() or 1})
+        for dtype in ("float64", "float32")
+    ],
+    "processes": lambda: processes(15),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How fast gradviz is, next to other libraries.")
+    parser.add_argument("section", nargs="?", default="all", choices=["all", *SECTIONS])
+    section = parser.parse_args().section
+
+    blas = next(i for i in threadpoolctl.threadpool_info() if i["user_api"] == "blas")
+    cores, load = os.cpu_count() or 1, os.getloadavg()[0]
+    print(
+        f"Python {platform.python_version()}, NumPy {np.__version__} with {blas['internal_api']} "
+        f"({blas.get('architecture', '?')}, {blas['num_threads']} threads), "
+        f"torch {torch.__version__}, {cores} cores, load {load:.1f}"
+    )
+    if load > 0.5 * cores:
+        print("This machine is busy: what runs on several threads suffers most. Try again later.")
+    gc.freeze()  # what is loaded now need not be looked at in every collection
+    for name, run in SECTIONS.items():
+        if section in ("all", name):
+            run()
+
+
+if __name__ == "__main__":
+    main()

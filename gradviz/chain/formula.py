@@ -1,0 +1,361 @@
+"""The chain rule for one value, written out: as a sum over paths, and factored by upstream terms."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradviz.chain.paths import Edge, Path, carrying, count_paths, paths
+from gradviz.chain.reuse import needs
+from gradviz.graph import Graph
+from gradviz.ops import notation
+
+if TYPE_CHECKING:
+    from gradviz.show.drawing import Drawing
+    from gradviz.show.view import Highlight
+
+_DOT = r" \cdot "
+SHOWN_PATHS = 8
+"""So many paths are written out; the rest is a number."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """The same lines twice.
+
+    Attributes
+    ----------
+    text : str
+    latex : str
+        An ``aligned`` block for math mode, without dollar signs.
+    """
+
+    text: str
+    latex: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_latex_(self) -> str:
+        return f"$$\n{self.latex}\n$$"
+
+
+@dataclass(frozen=True)
+class Term:
+    """One upstream term in the factored form.
+
+    Attributes
+    ----------
+    name : str
+        The value whose gradient it is.
+    latex, text : str
+        How it follows from the terms after it.
+    value : float or numpy.ndarray
+    reused : bool
+        Computed for an earlier target.
+    """
+
+    name: str
+    text: str
+    latex: str
+    value: Any
+    reused: bool
+
+
+class Explanation:
+    """The chain rule for ∂J/∂name. Made by `Graph.explain`; a notebook shows it as mathematics.
+
+    Attributes
+    ----------
+    graph : Graph
+        At the level of detail that the formula speaks of.
+    target : int
+        The id in `graph`.
+    after : tuple of str
+        Earlier targets.
+    """
+
+    def __init__(self, graph: Graph, target: int, after: Sequence[str]) -> None:
+        self.graph = graph
+        self.target = target
+        self.after = tuple(after)
+        self._readers = carrying(graph)
+
+    @property
+    def name(self) -> str:
+        """The explained value's name."""
+        return self.graph.names[self.target]
+
+    @property
+    def value(self) -> Any:
+        """The gradient, of the value's own shape."""
+        return self.graph.grad(self.name)
+
+    @cached_property
+    def path_count(self) -> int:
+        """The exact number of paths to J."""
+        return count_paths(self.graph, [self.target])[self.target]
+
+    def paths(self, k: int | None = None) -> list[Path]:
+        """The `k` paths that contribute most (default: all), the largest contribution first."""
+        return list(itertools.islice(paths(self.graph, self.target), k))
+
+    @cached_property
+    def reused(self) -> frozenset[int]:
+        """The ids of the upstream terms that an earlier target computed."""
+        earlier: set[int] = set()
+        for name in self.after:
+            i = self.graph.id(name)
+            earlier |= needs(self._readers, i) | {i}
+        return frozenset(earlier & needs(self._readers, self.target))
+
+    # --- as a sum over paths -----------------------------------------------------------------
+
+    @cached_property
+    def _shown(self) -> list[Path]:
+        # In the program's order, which is how a textbook lists them, unless some are left out.
+        largest = self.paths(SHOWN_PATHS)
+        if len(largest) == self.path_count:
+            largest.sort(key=lambda path: path.nodes)
+        return largest
+
+    @cached_property
+    def formula(self) -> Formula:
+        """The gradient as a sum over paths: symbols, numbers, result.
+
+        Factors that an earlier target already computed are bracketed: in LaTeX by an underbrace,
+        in text by ⟦...⟧.
+        """
+        graph = self.graph
+        output, name = graph.names[graph.output], self.name
+        head = notation.name(f"∂{output}/∂{name}")
+        if not self.path_count:
+            reason = "1" if self.target == graph.output else "0 (no path)"
+            return Formula(
+                f"{head.id} = {reason}", rf"{notation.latex(head)} = \text{{{reason}}}"
+            )
+        symbols = [self._factors(path) for path in self._shown]
+        rest = self.path_count - len(symbols)
+        more_text = f"\n  + {rest} more paths" if rest else ""
+        more_latex = rf" \\ &+ \cdots \text{{ ({rest} more paths)}}" if rest else ""
+        text = [f"{head.id} = " + "\n  + ".join(t for t, _ in symbols) + more_text]
+        latex = [f"{notation.latex(head)} &= " + r" \\ &+ ".join(x for _, x in symbols) + more_latex]
+        scalar = all(np.size(path.value) == 1 for path in self._shown) and self._all_numbers()
+        if scalar and not rest:
+            numbers = [[self._number(*edge) for edge in reversed(path.edges)] for path in self._shown]
+            text.append("= " + " + ".join(" · ".join(map(_signed, line)) for line in numbers))
+            latex.append(r"&= " + " + ".join(_DOT.join(map(_latex_signed, line)) for line in numbers))
+        if np.size(self.value) == 1:
+            text.append(f"= {_plain(self.value)}")
+            latex.append(f"&= {_latex_number(self.value)}")
+        else:
+            text.append(f"= array of shape {np.shape(self.value)}")
+            latex.append(rf"&\in \mathbb{{R}}^{{{_shape(self.value)}}}")
+        if self.reused:
+            marked = f"⟦…⟧ computed already for {', '.join(self.after)}"
+            if any("⟦" in t for t, _ in symbols):
+                text.append(marked)
+        return Formula("\n".join(text), _aligned(latex))
+
+    def _all_numbers(self) -> bool:
+        return all(np.size(self.graph.values[i].value) == 1 for p in self._shown for i in p.nodes)
+
+    def _number(self, v: int, key: int) -> float:
+        return float(np.asarray(self.graph.local(v, key)).reshape(()))
+
+    def _factors(self, path: Path) -> tuple[str, str]:
+        """One path's product, from J to the value, in text and LaTeX; reused factors bracketed."""
+        names = [self.graph.names[i] for i in reversed(path.nodes)]
+        factors = [notation.name(f"∂{a}/∂{b}") for a, b in itertools.pairwise(names)]
+        # The upstream term of a reused value is the product of all factors before it.
+        shared = max(
+            (n for n, i in enumerate(reversed(path.nodes)) if i in self.reused and n > 0), default=0
+        )
+        text, latex = [f.id for f in factors], [notation.latex(f) for f in factors]
+        if shared:
+            text[:shared] = ["⟦" + " · ".join(text[:shared]) + "⟧"]
+            label = rf"\text{{reused from {', '.join(map(notation.escape, self.after))}}}"
+            latex[:shared] = [rf"\underbrace{{{_DOT.join(latex[:shared])}}}_{{{label}}}"]
+        return " · ".join(text), _DOT.join(latex)
+
+    @property
+    def text(self) -> str:
+        """The sum over paths in plain text, then the factored form."""
+        return f"{self.formula.text}\n\n{self.factored.text}"
+
+    @property
+    def latex(self) -> str:
+        """The sum over paths in LaTeX (see `factored` for the form by upstream terms)."""
+        return self.formula.latex
+
+    # --- factored by upstream terms ----------------------------------------------------------
+
+    @cached_property
+    def terms(self) -> tuple[Term, ...]:
+        """The upstream terms on the way, from J to the value itself, each named once."""
+        needed = needs(self._readers, self.target) - {self.graph.output} | {self.target}
+        return tuple(self._term(i) for i in sorted(needed, reverse=True))
+
+    def _term(self, i: int) -> Term:
+        graph = self.graph
+        scalar = np.size(graph.values[i].value) == 1
+        texts, latexes = [], []
+        for v, key in self._readers[i]:
+            if scalar and np.size(graph.values[v].value) == 1:
+                text, latex = self._scalar_message(v, key)
+            else:
+                text, latex = self._array_message(v, key)
+            texts.append(text)
+            latexes.append(latex)
+        return Term(
+            graph.names[i],
+            " + ".join(texts) or "0",
+            " + ".join(latexes) or "0",
+            graph.grad(graph.names[i]),
+            i in self.reused,
+        )
+
+    def _upstream(self, v: int) -> Any:
+        return notation.name(_delta(self.graph, v))
+
+    def _scalar_message(self, v: int, key: int) -> tuple[str, str]:
+        """``δ[z] · a``: the upstream term times the local derivative."""
+        local = self.graph.derivative(v, key)
+        if local is None:  # a linear map between scalars: only its name is known
+            local = notation.name(f"∂{self.graph.names[v]}/∂{self.graph.names[self.graph.operands[v][key]]}")
+        if v == self.graph.output:
+            return notation.text(local), notation.latex(local)
+        product = notation.product(self._upstream(v), local)
+        return notation.text(product), notation.latex(product, _DOT)
+
+    def _array_message(self, v: int, key: int) -> tuple[str, str]:
+        """The VJP's formula, with the sum that undoes broadcasting."""
+        graph = self.graph
+        upstream = notation.number(1) if v == graph.output else self._upstream(v)
+        message = graph.message(v, key, upstream)
+        u = graph.operands[v][key]
+        broadcast = np.ndim(graph.values[u].value) < np.ndim(graph.values[v].value)
+        if broadcast and graph.derivative(v, key) is not None:
+            message = ast.Call(notation.name("sum"), [message], [])
+        return notation.text(message), notation.latex(message, r" \odot ")
+
+    @cached_property
+    def factored(self) -> Formula:
+        """The gradient by upstream terms: δ of a value is ∂J/∂value, each computed once.
+
+        For arrays the messages are VJPs, with the shape of each term.
+        """
+        graph = self.graph
+        text: list[str] = []
+        latex: list[str] = []
+        output = graph.names[graph.output]
+        for term in self.terms:
+            is_target = term.name == self.name
+            i = graph.id(term.name)
+            head = notation.name(f"∂{output}/∂{term.name}" if is_target else _delta(graph, i))
+            size = np.size(term.value)
+            number = _plain(term.value) if size == 1 else f"array of shape {np.shape(term.value)}"
+            mark = f"    ⟦computed already for {', '.join(self.after)}⟧" if term.reused else ""
+            text.append(f"{head.id} = {term.text} = {number}{mark}")
+            tail = f"= {_latex_number(term.value)}" if size == 1 else rf"\in \mathbb{{R}}^{{{_shape(term.value)}}}"
+            note = r" \quad\text{(reused)}" if term.reused else ""
+            latex.append(f"{notation.latex(head)} &= {term.latex} {tail}{note}")
+        return Formula("\n".join(text), _aligned(latex))
+
+    # --- shown -------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"<Explanation of {self.name}: {self.path_count} paths>"
+
+    def _repr_latex_(self) -> str:
+        return f"$$\n{self.formula.latex}\n$$\n$$\n{self.factored.latex}\n$$"
+
+    def highlight(self) -> Highlight:
+        """The paths, each in its own colour and dash pattern, the largest first."""
+        from gradviz.show.view import Highlight
+
+        graph = self.graph
+        shown = self.paths(SHOWN_PATHS)
+        boxes: dict[int, Any] = dict.fromkeys(range(len(graph)), "unneeded")
+        arrows: dict[tuple[int, int, int], Any] = {
+            (u, v, key): "unneeded"
+            for v, operands in enumerate(graph.operands)
+            for key, u in enumerate(operands)
+        }
+        legend = [("target", "the explained value")]
+        for n, path in reversed(list(enumerate(shown, 1))):
+            boxes |= dict.fromkeys(path.nodes, "path")
+            for v, key in path.edges:
+                arrows[graph.operands[v][key], v, key] = f"path {n}"
+        for n, path in enumerate(shown, 1):
+            size = _plain(path.value) if np.size(path.value) == 1 else f"‖·‖ = {np.linalg.norm(np.ravel(path.value)):.4g}"
+            legend.append((f"path {n}", f"path {n}: {size}"))
+        boxes |= dict.fromkeys(self.reused & {i for p in shown for i in p.nodes}, "cached")
+        if self.reused:
+            legend.append(("cached", f"upstream term computed for {', '.join(self.after)}"))
+        boxes[self.target] = "target"
+        total = f"{self.path_count} path" + ("s" if self.path_count != 1 else "")
+        return Highlight(
+            boxes=boxes,
+            arrows=arrows,
+            badges={},
+            marks={},
+            title=f"∂{graph.names[graph.output]}/∂{self.name}: {total}",
+            legend=tuple(legend),
+        )
+
+    def draw(self, **options: Any) -> Drawing:
+        """The picture with the paths highlighted (options as in `Graph.draw`)."""
+        from gradviz.show.drawing import draw
+
+        return draw(self.graph, highlight=self.highlight(), **options)
+
+
+def explain(graph: Graph, name: str, after: Sequence[str] = ()) -> Explanation:
+    """See `Graph.explain`."""
+    for earlier in after:
+        graph.id(earlier)
+    return Explanation(graph, graph.id(name), after)
+
+
+def _delta(graph: Graph, i: int) -> str:
+    """The symbol of an upstream term: δ with the value's name for a number, a bar for an array."""
+    name = graph.names[i]
+    return f"δ[{name}]" if np.size(graph.values[i].value) == 1 else notation.adjoint(name).id
+
+
+def _plain(value: Any) -> str:
+    return format(np.asarray(value).reshape(()).item(), ".6g")
+
+
+def _signed(number: float) -> str:
+    return f"({number:.6g})" if number < 0 else f"{number:.6g}"
+
+
+def _latex_number(value: Any) -> str:
+    return notation.latex(notation.number(float(np.asarray(value).reshape(()))))
+
+
+def _latex_signed(number: float) -> str:
+    return rf"({_latex_number(number)})" if number < 0 else _latex_number(number)
+
+
+def _shape(value: Any) -> str:
+    return r" \times ".join(map(str, np.shape(value)))
+
+
+def _aligned(lines: list[str]) -> str:
+    body = " \\\\\n".join(line if "&" in line else f"&{line}" for line in lines)
+    return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
+
+
+__all__ = ["Edge", "Explanation", "Formula", "Term", "explain"]

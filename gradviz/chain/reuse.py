@@ -1,0 +1,224 @@
+"""The ledger of cached upstream terms: which target computed each, and which read it again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gradviz.chain.paths import Edge, carrying
+from gradviz.graph import Graph
+
+if TYPE_CHECKING:
+    from gradviz.show.drawing import Drawing
+    from gradviz.show.view import Highlight
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one target's gradient took.
+
+    Attributes
+    ----------
+    target : str
+    computed : tuple of str
+        The upstream terms computed for it: values v whose ∂J/∂v no earlier target needed.
+    reused : tuple of str
+        The upstream terms it needs that were computed already.
+    read : tuple of str
+        The reused terms that are read directly, by what was computed for it or by itself.
+    vjps : int
+        VJPs evaluated, given the cache.
+    vjps_without_cache : int
+        VJPs that the sum over all its paths would evaluate, each path on its own.
+    """
+
+    target: str
+    computed: tuple[str, ...]
+    reused: tuple[str, ...]
+    read: tuple[str, ...]
+    vjps: int
+    vjps_without_cache: int
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """The ledger of `Graph.reuse`.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        One per target, in the order in which the gradients are computed.
+    graph : Graph
+        At the level of detail that the ledger speaks of.
+    """
+
+    graph: Graph
+    rows: tuple[Row, ...]
+    _reads: dict[int, list[Edge]]
+    _cached: frozenset[int]
+
+    @property
+    def vjps(self) -> int:
+        """VJPs evaluated for all targets together, with the cache."""
+        return sum(row.vjps for row in self.rows)
+
+    @property
+    def vjps_without_cache(self) -> int:
+        """VJPs for all targets, path by path."""
+        return sum(row.vjps_without_cache for row in self.rows)
+
+    @property
+    def reads(self) -> dict[str, int]:
+        """How often each upstream term is read, by name."""
+        return {self.graph.names[v]: len(edges) for v, edges in self._reads.items()}
+
+    @property
+    def text(self) -> str:
+        """The ledger in words, a paragraph per target."""
+        output = self.graph.names[self.graph.output]
+
+        def terms(names: Sequence[str]) -> str:
+            return ", ".join(f"∂{output}/∂{name}" for name in names) or "nothing"
+
+        lines: list[str] = []
+        for row in self.rows:
+            lines += [
+                f"∂{output}/∂{row.target}",
+                f"    computes  {terms(row.computed)}",
+                f"    reuses    {terms(row.reused)}",
+                f"    reads     {terms(row.read)} from the cache",
+                f"    VJPs      {row.vjps} with the cache, {row.vjps_without_cache} path by path",
+            ]
+        lines.append(
+            f"together      {self.vjps} VJPs with the cache, {self.vjps_without_cache} path by path"
+        )
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def highlight(self) -> Highlight:
+        """What the picture shows: cached terms, the edges that read them, and what is not needed."""
+        from gradviz.show.view import Highlight
+
+        graph = self.graph
+        targets = {graph.id(row.target) for row in self.rows}
+        computed = {graph.id(name) for row in self.rows for name in row.computed}
+        boxes: dict[int, Any] = dict.fromkeys(range(len(graph)), "unneeded")
+        boxes |= dict.fromkeys(computed, "computed") | dict.fromkeys(self._cached, "cached")
+        boxes |= dict.fromkeys(targets, "target")
+        arrows: dict[tuple[int, int, int], Any] = {
+            (u, v, key): "unneeded"
+            for v, operands in enumerate(graph.operands)
+            for key, u in enumerate(operands)
+        }
+        badges: dict[int, str] = {}
+        for v, edges in self._reads.items():
+            for reader, key in edges:
+                role = "read" if v in self._cached else "computed"
+                arrows[graph.operands[reader][key], reader, key] = role
+            if v in self._cached:
+                badges[v] = f"×{len(edges)}"
+        order = ", ".join(row.target for row in self.rows)
+        return Highlight(
+            boxes=boxes,
+            arrows=arrows,
+            badges=badges,
+            marks={},
+            title=f"Reuse of cached upstream terms: {order}",
+            legend=(
+                ("target", "target"),
+                ("computed", "upstream term, computed once"),
+                ("cached", "cached upstream term, ×k = read k times"),
+                ("read", "reads a cached term"),
+                ("unneeded", "not needed"),
+            ),
+        )
+
+    def draw(self, **options: Any) -> Drawing:
+        """The picture with the cached terms highlighted (options as in `Graph.draw`)."""
+        from gradviz.show.drawing import draw
+
+        return draw(self.graph, highlight=self.highlight(), **options)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        return self.draw()._repr_mimebundle_(include, exclude)
+
+
+def needs(readers: list[list[Edge]], target: int) -> set[int]:
+    """The values v ≠ target on the paths from it to J: their ∂J/∂v is needed."""
+    found: set[int] = set()
+    pending = [target]
+    while pending:
+        for v, _ in readers[pending.pop()]:
+            if v not in found:
+                found.add(v)
+                pending.append(v)
+    return found
+
+
+def path_costs(graph: Graph, readers: list[list[Edge]], targets: Sequence[int]) -> dict[int, int]:
+    """Per target the total length of its paths: the VJPs of a sum over paths without a cache."""
+    counts = {graph.output: 1}
+    lengths = {graph.output: 0}
+    for u in range(graph.output - 1, min(targets, default=0) - 1, -1):
+        if readers[u]:
+            counts[u] = sum(counts[v] for v, _ in readers[u])
+            lengths[u] = sum(lengths[v] + counts[v] for v, _ in readers[u])
+    return {target: lengths.get(target, 0) for target in targets}
+
+
+def reuse(graph: Graph, targets: Sequence[str] = ()) -> Reuse:
+    """See `Graph.reuse`.
+
+    With needs(t) the values v ≠ t on the paths t → J: computed(t) is needs(t) without what an
+    earlier target needed or was itself; reused(t) is the rest; the terms read are the reused ones
+    that feed directly into something computed for t, or into t.
+    """
+    readers = carrying(graph)
+    ids = [graph.id(name) for name in targets] or _as_backprop_meets_them(graph, readers)
+    costs = path_costs(graph, readers, ids)
+    cached: set[int] = set()
+    evaluated: set[Edge] = set()
+    reads: dict[int, list[Edge]] = {}
+    read_again: Counter[int] = Counter()
+    rows: list[Row] = []
+
+    def named(found: set[int]) -> tuple[str, ...]:
+        # From J backwards, as the backward pass meets them.
+        return tuple(graph.names[i] for i in sorted(found, reverse=True))
+
+    for target in ids:
+        needed = needs(readers, target)
+        computed = needed - cached
+        reused = needed & cached
+        # A target that was needed before has its own gradient in the cache already.
+        working = computed if target in cached else computed | {target}
+        edges = {
+            (v, key) for u in working for v, key in readers[u]
+        } - evaluated
+        for v, key in sorted(edges):
+            reads.setdefault(v, []).append((v, key))
+        read = {v for v, _ in edges if v in reused} | ({target} & cached)
+        read_again.update(read)
+        evaluated |= edges
+        rows.append(
+            Row(
+                graph.names[target],
+                named(computed),
+                named(reused),
+                named(read),
+                len(edges),
+                costs[target],
+            )
+        )
+        cached |= needed | {target}
+    return Reuse(graph, tuple(rows), reads, frozenset(read_again))
+
+
+def _as_backprop_meets_them(graph: Graph, readers: list[list[Edge]]) -> list[int]:
+    """The leaves asked for, from the output backwards: those read last in the program come first."""
+    leaves = [i for i in graph.wrt if readers[i]]
+    return sorted(leaves, key=lambda i: (-max(v for v, _ in readers[i]), i))

@@ -1,0 +1,254 @@
+"""The computation at the level of names: each named value with the unnamed steps that lead to it.
+
+``a = 1 / (1 + np.exp(-z))`` is recorded as four operations; here it is one value, a, with one edge
+from z, whose local derivative is the product along the steps.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradviz.graph import CONSTANT, Graph, Node
+from gradviz.ops import notation
+from gradviz.ops.idioms import recognize
+from gradviz.ops.operation import Derivative, Operation
+
+
+def statements(graph: Graph) -> Graph:
+    """See `Graph.statements`: `graph` itself where no intermediate value has a name."""
+    if all(graph.is_leaf(i) or i == graph.output for i in graph.named):
+        return graph
+    group = _groups(graph)
+    members: dict[int, list[int]] = {}
+    for i, kept in enumerate(group):
+        members.setdefault(kept, []).append(i)
+    kept_ids = sorted(members)
+    new_id = {old: new for new, old in enumerate(kept_ids)}
+    values: list[Node] = []
+    operands: list[tuple[int, ...]] = []
+    for old in kept_ids:
+        node = graph.values[old]
+        if graph.is_leaf(old):
+            values.append(node)
+            operands.append(())
+            continue
+        inside = set(members[old])
+        outside = dict.fromkeys(
+            u for i in members[old] for u in graph.operands[i] if u not in inside
+        )
+        steps = [i for i in members[old] if not graph.is_leaf(i)]
+        operation = node.operation
+        if len(steps) > 1 or len(outside) < len(graph.operands[old]):
+            operation = Statement(graph, steps, list(outside))
+            operands.append(tuple(new_id[u] for u in outside))
+        else:
+            operands.append(tuple(new_id[u] for u in graph.operands[old]))
+        values.append(
+            Node.new(
+                node.value,
+                operation,
+                keywords={} if isinstance(operation, Statement) else node.keywords,
+                order=node.order,
+                scope=node.scope,
+                name=node.name,
+                site=node.site,
+            )
+        )
+    named = frozenset(new_id[i] for i in graph.named if i in new_id)
+    return Graph(
+        values,
+        operands,
+        lambda: ([graph.names[i] for i in kept_ids], named),
+        new_id[graph.output],
+        [new_id[i] for i in graph.wrt],
+        sources=graph._source,
+        program=graph.program,
+        title=graph.title,
+    )
+
+
+def _groups(graph: Graph) -> list[int]:
+    """Per id the named value that it is a step of: itself, where it is shown.
+
+    An unnamed value is a step of the value that all its readers belong to; one that serves several
+    is shown, since its gradient is an upstream term that they share.
+    """
+    group = list(range(len(graph)))
+    for i in range(len(graph) - 1, -1, -1):
+        node = graph.values[i]
+        is_number = node.operation is CONSTANT and np.ndim(node.value) == 0
+        if i in graph.named or i == graph.output or (graph.is_leaf(i) and not is_number):
+            continue
+        owners = {group[v] for v, _ in graph.readers[i]}
+        if len(owners) == 1:
+            group[i] = owners.pop()
+    return group
+
+
+class Statement(Operation):
+    """Several recorded operations as one: what a named value computes from the shown ones."""
+
+    __slots__ = ("graph", "outside", "steps")
+
+    def __init__(self, graph: Graph, steps: list[int], outside: list[int]) -> None:
+        super().__init__(graph.values[steps[-1]].operation.name, self._evaluate)
+        self.graph = graph
+        self.steps = steps
+        self.outside = outside
+        self.derivatives = tuple(self._rule(u) for u in outside)
+
+    def _rule(self, outside: int) -> Derivative | None:
+        """A mark that a gradient passes to an operand: by at least one edge that has a rule."""
+        carries = {outside}
+        for v in self.steps:
+            operation = self.graph.values[v].operation
+            for key, u in enumerate(self.graph.operands[v]):
+                if u in carries and (operation.rule(key) or operation.derivatives is None):
+                    carries.add(v)
+        return Derivative(self._evaluate, "") if self.steps[-1] in carries else None
+
+    def _evaluate(self, *operands: Any, **_: Any) -> Any:
+        results = dict(zip(self.outside, operands, strict=True))
+        for v in self.steps:
+            node = self.graph.values[v]
+            inputs = [results.get(u, self.graph.values[u].value) for u in self.graph.operands[v]]
+            results[v] = node.operation.evaluate(*inputs, **node.keywords)
+        return results[self.steps[-1]]
+
+    def pull(
+        self, position: int, g: Any, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> Any:
+        """The messages to one operand from all the steps that read it, summed."""
+        target = self.outside[position]
+        gradients: dict[int, Any] = {self.steps[-1]: g}
+        for step in reversed(self.steps):
+            if step not in gradients:
+                continue
+            node = self.graph.values[step]
+            inputs = self.graph.operand_values(step)
+            for key, u in enumerate(self.graph.operands[step]):
+                if (u in self.steps or u == target) and node.operation.rule(key) is not None:
+                    message = node.operation.pull(
+                        key, gradients[step], node.value, inputs, node.keywords
+                    )
+                    gradients[u] = gradients[u] + message if u in gradients else message
+        return gradients.get(target, np.zeros_like(operands[position]))
+
+    def local(
+        self, position: int, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> Any:
+        """The elementwise derivative along the steps; None where a step is a linear map."""
+        target = self.outside[position]
+        shape = np.shape(v)
+        partial: dict[int, Any] = {self.steps[-1]: np.ones_like(v)[()]}
+        for step in reversed(self.steps):
+            if step not in partial:
+                continue
+            operation = self.graph.values[step].operation
+            for key, u in enumerate(self.graph.operands[step]):
+                if not (u in self.steps or u == target) or operation.rule(key) is None:
+                    continue
+                local = self.graph.local(step, key)
+                if local is None or np.shape(self.graph.values[u].value) != shape:
+                    return None
+                message = partial[step] * local
+                partial[u] = partial[u] + message if u in partial else message
+        return partial.get(target)
+
+    def _expressions(
+        self, operands: Sequence[ast.expr], value: ast.expr | None = None
+    ) -> dict[int, ast.expr]:
+        """The formula of every step in terms of the operands' formulas."""
+        found = dict(zip(self.outside, operands, strict=True))
+        for v in self.steps:
+            node = self.graph.values[v]
+            inputs = [found.get(u) or self.graph.symbol(u) for u in self.graph.operands[v]]
+            tree = node.operation.expression(inputs, node.keywords)
+            known = recognize(tree)
+            found[v] = known[0] if known else tree
+        if value is not None:
+            found[self.steps[-1]] = value
+        return found
+
+    def expression(
+        self,
+        operands: Sequence[ast.expr],
+        keywords: Mapping[str, Any],
+        formula: str | None = None,
+    ) -> ast.expr:
+        """The whole formula, with well-known forms under their names."""
+        return self._expressions(operands)[self.steps[-1]]
+
+    def derivative(
+        self,
+        position: int,
+        value: ast.expr,
+        operands: Sequence[ast.expr],
+        keywords: Mapping[str, Any],
+    ) -> ast.expr | None:
+        """The formula of the derivative along the steps: a sum over the paths through them."""
+        return self._backward(position, ast.Constant(1), value, operands, elementwise=True)
+
+    def message(
+        self,
+        position: int,
+        upstream: ast.expr,
+        value: ast.expr,
+        operands: Sequence[ast.expr],
+        keywords: Mapping[str, Any],
+    ) -> ast.expr:
+        """The formula of the VJP through the steps."""
+        found = self._backward(position, upstream, value, operands, elementwise=False)
+        return found if found is not None else ast.Constant(0)
+
+    def _backward(
+        self,
+        position: int,
+        upstream: ast.expr,
+        value: ast.expr,
+        operands: Sequence[ast.expr],
+        elementwise: bool,
+    ) -> ast.expr | None:
+        target = self.outside[position]
+        known = self._known(position, value, operands)
+        if known is not None:
+            return notation.product(upstream, known)
+        found = self._expressions(operands, value)
+        terms: dict[int, list[ast.expr]] = {self.steps[-1]: [upstream]}
+        for step in reversed(self.steps):
+            if step not in terms:
+                continue
+            node = self.graph.values[step]
+            above = notation.total(terms[step])
+            inputs = [found.get(u) or self.graph.symbol(u) for u in self.graph.operands[step]]
+            for key, u in enumerate(self.graph.operands[step]):
+                if not (u in self.steps or u == target) or node.operation.rule(key) is None:
+                    continue
+                if elementwise:
+                    local = node.operation.derivative(key, found[step], inputs, node.keywords)
+                    if local is None:
+                        return None
+                    term = notation.product(above, local)
+                else:
+                    term = node.operation.message(key, above, found[step], inputs, node.keywords)
+                terms.setdefault(u, []).append(term)
+        return notation.total(terms[target]) if target in terms else None
+
+    def _known(
+        self, position: int, value: ast.expr, operands: Sequence[ast.expr]
+    ) -> ast.expr | None:
+        """The textbook's derivative where the whole statement is a well-known form of one operand."""
+        found = dict(zip(self.outside, operands, strict=True))
+        for v in self.steps:
+            node = self.graph.values[v]
+            inputs = [found.get(u) or self.graph.symbol(u) for u in self.graph.operands[v]]
+            found[v] = node.operation.expression(inputs, node.keywords)
+        known = recognize(found[self.steps[-1]])
+        if known is None or notation.text(known[1]) != notation.text(operands[position]):
+            return None
+        replacements = {"v": value, "a": operands[position]}
+        return notation.substitute(notation.parse(known[2]), replacements)
