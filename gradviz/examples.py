@@ -21,7 +21,13 @@ def backprop_222() -> Graph:
     -------
     Graph
     """
-    weights = dict(zip((f"w{i}" for i in range(1, 9)), np.r_[0.15:0.31:0.05, 0.4:0.56:0.05].round(2), strict=True))
+    weights = dict(
+        zip(
+            (f"w{i}" for i in range(1, 9)),
+            np.r_[0.15:0.31:0.05, 0.4:0.56:0.05].round(2),
+            strict=True,
+        )
+    )
     return trace(
         _network_222,
         x1=0.05,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -10,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.errors import TraceError
+from gradviz.ops import notation
 from gradviz.ops.operation import Operation
 
 if TYPE_CHECKING:
-    import ast
-
     import networkx
 
     from gradviz.chain.backward import Gradients
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
-INPUT, PARAMETER, CONSTANT = (Operation(kind, lambda: None) for kind in ("input", "parameter", "constant"))
+INPUT, PARAMETER, CONSTANT = (
+    Operation(kind, lambda: None) for kind in ("input", "parameter", "constant")
+)
 LEAVES = {"input": INPUT, "parameter": PARAMETER, "constant": CONSTANT}
 
 
@@ -136,6 +138,7 @@ class Graph:
         self.title = title
         self._names = names
         self._source = sources
+        self._symbols: dict[int, ast.expr] = {}
 
     def __repr__(self) -> str:
         return f"<Graph of {self.names[self.output]}: {len(self.values)} values>"
@@ -268,20 +271,26 @@ class Graph:
                 return node.operation.pull(key, one, node.value, operands, node.keywords)
             local = node.operation.local(key, node.value, operands, node.keywords)
         # A derivative such as the 1 of an addition is one number for all elements.
-        return local if local is None or np.ndim(local) or not np.ndim(node.value) else (
-            np.full_like(node.value, local)
+        return (
+            local
+            if local is None or np.ndim(local) or not np.ndim(node.value)
+            else (np.full_like(node.value, local))
         )
 
     def symbol(self, i: int) -> ast.expr:
         """A value in a formula: its name, or a constant's number."""
-        from gradviz.ops import notation
-
-        node = self.values[i]
-        if node.operation is CONSTANT and not node.name and np.ndim(node.value) == 0:
-            value = np.asarray(node.value)[()]
-            if np.isrealobj(value) and value.dtype.kind in "fiu":
-                return notation.number(int(value) if value == np.floor(value) and abs(value) < 1e6 else float(value))
-        return notation.name(self.names[i])
+        found = self._symbols.get(i)
+        if found is None:
+            node = self.values[i]
+            found = notation.name(self.names[i])
+            if node.operation is CONSTANT and np.ndim(node.value) == 0:
+                value = np.asarray(node.value)
+                if value.dtype.kind in "fiu":
+                    number = float(value)
+                    whole = abs(number) < 1e6 and number == int(number)
+                    found = notation.number(int(number) if whole else number)
+            self._symbols[i] = found
+        return found
 
     def expression(self, v: int) -> ast.expr | None:
         """The formula that computed a value, in its operands' names; None for a leaf."""

@@ -30,7 +30,9 @@ class Gradients:
         By edge: the reader's id and the operand's position.
     """
 
-    def __init__(self, graph: Graph, gradients: dict[int, Any], messages: dict[tuple[int, int], Any]) -> None:
+    def __init__(
+        self, graph: Graph, gradients: dict[int, Any], messages: dict[tuple[int, int], Any]
+    ) -> None:
         self.graph = graph
         self.gradients = gradients
         self.messages = messages
@@ -76,7 +78,12 @@ class Gradients:
             node = graph.values[i]
             for key, u in enumerate(graph.operands[i]):
                 message = self.messages.get((i, key))
-                if message is None or not np.size(message) or np.any(message) or np.any(self.gradients[u]):
+                if (
+                    message is None
+                    or not np.size(message)
+                    or np.any(message)
+                    or np.any(self.gradients[u])
+                ):
                     continue
                 top = np.max(np.abs(upstream))
                 if not (np.isfinite(top) and top > 0):
@@ -91,12 +98,13 @@ class Gradients:
 
 
 def _state_of_number(gradient: Any) -> str:
-    if not np.all(np.isfinite(gradient)):
+    gradient = np.asarray(gradient)
+    top = np.max(np.abs(gradient), initial=0.0)  # NaN where one entry is
+    if not top < np.inf:
         return "non-finite"
-    if not np.any(gradient):
+    if top == 0:
         return "zero"
-    tiny = np.finfo(np.asarray(gradient).dtype).tiny
-    return "number" if np.max(np.abs(gradient)) >= tiny else "underflown"
+    return "number" if top >= np.finfo(gradient.dtype).tiny else "underflown"
 
 
 def backward(graph: Graph) -> Gradients:
@@ -147,7 +155,9 @@ def backward(graph: Graph) -> Gradients:
                 gradients[u] = gradients[u] + message if u in gradients else message
     for i in gradients:
         if np.asarray(values[i].value).dtype.kind == "c":
-            raise TraceError(f"{graph.names[i]} is complex; gradients through complex values are not supported")
+            raise TraceError(
+                f"{graph.names[i]} is complex; gradients through complex values are not supported"
+            )
     return Gradients(graph, gradients, messages)
 
 
@@ -163,7 +173,9 @@ def _refuse(graph: Graph, v: int) -> None:
 def gradient_of(output: Node, target: Node) -> Any:
     """The gradient of `output` by `target`, computed on recorded values and so itself recorded."""
     if np.size(output.value) != 1:
-        raise TraceError(f"a gradient needs a scalar, the function returned shape {np.shape(output.value)}")
+        raise TraceError(
+            f"a gradient needs a scalar, the function returned shape {np.shape(output.value)}"
+        )
     below = _between(output, target)
     gradients: dict[int, Any] = {output.order: np.ones_like(output.value)}
     pending = [-output.order]

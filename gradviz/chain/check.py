@@ -96,7 +96,9 @@ def check(
         name = graph.names[i]
         value = np.asarray(leaves[name])
         gradient = np.ravel(graph.grad(name))
-        chosen = np.unique(np.linspace(0, max(value.size - 1, 0), min(entries, value.size)).astype(int))
+        chosen = np.unique(
+            np.linspace(0, max(value.size - 1, 0), min(entries, value.size)).astype(int)
+        )
         worst = 0.0
         for at in chosen:
             width = h * max(1.0, abs(float(value.flat[at])))
@@ -105,7 +107,11 @@ def check(
                 moved = value.copy()
                 moved.flat[at] += shift
                 with np.errstate(all="ignore"):
-                    outputs.append(float(np.asarray(graph.program.run({**leaves, name: moved[()]})).reshape(())))
+                    outputs.append(
+                        float(
+                            np.asarray(graph.program.run({**leaves, name: moved[()]})).reshape(())
+                        )
+                    )
             numeric = (outputs[0] - outputs[1]) / (2 * width)
             error = abs(numeric - gradient[at]) / max(1.0, abs(gradient[at]), size)
             worst = max(worst, float(error)) if not np.isnan(error) else np.inf

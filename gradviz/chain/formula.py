@@ -137,20 +137,24 @@ class Explanation:
         head = notation.name(f"∂{output}/∂{name}")
         if not self.path_count:
             reason = "1" if self.target == graph.output else "0 (no path)"
-            return Formula(
-                f"{head.id} = {reason}", rf"{notation.latex(head)} = \text{{{reason}}}"
-            )
+            return Formula(f"{head.id} = {reason}", rf"{notation.latex(head)} = \text{{{reason}}}")
         symbols = [self._factors(path) for path in self._shown]
         rest = self.path_count - len(symbols)
         more_text = f"\n  + {rest} more paths" if rest else ""
         more_latex = rf" \\ &+ \cdots \text{{ ({rest} more paths)}}" if rest else ""
         text = [f"{head.id} = " + "\n  + ".join(t for t, _ in symbols) + more_text]
-        latex = [f"{notation.latex(head)} &= " + r" \\ &+ ".join(x for _, x in symbols) + more_latex]
+        latex = [
+            f"{notation.latex(head)} &= " + r" \\ &+ ".join(x for _, x in symbols) + more_latex
+        ]
         scalar = all(np.size(path.value) == 1 for path in self._shown) and self._all_numbers()
         if scalar and not rest:
-            numbers = [[self._number(*edge) for edge in reversed(path.edges)] for path in self._shown]
+            numbers = [
+                [self._number(*edge) for edge in reversed(path.edges)] for path in self._shown
+            ]
             text.append("= " + " + ".join(" · ".join(map(_signed, line)) for line in numbers))
-            latex.append(r"&= " + " + ".join(_DOT.join(map(_latex_signed, line)) for line in numbers))
+            latex.append(
+                r"&= " + " + ".join(_DOT.join(map(_latex_signed, line)) for line in numbers)
+            )
         if np.size(self.value) == 1:
             text.append(f"= {_plain(self.value)}")
             latex.append(f"&= {_latex_number(self.value)}")
@@ -228,11 +232,13 @@ class Explanation:
         """``δ[z] · a``: the upstream term times the local derivative."""
         local = self.graph.derivative(v, key)
         if local is None:  # a linear map between scalars: only its name is known
-            local = notation.name(f"∂{self.graph.names[v]}/∂{self.graph.names[self.graph.operands[v][key]]}")
+            local = notation.name(
+                f"∂{self.graph.names[v]}/∂{self.graph.names[self.graph.operands[v][key]]}"
+            )
         if v == self.graph.output:
-            return notation.text(local), notation.latex(local)
+            return _spoken(local), notation.latex(local)
         product = notation.product(self._upstream(v), local)
-        return notation.text(product), notation.latex(product, _DOT)
+        return _spoken(product), notation.latex(product, _DOT)
 
     def _array_message(self, v: int, key: int) -> tuple[str, str]:
         """The VJP's formula, with the sum that undoes broadcasting."""
@@ -243,7 +249,7 @@ class Explanation:
         broadcast = np.ndim(graph.values[u].value) < np.ndim(graph.values[v].value)
         if broadcast and graph.derivative(v, key) is not None:
             message = ast.Call(notation.name("sum"), [message], [])
-        return notation.text(message), notation.latex(message, r" \odot ")
+        return _spoken(message), notation.latex(message, r" \odot ")
 
     @cached_property
     def factored(self) -> Formula:
@@ -263,7 +269,11 @@ class Explanation:
             number = _plain(term.value) if size == 1 else f"array of shape {np.shape(term.value)}"
             mark = f"    ⟦computed already for {', '.join(self.after)}⟧" if term.reused else ""
             text.append(f"{head.id} = {term.text} = {number}{mark}")
-            tail = f"= {_latex_number(term.value)}" if size == 1 else rf"\in \mathbb{{R}}^{{{_shape(term.value)}}}"
+            tail = (
+                f"= {_latex_number(term.value)}"
+                if size == 1
+                else rf"\in \mathbb{{R}}^{{{_shape(term.value)}}}"
+            )
             note = r" \quad\text{(reused)}" if term.reused else ""
             latex.append(f"{notation.latex(head)} &= {term.latex} {tail}{note}")
         return Formula("\n".join(text), _aligned(latex))
@@ -295,9 +305,15 @@ class Explanation:
         for n, path in reversed(list(enumerate(shown, 1))):
             boxes |= dict.fromkeys(path.nodes, "path")
             for v, key in path.edges:
-                arrows[graph.operands[v][key], v, key] = f"path {n}"
+                edge = graph.operands[v][key], v, key
+                on = arrows[edge] if arrows[edge] != "unneeded" else ()
+                arrows[edge] = (f"path {n}", *on)  # an edge may serve several paths
         for n, path in enumerate(shown, 1):
-            size = _plain(path.value) if np.size(path.value) == 1 else f"‖·‖ = {np.linalg.norm(np.ravel(path.value)):.4g}"
+            size = (
+                _plain(path.value)
+                if np.size(path.value) == 1
+                else f"‖·‖ = {np.linalg.norm(np.ravel(path.value)):.4g}"
+            )
             legend.append((f"path {n}", f"path {n}: {size}"))
         boxes |= dict.fromkeys(self.reused & {i for p in shown for i in p.nodes}, "cached")
         if self.reused:
@@ -331,6 +347,11 @@ def _delta(graph: Graph, i: int) -> str:
     """The symbol of an upstream term: δ with the value's name for a number, a bar for an array."""
     name = graph.names[i]
     return f"δ[{name}]" if np.size(graph.values[i].value) == 1 else notation.adjoint(name).id
+
+
+def _spoken(tree: ast.expr) -> str:
+    """A formula in text, with the product's dot that the chain rule is written with."""
+    return notation.text(tree).replace(" * ", " · ")
 
 
 def _plain(value: Any) -> str:

@@ -100,6 +100,7 @@ def paths(graph: Graph, target: int) -> Iterator[Path]:
         found = _best_first(graph, readers, target, lambda v, key: 1.0)
         yield from sorted(found, key=lambda path: (-_norm(path.value), path.nodes))
     else:
+
         def gain(v: int, key: int) -> float:
             upstream = _norm(derivatives.gradients.get(v, 0.0))
             return _norm(derivatives.messages.get((v, key), 0.0)) / upstream if upstream else 0.0
@@ -183,5 +184,6 @@ def _best_first(graph: Graph, readers: list[list[Edge]], target: int, gain: Any)
 
 
 def _plus(a: float, b: float) -> float:
-    """A sum of logarithms in which a factor 0 wins over an infinite one."""
-    return -math.inf if -math.inf in (a, b) else a + b
+    """A sum of logarithms; 0 · ∞, which is no number, stands out first."""
+    total = a + b
+    return math.inf if math.isnan(total) else total

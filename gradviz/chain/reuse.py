@@ -196,9 +196,7 @@ def reuse(graph: Graph, targets: Sequence[str] = ()) -> Reuse:
         reused = needed & cached
         # A target that was needed before has its own gradient in the cache already.
         working = computed if target in cached else computed | {target}
-        edges = {
-            (v, key) for u in working for v, key in readers[u]
-        } - evaluated
+        edges = {(v, key) for u in working for v, key in readers[u]} - evaluated
         for v, key in sorted(edges):
             reads.setdefault(v, []).append((v, key))
         read = {v for v, _ in edges if v in reused} | ({target} & cached)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -102,14 +103,14 @@ class Statement(Operation):
         self.derivatives = tuple(self._rule(u) for u in outside)
 
     def _rule(self, outside: int) -> Derivative | None:
-        """A mark that a gradient passes to an operand: by at least one edge that has a rule."""
+        """The VJP to an operand; None where no edge with a rule leads on to the value."""
         carries = {outside}
         for v in self.steps:
             operation = self.graph.values[v].operation
             for key, u in enumerate(self.graph.operands[v]):
                 if u in carries and (operation.rule(key) or operation.derivatives is None):
                     carries.add(v)
-        return Derivative(self._evaluate, "") if self.steps[-1] in carries else None
+        return Derivative(partial(self._pull, outside), "") if self.steps[-1] in carries else None
 
     def _evaluate(self, *operands: Any, **_: Any) -> Any:
         results = dict(zip(self.outside, operands, strict=True))
@@ -119,11 +120,8 @@ class Statement(Operation):
             results[v] = node.operation.evaluate(*inputs, **node.keywords)
         return results[self.steps[-1]]
 
-    def pull(
-        self, position: int, g: Any, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
-    ) -> Any:
+    def _pull(self, target: int, g: Any, v: Any, *operands: Any, **_: Any) -> Any:
         """The messages to one operand from all the steps that read it, summed."""
-        target = self.outside[position]
         gradients: dict[int, Any] = {self.steps[-1]: g}
         for step in reversed(self.steps):
             if step not in gradients:
@@ -136,7 +134,7 @@ class Statement(Operation):
                         key, gradients[step], node.value, inputs, node.keywords
                     )
                     gradients[u] = gradients[u] + message if u in gradients else message
-        return gradients.get(target, np.zeros_like(operands[position]))
+        return gradients[target]
 
     def local(
         self, position: int, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]

@@ -11,39 +11,50 @@ from typing import Any
 
 import numpy as np
 
-from gradviz.ops.operation import Derivative, Operation
+from gradviz.errors import TraceError
+from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation
+
+# Rules that are wrong, or only meant for complex values.
+_REFUSED = frozenset(("angle", "astype", "eig", "full", "real_if_close"))
 
 
 def borrow(function: Callable[..., Any]) -> Operation | None:
     """A row with autograd's rule for a NumPy or SciPy function; None where it has none."""
+    twin = _twin(function)
+    if twin is None:
+        return None
     from autograd.core import primitive_vjps
 
-    primitive = _primitive(function)
-    makers = primitive_vjps.get(primitive)
+    makers = primitive_vjps.get(twin)
     if makers is None:
         return None
 
     def pull(position: int, g: Any, v: Any, *operands: Any, **keywords: Any) -> Any:
-        return makers((position,), v, operands, keywords)(g)[0]
+        if isinstance(v, tuple):  # its rules read the parts by number
+            v = tuple(v)
+        try:
+            return makers((position,), v, operands, keywords)(g)[0]
+        except NotImplementedError as error:
+            raise TraceError(f"no derivative rule for this form of {function.__name__}: {error}") from None
 
-    return Operation(
-        function.__name__,
-        function,
-        derivatives=(Derivative(pull, "g"),),
-        variadic=True,
-    )
+    def formula(position: int, count: int, keywords: Any) -> str:
+        return f"vjp_{function.__name__}(g, {', '.join(OPERAND_NAMES[:count])})"
+
+    rule = Derivative(pull, formula)
+    return Operation(function.__name__, function, derivatives=(rule,), variadic=True)
 
 
-def _primitive(function: Callable[..., Any]) -> Any:
-    """autograd's twin of a function, found by its name."""
-    name = function.__name__
+def _twin(function: Callable[..., Any]) -> Any:
+    """autograd's own version of a function, found by its name."""
+    name = getattr(function, "__name__", "")
+    if name in _REFUSED:
+        return None
     module = getattr(function, "__module__", None) or "numpy"
-    if isinstance(function, np.ufunc):
-        module = "numpy" if getattr(np, name, None) is function else "scipy.special"
-    if module.startswith("scipy.special"):
+    if isinstance(function, np.ufunc) and getattr(np, name, None) is not function:
         module = "scipy.special"
+    if module not in ("numpy", "numpy.linalg", "scipy.special"):
+        return None
     try:
-        twin = importlib.import_module(f"autograd.{module}")
+        return getattr(importlib.import_module(f"autograd.{module}"), name, None)
     except ImportError:
         return None
-    return getattr(twin, name, None)

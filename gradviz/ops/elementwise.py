@@ -1,41 +1,57 @@
 """Rows of the elementwise operations: NumPy function, formula, local derivative per operand.
 
 Where a derivative does not exist the row says which value is taken: ties of maximum and minimum
-share evenly, |a| has slope 0 at 0, clip has slope 1 at its bounds.
+share evenly, |a| and the length of a vector have slope 0 at 0, clip has slope 1 at its bounds,
+steps have slope 0 everywhere.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from gradviz.ops.operation import Derivative, elementwise, linear
+from gradviz.ops.operation import Derivative, Operation, elementwise
 
 
 def _power_base(v: Any, a: Any, b: Any, **_: Any) -> Any:
-    # a**0 is 1 everywhere, so its slope is 0, also where a**(b-1) is infinite.
-    return np.where(b == 0, 0.0, b * a ** np.where(b == 0, 1.0, b - 1)) if np.any(b == 0) else (
-        b * a ** (b - 1)
-    )
+    if isinstance(b, (int, float)):
+        return b * a ** (b - 1) if b else np.zeros_like(a)[()]
+    # At a = b = 0 the factor a**(b-1) is infinite, and the slope of a**0 is 0 all the same.
+    return b * a ** np.where(np.equal(a, 0) & np.equal(b, 0), 1.0, b - 1)
 
 
 def _power_exponent(v: Any, a: Any, b: Any, **_: Any) -> Any:
-    return v * np.log(np.where(a == 0, 1.0, a))
+    # 0**b is 0 (or 1 at b = 0): its slope is taken as 0, where log(0) would make it NaN.
+    return v * np.log(np.where(np.equal(a, 0), 1.0, a))
 
 
-def _share(wins: Any) -> Any:
-    """The slope of maximum or minimum: 1 for the winner, one half each in a tie."""
-    return lambda v, a, b, **_: wins(a, b) * 1.0 + (a == b) * 0.5
+def _sinc_slope(v: Any, a: Any, **_: Any) -> Any:
+    # (cos(pi a) - v) / a cancels near 0: there its Taylor series, whose own slope is right too.
+    near = abs(a) < 0.1
+    square = a**2
+    series = 0.0
+    for k in range(8, 0, -1):
+        series = series * square + 2 * k * (-1) ** k * math.pi ** (2 * k) / math.factorial(2 * k + 1)
+    safe = np.where(near, 1.0, a)
+    far = (np.cos(math.pi * safe) - np.sin(math.pi * safe) / (math.pi * safe)) / safe
+    return np.where(near, series * a, far)
 
 
-ELEMENTWISE = (
+_MAXIMUM = ("a > b", "1 - (a < b) - 0.5 * (a == b)"), ("b > a", "1 - (b < a) - 0.5 * (a == b)")
+_MINIMUM = ("a < b", "1 - (a > b) - 0.5 * (a == b)"), ("b < a", "1 - (b > a) - 0.5 * (a == b)")
+_ONE_IS_NAN = "isnan({1}) * (1 - isnan({0}))"  # fmax and fmin take the other one
+
+ELEMENTWISE: tuple[Operation, ...] = (
     elementwise(np.add, "a + b", "1", "1"),
     elementwise(np.subtract, "a - b", "1", "-1"),
     elementwise(np.multiply, "a * b", "b", "a"),
     elementwise(np.divide, "a / b", "1 / b", "-v / b"),
     elementwise(np.power, "a ** b", ("b * a**(b - 1)", _power_base), ("v * log(a)", _power_exponent)),
-    elementwise(np.float_power, "a ** b", ("b * a**(b - 1)", _power_base), ("v * log(a)", _power_exponent)),
+    elementwise(
+        np.float_power, "a ** b", ("b * a**(b - 1)", _power_base), ("v * log(a)", _power_exponent)
+    ),
     elementwise(np.negative, "-a", "-1"),
     elementwise(np.positive, "a", "1"),
     elementwise(np.reciprocal, "1 / a", "-v**2"),
@@ -52,6 +68,7 @@ ELEMENTWISE = (
     elementwise(np.log10, "log10(a)", "1 / (a * log(10))"),
     elementwise(np.log1p, "log(1 + a)", "1 / (1 + a)"),
     elementwise(np.logaddexp, "log(exp(a) + exp(b))", "exp(a - v)", "exp(b - v)"),
+    elementwise(np.logaddexp2, "log2(2**a + 2**b)", "2**(a - v)", "2**(b - v)"),
     elementwise(np.sin, "sin(a)", "cos(a)"),
     elementwise(np.cos, "cos(a)", "-sin(a)"),
     elementwise(np.tan, "tan(a)", "1 + v**2"),
@@ -59,65 +76,68 @@ ELEMENTWISE = (
     elementwise(np.arccos, "arccos(a)", "-1 / sqrt(1 - a**2)"),
     elementwise(np.arctan, "arctan(a)", "1 / (1 + a**2)"),
     elementwise(np.arctan2, "arctan2(a, b)", "b / (a**2 + b**2)", "-a / (a**2 + b**2)"),
-    elementwise(np.hypot, "sqrt(a**2 + b**2)", "a / v", "b / v"),
+    elementwise(
+        np.hypot, "sqrt(a**2 + b**2)", ("a / v", "a / (v + (v == 0))"), ("b / v", "b / (v + (v == 0))")
+    ),
     elementwise(np.sinh, "sinh(a)", "cosh(a)"),
     elementwise(np.cosh, "cosh(a)", "sinh(a)"),
     elementwise(np.tanh, "tanh(a)", "1 - v**2"),
     elementwise(np.arcsinh, "arsinh(a)", "1 / sqrt(a**2 + 1)"),
-    elementwise(np.arccosh, "arcosh(a)", "1 / sqrt(a**2 - 1)"),
+    elementwise(np.arccosh, "arcosh(a)", ("1 / sqrt(a**2 - 1)", "1 / (sqrt(a - 1) * sqrt(a + 1))")),
     elementwise(np.arctanh, "artanh(a)", "1 / (1 - a**2)"),
-    elementwise(np.maximum, "maximum(a, b)", ("a > b", _share(np.greater)), ("b > a", _share(np.less))),
-    elementwise(np.minimum, "minimum(a, b)", ("a < b", _share(np.less)), ("b < a", _share(np.greater))),
-    elementwise(np.remainder, "a % b", "1", ("-floor(a / b)", lambda v, a, b, **_: -np.floor(a / b))),
+    elementwise(np.sinc, "sinc(a)", ("(cos(pi * a) - v) / a", _sinc_slope)),
+    *(elementwise(f, "a * pi / 180", "pi / 180") for f in (np.deg2rad, np.radians)),
+    *(elementwise(f, "a * 180 / pi", "180 / pi") for f in (np.rad2deg, np.degrees)),
+    elementwise(np.maximum, "maximum(a, b)", *_MAXIMUM),
+    elementwise(np.minimum, "minimum(a, b)", *_MINIMUM),
+    elementwise(
+        np.fmax,
+        "maximum(a, b)",
+        ("a > b", f"(a > b) + 0.5 * (a == b) + {_ONE_IS_NAN.format('a', 'b')}"),
+        ("b > a", f"(b > a) + 0.5 * (a == b) + {_ONE_IS_NAN.format('b', 'a')}"),
+    ),
+    elementwise(
+        np.fmin,
+        "minimum(a, b)",
+        ("a < b", f"(a < b) + 0.5 * (a == b) + {_ONE_IS_NAN.format('a', 'b')}"),
+        ("b < a", f"(b < a) + 0.5 * (a == b) + {_ONE_IS_NAN.format('b', 'a')}"),
+    ),
+    elementwise(np.remainder, "a % b", "1", "-floor(a / b)"),
+    elementwise(np.fmod, "fmod(a, b)", "1", "-trunc(a / b)"),
+    elementwise(np.floor_divide, "a // b", "0", "0"),
+    elementwise(np.copysign, "copysign(a, b)", "copysign(1, a) * copysign(1, b)", "0"),
+    elementwise(np.heaviside, "heaviside(a, b)", "0", ("a == 0", "(a == 0) * 1.0")),
+    elementwise(np.nan_to_num, "nan_to_num(a)", ("isfinite(a)", "isfinite(a) * 1.0")),
+    elementwise(np.real, "a", "1"),
+    elementwise(np.conjugate, "a", "1"),
     *(
-        elementwise(step, f"{step.__name__}(a)", ("0", lambda v, a, **_: np.zeros_like(a)))
-        for step in (np.sign, np.floor, np.ceil, np.rint, np.trunc)
+        elementwise(step, f"{step.__name__}(a)", "0")
+        for step in (np.sign, np.floor, np.ceil, np.rint, np.trunc, np.round, np.fix, np.imag)
     ),
-    *(
-        elementwise(np.floor_divide, "a // b", *[("0", lambda v, a, b, **_: np.zeros_like(v))] * 2)
-        for _ in (1,)
+    elementwise(
+        np.clip,
+        "clip(a, b, c)",
+        ("b <= a <= c", "where((b <= a) & (a <= c), 1.0, 0.0)"),
+        ("a < b <= c", "where((a < b) & (b <= c), 1.0, 0.0)"),
+        ("c < maximum(a, b)", "where(maximum(a, b) > c, 1.0, 0.0)"),
     ),
-)
-"""Keyed by `Operation.evaluate`, the NumPy function."""
-
-
-def _clip_bounds(a: Any, low: Any, high: Any) -> tuple[Any, Any]:
-    return (False if low is None else a < low), (False if high is None else a > high)
-
-
-def _clip_local(v: Any, a: Any, low: Any, high: Any, **_: Any) -> Any:
-    below, above = _clip_bounds(a, low, high)
-    return np.where(np.logical_or(below, above), 0.0, 1.0)
-
-
-def _clip_low(v: Any, a: Any, low: Any, high: Any, **_: Any) -> Any:
-    return np.where(_clip_bounds(a, low, high)[0], 1.0, 0.0)
-
-
-def _clip_high(v: Any, a: Any, low: Any, high: Any, **_: Any) -> Any:
-    return np.where(_clip_bounds(a, low, high)[1], 1.0, 0.0)
-
-
-CLIP = elementwise(
-    np.clip,
-    "clip(a, b, c)",
-    ("b <= a <= c", _clip_local),
-    ("a < b", _clip_low),
-    ("a > c", _clip_high),
-)
-
-# The branch not taken gets an exact 0, also where the upstream term is infinite there.
-WHERE = linear(np.where, "where(a, b, c)", None, None, None)
-WHERE.derivatives = (
-    None,
-    Derivative(
-        lambda g, v, a, b, c, **_: np.where(a, g, 0.0),
-        "where(a, 1, 0)",
-        lambda v, a, b, c, **_: np.where(a, 1.0, 0.0),
-    ),
-    Derivative(
-        lambda g, v, a, b, c, **_: np.where(a, 0.0, g),
-        "where(a, 0, 1)",
-        lambda v, a, b, c, **_: np.where(a, 0.0, 1.0),
+    Operation(
+        "where",
+        np.where,
+        "where(a, b, c)",
+        (
+            None,
+            # The branch not taken gets an exact 0, also where the upstream term is infinite there.
+            Derivative(
+                lambda g, v, a, b, c, **_: np.where(a, g, 0.0),
+                "where(a, 1, 0)",
+                lambda v, a, b, c, **_: np.where(a, 1.0, 0.0),
+            ),
+            Derivative(
+                lambda g, v, a, b, c, **_: np.where(a, 0.0, g),
+                "where(a, 0, 1)",
+                lambda v, a, b, c, **_: np.where(a, 0.0, 1.0),
+            ),
+        ),
     ),
 )

@@ -29,6 +29,7 @@ _FUNCTIONS = {
     "arctan": r"\arctan", "sum": r"\textstyle\sum", "prod": r"\textstyle\prod", "det": r"\det",
     "sigmoid": r"\sigma",
 }  # fmt: skip
+_SPECIAL = frozenset("ones_like cbrt floor ceil inv solve outer inner block where einsum".split())
 _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(1, 6)
 
 
@@ -196,7 +197,9 @@ def symbol(identifier: str) -> str:
     upstream = re.fullmatch(r"δ\[(.+)\]", identifier)
     if upstream:
         return rf"\delta_{{{symbol(upstream[1])}}}"
-    match = re.fullmatch(r"([^\W\d_]+)(?:_?(\d+)|_([^\W_]+(?:_[^\W_]+)*))?(?:\((\d+)\))?", identifier)
+    match = re.fullmatch(
+        r"([^\W\d_]+)(?:_?(\d+)|_([^\W_]+(?:_[^\W_]+)*))?(?:\((\d+)\))?", identifier
+    )
     if not match:
         base, below, above = rf"\text{{{escape(identifier)}}}", "", ""
     else:
@@ -253,12 +256,19 @@ class _Latex:
 
     def UnaryOp(self, tree: ast.UnaryOp) -> tuple[str, int]:
         sign = "-" if isinstance(tree.op, ast.USub) else "+"
-        return f"{sign}{self.at(tree.operand, _UNARY)}", _SUM
+        return f"{sign}{self.at(tree.operand, _PRODUCT)}", _SUM
 
     def BinOp(self, tree: ast.BinOp) -> tuple[str, int]:
         left, right = tree.left, tree.right
         if isinstance(tree.op, ast.Div):
-            return rf"\frac{{{self.at(left, 0)}}}{{{self.at(right, 0)}}}", _PRODUCT
+            minus, left = _sign(left)
+            written = rf"\frac{{{self.at(left, 0)}}}{{{self.at(right, 0)}}}"
+            return (f"-{written}", _SUM) if minus else (written, _POWER)
+        if isinstance(tree.op, ast.FloorDiv):
+            quotient = ast.BinOp(left, ast.Div(), right)
+            return rf"\left\lfloor {self.at(quotient, 0)} \right\rfloor", _ATOM
+        if isinstance(tree.op, ast.Mod):
+            return rf"{self.at(left, _PRODUCT)} \bmod {self.at(right, _PRODUCT + 1)}", _PRODUCT
         if isinstance(tree.op, ast.Pow):
             return f"{{{self.at(left, _ATOM)}}}^{{{self.at(right, 0)}}}", _POWER
         if isinstance(tree.op, ast.Mult):
@@ -284,12 +294,17 @@ class _Latex:
 
     def Attribute(self, tree: ast.Attribute) -> tuple[str, int]:
         if tree.attr == "T":
+            inner = tree.value
+            if isinstance(inner, ast.Call) and ast.unparse(inner.func) == "inv":
+                return rf"{{{self.at(inner.args[0], _ATOM)}}}^{{-\top}}", _POWER
             return rf"{{{self.at(tree.value, _ATOM)}}}^{{\top}}", _POWER
         return self.other(tree)
 
     def Subscript(self, tree: ast.Subscript) -> tuple[str, int]:
-        index = escape(ast.unparse(tree.slice))
-        return rf"{self.at(tree.value, _ATOM)}{{\scriptstyle [\text{{{index}}}]}}", _ATOM
+        written = ast.unparse(tree.slice)
+        if isinstance(tree.slice, ast.Tuple):
+            written = written.strip("()").rstrip(",")
+        return rf"{{{self.at(tree.value, _ATOM)}}}_{{[\text{{{escape(written)}}}]}}", _ATOM
 
     def Tuple(self, tree: ast.Tuple) -> tuple[str, int]:
         return rf"\left({', '.join(self.at(e, 0) for e in tree.elts)}\right)", _ATOM
@@ -306,14 +321,79 @@ class _Latex:
             return rf"\sqrt{{{inner[0]}}}", _ATOM
         if function == "abs" and len(inner) == 1:
             return rf"\left|{inner[0]}\right|", _ATOM
+        special = getattr(self, f"_{function}", None) if function in _SPECIAL else None
+        if special is not None and (found := special(*tree.args)) is not None:
+            return found  # type: ignore[no-any-return]
         if function == "hadamard":
-            return rf"{self.at(tree.args[0], _PRODUCT)} \odot {self.at(tree.args[1], _PRODUCT + 1)}", _PRODUCT
+            return (
+                rf"{self.at(tree.args[0], _PRODUCT)} \odot {self.at(tree.args[1], _PRODUCT + 1)}",
+                _PRODUCT,
+            )
         written = _FUNCTIONS.get(function) or rf"\operatorname{{{escape(function)}}}"
-        for keyword in tree.keywords:
-            value = escape(ast.unparse(keyword.value))
-            written += rf"_{{\text{{{escape(keyword.arg or '')}={value}}}}}"
-            break
+        settings = [k for k in tree.keywords if k.arg != "keepdims"]
+        if settings:
+            said = ", ".join(f"{k.arg}={ast.unparse(k.value)}" for k in settings)
+            written += rf"_{{\text{{{escape(said)}}}}}"
+        if function == "norm":
+            return rf"\left\lVert {inner[0]} \right\rVert" + written.removeprefix(
+                r"\operatorname{norm}"
+            ), _ATOM
         return rf"{written}\left({', '.join(inner)}\right)", _ATOM
+
+    # Functions that mathematics does not write as functions; None where the form has no such way.
+
+    def _ones_like(self, a: ast.expr) -> tuple[str, int]:
+        return r"\mathbf{1}", _ATOM
+
+    def _cbrt(self, a: ast.expr) -> tuple[str, int]:
+        return rf"\sqrt[3]{{{self.at(a, 0)}}}", _ATOM
+
+    def _floor(self, a: ast.expr) -> tuple[str, int]:
+        return rf"\left\lfloor {self.at(a, 0)} \right\rfloor", _ATOM
+
+    def _ceil(self, a: ast.expr) -> tuple[str, int]:
+        return rf"\left\lceil {self.at(a, 0)} \right\rceil", _ATOM
+
+    def _inv(self, a: ast.expr) -> tuple[str, int]:
+        return rf"{{{self.at(a, _ATOM)}}}^{{-1}}", _POWER
+
+    def _solve(self, a: ast.expr, b: ast.expr) -> tuple[str, int]:
+        if isinstance(a, ast.Attribute):
+            return rf"{{{self.at(a.value, _ATOM)}}}^{{-\top}}\, {self.at(b, _POWER)}", _PRODUCT
+        return rf"{{{self.at(a, _ATOM)}}}^{{-1}}\, {self.at(b, _POWER)}", _PRODUCT
+
+    def _outer(self, a: ast.expr, b: ast.expr) -> tuple[str, int]:
+        return rf"{self.at(a, _PRODUCT)} \otimes {self.at(b, _POWER)}", _PRODUCT
+
+    def _inner(self, a: ast.expr, b: ast.expr) -> tuple[str, int]:
+        return rf"\left\langle {self.at(a, 0)}, {self.at(b, 0)} \right\rangle", _ATOM
+
+    def _block(self, a: ast.expr, position: ast.expr) -> tuple[str, int]:
+        return rf"{{{self.at(a, _ATOM)}}}_{{[{self.at(position, 0)}]}}", _ATOM
+
+    def _where(self, condition: ast.expr, *branches: ast.expr) -> tuple[str, int] | None:
+        values = [b.value if isinstance(b, ast.Constant) else None for b in branches]
+        if values == [1, 0]:
+            return rf"\left[{self.at(condition, 0)}\right]", _ATOM
+        if values == [0, 1]:
+            return rf"\left[\lnot {self.at(condition, _ATOM)}\right]", _ATOM
+        return None
+
+    def _einsum(self, subscripts: ast.expr, *operands: ast.expr) -> tuple[str, int] | None:
+        if not isinstance(subscripts, ast.Constant) or "..." in str(subscripts.value):
+            return None
+        inputs, arrow, output = str(subscripts.value).replace(" ", "").partition("->")
+        letters = sorted(set(inputs) - {","})
+        if not arrow:
+            output = "".join(c for c in letters if inputs.count(c) == 1)
+        factors = [
+            (r"\mathbf{1}" if ast.unparse(operand) == "ones" else rf"{{{self.at(operand, _ATOM)}}}")
+            + (f"_{{{term}}}" if term else "")
+            for operand, term in zip(operands, inputs.split(","), strict=True)
+        ]
+        summed = "".join(c for c in letters if c not in output)
+        product = r"\, ".join(factors)
+        return (rf"\textstyle\sum_{{{summed}}} {product}", _SUM) if summed else (product, _PRODUCT)
 
 
 def _starts_with_digit(tree: ast.expr) -> bool:

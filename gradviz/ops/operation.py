@@ -7,19 +7,22 @@ The names in a rule: ``a, b, c`` are the operands, ``v`` is the value that the o
 from __future__ import annotations
 
 import ast
+import functools
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gradviz.errors import TraceError
 from gradviz.ops import notation
 
 Pull = Callable[..., Any]
+Formula = str | Callable[..., str]
 OPERAND_NAMES = "abcdefhijklmnopq"  # without g
 
 
-@dataclass(frozen=True, slots=True)
 class Derivative:
     """The rule for one operand.
 
@@ -28,17 +31,46 @@ class Derivative:
     pull : callable
         ``pull(g, v, *operands, **keywords)``: the message to this operand (its VJP), of the shape
         that g has after broadcasting; summing it to the operand's shape is left to the caller.
-    formula : str
+    formula : str or callable
         The local derivative in the notation of `gradviz.ops.notation` (elementwise operations), or
-        the message in terms of ``g`` (linear maps).
+        the message in terms of ``g`` (linear maps). Where it depends on keywords such as an axis,
+        ``formula(position, number of operands, keywords)`` returns it.
     local : callable or None
         ``local(v, *operands, **keywords)``: the elementwise local derivative; None for a linear map
         that only its VJP can apply.
     """
 
-    pull: Pull
-    formula: str
-    local: Pull | None = None
+    __slots__ = ("compiled", "formula", "local", "pull")
+
+    def __init__(self, pull: Pull, formula: Formula, local: Pull | None = None) -> None:
+        self.pull, self.formula, self.local = pull, formula, local
+
+    @classmethod
+    def elementwise(cls, formula: str, number: str, operands: int) -> Derivative:
+        """A rule whose local derivative is `number`; both callables are compiled on first use."""
+        rule = cls.__new__(cls)
+        rule.formula = formula
+        rule.compiled = number, ", ".join(OPERAND_NAMES[:operands])
+        return rule
+
+    def __getattr__(self, attribute: str) -> Any:  # a slot that is still empty
+        if attribute not in ("pull", "local"):
+            raise AttributeError(attribute)
+        number, operands = self.compiled
+        message = {"0": "zeros_like(v)[()]", "1": "g", "-1": "-g"}.get(number, f"g * ({number})")
+        self.pull = _compile(f"g, v, {operands}", message)
+        self.local = _compile(f"v, {operands}", "zeros_like(v)[()]" if number == "0" else number)
+        return getattr(self, attribute)
+
+
+class _Variadic:
+    """The rule of a variadic operation at each position."""
+
+    def __init__(self, rule: Pull) -> None:
+        self.rule = rule
+
+    def __getitem__(self, position: int) -> Pull:
+        return functools.partial(self.rule, position)
 
 
 class Operation:
@@ -50,31 +82,47 @@ class Operation:
         Its name in the picture and in the graph.
     evaluate : callable
         ``evaluate(*operands, **keywords)`` returns the value again.
-    formula : str
-        The operation in the notation of `gradviz.ops.notation`.
+    formula : str or callable
+        The operation in the notation of `gradviz.ops.notation`; ``formula(number of operands,
+        keywords)`` where it depends on them. "" is a call of `name`.
+    function : callable
+        The NumPy function that this is the row of.
     derivatives : tuple of Derivative or None
         A rule per operand, None for one that has no derivative (an index, a mask); None
         altogether where the operation has no rule. A `variadic` operation has one rule, which
         takes the operand's position as its first argument.
+    pulls : sequence of callable or None
+        By operand ``pull(g, v, *operands, **keywords)``; see `pull`, which fits what it returns.
     """
 
-    __slots__ = ("derivatives", "evaluate", "formula", "name", "pulls", "variadic")
+    __slots__ = ("derivatives", "evaluate", "formula", "function", "name", "pulls", "variadic")
 
     def __init__(
         self,
         name: str,
         evaluate: Callable[..., Any],
-        formula: str = "",
+        formula: Formula = "",
         derivatives: tuple[Derivative | None, ...] | None = (),
         *,
         variadic: bool = False,
+        function: Callable[..., Any] | None = None,
     ) -> None:
         self.name = name
         self.evaluate = evaluate
+        self.function = function or evaluate
         self.formula = formula
         self.derivatives = derivatives
         self.variadic = variadic
-        self.pulls = tuple(d.pull if d else None for d in derivatives or ())
+
+    def __getattr__(self, attribute: str) -> Any:  # rules are compiled when a message is wanted
+        if attribute != "pulls":
+            raise AttributeError(attribute)
+        rules = self.derivatives
+        if rules is not None and self.variadic:
+            self.pulls: Any = _Variadic(rules[0].pull)  # type: ignore[union-attr]
+        else:
+            self.pulls = rules and tuple(rule and rule.pull for rule in rules)
+        return self.pulls
 
     def __repr__(self) -> str:
         return f"<Operation {self.name}>"
@@ -90,13 +138,18 @@ class Operation:
     def pull(
         self, position: int, g: Any, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
     ) -> Any:
-        """The message to one operand, summed down to the operand's own shape."""
-        if self.variadic:
-            message = self.pulls[0](position, g, v, *operands, **keywords)  # type: ignore[misc]
-        else:
-            message = self.pulls[position](g, v, *operands, **keywords)  # type: ignore[misc]
-        shape = np.shape(operands[position])
-        return message if np.shape(message) == shape else fit(message, shape)
+        """The message to one operand: of the operand's own shape and dtype.
+
+        Raises
+        ------
+        TraceError
+            The rule does not cover this form of the operation.
+        """
+        message = self.pulls[position](g, v, *operands, **keywords)
+        operand = operands[position]
+        if type(message) is type(operand) is np.float64:  # what programs on scalars consist of
+            return message
+        return fit(message, operand, self.name)
 
     def local(
         self, position: int, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
@@ -111,13 +164,21 @@ class Operation:
         self, operands: Sequence[ast.expr], keywords: Mapping[str, Any], formula: str | None = None
     ) -> ast.expr:
         """The operation (or `formula` instead of its own) with the operands' formulas put in."""
-        formula = self.formula if formula is None else formula
-        if not formula or self.variadic:
-            arguments = [ast.keyword(k, _literal(v)) for k, v in keywords.items()]
-            return ast.Call(notation.name(self.name), list(operands), arguments)
-        replacements = dict(zip(OPERAND_NAMES, operands, strict=False))
-        replacements |= {k: _literal(v) for k, v in keywords.items()}
-        return notation.substitute(notation.parse(formula), replacements)
+        own = self.formula if formula is None else formula
+        written = own if isinstance(own, str) else own(len(operands), keywords)
+        if not written:
+            tree: ast.expr = ast.Call(notation.name(self.name), list(operands), [])
+        else:
+            tree = self._filled(written, {}, operands, keywords)
+        if isinstance(tree, ast.Call) and not tree.keywords:  # sum(a, axis=0)
+            unsaid = {k: v for k, v in keywords.items() if not re.search(rf"\b{k}\b", written)}
+            settings = [
+                ast.keyword(k, _literal(v))
+                for k, v in unsaid.items()
+                if k not in _SILENT and v is not None and v is not False
+            ]
+            tree = ast.Call(tree.func, tree.args, settings)
+        return tree
 
     def derivative(
         self,
@@ -130,7 +191,7 @@ class Operation:
         rule = self.rule(position)
         if rule is None or rule.local is None:
             return None
-        return self._filled(rule.formula, {"v": value}, operands, keywords)
+        return self._filled(str(rule.formula), {"v": value}, operands, keywords)
 
     def message(
         self,
@@ -144,7 +205,9 @@ class Operation:
         rule = self.rule(position)
         if rule is None:
             return ast.Call(notation.name(f"vjp_{self.name}"), [upstream], [])
-        filled = self._filled(rule.formula, {"v": value, "g": upstream}, operands, keywords)
+        formula = rule.formula
+        written = formula if isinstance(formula, str) else formula(position, len(operands), keywords)
+        filled = self._filled(written, {"v": value, "g": upstream}, operands, keywords)
         if rule.local is None:
             return filled
         return notation.product(upstream, filled)
@@ -156,56 +219,95 @@ class Operation:
         operands: Sequence[ast.expr],
         keywords: Mapping[str, Any],
     ) -> ast.expr:
-        replacements = dict(zip(OPERAND_NAMES, operands, strict=False)) | symbols
-        replacements |= {k: _literal(v) for k, v in keywords.items()}
+        replacements = {k: _literal(v) for k, v in keywords.items()}
+        replacements |= dict(zip(OPERAND_NAMES, operands, strict=False)) | symbols
         return notation.substitute(notation.parse(formula), replacements)
+
+
+_SILENT = frozenset(("optimize", "dtype", "order", "casting", "mode", "kind", "stable", "subok"))
 
 
 def _literal(value: Any) -> ast.expr:
     """A keyword's value in a formula; a long one only by its type."""
-    if isinstance(value, (int, float, str, bool, type(None))):
-        return notation.number(value) if type(value) in (int, float) else ast.Constant(value)
-    written = repr(value) if not isinstance(value, np.ndarray) or value.size <= 4 else "array"
-    if isinstance(value, type):
-        written = value.__name__
-    written = written.replace("slice(None, None, None)", ":")
+    if type(value) in (int, float):
+        return notation.number(value)
+    if isinstance(value, (str, bool, type(None))):
+        return ast.Constant(value)
+    if isinstance(value, tuple) and len(value) <= 6:
+        parts = [_literal(part) for part in value]
+        return ast.Tuple(parts, ast.Load())
+    if isinstance(value, slice):
+        ends = [None if end is None else _literal(end) for end in (value.start, value.stop, value.step)]
+        return ast.Slice(*ends)  # type: ignore[return-value] # a slice, where an index stands
+    if isinstance(value, np.ndarray) and value.dtype == bool:
+        return notation.name("mask")
+    if isinstance(value, (list, np.ndarray)) and np.size(value) <= 4 and np.ndim(value) <= 1:
+        return notation.parse(repr(np.asarray(value).tolist()))
+    if isinstance(value, np.generic):
+        return _literal(value.item())
+    if value is Ellipsis:
+        return ast.Constant(value)
+    if isinstance(value, np.ndarray):
+        return notation.name("indices")
+    written = getattr(value, "__name__", "") or str(value)
     return notation.name(written if len(written) <= 24 else type(value).__name__)
 
 
-def fit(message: Any, shape: tuple[int, ...]) -> Any:
-    """Sum a message over the axes along which its operand was broadcast."""
-    extra = np.ndim(message) - len(shape)
-    if extra > 0:
-        message = np.sum(message, axis=tuple(range(extra)))
-    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and np.shape(message)[i] != 1)
-    if stretched:
-        message = np.sum(message, axis=stretched, keepdims=True)
-    if np.shape(message) != shape:  # a message that is the same for all elements
-        message = message * np.ones(shape)
-    return message
+def fit(message: Any, operand: Any, name: str = "") -> Any:
+    """Bring a message to its operand's shape, by summing what was broadcast, and to its dtype.
 
-
-def _where(condition: Any, yes: Any, no: Any) -> Any:
-    return np.where(condition, yes, no)
+    Raises
+    ------
+    TraceError
+        A value is complex, or a rule returned what cannot be this operand's gradient.
+    """
+    shape = np.shape(operand)
+    if np.shape(message) != shape:
+        extra = np.ndim(message) - len(shape)
+        if extra > 0:
+            message = np.sum(message, axis=tuple(range(extra)))
+        stretched = tuple(
+            i for i, n in enumerate(shape) if n == 1 and extra >= 0 and np.shape(message)[i] != 1
+        )
+        if stretched:
+            message = np.sum(message, axis=stretched, keepdims=True)
+        if np.shape(message) != shape:
+            raise TraceError(
+                f"the rule of {name} returned a gradient of shape {np.shape(message)} for an operand "
+                f"of shape {shape}"
+            )
+    dtype = getattr(operand, "dtype", None)
+    if dtype is not None and message.dtype != dtype:
+        if message.dtype.kind == "c" or dtype.kind == "c":
+            raise TraceError(f"{name} is complex; gradients through complex values are not supported")
+        if dtype.kind == "f":
+            message = message.astype(dtype)
+    return message[()] if type(message) is np.ndarray and not message.ndim else message
 
 
 _NAMESPACE: dict[str, Any] = {
-    n: getattr(np, n)
-    for n in (
+    name: getattr(np, name)
+    for name in (
         "exp log log2 log10 log1p expm1 exp2 sqrt cbrt square sin cos tan sinh cosh tanh arcsin "
-        "arccos arctan abs sign maximum minimum heaviside pi e"
+        "arccos arctan abs sign maximum minimum heaviside floor trunc copysign isnan isfinite where "
+        "zeros_like"
     ).split()
-} | {"where": _where}
+} | {"pi": math.pi, "e": math.e}
 
 
 def _compile(signature: str, formula: str) -> Pull:
-    # The formulas are the rows of our own table, never input.
-    function: Pull = eval(f"lambda {signature}, **_: {formula}", dict(_NAMESPACE))
+    # Logarithms of numbers become Python floats, which leave float32 as it is. The formulas are
+    # the rows of our own table, never input.
+    formula = re.sub(r"log\((\d+)\)", lambda match: repr(math.log(int(match[1]))), formula)
+    function: Pull = eval(f"lambda {signature}, **_: {formula}", _NAMESPACE)
     return function
 
 
 def elementwise(
-    function: Callable[..., Any], formula: str, *locals_: str | tuple[str, Pull], name: str = ""
+    function: Callable[..., Any],
+    formula: str,
+    *locals_: str | tuple[str, str | Pull] | None,
+    name: str = "",
 ) -> Operation:
     """A row for an elementwise operation.
 
@@ -215,27 +317,23 @@ def elementwise(
         The NumPy function.
     formula : str
         The operation, e.g. ``"a * b"``.
-    *locals_ : str or (str, callable)
+    *locals_ : str or (str, str or callable) or None
         The local derivative per operand, e.g. ``"b", "a"``: both its notation and its number.
-        Where the number needs more care than the notation shows, the pair of the notation and
-        ``local(v, *operands)``.
+        Where the number needs more care than the notation shows (at a kink, at zero), the pair of
+        the notation and the number's formula or ``local(v, *operands)``. None for an operand
+        without a derivative.
     name : str, optional
         Default: the function's own name.
     """
-    operands = ", ".join(OPERAND_NAMES[: len(locals_)])
-    rules = []
+    rules: list[Derivative | None] = []
     for entry in locals_:
-        written, number = entry if isinstance(entry, tuple) else (entry, None)
-        if number is not None:
-            pull = _times(number)
-            local = number
-        elif written in ("1", "-1"):
-            pull = _compile(f"g, v, {operands}", "g" if written == "1" else "-g")
-            local = _compile(f"v, {operands}", written)
+        written, number = entry if isinstance(entry, tuple) else (entry, entry)
+        if written is None or number is None:
+            rules.append(None)
+        elif isinstance(number, str):
+            rules.append(Derivative.elementwise(written, number, len(locals_)))
         else:
-            pull = _compile(f"g, v, {operands}", f"g * ({written})")
-            local = _compile(f"v, {operands}", written)
-        rules.append(Derivative(pull, written, local))
+            rules.append(Derivative(_times(number), written, number))
     return Operation(name or function.__name__, function, formula, tuple(rules))
 
 
@@ -245,8 +343,8 @@ def _times(number: Pull) -> Pull:
 
 def linear(
     function: Callable[..., Any],
-    formula: str,
-    *vjps: tuple[str, Pull] | None,
+    formula: Formula,
+    *vjps: tuple[Formula, Pull] | None,
     name: str = "",
     variadic: bool = False,
 ) -> Operation:
@@ -255,14 +353,26 @@ def linear(
     Parameters
     ----------
     function : callable
-        The NumPy function, or a function of ours that evaluates the operation.
-    formula : str
+        The NumPy function; its first parameters are the operands.
+    formula : str or callable
         The operation, e.g. ``"a @ b"``.
-    *vjps : (str, callable) or None
+    *vjps : (str or callable, callable) or None
         Per operand the notation of the message, e.g. ``"g @ b.T"``, and the VJP
         ``pull(g, v, *operands, **keywords)``; None for an operand without a derivative.
     variadic : bool, optional
-        One VJP serves any number of operands: it takes the operand's position first.
+        The function takes a sequence of operands, and one VJP serves them all: it takes the
+        operand's position first.
     """
+
+    def spread(*operands: Any, **keywords: Any) -> Any:
+        return function(operands, **keywords)
+
     rules = tuple(Derivative(entry[1], entry[0]) if entry else None for entry in vjps)
-    return Operation(name or function.__name__, function, formula, rules, variadic=variadic)
+    return Operation(
+        name or function.__name__,
+        spread if variadic else function,
+        formula,
+        rules,
+        variadic=variadic,
+        function=function,
+    )

@@ -3,105 +3,172 @@
 from __future__ import annotations
 
 import inspect
+import string
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from gradviz.ops import arrays, elementwise
+from gradviz.errors import TraceError
+from gradviz.ops import arrays, elementwise, linalg
 from gradviz.ops.bridge import borrow
 from gradviz.ops.operation import Operation
 
-_ROWS: dict[Any, Operation] = {row.evaluate: row for row in elementwise.ELEMENTWISE}
-_ROWS |= {
-    np.matmul: arrays.MATMUL,
-    np.add.reduce: arrays.SUM,
-    np.maximum.reduce: arrays.MAX,
-    np.minimum.reduce: arrays.MIN,
+ROWS: dict[Any, Operation] = {
+    row.function: row
+    for row in (
+        *elementwise.ELEMENTWISE,
+        *arrays.PRODUCTS,
+        *arrays.REDUCTIONS,
+        *arrays.SHAPES,
+        *arrays.PARTS,
+        *linalg.ROWS,
+    )
 }
+"""Our own rows by NumPy function."""
 
-# For the functions that are no ufuncs: the row, the parameters that are operands ("*" before one
-# that holds a sequence of them), and the further parameters in order.
-_REDUCTION = "axis dtype out keepdims initial where"
-_CALLS: dict[Any, tuple[Operation, str, str]] = {
-    np.sum: (arrays.SUM, "a", _REDUCTION),
-    np.mean: (arrays.MEAN, "a", "axis dtype out keepdims where"),
-    np.max: (arrays.MAX, "a", "axis out keepdims initial where"),
-    np.min: (arrays.MIN, "a", "axis out keepdims initial where"),
-    np.cumsum: (arrays.CUMSUM, "a", "axis dtype out"),
-    np.reshape: (arrays.RESHAPE, "a", "shape order"),
-    np.ravel: (arrays.RAVEL, "a", "order"),
-    np.squeeze: (arrays.SQUEEZE, "a", "axis"),
-    np.expand_dims: (arrays.EXPAND_DIMS, "a", "axis"),
-    np.transpose: (arrays.TRANSPOSE, "a", "axes"),
-    np.swapaxes: (arrays.SWAPAXES, "a", "axis1 axis2"),
-    np.flip: (arrays.FLIP, "m", "axis"),
-    np.broadcast_to: (arrays.BROADCAST_TO, "array", "shape subok"),
-    np.clip: (elementwise.CLIP, "a a_min a_max", "out"),
-    np.where: (elementwise.WHERE, "condition x y", ""),
-    np.concatenate: (arrays.CONCATENATE, "*arrays", "axis out dtype casting"),
-    np.stack: (arrays.STACK, "*arrays", "axis out"),
-    arrays.scatter: (arrays.SCATTER, "g", "shape index"),
+PLAIN = frozenset(
+    getattr(np, name)
+    for name in (
+        "shape ndim size zeros_like ones_like empty_like result_type can_cast min_scalar_type isnan "
+        "isinf isfinite signbit equal not_equal less less_equal greater greater_equal logical_and "
+        "logical_or logical_not logical_xor isclose allclose array_equal array_equiv iscomplex "
+        "isreal iscomplexobj isrealobj isposinf isneginf all any argmax argmin argsort argwhere "
+        "nonzero flatnonzero count_nonzero searchsorted digitize lexsort nanargmax nanargmin "
+        "argpartition array_repr array_str array2string shares_memory may_share_memory spacing "
+        "save savez savez_compressed savetxt"
+    ).split()
+)
+"""Functions whose results have no derivative: they are called on plain values, nothing is recorded."""
+
+IN_PLACE = frozenset((np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis))
+"""Functions that write into an array."""
+
+# Parameters of functions in C, whose signature old versions of NumPy do not tell.
+_PARAMETERS: dict[Any, str] = {
+    np.where: "condition x y",
+    np.concatenate: "arrays axis out dtype casting",
+    np.inner: "a b",
+    np.dot: "a b out",
 }
-"""Elementwise rows need no entry: a ufunc's operands are its positional arguments."""
-
-
-def _dot(args: tuple[Any, ...]) -> Any:
-    """The row of a `dot`: a matrix product, or with a number a multiplication."""
-    ranks = [np.ndim(a) for a in args[:2]]
-    if 0 in ranks:
-        return np.multiply
-    return np.matmul if max(ranks) <= 2 else np.dot
 
 
 @lru_cache(maxsize=4096)
 def lookup(function: Any) -> Operation:
     """The row of a NumPy function: our own, else one borrowed, else one without a rule."""
-    row = _ROWS.get(function) or (_CALLS[function][0] if function in _CALLS else None)
+    row = ROWS.get(function)
     if row is None:
         name = getattr(function, "__name__", str(function))
         row = borrow(function) or Operation(name, function, derivatives=None)
     return row
 
 
-def split(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Operation, tuple[Any, ...], dict[str, Any]]:
-    """A call of a NumPy function as an operation, its operands and its keywords."""
-    if function is np.dot:
-        function = _dot(args)
-        if isinstance(function, np.ufunc):
-            return lookup(function), args, kwargs
-    entry = _CALLS.get(function)
-    if entry is None:
-        return lookup(function), *_split_unknown(function, args, kwargs)
-    row, operand_names, keyword_names = entry
-    operands, keywords = operand_names.split(), keyword_names.split()
-    given = dict(zip((n.lstrip("*") for n in operands + keywords), args, strict=False)) | kwargs
-    given = {k: v for k, v in given.items() if v is not np._NoValue}
-    found: tuple[Any, ...]
-    if operand_names.startswith("*"):
-        found = tuple(given.pop(operand_names[1:]))
-    else:
-        found = tuple(given.pop(name, None) for name in operands)
-    return row, found, {k: v for k, v in given.items() if not (k == "out" and v is None)}
-
-
-def _split_unknown(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Operands are the positional arguments; settings such as axis go to the keywords."""
+@lru_cache(maxsize=4096)
+def _parameters(function: Any) -> tuple[str, ...]:
+    """The names of a function's parameters; () where it does not tell."""
+    if function in _PARAMETERS:
+        return tuple(_PARAMETERS[function].split())
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
+        return ()
+    return tuple(p.name for p in found if p.kind is not p.VAR_KEYWORD)
+
+
+def split(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], ruled: bool = True
+) -> tuple[Operation, tuple[Any, ...], dict[str, Any]]:
+    """A call of a NumPy function as an operation, its operands and its keywords.
+
+    Without `ruled` the operation is one that has no rule.
+
+    Raises
+    ------
+    TraceError
+        This form of the call cannot be recorded.
+    """
+    if function is np.dot:
+        ranks = [np.ndim(a) for a in args[:2]]
+        simpler = np.multiply if 0 in ranks else np.matmul if max(ranks) <= 2 else None
+        if simpler is not None:
+            return lookup(simpler), args, {k: v for k, v in kwargs.items() if v is not None}
+    if function is np.where and len(args) == 1:
+        function = np.nonzero
+    if function is np.einsum:
+        return lookup(function), *_einsum_arguments(args, kwargs)
+    row = lookup(function) if ruled else Operation(function.__name__, function, derivatives=None)
+    if isinstance(function, np.ufunc):
+        return row, args, kwargs
+    names = _parameters(function)
+    given = dict(zip(names, args, strict=False)) | kwargs
+    given = {k: v for k, v in given.items() if v is not np._NoValue and not (k == "out" and v is None)}
+    if function not in ROWS:
+        return row, *_unknown(function, names, given, args, kwargs)
+    if function is np.clip:  # the newer names, and no bound at all
+        low, high = (given.pop(new, given.pop(f"a_{new}", None)) for new in ("min", "max"))
+        bounds = (-np.inf if low is None else low, np.inf if high is None else high)
+        return row, (given.pop("a"), *bounds), given
+    if row.variadic:
+        return row, tuple(given.pop(names[0])), given
+    count = len(row.derivatives or ())
+    return row, tuple(given.pop(name) for name in names[:count]), given
+
+
+def _einsum_arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Both of einsum's ways to be called, with the subscripts as a string."""
+    kwargs = {k: v for k, v in kwargs.items() if not (k == "out" and v is None)}
+    if isinstance(args[0], str):
+        return args[1:], {"subscripts": args[0], **kwargs}
+    numbers = sorted({i for term in args[1::2] for i in term if i is not Ellipsis} | (
+        {i for i in args[-1] if i is not Ellipsis} if len(args) % 2 else set()
+    ))
+    letter = {number: string.ascii_letters[k] for k, number in enumerate(numbers)} | {Ellipsis: "..."}
+    terms = ["".join(letter[i] for i in term) for term in args[1::2]]
+    output = "->" + "".join(letter[i] for i in args[-1]) if len(args) % 2 else ""
+    operands = args[: 2 * len(terms) : 2]
+    return operands, {"subscripts": ",".join(terms) + output, **kwargs}
+
+
+def _unknown(
+    function: Any,
+    names: tuple[str, ...],
+    given: dict[str, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Operands are the leading parameters up to the last that holds an array; the rest are settings."""
+    if len(given) < len(args) + len(kwargs) or len(names) < len(given):
         return args, kwargs
-    operands = list(args)
-    keywords = dict(kwargs)
-    while operands and len(operands) <= len(parameters):
-        parameter = parameters[len(operands) - 1]
-        is_setting = isinstance(operands[-1], (int, str, tuple, type(None), bool, type))
-        if len(operands) == 1 or not is_setting or parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
-            break
-        keywords[parameter.name] = operands.pop()
-    return tuple(operands), keywords
+    ordered = [name for name in names if name in given]
+    if ordered != list(names[: len(ordered)]):
+        ordered = ordered[: next(i for i, name in enumerate(names) if name not in given)]
+    while ordered and not hasattr(given[ordered[-1]], "dtype"):
+        ordered.pop()
+    return tuple(given.pop(name) for name in ordered), given
+
+
+def has_recorded(value: Any, kind: type) -> bool:
+    """Whether a value of `kind` is inside nested lists, tuples or dicts."""
+    if isinstance(value, (list, tuple)):
+        return any(has_recorded(part, kind) for part in value)
+    if isinstance(value, dict):
+        return any(has_recorded(part, kind) for part in value.values())
+    return isinstance(value, kind)
+
+
+def refuse_nested(operation: Operation, arguments: dict[str, Any], kind: type) -> None:
+    """Raise where a recorded value (a `kind`) stands in a place whose gradient would be lost.
+
+    Raises
+    ------
+    TraceError
+    """
+    for name, value in arguments.items():
+        if has_recorded(value, kind):
+            raise TraceError(
+                f"{operation.name}: a recorded value cannot be given as {name}, nor in a list; "
+                "np.stack makes an array of recorded values"
+            )

@@ -7,6 +7,7 @@ stores references and formats nothing.
 
 from __future__ import annotations
 
+import dis
 import itertools
 import operator
 from collections import deque
@@ -20,9 +21,10 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.graph import LEAVES, Node
-from gradviz.ops.operation import Operation
 from gradviz.ops import arrays
-from gradviz.ops.table import lookup, split
+from gradviz.ops.composed import COMPOSED, outer
+from gradviz.ops.operation import Derivative, Operation
+from gradviz.ops.table import IN_PLACE, PLAIN, lookup, refuse_nested, split
 from gradviz.record import names
 from gradviz.record.names import returning, returning_offsets, site, user_frame, where
 
@@ -75,18 +77,18 @@ def scope(name: str) -> Iterator[None]:
 
 def leaf(value: Any, name: str, kind: str) -> Array:
     """A leaf that holds a copy of `value`, so that later changes to it cannot reach the record."""
-    array = np.array(value)[()]
+    array = np.array(value)
     if array.dtype.kind not in "fciub":
         raise TypeError(
             f"{kind} {name or '(unnamed)'}: only numbers can be recorded, got {type(value).__name__}"
             f" of dtype {array.dtype}"
         )
     if array.dtype.kind in "iub":
-        array = np.asarray(array, float)[()]
+        array = array.astype(float)
     append, scope = _recording.get()
     frame = user_frame(_getframe(1))
     node = Array.new(
-        array,
+        array[()],
         LEAVES[kind],
         order=_next(),
         scope=scope,
@@ -131,29 +133,56 @@ def apply(
     """Evaluate an operation on Arrays and plain values, and record it.
 
     An integer or boolean result has no gradient and is returned as plain NumPy.
+
+    Raises
+    ------
+    TraceError
+        A recorded value stands where its gradient would be lost, or the result is no array.
     """
-    keywords = keywords or {}
-    plain = [o.value if isinstance(o, Array) else o for o in operands]
-    value = operation.evaluate(*plain, **keywords)
-    return record(operation, value, operands, keywords)
+    keywords = keywords or _NO_KEYWORDS
+    plain = []
+    for operand in operands:
+        kind = type(operand)
+        if kind is Array:
+            operand = operand.value
+        elif kind in (list, tuple):
+            operands = tuple(_array(operation, o) for o in operands)
+            return apply(operation, operands, keywords)
+        plain.append(operand)
+    if keywords:
+        refuse_nested(operation, keywords, Array)
+    return record(operation, operation.evaluate(*plain, **keywords), operands, keywords)
+
+
+def _array(operation: Operation, operand: Any) -> Any:
+    """A list of plain numbers as an array."""
+    if type(operand) not in (list, tuple):
+        return operand
+    refuse_nested(operation, {"operand": operand}, Array)
+    return np.asarray(operand)
 
 
 def record(
     operation: Operation, value: Any, operands: tuple[Any, ...], keywords: dict[str, Any]
 ) -> Any:
     """Record a value that was computed already."""
-    dtype = getattr(value, "dtype", None)
-    if dtype is None:
-        if isinstance(value, (tuple, list)):
-            return type(value)(
-                record(_item(operation, i, len(value)), part, operands, keywords)
+    kind = type(value)
+    if kind is not np.float64:
+        if kind is np.ndarray:
+            value = value if value.ndim else value[()]
+        elif isinstance(value, (tuple, list)):
+            parts = [
+                record(_part(operation, i, len(value)), part, operands, keywords)
                 for i, part in enumerate(value)
-            ) if not hasattr(value, "_fields") else type(value)(
-                *(record(_item(operation, i, len(value)), part, operands, keywords) for i, part in enumerate(value))
-            )
-        return value
-    if dtype.kind not in "fc":
-        return value
+            ]
+            return kind(*parts) if hasattr(value, "_fields") else kind(parts)
+        elif isinstance(value, (float, complex)) and not isinstance(value, np.generic):
+            value = np.asarray(value)[()]
+        dtype = getattr(value, "dtype", None)
+        if dtype is None or dtype.kind not in "fc":
+            if dtype is not None and dtype.kind == "O":
+                raise TraceError(f"{operation.name} returned an array of objects, which cannot be recorded")
+            return value
     append, scope = _recording.get()
     frame = user_frame(_getframe(1))
     node = Array.new(
@@ -169,12 +198,52 @@ def record(
     return node
 
 
-def _item(operation: Operation, i: int, count: int) -> Operation:
-    """One of several results of an operation without a rule for them together."""
-    return Operation(f"{operation.name}[{i}]", lambda *o, **k: operation.evaluate(*o, **k)[i], derivatives=None)
+def _part(operation: Operation, i: int, count: int) -> Operation:
+    """One of the results of an operation that returns several; the others' gradients are zero."""
+
+    def evaluate(*operands: Any, **keywords: Any) -> Any:
+        return operation.evaluate(*operands, **keywords)[i]
+
+    def pull(position: int, g: Any, v: Any, *operands: Any, **keywords: Any) -> Any:
+        parts = operation.function(*operands, **keywords)
+        upstream = tuple(g if k == i else np.zeros_like(parts[k]) for k in range(count))
+        return operation.pulls[position](upstream, parts, *operands, **keywords)
+
+    rules = (Derivative(pull, "g"),) if operation.derivatives else None
+    return Operation(f"{operation.name}[{i}]", evaluate, "", rules, variadic=True)
 
 
-_PLAIN = frozenset((float, int, np.float64, np.ndarray, np.float32))
+def compose(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a function that is written in recorded operations; only its result may get a name."""
+    append, scope = _recording.get()
+    steps: list[Node] = []
+    token = _recording.set((steps.append, scope))
+    try:
+        result = function(*args, **kwargs)
+    finally:
+        _recording.reset(token)
+    if result is NotImplemented:
+        return result
+    frame = user_frame(_getframe(1))
+    place = site(frame) if frame else None
+    inside = (*place[:2], None) if place else None
+    for step in steps:
+        step.site = place if step is result else inside
+        append(step)
+    return result
+
+
+def _values(value: Any) -> Any:
+    """Arguments with the plain values in the place of recorded ones."""
+    if isinstance(value, Array):
+        return value.value
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(map(_values, value))
+    return value
+
+
+_PLAIN = frozenset((float, int, np.float64, np.float32))
+_NUMBERS = (int, float, complex, np.generic)
 
 
 def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool = False) -> Any:
@@ -189,8 +258,16 @@ def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool =
             plain = other.value
         elif kind in _PLAIN:
             plain = other
-        elif isinstance(other, (np.generic, complex, list)):
-            plain = other if not isinstance(other, list) else np.asarray(other)
+        elif kind is np.ndarray:
+            plain = other
+            if plain.dtype.kind not in "fiubc":
+                raise TraceError(
+                    f"{operation.name}: an array of {plain.dtype} cannot be recorded, at {where(_getframe(1))}"
+                )
+        elif isinstance(other, _NUMBERS):
+            plain = other
+        elif kind is list or kind is tuple:
+            return method(self, np.asarray(other))
         else:
             return NotImplemented
         node = new(Array)
@@ -200,8 +277,6 @@ def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool =
         else:
             node.value = value = compute(self.value, plain)
             node.operands = (self, other)
-        if value.dtype.kind == "O":
-            raise TraceError(f"{operation.name}: object arrays cannot be recorded, at {where(_getframe(1))}")
         node.operation = operation
         node.keywords = _NO_KEYWORDS
         node.order = _next()
@@ -221,6 +296,12 @@ def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool =
 
 
 _NO_KEYWORDS: dict[str, Any] = {}
+_STORE_SUBSCR = dis.opmap["STORE_SUBSCR"]
+
+
+def _placed(error: TraceError) -> TraceError:
+    """An error of the table's, with the place in the user's program."""
+    return error if ", at " in str(error) else TraceError(f"{error}, at {where(_getframe(1))}")
 
 
 def _unary(ufunc: np.ufunc) -> Any:
@@ -235,6 +316,18 @@ def _unary(ufunc: np.ufunc) -> Any:
 def _compare(compute: Callable[[Any, Any], Any]) -> Any:
     def method(self: Array, other: Any) -> Any:
         return compute(self.value, other.value if isinstance(other, Array) else other)
+
+    return method
+
+
+def _refused(name: str, instead: str) -> Any:
+    """A method of NumPy's that writes into its array."""
+
+    def method(self: Array, *args: Any, **kwargs: Any) -> Any:
+        raise TraceError(
+            f".{name}() would change values that other operations have read; "
+            f"use {instead}, at {where(_getframe(1))}"
+        )
 
     return method
 
@@ -273,10 +366,13 @@ class Array(Node):
     __mod__, __rmod__ = _binary(np.remainder, operator.mod), _binary(np.remainder, operator.mod, True)
     __floordiv__ = _binary(np.floor_divide, operator.floordiv)
     __rfloordiv__ = _binary(np.floor_divide, operator.floordiv, True)
+    __divmod__ = lambda self, other: np.divmod(self, other)  # noqa: E731
+    __rdivmod__ = lambda self, other: np.divmod(other, self)  # noqa: E731
     __neg__, __pos__, __abs__ = _unary(np.negative), _unary(np.positive), _unary(np.absolute)
 
     __iadd__, __isub__, __imul__ = _in_place("+"), _in_place("-"), _in_place("*")
     __itruediv__, __ipow__, __imatmul__ = _in_place("/"), _in_place("**"), _in_place("@")
+    __imod__, __ifloordiv__ = _in_place("%"), _in_place("//")
 
     __lt__, __le__ = _compare(operator.lt), _compare(operator.le)
     __gt__, __ge__ = _compare(operator.gt), _compare(operator.ge)
@@ -285,24 +381,56 @@ class Array(Node):
     # --- NumPy's protocols -------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
-        if keywords.get("out") is not None:
+        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        if keywords.pop("out", None) is not None or method == "at":
             raise TraceError(
-                f"{ufunc.__name__}(..., out=) or an in-place operator would write a recorded value "
-                f"into a plain array, which forgets its history; use the returned value instead, "
+                f"{name} or an in-place operator would write a recorded value into a plain array, "
+                f"which forgets its history; use the returned value instead, at {where(_getframe(1))}"
+            )
+        refused = [k for k in ("where", "axes", "axis", "keepdims") if k in keywords]
+        if method == "__call__" and refused:
+            raise TraceError(
+                f"{name}({refused[0]}=) is not recorded; use np.where, np.moveaxis or np.sum, "
                 f"at {where(_getframe(1))}"
             )
-        keywords.pop("out", None)
-        operation = lookup(ufunc if method == "__call__" else getattr(ufunc, method))
-        return apply(operation, inputs, keywords)
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
+        if method == "outer":
+            return compose(outer, (ufunc, *inputs), keywords)
+        if function in PLAIN:
+            return function(*_values(inputs), **keywords)
+        if function in COMPOSED:
+            result = compose(COMPOSED[function], inputs, keywords)
+            if result is not NotImplemented:
+                return result
+        if method != "__call__":
+            return apply(Operation(name, function, derivatives=None), inputs, keywords)
+        try:
+            return apply(lookup(ufunc), inputs, keywords)
+        except TraceError as error:
+            raise _placed(error) from None
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        operation, operands, keywords = split(function, args, kwargs)
-        if keywords.get("out") is not None:
+        if function in PLAIN:
+            return function(*_values(args), **{k: _values(v) for k, v in kwargs.items()})
+        if kwargs.get("out") is not None or function in IN_PLACE:
             raise TraceError(
-                f"{function.__name__}(..., out=) would write a recorded value into a plain array, "
-                f"which forgets its history; use the returned value, at {where(_getframe(1))}"
+                f"{function.__name__} would write a recorded value into an array, which forgets its "
+                f"history; use functions that return a new one (np.where, np.concatenate), "
+                f"at {where(_getframe(1))}"
             )
-        return apply(operation, operands, keywords)
+        try:
+            ruled = True
+            if function in COMPOSED:
+                result = compose(COMPOSED[function], args, kwargs)
+                if result is not NotImplemented:
+                    return result
+                ruled = False
+            operation, operands, keywords = split(function, args, kwargs, ruled)
+            if keywords.get("out") is not None:
+                raise TraceError(f"{function.__name__}(out=) forgets the history; use the returned value")
+            return apply(operation, operands, keywords)
+        except TraceError as error:
+            raise _placed(error) from None
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise TraceError(
@@ -331,6 +459,13 @@ class Array(Node):
         return bool(self.value)
 
     def __float__(self) -> float:
+        # `buffer[i] = x` asks for a float too, but there the history would be lost unseen.
+        frame = _getframe(1)
+        if frame.f_code.co_code[frame.f_lasti] == _STORE_SUBSCR:
+            raise TraceError(
+                "a recorded value is written into a plain array here, which would forget its history; "
+                f"collect values in a list and use np.stack, at {where(frame)}"
+            )
         return float(self.value)
 
     def __int__(self) -> int:
@@ -344,6 +479,12 @@ class Array(Node):
 
     def __format__(self, spec: str) -> str:
         return format(self.value, spec) if spec else repr(self)
+
+    def __copy__(self) -> Array:
+        return self  # never changes
+
+    def __deepcopy__(self, memo: Any) -> Array:
+        return self
 
     def __round__(self, digits: int = 0) -> Any:
         return np.round(self, digits)
@@ -375,6 +516,18 @@ class Array(Node):
         return self.value.dtype
 
     @property
+    def nbytes(self) -> int:  # noqa: D102
+        return int(self.value.nbytes)
+
+    @property
+    def itemsize(self) -> int:  # noqa: D102
+        return int(self.value.itemsize)
+
+    @property
+    def mT(self) -> Any:  # noqa: N802, D102
+        return np.swapaxes(self, -1, -2)
+
+    @property
     def T(self) -> Any:  # noqa: N802, D102
         return np.transpose(self)
 
@@ -402,6 +555,22 @@ class Array(Node):
     def astype(self, dtype: Any, **keywords: Any) -> Any:  # noqa: D102
         return apply(arrays.ASTYPE, (self,), {"dtype": np.dtype(dtype)})
 
+    def compress(self, condition: Any, axis: Any = None) -> Any:  # noqa: D102
+        return np.compress(condition, self, axis)
+
+    def conjugate(self) -> Any:  # noqa: D102
+        return np.conjugate(self)
+
+    def argpartition(self, kth: Any, axis: int = -1) -> Any:  # noqa: D102
+        return np.argpartition(self, kth, axis)
+
+    sort = _refused("sort", "np.sort(x)")
+    partition = _refused("partition", "np.sort(x)")
+    fill = _refused("fill", "np.full_like(x, value)")
+    put = _refused("put", "np.where")
+    resize = _refused("resize", "np.resize(x, shape)")
+    itemset = _refused("itemset", "np.where")
+
     def copy(self, order: str = "C") -> Any:  # noqa: D102
         return np.positive(self)
 
@@ -421,18 +590,14 @@ def _method(function: Callable[..., Any]) -> Any:
 
 
 for _name in (
-    "sum mean prod std var max min argmax argmin argsort sort cumsum cumprod ravel squeeze swapaxes "
-    "repeat diagonal trace take clip all any nonzero searchsorted round partition ptp"
+    "sum mean prod std var max min argmax argmin argsort cumsum cumprod ravel squeeze swapaxes repeat "
+    "diagonal trace take clip all any nonzero searchsorted round"
 ).split():
     setattr(Array, _name, _method(getattr(np, _name)))
 
 
 def _plain_index(key: Any) -> Any:
-    """An index without Arrays in it: a recorded one gives its (whole) numbers."""
-    if isinstance(key, tuple):
-        return tuple(_plain_index(k) for k in key)
-    if isinstance(key, Array):
-        raise TraceError(
-            f"a recorded array of floats cannot be an index, at {where(_getframe(2))}"
-        )
+    """An index, which a recorded array of floats cannot be part of."""
+    if isinstance(key, Array) or (isinstance(key, tuple) and any(isinstance(k, Array) for k in key)):
+        raise TraceError(f"a recorded array of floats cannot be an index, at {where(_getframe(2))}")
     return key

@@ -49,7 +49,9 @@ def build(
         name = named.get(id(value), "") if isinstance(value, np.ndarray) else ""
         # A constant stands where its first reader stands.
         values.append(
-            Node.new(value, INPUT if name else CONSTANT, scope=() if name else reader.scope, name=name)
+            Node.new(
+                value, INPUT if name else CONSTANT, scope=() if name else reader.scope, name=name
+            )
         )
         operands.append(())
         constants[id(value)] = len(values) - 1
@@ -57,10 +59,7 @@ def build(
 
     for node in recorded:
         found = tuple(
-            [
-                ids[o.order] if isinstance(o, Node) else constant(o, node)
-                for o in node.operands
-            ]
+            [ids[o.order] if isinstance(o, Node) else constant(o, node) for o in node.operands]
         )
         ids[node.order] = len(values)
         values.append(node)

@@ -76,7 +76,11 @@ def expression(text: str, /, **values: Any) -> Graph:
     try:
         body = ast.parse(text.strip(), "<formula>").body
     except (SyntaxError, ValueError) as error:
-        at = f" at character {error.offset}" if isinstance(error, SyntaxError) and error.offset else ""
+        at = (
+            f" at character {error.offset}"
+            if isinstance(error, SyntaxError) and error.offset
+            else ""
+        )
         raise ValueError(f"not a formula{at}: {text!r} ({error.args[0]})") from None
     except (RecursionError, MemoryError):
         raise ValueError("the formula is nested too deeply") from None
@@ -145,7 +149,9 @@ class _Reader:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
             function = _FUNCTIONS.get(node.func.id)
             if function is None:
-                near = difflib.get_close_matches(node.func.id, _FUNCTIONS, 3, 0.5) or sorted(_FUNCTIONS)
+                near = difflib.get_close_matches(node.func.id, _FUNCTIONS, 3, 0.5) or sorted(
+                    _FUNCTIONS
+                )
                 raise self.refuse(node, f"no such function; there are {', '.join(near)}")
             arguments = [self.at(argument) for argument in node.args]
             try:

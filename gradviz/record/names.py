@@ -41,23 +41,31 @@ def returning_offsets(code: CodeType) -> frozenset[int]:
 
 def site(frame: FrameType) -> Site:
     """Note where `frame` stands, with its callers as long as they only pass the value on."""
-    found: list[Any] = []
+    code, offset = frame.f_code, frame.f_lasti
+    found: Site = (code, offset)
     at: FrameType | None = frame
-    while at is not None and at.f_globals.get("__name__") != "gradviz.record.trace":
+    while at is not None and offset in returning_offsets(code):
+        at = at.f_back
+        if at is None or at.f_globals.get("__name__") == "gradviz.record.trace":
+            break
         code, offset = at.f_code, at.f_lasti
         found += (code, offset)
-        if offset not in returning_offsets(code):
-            break
-        at = at.f_back
-    return tuple(found)
+    return found
+
+
+_libraries: dict[str, bool] = {}
+"""By module name whether its frames are passed over in the search for the user's line."""
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
     """The nearest frame that belongs neither to gradviz nor to a library it works with."""
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        library = module.partition(".")[0] in ("gradviz", "numpy", "autograd", "scipy")
-        if not library or module == "gradviz.examples":
+        library = _libraries.get(module)
+        if library is None:
+            library = module.partition(".")[0] in ("gradviz", "numpy", "autograd", "scipy")
+            _libraries[module] = library = library and module != "gradviz.examples"
+        if not library:
             return frame
         frame = frame.f_back
     return None

@@ -12,7 +12,7 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.graph import INPUT, PARAMETER, Graph, Node, Program
-from gradviz.record.array import Array, leaf, tape
+from gradviz.record.array import Array, compose, leaf, tape
 from gradviz.record.build import build
 
 
@@ -129,16 +129,34 @@ def grad(function: Callable[..., Any], wrt: str | int = 0) -> Callable[..., Any]
         with tape() if not recorded else _nothing() as _:
             # A new node, so that only the paths through this argument count.
             fresh = +argument if isinstance(argument, Array) else leaf(argument, "", "parameter")
+            fresh.site = fresh.site and (*fresh.site[:2], None)  # what is assigned is the result
             holder[place] = fresh
             output = function(*arguments, **keywords)
             if not isinstance(output, Array):
-                raise TraceError(f"{_title(function)} returned {type(output).__name__}, not a recorded value")
-            result = gradient_of(output, fresh)
-        if recorded:  # one that depends on nothing recorded goes on as a constant: its gradient is 0
+                raise TraceError(
+                    f"{_title(function) or 'the function'} returned {type(output).__name__}, "
+                    "not a recorded value"
+                )
+            result = compose(gradient_of, (output, fresh), {})
+        if recorded or _depends_on_earlier(result, fresh):
+            # One that depends on nothing recorded goes on as a constant: its gradient is 0.
             return result if isinstance(result, Array) else leaf(result, "", "constant")
         return result.value if isinstance(result, Node) else result
 
     return gradient
+
+
+def _depends_on_earlier(result: Any, leaf: Node) -> bool:
+    """Whether a result depends on values recorded before `leaf`: the function's closure held them."""
+    pending, seen = [result] if isinstance(result, Node) else [], set()
+    while pending:
+        node = pending.pop()
+        if node.order < leaf.order:
+            return True
+        if node.order not in seen:
+            seen.add(node.order)
+            pending += [o for o in node.operands if isinstance(o, Node)]
+    return False
 
 
 class _nothing:
@@ -162,7 +180,13 @@ class _Function(Program):
         wrt: Sequence[str] | None,
         title: str,
     ) -> None:
-        self.function, self.args, self.kwargs, self.wrt, self.title = function, args, kwargs, wrt, title
+        self.function, self.args, self.kwargs, self.wrt, self.title = (
+            function,
+            args,
+            kwargs,
+            wrt,
+            title,
+        )
         self.argument_names = _argument_names(function, len(args))
 
     def call(self, convert: Callable[[Any, str], Any]) -> Any:
@@ -198,13 +222,23 @@ class _Function(Program):
             leaves[name] = leaf(value, name, "parameter" if wanted else "input")
             return leaves[name]
 
-        with tape() as recorded:
-            output = self.call(convert)
+        try:
+            with tape() as recorded:
+                output = self.call(convert)
+        except ValueError as error:
+            # NumPy wraps what __float__ raises when a recorded value is written into a buffer.
+            if isinstance(error.__cause__, TraceError):
+                raise error.__cause__ from None
+            raise
         for wanted in set(self.wrt or ()) - reached:
             if wanted in integers:
-                raise ValueError(f"{wanted} is an integer, which has no gradient; pass {wanted}=1.0, say")
+                raise ValueError(
+                    f"{wanted} is an integer, which has no gradient; pass {wanted}=1.0, say"
+                )
             near = difflib.get_close_matches(wanted, leaves, 3, 0.4) or list(leaves)[:8]
-            raise ValueError(f"wrt={wanted!r} names no array of floats; there are: {', '.join(near)}")
+            raise ValueError(
+                f"wrt={wanted!r} names no array of floats; there are: {', '.join(near)}"
+            )
         if not isinstance(output, Array):
             self._refuse(output, integers)
         extra = [node for node in _missing(recorded, output)]
@@ -218,9 +252,13 @@ class _Function(Program):
     def _refuse(self, output: Any, integers: list[str]) -> None:
         title = self.title or "the function"
         if isinstance(output, (tuple, list, dict)):
-            raise TraceError(f"{title} returned a {type(output).__name__}; return the scalar J alone")
-        hint = f"; write {integers[0]}=2.0 instead of 2, say: integers have no gradient" if integers else (
-            "; did float(), .value, math.* or an integer result end its history?"
+            raise TraceError(
+                f"{title} returned a {type(output).__name__}; return the scalar J alone"
+            )
+        hint = (
+            f"; write {integers[0]}=2.0 instead of 2, say: integers have no gradient"
+            if integers
+            else ("; did float(), .value, math.* or an integer result end its history?")
         )
         raise TraceError(
             f"{title} returned {type(output).__name__}, which depends on no recorded argument{hint}"
@@ -330,7 +368,9 @@ def _map(value: Any, name: str, convert: Callable[[Any, str], Any]) -> Any:
     if isinstance(value, dict):
         return type(value)((k, _map(v, f"{name}.{k}", convert)) for k, v in value.items())
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_map(v, f"{name}.{k}", convert) for k, v in zip(value._fields, value, strict=True)))
+        return type(value)(
+            *(_map(v, f"{name}.{k}", convert) for k, v in zip(value._fields, value, strict=True))
+        )
     if isinstance(value, (list, tuple)):
         return type(value)(_map(v, f"{name}[{i}]", convert) for i, v in enumerate(value))
     return convert(value, name)

@@ -1,0 +1,190 @@
+"""The geometry of one card, pill or line of text, from measured text alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from . import mathtext, style
+from .mathtext import Runs
+from .view import Arrow, Box, Row, View
+
+NAME, SMALL, DATA, TINY, HEAD = 17.0, 11.5, 12.5, 9.5, 8.5  # font sizes
+PAD, GAP = 11.0, 12.0
+CHIP = 15.0  # height of the chip on a card's upper edge
+NAME_LIMIT, EXPRESSION_LIMIT, CELL_LIMIT, PILL_LIMIT = 190.0, 210.0, 150.0, 112.0
+
+
+@dataclass(frozen=True)
+class Text:
+    """Runs set at (x, y), the left end of their baseline; `colour` names a palette entry."""
+
+    x: float
+    y: float
+    runs: Runs
+    size: float
+    colour: str
+
+    @property
+    def width(self) -> float:
+        """Width in pixels."""
+        return mathtext.line_width(self.runs, self.size)
+
+
+@dataclass(frozen=True)
+class Card:
+    """Texts and hairlines in a box of `width` by `height`, the origin at its upper left."""
+
+    width: float
+    height: float
+    texts: tuple[Text, ...]
+    rule: float = 0.0  # y of the hairline under the heading; 0 for none
+    chip: Text | None = None  # sits on the upper edge, which lies CHIP / 2 below the origin
+    marks: tuple[tuple[float, float, bool], ...] = ()
+    top: float = 0.0  # y of the card's upper edge
+
+
+def _right(texts: list[Text], right: float, y: float, runs: Runs, size: float, col: str) -> None:
+    texts.append(Text(right - mathtext.line_width(runs, size), y, runs, size, col))
+
+
+def _cell(row: Row, text: str) -> Runs:
+    plain = row.kind == "value" or row.state in ("number", "")
+    # A state in words is set in italics: it can never be taken for a number.
+    runs = mathtext.number(mathtext.clean(text)) if plain else mathtext.plain(text, "italic")
+    return mathtext.elide(runs, DATA, CELL_LIMIT)
+
+
+def sizes(view: View) -> dict[str, tuple[float, float]]:
+    """Width and height of every box and of every arrow's label, by id, fit for all panels."""
+    found: dict[str, tuple[float, float]] = {}
+    for panel in view.panels():
+        cards = [(box.id, box_card(box)) for box in panel.boxes]
+        pills = [(arrow.id, pill_card(arrow)) for arrow in panel.arrows]
+        for ident, card in cards + [(ident, pill) for ident, pill in pills if pill]:
+            width, height = found.get(ident, (0.0, 0.0))
+            found[ident] = max(width, card.width), max(height, card.height)
+    return found
+
+
+@lru_cache(maxsize=2048)
+def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
+    """The card of a box, of at least the given width and height."""
+    title = mathtext.elide(mathtext.name(box.name), NAME, NAME_LIMIT)
+    tag = mathtext.plain(box.tag)
+    expression = mathtext.elide(mathtext.expression(box.expression), SMALL, EXPRESSION_LIMIT)
+    if box.kind == "gradient":
+        expression = mathtext.plain(box.expression, "roman")
+    elif expression:
+        expression = (mathtext.Run("="), replace(expression[0], space=0.3), *expression[1:])
+    labels = [mathtext.plain(row.label) for row in box.rows]
+    grid = [[_cell(row, text) for text in row.cells] for row in box.rows]
+    role = box.role if box.role in ("target", "computed", "cached") else ""
+    chip_text = " ".join(filter(None, (role, box.badge)))
+    chip = mathtext.plain(chip_text, "bold")
+
+    label_width = max((mathtext.line_width(runs, TINY) for runs in labels), default=0)
+    columns = max((len(cells) for cells in grid), default=0)
+    heads = [mathtext.plain(word) for word in style.STATISTICS] if columns > 1 else []
+    widths = [mathtext.line_width(head, HEAD) for head in heads] or [0.0] * columns
+    single = 0.0
+    for cells in grid:
+        steps = [mathtext.line_width(cell, DATA) for cell in cells]
+        if len(cells) == columns:
+            widths = list(map(max, widths, steps))
+        else:
+            single = max(single, steps[0])
+    data_width = max(sum(widths) + GAP * max(columns - 1, 0), single)
+    mark_width = 15.0 if any(row.mark is not None for row in box.rows) else 0.0
+    heading = mathtext.line_width(title, NAME)
+    if tag:
+        heading += GAP + mathtext.line_width(tag, TINY)
+    inner = max(
+        heading,
+        mathtext.line_width(expression, SMALL),
+        label_width + GAP + data_width + mark_width,
+        mathtext.line_width(chip, TINY) + 14 if chip else 0,
+        least[0] - 2 * PAD,
+        98.0,  # so that the cards of plain numbers are equally wide
+    )
+    inner = float(math.ceil(inner))
+    right = PAD + inner
+
+    top = CHIP / 2 if chip else 0.0
+    texts = [Text(PAD, top + 23, title, NAME, "ink")]
+    if tag:
+        _right(texts, right, top + 20, tag, TINY, "soft")
+    y = top + 30.0
+    if expression:
+        y += 13
+        texts.append(Text(PAD, y - 1, expression, SMALL, "soft"))
+        y += 7
+    rule = y
+    y += 4
+    if heads:
+        y += 10
+        edge = right - mark_width
+        for i, head in reversed(list(enumerate(heads))):
+            _right(texts, edge, y, head, HEAD, "soft")
+            edge -= widths[i] + GAP
+    marks = []
+    for row, label, cells in zip(box.rows, labels, grid, strict=True):
+        y += 15
+        texts.append(Text(PAD, y, label, TINY, "soft"))
+        edge = right - mark_width
+        for i, runs in reversed(list(enumerate(cells))):
+            _right(texts, edge, y, runs, DATA, row.kind)
+            edge -= widths[i] + GAP if len(cells) == columns else 0
+        if row.mark is not None:
+            marks.append((right - 10, y - 8, row.mark))
+    height = y + 10 - (0 if box.rows else 4)
+    slack = max(0.0, least[1] - height) / 2
+    texts = [replace(text, y=text.y + slack) for text in texts]
+    marks = [(mark_x, mark_y + slack, holds) for mark_x, mark_y, holds in marks]
+    return Card(
+        width=inner + 2 * PAD,
+        height=height + 2 * slack,
+        texts=tuple(texts),
+        rule=rule + slack if box.rows else 0.0,
+        chip=Text(PAD + 1, top + 3.5, chip, TINY, "chip") if chip else None,
+        marks=tuple(marks),
+        top=top,
+    )
+
+
+@lru_cache(maxsize=2048)
+def pill_card(arrow: Arrow) -> Card | None:
+    """The label of an arrow: its local derivative as ``symbol = number``; None if there is none."""
+    size = SMALL
+    symbol = mathtext.expression(arrow.symbol)
+    if mathtext.line_width(symbol, size) > PILL_LIMIT:
+        symbol = () if arrow.number else mathtext.elide(symbol, size, PILL_LIMIT)
+    number = mathtext.elide(mathtext.number(mathtext.clean(arrow.number)), size - 0.5, PILL_LIMIT)
+    if symbol and number:
+        number = (mathtext.Run("=", space=0.3), replace(number[0], space=0.3), *number[1:])
+    if not symbol and not number:
+        return None
+    first = mathtext.line_width(symbol, size)
+    second = mathtext.line_width(number, size - 0.5)
+    pad = 7.0
+    colour = "value" if arrow.reads else "ink"
+    if first + second <= PILL_LIMIT:
+        texts = [Text(pad, 13, symbol, size, colour)] if symbol else []
+        if number:
+            texts.append(Text(pad + first, 13, number, size - 0.5, "ink"))
+        return Card(round(first + second + 2 * pad + 0.5), 19, tuple(texts))
+    width = round(max(first, second) + 2 * pad + 0.5)
+    return Card(
+        width,
+        34,
+        (
+            Text((width - first) / 2, 13, symbol, size, colour),
+            Text((width - second) / 2, 28, number, size - 0.5, "ink"),
+        ),
+    )
+
+
+def line(text: str, size: float, colour: str, font: str = "sans", limit: float = 900.0) -> Text:
+    """A single line of text that starts at the origin."""
+    return Text(0, 0, mathtext.elide(mathtext.prose(text, font), size, limit), size, colour)

@@ -1,0 +1,235 @@
+"""A View as DOT: a decent picture in any Graphviz, and what the layout of ours is made from.
+
+An arrow's label is a small node of its own, so the layout keeps it clear of every other label;
+all sizes are fixed from our own measurements, so no engine needs to know a font.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape
+
+from . import card as cards
+from . import style
+from .mathtext import Runs, clean
+from .view import Arrow, Box, View
+
+if TYPE_CHECKING:
+    import graphviz
+
+_FACES = {
+    "sans": ("Arial", "{}"), "bold": ("Arial", "<B>{}</B>"),
+    "roman": ("Times New Roman", "{}"), "italic": ("Times New Roman", "<I>{}</I>"),
+}  # fmt: skip
+
+
+def to_dot(
+    view: View, theme: str = "light", sizes: dict[str, tuple[float, float]] | None = None
+) -> str:
+    """DOT source of a View; the same View gives the same text.
+
+    With `sizes` it is meant for a layout that serves other Views too: boxes get these sizes, and
+    labels that only another View has get their place.
+    """
+    import graphviz
+
+    colours = style.PALETTES[style.choose("theme", theme, style.PALETTES)]
+    effort = "20" if len(view.arrows) < 100 else "1"  # spent on avoiding crossings
+    source = graphviz.Digraph("gradviz")
+    source.attr("graph", rankdir=view.direction, newrank="true", mclimit=effort,
+                nodesep="0.17", ranksep="0.5", outputorder="edgesfirst",
+                bgcolor=colours["ground"], fontname="Arial", fontcolor=colours["ink"],
+                fontsize="13")  # fmt: skip
+    source.attr("node", shape="box", fixedsize="true", margin="0", penwidth="1",
+                color=colours["line"], fontcolor=colours["ink"])  # fmt: skip
+    source.attr("edge", color=colours["edge"], arrowsize="0.6")
+    if view.title:
+        source.attr(label=_quoted(view.title), labelloc="t", labeljust="l")
+
+    reserve = sizes is not None
+    sizes = sizes or cards.sizes(view)
+    for prefix, panel in zip(("", "below_"), view.panels(), strict=False):
+        if view.below is None:
+            _panel(source, panel, prefix, sizes, reserve, _SIDES[view.direction], colours)
+            continue
+        with source.subgraph(name=f"cluster_{prefix}panel") as cluster:
+            cluster.attr(label=_quoted(panel.caption), labeljust="l", color=colours["line"])
+            _panel(cluster, panel, prefix, sizes, reserve, _SIDES[view.direction], colours)
+    return str(source.source)
+
+
+def _panel(
+    source: graphviz.Digraph,
+    view: View,
+    prefix: str,
+    sizes: dict[str, tuple[float, float]],
+    reserve: bool,
+    sides: tuple[str, str],
+    colours: dict[str, str],
+) -> None:
+    enter, leave = sides
+    scopes = {box.id: box.scope for box in view.boxes}
+    inside: dict[tuple[str, ...], list[tuple[str, dict[str, str]]]] = {}
+    for box in reversed(view.boxes):  # so that Graphviz sets what was recorded first on top
+        node = {**_size(*sizes[box.id]), **_node(box, colours)}
+        inside.setdefault(box.scope, []).append((prefix + box.id, node))
+    edges: list[tuple[str, str, dict[str, str]]] = []
+    # An arrow without a label spans as many ranks as one with a label.
+    labelled = any(arrow.id in sizes for arrow in view.arrows)
+    for arrow in view.arrows:
+        first, last = arrow.ends
+        look = {"tailport": leave, **_edge(arrow, colours)}
+        pill = _pill(arrow, colours)
+        if arrow.id not in sizes or (not pill and not reserve):
+            edges.append((first, last, look | ({"minlen": "2"} if labelled else {})))
+            continue
+        label = {**_size(*sizes[arrow.id]), **(pill or {"label": ""})}
+        scope = _common(scopes[first], scopes[last])
+        inside.setdefault(scope, []).append((prefix + arrow.id, label))
+        one, two = {**look, "headport": enter}, {**look, "weight": "2"}
+        (two if tip_first(arrow) else one)["dir"] = "none"
+        edges += [(first, arrow.id, one), (arrow.id, last, two)]
+    _clusters(source, (), inside, view.groups(), prefix, colours)
+    for tail, head, attributes in edges:
+        source.edge(prefix + tail, prefix + head, **attributes)
+
+
+_SIDES = {"LR": ("w", "e"), "TB": ("n", "s")}
+
+
+def tip_first(arrow: Arrow) -> bool:
+    """Whether the arrow points against the direction of the picture, as gradients flow."""
+    return arrow.backward or bool({"read", "computed", "cached"} & set(arrow.roles))
+
+
+def group_id(scope: tuple[str, ...], groups: list[tuple[str, ...]], prefix: str = "") -> str:
+    """The name of a scope's cluster: by number, for scopes are untrusted text."""
+    return f"cluster_{prefix}{groups.index(scope)}"
+
+
+def group_title(scope: tuple[str, ...]) -> cards.Text:
+    """The heading of a scope's cluster."""
+    return cards.line(scope[-1], 12.0, "soft", "bold", 240)
+
+
+def _clusters(
+    parent: graphviz.Digraph,
+    scope: tuple[str, ...],
+    inside: dict[tuple[str, ...], list[tuple[str, dict[str, str]]]],
+    groups: list[tuple[str, ...]],
+    prefix: str,
+    colours: dict[str, str],
+) -> None:
+    for node, attributes in inside.get(scope, ()):
+        parent.node(node, **attributes)
+    for group in groups:
+        if group[:-1] != scope:
+            continue
+        with parent.subgraph(name=group_id(group, groups, prefix)) as cluster:
+            title = group_title(group)
+            cluster.attr(label=_table(title.width + 8, [[title]], colours), labeljust="l",
+                         margin="12", style="rounded,filled", color=colours["group-line"],
+                         fillcolor=colours["group"])  # fmt: skip
+            _clusters(cluster, group, inside, groups, prefix, colours)
+
+
+def _common(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
+    depth = 0
+    while depth < min(len(a), len(b)) and a[depth] == b[depth]:
+        depth += 1
+    return a[:depth]
+
+
+def _size(width: float, height: float) -> dict[str, str]:
+    return {"width": f"{width / 72:.4f}", "height": f"{height / 72:.4f}"}
+
+
+def _node(box: Box, colours: dict[str, str]) -> dict[str, str]:
+    card = cards.box_card(box)
+    rows: dict[float, list[cards.Text]] = {}
+    for text in card.texts:
+        rows.setdefault(text.y if text.y > 30 + card.top else 0, []).append(text)
+    texts = ([[card.chip]] if card.chip else []) + [
+        sorted(row, key=lambda text: text.x) for row in rows.values()
+    ]
+    role = style.token(box.role)
+    kind = "gradient-card" if box.kind == "gradient" else box.kind
+    width = 2.2 if role in colours or box.kind == "output" else 1.0
+    shape = "rounded" if box.kind != "parameter" else "solid"
+    dashed = ",dashed" if box.kind == "constant" else ""
+    return {
+        "label": _table(card.width - 16, texts, colours),
+        "fillcolor": colours.get(f"{role}-card", colours[kind]),
+        "color": colours.get(role, colours["line"]),
+        "style": f"{shape},filled{dashed}",
+        "penwidth": f"{width}",
+        "tooltip": _quoted(box.tooltip),
+    }
+
+
+def _pill(arrow: Arrow, colours: dict[str, str]) -> dict[str, str]:
+    card = cards.pill_card(arrow)
+    if card is None:
+        return {}
+    flat = replace(card.texts[0], runs=sum((text.runs for text in card.texts), ()))
+    rows = [[flat]] if card.height < 20 else [[text] for text in card.texts]
+    return {"label": _table(card.width - 8, rows, colours), "style": "rounded,filled",
+            "fillcolor": colours["pill"], "color": colours["pill-line"]}  # fmt: skip
+
+
+def _edge(arrow: Arrow, colours: dict[str, str]) -> dict[str, str]:
+    look = {"dir": "back"} if tip_first(arrow) else {}
+    if arrow.hidden:
+        look["style"] = "dashed"
+    tokens = [token for token in map(style.token, arrow.roles) if token]
+    if tokens:  # of several paths, Graphviz draws one line beside the other
+        look |= {"color": ":".join(colours[token] for token in tokens), "penwidth": "2.2"}
+        if style.dash(tokens[0]) and len(tokens) == 1:
+            look["style"] = "dashed"
+    return look
+
+
+def _table(width: float, rows: list[list[cards.Text]], colours: dict[str, str]) -> str:
+    columns = max((len(row) for row in rows), default=1)
+    body = "".join(f"<TR>{_row(row, columns, colours)}</TR>" for row in rows if row)
+    return (
+        f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="1" '
+        f'WIDTH="{width:.0f}">{body}</TABLE>>'
+    )
+
+
+def _row(texts: list[cards.Text], columns: int, colours: dict[str, str]) -> str:
+    cells = []
+    for i, text in enumerate(texts):
+        side = "LEFT" if i == 0 and len(texts) > 1 else "CENTER" if columns == 1 else "RIGHT"
+        side = "LEFT" if len(texts) == 1 < columns else side
+        span = columns - len(texts) + 1 if i == 0 else 1
+        colour = colours.get(text.colour, colours["ink"])
+        cells.append(
+            f'<TD ALIGN="{side}" COLSPAN="{span}"><FONT POINT-SIZE="{text.size * 0.92:.1f}" '
+            f'COLOR="{colour}">{_html(text.runs)}</FONT></TD>'
+        )
+    return "".join(cells)
+
+
+_ENTITIES = {'"': "&quot;", "]": "&#93;"}  # old Graphvizes stumble over a bare bracket
+
+
+def _html(runs: Runs) -> str:
+    out = []
+    for run in runs:
+        face, markup = _FACES[run.font]
+        text = (" " if run.space > 0.2 else "") + escape(run.text, _ENTITIES)
+        if run.rise:
+            tag = "SUB" if run.rise < 0 else "SUP"
+            text = f"<{tag}>{text}</{tag}>"
+        out.append(f'<FONT FACE="{face}">{markup.format(text)}</FONT>')
+    return "".join(out) or " "
+
+
+def _quoted(text: str) -> str:
+    import graphviz
+
+    quoted: str = graphviz.escape("\n".join(clean(line) for line in text.split("\n")))
+    return quoted  # a str that `graphviz` will not take for HTML, whatever it looks like

@@ -1,0 +1,190 @@
+"""Drawings: a View that knows how to become SVG, PNG, PDF, DOT, TikZ and plain text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from . import style
+from .view import Highlight, View, backward_view, beside_view, forward_view
+
+SUFFIXES = {kind: kind[1:] for kind in (".svg", ".png", ".pdf", ".dot", ".tex")} | {".txt": "text"}
+__all__ = ["Drawing", "Highlight", "draw", "draw_backward"]
+
+
+class Drawing:
+    """A picture of a graph, drawn when first asked for.
+
+    Parameters
+    ----------
+    view : View
+        What is shown.
+    theme : str
+        "light", "dark", or "auto" (an SVG that follows the reader's setting).
+    engine : str
+        "auto", "graphviz-pure" or "dot".
+    words : callable
+        Makes the text twin when it is asked for.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        *,
+        theme: str = "light",
+        engine: str = "auto",
+        words: Callable[[], str] = str,
+    ) -> None:
+        self.view = view
+        self.format = "svg"
+        self._words = words
+        self.theme = style.choose("theme", theme, style.PALETTES)
+        self.engine = engine
+
+    @cached_property
+    def svg(self) -> str:
+        """The picture as SVG text."""
+        from .svg import to_svg
+
+        return to_svg(self.view, self.theme, self.engine)
+
+    @cached_property
+    def dot(self) -> str:
+        """The picture as DOT source, for any Graphviz."""
+        from .dot import to_dot
+
+        return to_dot(self.view, self.theme)
+
+    @cached_property
+    def tex(self) -> str:
+        """The picture as a standalone TikZ document."""
+        from .tikz import to_tikz
+
+        return to_tikz(self.view, self.engine)
+
+    @cached_property
+    def text(self) -> str:
+        """The picture in words: the forward pass, then the backward pass, in sentences."""
+        return self._words()
+
+    @property
+    def png(self) -> bytes:
+        """The picture as PNG, two pixels to a point."""
+        from .raster import to_png
+
+        return to_png(self._fixed())
+
+    @property
+    def pdf(self) -> bytes:
+        """The picture as PDF with real text; needs the extra ``gradviz-dag[pdf]``."""
+        from .raster import to_pdf
+
+        return to_pdf(self._fixed())
+
+    def _fixed(self) -> str:
+        """SVG in one palette: what is not a browser cannot follow a reader's setting."""
+        if self.theme != "auto":
+            return self.svg
+        return Drawing(self.view, theme="light", engine=self.engine).svg
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the picture; the suffix of `path` says as what.
+
+        The file is replaced whole or not at all.
+
+        Raises
+        ------
+        ValueError
+            If the suffix is not one of .svg, .png, .pdf, .dot, .tex, .txt.
+        """
+        from .files import write_atomic
+
+        suffix = Path(path).suffix.lower()
+        kind = SUFFIXES[style.choose("file type", suffix, SUFFIXES)]
+        data: str | bytes = getattr(self, kind)
+        return write_atomic(path, data)
+
+    def render(self, filename: str | os.PathLike[str]) -> Path:
+        """Write ``filename.svg`` (or another `format`), as `graphviz.Digraph.render` would."""
+        return self.save(f"{os.fspath(filename)}.{self.format}")
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"image/svg+xml": self.svg, "text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        return f"<Drawing: {len(self.view.boxes)} boxes, {len(self.view.arrows)} arrows>"
+
+
+def draw(
+    graph: Any,
+    *,
+    show: Iterable[str] | None = None,
+    highlight: Highlight | None = None,
+    backward: str | None = None,
+    theme: str = "light",
+    direction: str = "LR",
+    title: str | None = None,
+    engine: str = "auto",
+) -> Drawing:
+    """Draw a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        Anything with `dag` (and `backward_dag`) of the documented schema.
+    show : iterable of str, optional
+        Names of the nodes (or scopes) to show; what lies between them becomes a dashed arrow.
+    highlight : Highlight, optional
+        What to point out.
+    backward : {None, "beside"}
+        "beside" adds the backward graph to the picture.
+    theme : {"light", "dark", "auto"}
+    direction : {"LR", "TB"}
+        Left to right, or top to bottom.
+    title : str, optional
+        Heading; by default the graph's name.
+    engine : {"auto", "graphviz-pure", "dot"}
+
+    Raises
+    ------
+    ValueError
+        For a name, theme, direction or engine that does not exist.
+    """
+    if backward is not None:
+        style.choose("value of backward", backward, ("beside",))
+    chosen = show if show is None or isinstance(show, str) else tuple(show)
+    make = beside_view if backward else forward_view
+    view = make(graph, show=chosen, highlight=highlight, direction=direction, title=title)
+    words = partial(_words, graph, chosen, highlight, view.title)
+    return Drawing(view, theme=theme, engine=engine, words=words)
+
+
+def draw_backward(
+    graph: Any,
+    *,
+    show: Iterable[str] | None = None,
+    theme: str = "light",
+    direction: str = "LR",
+    title: str | None = None,
+    engine: str = "auto",
+) -> Drawing:
+    """Draw the backward graph: one card per gradient, one arrow per message.
+
+    The parameters are those of `draw`.
+    """
+    chosen = show if show is None or isinstance(show, str) else tuple(show)
+    view = backward_view(graph, show=chosen, direction=direction, title=title)
+    words = partial(_words, graph, chosen, None, view.title)
+    return Drawing(view, theme=theme, engine=engine, words=words)
+
+
+def _words(*args: Any) -> str:
+    from .text import to_text
+
+    return to_text(*args)

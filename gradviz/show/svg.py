@@ -1,0 +1,336 @@
+"""A View as SVG: Graphviz decides where everything goes, and this module how it looks.
+
+Every text states its own length, so it keeps to its box whatever font the viewer puts in; colours
+stand on the elements themselves, so the picture survives programs that ignore style sheets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from xml.sax.saxutils import escape, quoteattr
+
+from . import card as cards
+from . import dot, mathtext, style
+from .layout import Layout, Route, arrange
+from .measure import FAMILIES
+from .view import Arrow, Box, View
+
+MARGIN = 18.0
+
+
+def to_svg(view: View, theme: str = "light", engine_name: str = "auto") -> str:
+    """SVG of a View.
+
+    Parameters
+    ----------
+    view : View
+    theme : str
+        "light", "dark", or "auto", which follows the reader's own setting.
+    engine_name : str
+        See `gradviz.show.engine.find`.
+    """
+    return _Painter(view, theme, arrange(view, engine_name)).svg()
+
+
+class _Painter:
+    """Collects the elements of one picture."""
+
+    def __init__(self, view: View, theme: str, place: Layout) -> None:
+        self.view, self.theme, self.place = view, theme, place
+        self.colours = style.PALETTES[theme]
+        self.out: list[str] = []
+        self.used: dict[str, None] = {}
+
+    # The frame
+
+    def svg(self) -> str:
+        view, place = self.view, self.place
+        heading = cards.line(view.title, 17.0, "ink", "bold") if view.title else None
+        top = MARGIN + (30 if heading else 0)
+        key, key_width, key_height = self._legend(max(place.width, 440))
+        width = max(place.width, key_width, heading.width if heading else 0) + 2 * MARGIN
+        left = (width - place.width) / 2
+        if heading:
+            self._text(heading, MARGIN, MARGIN + 15)
+        for panel in view.panels():
+            if panel.caption:
+                self._text(cards.line(panel.caption, 12.0, "soft", "bold"), MARGIN, top + 14)
+                top += 26
+            self._panel(panel, left, top)
+            top += place.height + (34 if panel is not view.panels()[-1] else 0)
+        height = top + key_height + MARGIN
+        for item in key:
+            item(MARGIN, top)
+        paint = self._paint(fill="ground")
+        size = f'width="{_n(width)}" height="{_n(height)}"'
+        about = " ".join(filter(None, (view.title, view.description)))
+        return "\n".join([
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {_n(width)} {_n(height)}"'
+            f' class="gradviz gradviz-{self.theme}" role="img" font-family="{FAMILIES["sans"]}"'
+            f' style="max-width:100%;height:auto" aria-label={_attribute(about)}>',
+            f"<title>{_lines(view.title or 'Computational graph')}</title>",
+            f"<desc>{_lines(view.description)}</desc>",
+            *self._style(),
+            f"<rect {size} {paint}/>",
+            *self.out,
+            "</svg>",
+            "",
+        ])  # fmt: skip
+
+    def _panel(self, view: View, left: float, top: float) -> None:
+        way = "backward" if any(arrow.backward for arrow in view.arrows) else "forward"
+        self.out.append(f'<g class="panel {way}" transform="translate({_n(left)} {_n(top)})">')
+        groups = {scope: self.place.groups[scope] for scope in view.groups()}
+        for scope, corners in groups.items():
+            self._group(scope, *corners)
+        for arrow in view.arrows:
+            self._arrow(arrow)
+        for scope, (x, y, _, _) in groups.items():
+            self._group_title(scope, x, y)
+        for arrow in view.arrows:
+            self._pill(arrow)
+        for box in view.boxes:
+            self._card(box)
+        self.out.append("</g>")
+
+    def _style(self) -> Iterator[str]:
+        """For the theme "auto": what the dark palette changes, where the reader prefers it."""
+        if self.theme != "auto":
+            return
+        rules = "".join(
+            f".gradviz-auto .{name}{{{'fill' if name[0] == 'f' else 'stroke'}:"
+            f"{style.DARK[name[2:]]}}}"
+            for name in self.used
+        )
+        yield f"<style>@media (prefers-color-scheme:dark){{{rules}}}</style>"
+
+    def _paint(self, fill: str = "", stroke: str = "", extra_class: str = "") -> str:
+        """Paint attributes, and the classes by which the theme "auto" repaints them."""
+        classes = [extra_class] if extra_class else []
+        attributes = []
+        for letter, property_, token in (("f", "fill", fill), ("s", "stroke", stroke)):
+            if token:
+                self.used[f"{letter}-{token}"] = None
+                classes.append(f"{letter}-{token}")
+                attributes.append(f'{property_}="{self.colours[token]}"')
+        if not fill:
+            attributes.append('fill="none"')
+        return " ".join([f'class="{" ".join(classes)}"', *attributes])
+
+    # Text
+
+    def _text(self, text: cards.Text, dx: float = 0.0, dy: float = 0.0) -> None:
+        family = f' font-family="{FAMILIES["serif"]}"'
+        serif = [run.font in ("roman", "italic") for run in text.runs]
+        whole = all(serif)
+        self.out.append(f"<g {self._paint(fill=text.colour)}{family if whole else ''}>")
+        for run, x, width in mathtext.placed(text.runs, text.size):
+            if width <= 0:
+                continue
+            face = {"italic": ' font-style="italic"', "bold": ' font-weight="700"'}
+            own = family if not whole and run.font in ("roman", "italic") else ""
+            self.out.append(
+                f'<text x="{_n(text.x + dx + x)}" y="{_n(text.y + dy - run.rise * text.size)}"'
+                f' font-size="{_n(text.size * run.scale)}"{face.get(run.font, "")}{own}'
+                f' textLength="{_n(width)}" lengthAdjust="spacingAndGlyphs">'
+                f"{escape(run.text)}</text>"
+            )
+        self.out.append("</g>")
+
+    # What the picture is made of
+
+    def _group(
+        self, scope: tuple[str, ...], left: float, top: float, right: float, bottom: float
+    ) -> None:
+        paint = self._paint(fill="group", stroke="group-line", extra_class="group")
+        self.out.append(
+            f'<rect data-scope={_attribute("/".join(scope))} x="{_n(left)}" y="{_n(top)}" '
+            f'width="{_n(right - left)}" height="{_n(bottom - top)}" rx="10" {paint}/>'
+        )
+
+    def _group_title(self, scope: tuple[str, ...], left: float, top: float) -> None:
+        title = dot.group_title(scope)  # on a patch, so that no arrow runs through it
+        self.out.append(
+            f'<g class="group-title"><rect x="{_n(left + 8)}" y="{_n(top + 5)}" '
+            f'width="{_n(title.width + 8)}" height="17" {self._paint(fill="group")}/>'
+        )
+        self._text(title, left + 12, top + 18)
+        self.out.append("</g>")
+
+    def _arrow(self, arrow: Arrow) -> None:
+        route = self.place.route(arrow)
+        path = "M" + "L".join(
+            _at(spline[0]) + (f"C{' '.join(map(_at, spline[1:]))}" if spline[1:] else "")
+            for spline in route.splines
+        )
+        self._open_arrow("arrow", arrow)
+        roles = arrow.roles or ("",)
+        for i, role in enumerate(roles):
+            token = style.token(role, "edge")
+            width = 2.4 if token != "edge" else 1.2
+            dash = style.dash(role) or ("3 4" if arrow.hidden else "")
+            if i and not dash:  # on top of another path, only dashes let both be seen
+                dash = "9 9"
+            dashes = f' stroke-dasharray="{dash}"' if dash else ""
+            self.out.append(
+                f'<path d="{path}" {self._paint(stroke=token)} stroke-width="{width}"{dashes}/>'
+            )
+        token = style.token(roles[0], "edge")
+        self._head(route, token, token != "edge")
+        self.out.append("</g>")
+
+    def _head(self, route: Route, token: str, large: bool) -> None:
+        tip = route.tip
+        dx, dy = tip[0] - route.neck[0], tip[1] - route.neck[1]
+        length = (dx * dx + dy * dy) ** 0.5 or 1.0
+        ux, uy = dx / length, dy / length
+        long, half = (11.0, 5.0) if large else (8.0, 3.4)
+        bx, by = tip[0] - ux * long, tip[1] - uy * long
+        points = [(bx - uy * half, by + ux * half), tip, (bx + uy * half, by - ux * half)]
+        path = "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in points) + "Z"
+        self.out.append(f'<path d="{path}" {self._paint(fill=token)}/>')
+
+    def _pill(self, arrow: Arrow) -> None:
+        pill = cards.pill_card(arrow)
+        if pill is None:
+            return
+        x, y = self.place.centres[arrow.id]
+        x, y = x - pill.width / 2, y - pill.height / 2
+        self._open_arrow("pill", arrow)
+        token = style.token(arrow.roles[0] if arrow.roles else "", "pill-line")
+        width = 1.6 if token != "pill-line" else 1.0
+        self.out.append(
+            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(pill.width)}" height="{_n(pill.height)}" '
+            f'rx="9.5" {self._paint(fill="pill", stroke=token)} stroke-width="{width}"/>'
+        )
+        if "unneeded" in arrow.roles:
+            self.out.append('<g opacity="0.4">')
+        for text in pill.texts:
+            self._text(text, x, y)
+        if "unneeded" in arrow.roles:
+            self.out.append("</g>")
+        self.out.append("</g>")
+
+    def _card(self, box: Box) -> None:
+        card = cards.box_card(box, self.place.sizes[box.id])
+        x, y = self.place.centres[box.id]
+        x, y = x - card.width / 2, y - card.height / 2
+        role = box.role.replace(" ", "")
+        state = next((row.state for row in box.rows if row.state), "")
+        self._open("node", box.tooltip, (box.role,), node=box.id, kind=box.kind, state=state)
+        kind = "gradient-card" if box.kind == "gradient" else box.kind
+        fill = f"{role}-card" if f"{role}-card" in self.colours else kind
+        stroke = style.token(role, "line")
+        width = {"target": 3.0}.get(role, 2.2 if stroke != "line" else 1.2)
+        top, height = y + card.top, card.height - card.top
+        rx = {"input": 14.0, "parameter": 2.5}.get(box.kind, 7.0)
+        dash = ' stroke-dasharray="5 3"' if box.kind == "constant" or role == "unneeded" else ""
+        frame = f'x="{_n(x)}" y="{_n(top)}" width="{_n(card.width)}" height="{_n(height)}"'
+        self.out.append(
+            f'<rect {frame} rx="{rx}" {self._paint(fill=fill, stroke=stroke)} '
+            f'stroke-width="{width}"{dash}/>'
+        )
+        if box.kind == "output":
+            self.out.append(
+                f'<rect x="{_n(x + 3)}" y="{_n(top + 3)}" width="{_n(card.width - 6)}" '
+                f'height="{_n(height - 6)}" rx="4.5" {self._paint(stroke=stroke)}/>'
+            )
+        if box.kind == "parameter":
+            bar = self._paint(fill=stroke)
+            self.out.append(f'<path d="M{_n(x)} {_n(top)}h4v{_n(height)}h-4z" {bar}/>')
+        if card.rule:
+            rule = self._paint(stroke="line")
+            ends = f"M{_n(x + cards.PAD)} {_n(y + card.rule)}H{_n(x + card.width - cards.PAD)}"
+            self.out.append(f'<path d="{ends}" {rule} stroke-width="0.7"/>')
+        for text in card.texts:
+            self._text(text, x, y)
+        for mark_x, mark_y, holds in card.marks:
+            self._mark(x + mark_x, y + mark_y, holds)
+        if card.chip:
+            self._chip(card.chip, x, y, style.token(role, "soft"))
+        self.out.append("</g>")
+
+    def _chip(self, chip: cards.Text, x: float, y: float, token: str) -> None:
+        self.out.append(
+            f'<rect x="{_n(x + chip.x - 6)}" y="{_n(y)}" width="{_n(chip.width + 12)}" '
+            f'height="{_n(cards.CHIP)}" rx="7.5" {self._paint(fill=token)}/>'
+        )
+        self._text(replace(chip, colour="ground"), x, y)
+
+    def _mark(self, x: float, y: float, holds: bool) -> None:
+        path = "l3 3.5l5.5 -8" if holds else "m0 -4.5l7 8m0 -8l-7 8"
+        word = "proved" if holds else "not proved"
+        paint = self._paint(stroke="computed" if holds else "gradient")
+        self.out.append(
+            f'<path d="M{_n(x)} {_n(y + 4)}{path}" {paint} stroke-width="2">'
+            f"<title>{word}</title></path>"
+        )
+
+    def _legend(self, room: float) -> tuple[list[Callable[[float, float], None]], float, float]:
+        """The key below the picture: how to draw each entry, and the size of the whole."""
+        items: list[Callable[[float, float], None]] = []
+        x, y, widest = 0.0, 30.0, 0.0
+        for role, words in self.view.legend:
+            text = cards.line(words, 11.0, "soft")
+            step = text.width + (28 if role else 0)
+            if x and x + step > room:
+                x, y = 0.0, y + 20
+            items.append(partial(self._legend_entry, role.replace(" ", ""), text, x, y))
+            x += step + 24
+            widest = max(widest, x - 24)
+        return items, widest, y if items else 0.0
+
+    def _legend_entry(
+        self, role: str, text: cards.Text, x: float, y: float, left: float, top: float
+    ) -> None:
+        x, y = x + left, y + top
+        card = f"{role}-card" if f"{role}-card" in self.colours else ""
+        if role in ("value", "gradient"):
+            sample = cards.Text(0, 0, mathtext.plain("0.12", "bold"), 10.0, role)
+            self._text(sample, x - 1, y)
+        elif card or role in ("local", "unneeded"):
+            paint = self._paint(fill=card or "pill", stroke=style.token(role, "line"))
+            dash = ' stroke-dasharray="3 2"' if role == "unneeded" else ""
+            self.out.append(
+                f'<rect x="{_n(x)}" y="{_n(y - 9)}" width="20" height="11" '
+                f'rx="{5 if role == "local" else 3}" {paint} stroke-width="1.4"{dash}/>'
+            )
+        elif role:
+            dash = style.dash(role) or ("3 4" if role == "hidden" else "")
+            dashes = f' stroke-dasharray="{dash}"' if dash else ""
+            paint = self._paint(stroke=style.token(role, "edge"))
+            self.out.append(
+                f'<path d="M{_n(x)} {_n(y - 3.5)}h20" {paint} stroke-width="2.4"{dashes}/>'
+            )
+        self._text(text, x + (28 if role else 0), y)
+
+    def _open(self, kind: str, tooltip: str, roles: tuple[str, ...], /, **data: object) -> None:
+        """Start a group with its tooltip; what is not needed fades."""
+        classes = [kind, *(f"role-{role.replace(' ', '')}" for role in roles if role)]
+        values = "".join(f" data-{k}={_attribute(str(v))}" for k, v in data.items() if v != "")
+        faded = ' opacity="0.4"' if "unneeded" in roles and kind != "pill" else ""
+        self.out.append(f'<g class="{" ".join(classes)}"{values}{faded}>')
+        if tooltip:
+            self.out.append(f"<title>{_lines(tooltip)}</title>")
+
+    def _open_arrow(self, kind: str, arrow: Arrow) -> None:
+        ends = {"tail": arrow.tail, "head": arrow.head, "key": arrow.key}
+        self._open(kind, arrow.tooltip, arrow.roles, **ends)
+
+
+def _at(point: tuple[float, float]) -> str:
+    return f"{_n(point[0])} {_n(point[1])}"
+
+
+def _n(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _lines(text: str) -> str:
+    return escape("\n".join(map(mathtext.clean, text.split("\n"))))
+
+
+def _attribute(text: str) -> str:
+    return quoteattr(mathtext.clean(text))

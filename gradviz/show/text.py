@@ -1,0 +1,225 @@
+"""The text twin of a picture: the forward pass, then the backward pass, in order, in sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import style
+from .mathtext import clean
+from .view import BUDGET, Highlight, _select
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+_MOST = 12  # so many names of cached terms are listed
+_NO_GRADIENT = ("not computed", "disconnected")
+
+
+def to_text(
+    graph: Any,
+    show: Iterable[str] | None = None,
+    highlight: Highlight | None = None,
+    title: str | None = None,
+) -> str:
+    """What a picture of `graph` shows, in words: every value, gradient and message.
+
+    Parameters
+    ----------
+    graph : Graph
+        Anything with a `dag` of the documented schema.
+    show : iterable of str, optional
+        Names of the values (or scopes) to tell of. Default: all, of a large graph both ends.
+    highlight : Highlight, optional
+        What the picture points out comes first; what it greys out is left out.
+    title : str, optional
+        By default the highlight's, or the graph's name.
+    """
+    mark = highlight or Highlight()
+    if title is None:
+        title = mark.title or str(graph.dag.graph.get("name") or "")
+    heading = f"{clean(title)}\n\n" if title else ""
+    return heading + "\n".join(_Teller(graph.dag, show, mark).lines()) + "\n"
+
+
+class _Teller:
+    def __init__(self, dag: nx.MultiDiGraph, show: Iterable[str] | None, mark: Highlight) -> None:
+        self.dag = dag
+        self.mark = mark
+        self.output = dag.graph.get("output")
+        nodes = sorted(dag.nodes)
+        if show is not None:
+            nodes = _select(dag, show)
+        else:
+            nodes = [node for node in nodes if mark.boxes.get(node) != "unneeded"]
+            if len(nodes) > BUDGET:
+                nodes = nodes[: BUDGET // 2] + nodes[-BUDGET // 2 :]
+        self.nodes = nodes
+        self.hidden = len(dag) - len(nodes)
+        self.reads: Counter[int] = Counter()
+
+    def lines(self) -> Iterator[str]:
+        yield from self.highlights()
+        yield "Forward pass: each value from those before it."
+        yield from self.forward()
+        if self.hidden:
+            yield f"({self.hidden} of {len(self.dag)} values are left out.)"
+        yield ""
+        yield from self.backward()
+
+    # --- what the picture points out -----------------------------------------------------------
+
+    def highlights(self) -> Iterator[str]:
+        found = False
+        for role, words in self.mark.legend:
+            members = self.chain(role) or self.boxes(role) or self.edges(role)
+            if members and role != "unneeded":
+                found = True
+                yield f"{clean(words)}: {members}."
+        for holds, words in ((True, "Proved"), (False, "Not proved")):
+            members = _list(self.name(n) for n, mark in self.mark.marks.items() if mark is holds)
+            if members:
+                found = True
+                yield f"{words}: the gradient of {members}."
+        if found:
+            yield ""
+
+    def boxes(self, role: str) -> str:
+        chosen = sorted((n for n, r in self.mark.boxes.items() if r == role), reverse=True)
+        return _list(f"{self.name(n)} {self.mark.badges.get(n, '')}".strip() for n in chosen)
+
+    def edges(self, role: str) -> str:
+        chosen = sorted((e for e in self.mark.arrows if role in self.roles(e)), reverse=True)
+        return _list(f"{self.name(u)} reads {self.name(v)}" for u, v, _ in chosen)
+
+    def chain(self, role: str) -> str:
+        """A path, from its beginning to the output."""
+        if not role.startswith("path"):
+            return ""
+        edges = sorted(edge for edge in self.mark.arrows if role in self.roles(edge))
+        nodes = [u for u, _, _ in edges] + [v for _, v, _ in edges[-1:]]
+        return " → ".join(map(self.name, nodes))
+
+    def roles(self, edge: tuple[int, int, int]) -> tuple[str, ...]:
+        roles = self.mark.arrows[edge]
+        return (roles,) if isinstance(roles, str) else tuple(roles)
+
+    # --- the two passes ------------------------------------------------------------------------
+
+    def forward(self) -> Iterator[str]:
+        for kind in ("input", "parameter", "constant"):
+            leaves = [node for node in self.nodes if self.data(node)["kind"] == kind]
+            if kind == "constant":  # a number stands in the formulas themselves
+                leaves = [node for node in leaves if getattr(self.data(node)["value"], "shape", ())]
+            if leaves:
+                told = _list(f"{self.name(n)}{_amount(self.data(n)['value'])}" for n in leaves)
+                yield f"The {kind}{'s are' if leaves[1:] else ' is'} {told}."
+        steps = [node for node in self.nodes if self.data(node)["kind"] == "operation"]
+        for count, node in enumerate(steps, 1):
+            data = self.data(node)
+            scope = "In " + ", ".join(map(clean, data["scope"])) + ": " if data["scope"] else ""
+            formula = clean(data["expression"] or data["op"])
+            end = "; this is the output" if node == self.output else ""
+            yield f"{count:>3}. {scope}{self.name(node)} = {formula}{_amount(data['value'])}{end}."
+
+    def backward(self) -> Iterator[str]:
+        states = {node: self.data(node)["grad_state"] for node in self.nodes}
+        reached = [n for n in reversed(self.nodes) if states[n] not in _NO_GRADIENT]
+        target = self.name(self.output) if self.output in self.dag else "the output"
+        if not reached:
+            yield "Backward pass: not computed."
+            return
+        yield f"Backward pass: the gradient of {target} by each value, from {target} backwards."
+        for count, node in enumerate(reached, 1):
+            yield from self.gradient(count, node)
+        again = [(n, k) for n, k in self.reads.items() if k > 1]
+        again.sort(key=lambda item: -item[1])
+        told = [f"{self.name(n)} ({k} times)" for n, k in again[:_MOST]]
+        told += [f"{len(again) - _MOST} more"] if again[_MOST:] else []
+        notes = [f"Gradients cached once and read again: of {_list(told)}."] if told else []
+        for state, words in (
+            ("disconnected", f"No path leads to {target}, so the gradient is 0:"),
+            ("not computed", "No gradient was asked for:"),
+        ):
+            rest = [n for n in self.nodes if states[n] == state and not self.is_number(n)]
+            if rest:
+                notes.append(f"{words} {_list(map(self.name, rest))}.")
+        yield from ["", *notes] if notes else []
+
+    def gradient(self, count: int, node: int) -> Iterator[str]:
+        edges = sorted(self.dag.out_edges(node, keys=True, data=True), key=lambda e: e[1:3])
+        messages = [self.message(v, edge) for _, v, _, edge in edges if edge["message"] is not None]
+        head = f"{count:>3}. {self.name(node)} has the gradient{_gradient(self.data(node))}"
+        if not messages:
+            yield head + (", where the pass starts." if node == self.output else ".")
+        elif len(messages) == 1:
+            yield f"{head}: {messages[0][0]}."
+        else:
+            yield f"{head}, the sum of {len(messages)} messages:"
+            yield from (f"     {words} gives{amount}." for words, amount in messages)
+
+    def message(self, v: int, edge: Mapping[str, Any]) -> tuple[str, str]:
+        """What one edge sends back: how it comes about, and how much it is."""
+        self.reads[v] += 1
+        upstream, local = self.data(v)["grad"], edge["local"]
+        shape = style.shape(upstream)
+        words = f"{self.name(v)}'s gradient{f' ({shape})' if shape else _amount(upstream, '')}"
+        if self.reads[v] > 1:
+            words += f" (cached, read the {_ordinal(self.reads[v])} time)"
+        formula = clean(edge["derivative"] or "")
+        number = "" if local is None else _amount(local, "")
+        if local is None:
+            words += " through the VJP"
+            words += f", with the local derivative {formula}" if formula else ""
+        elif formula and number.endswith((f" {formula}", f"all {formula})")):
+            words += f" times the local derivative {formula}"
+        else:
+            number = _amount(local) if formula else number
+            words += f" times the local derivative{f' {formula}' if formula else ''}{number}"
+        if style.shape(local) not in ("", style.shape(edge["message"])):
+            words += ", summed over what it was broadcast to"
+        return words, _amount(edge["message"], "")
+
+    # --- words -----------------------------------------------------------------------------------
+
+    def data(self, node: int) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.dag.nodes[node]
+        return found
+
+    def name(self, node: int) -> str:
+        return clean(self.data(node)["name"]) or "(no name)"
+
+    def is_number(self, node: int) -> bool:
+        data = self.data(node)
+        return bool(data["kind"] == "constant" and not getattr(data["value"], "shape", ()))
+
+
+def _amount(value: Any, sign: str = " =") -> str:
+    """`` = 0.5``, `` = [1, 2]`` or, of a larger array, its shape and range in brackets."""
+    cells = style.cells(value)
+    shape = style.shape(value)
+    if len(cells) == len(style.STATISTICS):
+        low, mean, high = cells
+        return f" ({shape}, from {low} to {high}, mean {mean})"
+    return f" ({shape}, {cells[0]})" if shape and cells[0][:1] != "[" else f"{sign} {cells[0]}"
+
+
+def _gradient(data: Mapping[str, Any]) -> str:
+    state = data["grad_state"]
+    if state == "number":
+        return _amount(data["grad"], "")
+    if state == "non-finite":
+        return f"{_amount(data['grad'], '')}, which is not finite"
+    return f" {style.STATES[state]}"
+
+
+def _list(words: Iterable[str]) -> str:
+    *most, last = [*words] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _ordinal(count: int) -> str:
+    if count % 100 in (11, 12, 13):
+        return f"{count}th"
+    return str(count) + {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")

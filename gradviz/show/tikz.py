@@ -1,0 +1,247 @@
+r"""A View as a standalone TikZ document whose labels are mathematics to be edited by hand.
+
+The source is plain ASCII: a character that LaTeX has no command for is written ``\uni{6B0A}``,
+which LuaLaTeX and XeLaTeX set as the character and pdfLaTeX as its code.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import groupby
+
+from . import card as cards
+from . import dot, mathtext, style
+from .layout import Layout, Point, arrange
+from .mathtext import GREEK, Run, Runs, clean
+from .view import Arrow, Box, Row, View
+
+_PREAMBLE = r"""\documentclass[border=6pt]{standalone}
+\usepackage{textcomp,amsmath,amssymb,iftex,adjustbox,tikz}
+\usetikzlibrary{arrows.meta}
+%(colours)s
+\ifPDFTeX\newcommand{\uni}[1]{\text{\tiny U+#1}}\else\newcommand{\uni}[1]{\text{\symbol{"#1}}}\fi
+%% Text widths were measured in other fonts; what turns out wider here is scaled down.
+\newcommand{\fit}[2]{\begin{adjustbox}{max width=#1}#2\end{adjustbox}}
+%% A card: width, name, tag, expression, rows of "label & number".
+\newcommand{\card}[5]{\begin{tabular*}{#1}{@{}l@{\extracolsep{\fill}}r@{}}
+  \multicolumn{2}{@{}l@{}}{\makebox[#1]{#2\hfill\rowlabel{#3}}}\\[1pt]
+  \multicolumn{2}{@{}l@{}}{\fit{#1}{\small\color{soft}#4}}\\[2pt] #5
+\end{tabular*}}
+\newcommand{\rowlabel}[1]{{\scriptsize\sffamily\color{soft}#1}}
+\tikzset{
+  card/.style={draw=line, line width=0.6pt, rounded corners=4pt, inner sep=0pt, fill=operation},
+  input/.style={fill=input, rounded corners=9pt}, parameter/.style={fill=parameter, sharp corners,
+    append after command={\pgfextra{\draw[line, line width=2pt]
+      (\tikzlastnode.north west) -- (\tikzlastnode.south west);}}},
+  constant/.style={fill=constant, dashed}, operation/.style={}, output/.style={fill=output, double},
+  gradient/.style={fill=gradient-card},
+  pill/.style={draw=pill-line, fill=white, rounded corners=7pt, inner xsep=4pt, inner ysep=2.5pt,
+    font=\small},
+  arrow/.style={draw=edge, line width=0.5pt, -{Latex[length=5pt]}},
+  chip/.style={fill=soft, text=white, rounded corners=5pt, inner xsep=4pt, inner ysep=1.5pt,
+    font=\scriptsize\sffamily\bfseries, anchor=west},
+  group/.style={draw=group-line, fill=group, rounded corners=7pt},
+  target/.style={draw=target, fill=target-card, line width=1.6pt},
+  computed/.style={draw=computed, fill=computed-card, line width=1.2pt},
+  cached/.style={draw=cached, fill=cached-card, line width=1.2pt},
+  value/.style={draw=value, line width=1.2pt}, unneeded/.style={opacity=0.35, dashed},
+%(roles)s}
+\begin{document}
+\begin{tikzpicture}[x=1pt, y=-1pt]
+"""
+_ARROW_ROLES = ("computed", "read", *(f"path{i + 1}" for i in range(style.PATHS)))
+_TEX = {
+    **{letter: "\\" + name for name, letter in GREEK.items() if name.isalpha() and len(name) > 1},
+    "ε": r"\varepsilon", "ο": "o", "λ": r"\lambda", "−": "-", "·": r"\cdot ", "×": r"\times ",
+    "∂": r"\partial ", "√": r"\surd ", "…": r"\ldots ", "≥": r"\ge ", "≤": r"\le ", "≠": r"\ne ",
+    "→": r"\to ", "✓": r"\checkmark ", "²": "^2",
+    "\\": r"\backslash ", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
+    "_": r"\_", "^": r"\text{\^{}}", "~": r"\sim ", '"': r"\text{''}",
+    "'": r"\text{\textquotesingle}", "`": r"\text{\textasciigrave}", " ": r"\ ",
+}  # fmt: skip
+_TEXT = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+    "%": r"\%", "_": r"\_", "^": r"\^{}", "~": r"\~{}", "<": "$<$", ">": "$>$", '"': "''",
+    "|": "$|$", "`": r"\textasciigrave{}",
+}  # fmt: skip
+
+
+def to_tikz(view: View, engine_name: str = "auto") -> str:
+    """LaTeX source of a View, in the light theme."""
+    place = arrange(view, engine_name)
+    colours = "\n".join(
+        f"\\definecolor{{{name}}}{{HTML}}{{{code[1:].upper()}}}"
+        for name, code in style.LIGHT.items()
+    )
+    roles = "".join(
+        f"  on {role}/.style={{draw={role}, line width=1.2pt{_dash(role)}}},\n"
+        for role in _ARROW_ROLES
+    )
+    out = [_PREAMBLE % {"colours": colours, "roles": roles}]
+    if view.title:
+        title = mathtext.prose(view.title)
+        out.append(f"\\node[anchor=west, font=\\Large\\bfseries] at (0, -26) {{{_mixed(title)}}};")
+    top = 0.0
+    for panel in view.panels():
+        if panel.caption:
+            out.append(_heading((0, top - 8), "normalsize", _text(panel.caption)))
+            top += 12
+        out += [f"\\begin{{scope}}[yshift={-top:.1f}pt]", *_panel(panel, place), "\\end{scope}"]
+        top += place.height + 26
+    return "\n".join([*out, "\\end{tikzpicture}", "\\end{document}", ""])
+
+
+def _heading(at: Point, size: str, text: str) -> str:
+    return f"\\node[anchor=west, font=\\{size}\\bfseries, text=soft] at {_at(at)} {{{text}}};"
+
+
+def _panel(view: View, place: Layout) -> list[str]:
+    out = []
+    for scope in view.groups():
+        left, top, right, bottom = place.groups[scope]
+        out.append(f"\\draw[group] {_at((left, top))} rectangle {_at((right, bottom))};")
+        out.append(_heading((left + 8, top + 13), "small", _mixed(mathtext.prose(scope[-1]))))
+    for arrow in view.arrows:
+        out.append(_arrow(arrow, place))
+    for box in view.boxes:
+        out += _box(box, place)
+    for arrow in view.arrows:
+        pill = cards.pill_card(arrow)
+        if pill:
+            faded = ", text=soft!50" if "unneeded" in arrow.roles else ""
+            label = (" " if pill.height < 20 else r"\\ ").join(
+                f"${_math(text.runs)}$" for text in pill.texts
+            )
+            label = f"\\fit{{{pill.width - 8:.0f}pt}}{{{label}}}" if pill.height < 20 else label
+            out.append(f"\\node[pill, align=center{faded}] at {_at(place.centres[arrow.id])} "
+                       f"{{{label}}};")  # fmt: skip
+    return out
+
+
+def _arrow(arrow: Arrow, place: Layout) -> str:
+    route = place.route(arrow)
+    splines = [list(spline) for spline in route.splines]
+    backwards = dot.tip_first(arrow)
+    end = splines[0][0] if backwards else splines[-1][-1]
+    path = ""
+    for spline in splines:
+        path += (" -- " if path else "") + _at(spline[0])
+        for i in range(1, len(spline), 3):
+            a, b, c = map(_at, spline[i : i + 3])
+            path += f" .. controls {a} and {b} .. {c}"
+    tip = _at(route.tip)
+    if end != route.tip:
+        path = f"{tip} -- {path}" if backwards else f"{path} -- {tip}"
+    options = ["{Latex[length=5pt]}-"] if backwards else []
+    if "unneeded" in arrow.roles:
+        options.append("opacity=0.35")
+    if arrow.hidden:
+        options.append("dashed")
+    on = [f"on {token}" for token in map(style.token, arrow.roles) if token in _ARROW_ROLES]
+    return "\n".join(  # of several paths one is drawn over the other, dashed
+        f"\\draw[{', '.join(('arrow', *filter(None, [role]), *options))}] {path};"
+        for role in on or [""]
+    )
+
+
+def _dash(role: str) -> str:
+    lengths = style.dash(role).split()
+    words = " ".join(f"{'off' if i % 2 else 'on'} {n}pt" for i, n in enumerate(lengths))
+    return f", dash pattern={words}" if words else ""
+
+
+def _box(box: Box, place: Layout) -> list[str]:
+    width, height = place.sizes[box.id]
+    x, y = place.centres[box.id]
+    card = cards.box_card(box, (width, height))
+    role = box.role if box.role in ("target", "computed", "cached", "value", "unneeded") else ""
+    options = ", ".join(filter(None, ("card", box.kind, role)))
+    rows = r"\\ ".join(_row(row) for row in box.rows)
+    formula = mathtext.elide(
+        mathtext.expression(box.expression), cards.SMALL, cards.EXPRESSION_LIMIT
+    )
+    expression = f"$={_math(formula)}$" if formula else ""
+    if box.kind == "gradient":
+        expression = _text(box.expression)
+    inner = width - 2 * cards.PAD
+    room = inner - (mathtext.line_width(mathtext.plain(box.tag), cards.TINY) + 10) * bool(box.tag)
+    name = _math(mathtext.elide(mathtext.name(box.name), cards.NAME, cards.NAME_LIMIT))
+    heading = f"\\fit{{{room:.0f}pt}}{{\\fontsize{{16}}{{18}}\\selectfont${name}$}}"
+    label = f"\\card{{{inner:.0f}pt}}{{{heading}}}{{{_text(box.tag)}}}{{{expression}}}{{{rows}}}"
+    out = [
+        f"\\node[{options}, minimum width={width:g}pt, minimum height={height - card.top:g}pt] "
+        f"({box.id}) at {_at((x, y + card.top / 2))} {{{label}}};"
+    ]
+    if card.chip:
+        colour = f", fill={role}" if role not in ("", "unneeded") else ""
+        at = _at((x - width / 2 + 6, y - height / 2 + card.top))
+        out.append(f"\\node[chip{colour}] at {at} {{{_mixed(card.chip.runs)}}};")
+    return out
+
+
+def _row(row: Row) -> str:
+    cells = [f"${_math(mathtext.number(clean(cell)))}$" if row.state in ("", "number")
+             else f"\\textit{{{_text(cell)}}}" for cell in row.cells]  # fmt: skip
+    mark = {True: r"~$\checkmark$", False: r"~$\boldsymbol\times$", None: ""}[row.mark]
+    numbers = r"\quad ".join(cells)
+    return f"\\rowlabel{{{row.label}}} & \\color{{{row.kind}}}{numbers}{mark}"
+
+
+def _at(point: Point) -> str:
+    return f"({point[0]:.1f}, {point[1]:.1f})"
+
+
+def _math(runs: Runs) -> str:
+    """Runs as the inside of ``$...$``."""
+    out = ""
+    for rise, group in groupby(runs, key=lambda run: (run.rise > 0) - (run.rise < 0)):
+        inner = ""
+        for run in group:
+            inner += _piece(run, after=(out + inner)[-1:])
+        script = {1: "^", -1: "_", 0: ""}[rise]
+        out += f"{script}{{{inner}}}" if script else inner
+    return out
+
+
+def _piece(run: Run, after: str) -> str:
+    # TeX spaces operators by itself; a blank counts only between two words or letters.
+    text = re.sub(r"(?<!\w) | (?!\w)", "", run.text)
+    words = run.text[0].isalnum() and (after.isalnum() or after == "}")
+    space = r"\," if run.space and words else ""
+    face = "mathit" if run.font == "italic" else "mathrm"
+    return space + "".join(
+        f"\\{face}{{{word}}}" if len(word) > 1 else _character(word, _TEX)
+        for word in re.findall(r"[A-Za-z]{2,}|.", text)
+    )
+
+
+def _character(character: str, table: dict[str, str]) -> str:
+    if character in table:
+        known = table[character]
+        return known + " " if known[0] == "\\" and known[-1].isalpha() else known
+    return character if character.isascii() else f"\\uni{{{ord(character):04X}}}"
+
+
+def _text(text: str) -> str:
+    """Text as LaTeX text."""
+    return "".join(
+        f"${_TEX[c]}$" if c in _TEX and not c.isascii() else _character(c, _TEXT)
+        for c in clean(text)
+    )
+
+
+def _mixed(runs: Runs) -> str:
+    """A sentence with mathematics in it."""
+    out = ""
+    for prose, group in groupby(runs, key=lambda run: run.font in ("sans", "bold")):
+        pieces = list(group)
+        if prose:
+            out += "".join((" " if run.space else "") + _text(run.text) for run in pieces)
+        else:
+            out += (" " if pieces[0].space else "") + f"${_math(_first_flush(pieces))}$"
+    return out
+
+
+def _first_flush(runs: list[Run]) -> Runs:
+    return (replace(runs[0], space=0.0), *runs[1:])

@@ -1,0 +1,436 @@
+"""What is shown: a View, made from a graph's NetworkX form and a few wishes.
+
+A View is plain frozen data. It holds every text of the picture and no position or colour; whatever
+draws (SVG, DOT, TikZ) reads nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from . import mathtext, style
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+DIRECTIONS = ("LR", "TB")
+BUDGET = 200
+ROLES = ("target", "computed", "cached", "read", "unneeded")
+Roles = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Highlight:
+    """What to point out in a picture.
+
+    Attributes
+    ----------
+    boxes : mapping
+        Node id to a role: "target", "computed" (newly, for this target), "cached" (an upstream
+        term that is read again), "unneeded" (greyed), or "path 1", "path 2", ...
+    arrows : mapping
+        Edge (u, v, key) to a role as above or "read" (the edge that reads a cached term); several
+        paths that share an edge are given as a tuple of roles.
+    badges : mapping
+        Node id to a short text, such as "×3".
+    marks : mapping
+        Node id to whether a proof of its gradient holds; drawn as a tick or a cross.
+    title : str
+        Heading of the picture.
+    legend : tuple of (role, text)
+        What the roles mean here.
+    """
+
+    boxes: Mapping[int, str] = field(default_factory=dict)
+    arrows: Mapping[tuple[int, int, int], str | Roles] = field(default_factory=dict)
+    badges: Mapping[int, str] = field(default_factory=dict)
+    marks: Mapping[int, bool] = field(default_factory=dict)
+    title: str = ""
+    legend: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a card: a label and its cells; `kind` is "value" or "gradient"."""
+
+    kind: str
+    label: str
+    cells: tuple[str, ...]
+    state: str = ""  # of a gradient: one of the six states
+    mark: bool | None = None
+
+
+@dataclass(frozen=True)
+class Box:
+    """One node as a card."""
+
+    id: str
+    name: str
+    kind: str  # input, parameter, constant, operation, output, gradient
+    tag: str = ""  # small, in the corner: the kind of a leaf, the shape of an array
+    expression: str = ""
+    rows: tuple[Row, ...] = ()
+    scope: tuple[str, ...] = ()
+    role: str = ""
+    badge: str = ""
+    tooltip: str = ""
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """One edge; `tail` and `head` are ids of boxes, `key` tells parallel edges apart."""
+
+    tail: str
+    head: str
+    key: int = 0
+    symbol: str = ""  # the local derivative in operand names
+    number: str = ""
+    roles: Roles = ()
+    tooltip: str = ""
+    backward: bool = False  # a message: it flows against the direction of the picture
+    hidden: bool = False  # stands for nodes that are not shown
+    reads: tuple[str, ...] = ()  # boxes whose cached forward values the local derivative needs
+
+    @property
+    def id(self) -> str:
+        """A name for the arrow, unique in its View; the same for an edge and for its message."""
+        return "_".join((*self.ends, str(self.key)))
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The boxes at the picture's start and end side of the arrow."""
+        return (self.head, self.tail) if self.backward else (self.tail, self.head)
+
+
+@dataclass(frozen=True)
+class View:
+    """All that is shown, in drawing order."""
+
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+    title: str = ""
+    description: str = ""
+    direction: str = "LR"
+    legend: tuple[tuple[str, str], ...] = ()
+    caption: str = ""
+    below: View | None = None  # the other pass, drawn below in the same arrangement
+
+    def panels(self) -> tuple[View, ...]:
+        """This View and the one below it."""
+        return (self,) if self.below is None else (self, self.below)
+
+    def groups(self) -> list[tuple[str, ...]]:
+        """Every scope and every scope around it, outer ones first."""
+        seen = {box.scope[:depth]: None for box in self.boxes for depth in range(1, 9)
+                if len(box.scope) >= depth}  # fmt: skip
+        return sorted(seen, key=lambda scope: (len(scope), scope))
+
+
+def forward_view(
+    graph: Any,
+    *,
+    show: Iterable[str] | None = None,
+    highlight: Highlight | None = None,
+    direction: str = "LR",
+    title: str | None = None,
+) -> View:
+    """The forward graph: values, gradients, and local derivatives on the edges."""
+    mark = highlight or Highlight()
+    dag = graph.dag
+    boxes, arrows, hidden = _parts(dag, show, mark, backward=False)
+    return View(
+        boxes=boxes,
+        arrows=arrows,
+        title=_title(title, mark, dag),
+        description=_description(dag, hidden),
+        direction=style.choose("direction", direction, DIRECTIONS),
+        legend=mark.legend or _legend(boxes, arrows, _output_name(dag)),
+    )
+
+
+def backward_view(
+    graph: Any,
+    *,
+    show: Iterable[str] | None = None,
+    direction: str = "LR",
+    title: str | None = None,
+) -> View:
+    """The backward graph: one card per gradient, one arrow per message."""
+    dag = graph.backward_dag
+    boxes, arrows, hidden = _parts(dag, show, _cached_terms(dag), backward=True)
+    return View(
+        boxes=boxes,
+        arrows=arrows,
+        title=title if title is not None else "Backward pass",
+        description=_description(dag, hidden),
+        direction=style.choose("direction", direction, DIRECTIONS),
+        legend=_BACKWARD_LEGEND,
+    )
+
+
+def beside_view(
+    graph: Any,
+    *,
+    show: Iterable[str] | None = None,
+    highlight: Highlight | None = None,
+    direction: str = "LR",
+    title: str | None = None,
+) -> View:
+    """Both passes in one picture, with what each message reads from the two caches."""
+    dag, back = graph.dag, graph.backward_dag
+    chosen = None if show is None else set(_select(dag, show))
+    mirror = None if chosen is None else {n for n, d in back.nodes(data=True) if d["of"] in chosen}
+    ahead, forward, hidden = _parts(dag, chosen, highlight or Highlight(), backward=False)
+    behind, messages, _ = _parts(back, mirror, _cached_terms(back), backward=True)
+    ids = {box.name: box.id for box in ahead}
+    keys: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for arrow in forward:
+        keys[arrow.ends].append(arrow.key)
+    messages = tuple(
+        replace(
+            arrow,
+            key=keys[arrow.ends].pop(0),
+            reads=tuple(dict.fromkeys(ids[n] for n in _names(arrow.symbol) if n in ids)),
+        )
+        for arrow in messages
+        if keys[arrow.ends]
+    )
+    read = Counter(box for arrow in messages for box in arrow.reads)
+    ahead = tuple(
+        replace(
+            box,
+            rows=box.rows[:1],
+            role=box.role or ("value" if read[box.id] else ""),
+            badge=box.badge or (f"read ×{read[box.id]}" if read[box.id] else ""),
+        )
+        for box in ahead
+    )
+    return View(
+        boxes=ahead,
+        arrows=tuple(replace(arrow, symbol="", number="") for arrow in forward),
+        title=_title(title, highlight or Highlight(), dag),
+        description=_description(dag, hidden),
+        direction=style.choose("direction", direction, DIRECTIONS),
+        legend=(("value", "cached value that the backward pass reads"), *_BACKWARD_LEGEND),
+        caption="Forward pass: values",
+        below=View(boxes=behind, arrows=messages, caption="Backward pass: gradients"),
+    )
+
+
+_BACKWARD_LEGEND = (
+    ("cached", "upstream term, computed once and read by several messages"),
+    ("local", "local derivative: what a message multiplies"),
+)
+
+
+def _cached_terms(dag: nx.MultiDiGraph) -> Highlight:
+    """The gradients that more than one message reads."""
+    reads = {node: count for node, count in dag.out_degree() if count > 1}
+    return Highlight(
+        boxes=dict.fromkeys(reads, "cached"),
+        badges={node: f"×{count}" for node, count in reads.items()},
+    )
+
+
+def _names(text: str) -> Iterator[str]:
+    """The names in a derivative's text, a version such as ``(2)`` included."""
+    for token in mathtext._TOKEN.finditer(text):
+        if token.lastgroup == "name":
+            version = mathtext._VERSION.match(text, token.end())
+            if version:
+                yield token[0] + version[0]
+            yield token[0].removesuffix(".T")
+
+
+def _title(title: str | None, highlight: Highlight, dag: nx.MultiDiGraph) -> str:
+    if title is not None:
+        return title
+    return highlight.title or str(dag.graph.get("name") or "")
+
+
+def _select(dag: nx.MultiDiGraph, show: Iterable[str | int]) -> list[int]:
+    """The node ids of names (or scopes, or ids), in order of recording."""
+    by_name: dict[str, list[int]] = defaultdict(list)
+    for node, data in dag.nodes(data=True):
+        by_name[data["name"]].append(node)
+        for scope in data.get("scope", ()):
+            by_name[scope].append(node)
+    wanted = [show] if isinstance(show, str) else show
+    chosen: set[int] = set()
+    for item in wanted:
+        if isinstance(item, int):
+            chosen.add(int(style.choose("node", str(item), map(str, dag.nodes))))
+        else:
+            chosen.update(by_name[style.choose("name", item, by_name)])
+    return sorted(chosen)
+
+
+def _parts(
+    dag: nx.MultiDiGraph, show: Iterable[str | int] | None, highlight: Highlight, backward: bool
+) -> tuple[tuple[Box, ...], tuple[Arrow, ...], int]:
+    """Boxes, arrows, and how many nodes stay hidden."""
+    nodes = sorted(dag.nodes)
+    if show is not None:
+        shown = _select(dag, show)
+    elif len(nodes) <= BUDGET:
+        shown = nodes
+    else:  # both ends of the recording; the middle becomes dashed arrows
+        shown = nodes[: BUDGET // 2] + nodes[-BUDGET // 2 :]
+    # A gradient is named by the node it belongs to.
+    ids = {node: f"n{data.get('of', node)}" for node, data in dag.nodes(data=True)}
+    target = _output_name(dag)
+    boxes = tuple(_box(ids[node], node, dag, highlight, target) for node in shown)
+    arrows = tuple(_arrows(dag, nodes, set(shown), highlight, ids, backward))
+    return boxes, arrows, len(nodes) - len(shown)
+
+
+def _box(
+    ident: str,
+    node: int,
+    dag: nx.MultiDiGraph,
+    mark: Highlight,
+    target: str,
+) -> Box:
+    data, messages = dag.nodes[node], dag.in_degree(node)
+    output = node == dag.graph.get("output")
+    leaf = data["kind"] != "operation"
+    gradient = "of" in data
+    value = data.get("value")
+    shape = style.shape(value) if getattr(value, "shape", None) is not None else ""
+    if gradient:
+        kind, expression = "gradient", f"sum of {messages} messages" if messages > 1 else ""
+        rows: tuple[Row, ...] = (_gradient_row(data, value, mark.marks.get(node), target),)
+    else:
+        kind = "output" if output else data["kind"]
+        expression = "" if leaf else data.get("expression") or data["op"]
+        rows = (
+            Row("value", "value", style.cells(value)),
+            _gradient_row(data, data.get("grad"), mark.marks.get(node), target),
+        )
+    words = data["kind"] if leaf and not gradient else "output" if output and not gradient else ""
+    return Box(
+        id=ident,
+        name=data["name"],
+        kind=kind,
+        tag=" ".join(filter(None, (words, shape))),
+        expression=expression,
+        rows=rows,
+        scope=tuple(data.get("scope", ())),
+        role=mark.boxes.get(node) or "",
+        badge=mark.badges.get(node, ""),
+        tooltip=_tooltip(data),
+    )
+
+
+def _gradient_row(data: Mapping[str, Any], grad: Any, mark: bool | None, target: str) -> Row:
+    state = data.get("grad_state", "not computed")
+    if "of" in data and state == "not computed":  # its value is the gradient, its own is not asked
+        state = "number"
+    if state == "number":
+        cells = style.cells(grad)
+    elif state == "non-finite":
+        shown = style.cells(grad)
+        cells = shown if len(shown) == 3 else (f"{shown[0]} (non-finite)",)
+    else:
+        cells = (style.STATES[state].format(target),)
+    return Row("gradient", "gradient", cells, state, mark)
+
+
+def _tooltip(data: Mapping[str, Any]) -> str:
+    name = mathtext.clean(data["name"])
+    text = mathtext.clean(data.get("expression") or "")
+    lines = [f"{name} = {text}" if text else name]
+    lines.append(f"{data['op']} ({data['kind']})" if data["op"] != data["kind"] else data["kind"])
+    lines.append(f"value: {style.full(data.get('value'))}")
+    if "of" not in data:
+        state = data.get("grad_state", "not computed")
+        grad = style.full(data.get("grad")) if data.get("grad") is not None else ""
+        lines.append(f"gradient: {grad if state == 'number' else f'{state} {grad}'.strip()}")
+    if data.get("source"):
+        file, line, source = data["source"]
+        lines.append(mathtext.clean(f"{file}:{line}: {source}"))
+    return "\n".join(lines)
+
+
+def _arrows(
+    dag: nx.MultiDiGraph,
+    nodes: list[int],
+    shown: set[int],
+    highlight: Highlight,
+    ids: Mapping[int, str],
+    backward: bool,
+) -> Iterator[Arrow]:
+    behind: dict[int, set[int]] = {}  # hidden node -> the shown nodes it depends on
+    for head in nodes:
+        direct = [e for e in dag.in_edges(head, keys=True, data=True) if e[0] in shown]
+        through = set().union(*(behind[u] for u in dag.predecessors(head) if u not in shown))
+        if head not in shown:
+            behind[head] = {e[0] for e in direct} | through
+            continue
+        for tail, _, key, data in sorted(direct, key=lambda e: (e[0], e[2])):
+            role = highlight.arrows.get((tail, head, key)) or ()
+            number = style.local(data.get("local"))
+            symbol = mathtext.clean(data.get("derivative") or "")
+            if not (symbol or number) and data.get("local") is None and not backward:
+                symbol = "linear map" if getattr(dag.nodes[head]["value"], "shape", ()) else ""
+            yield Arrow(
+                tail=ids[tail],
+                head=ids[head],
+                key=key,
+                symbol="" if symbol == number else symbol,
+                number=number,
+                roles=(role,) if isinstance(role, str) else tuple(role),
+                tooltip=_arrow_tooltip(dag, tail, head, data, backward),
+                backward=backward,
+            )
+        for tail in sorted(through):
+            yield Arrow(ids[tail], ids[head], -1, hidden=True, backward=backward)
+
+
+def _arrow_tooltip(
+    dag: nx.MultiDiGraph, tail: int, head: int, data: Mapping[str, Any], backward: bool
+) -> str:
+    first, second = (mathtext.clean(dag.nodes[n]["name"]) for n in (tail, head))
+    lines = [f"{first} → {second}"]
+    if not backward:
+        lines = [f"∂{second}/∂{first}"]
+    if data.get("derivative"):
+        lines[0] += f" = {mathtext.clean(data['derivative'])}"
+    if data.get("local") is not None:
+        lines.append(f"local derivative: {style.full(data['local'])}")
+    if data.get("message") is not None:
+        lines.append(f"message: {style.full(data['message'])}")
+    return "\n".join(lines)
+
+
+def _description(dag: nx.MultiDiGraph, hidden: int) -> str:
+    output = dag.graph.get("output")
+    text = f"A computational graph of {len(dag)} nodes and {dag.number_of_edges()} edges"
+    if output in dag:
+        data = dag.nodes[output]
+        text += f"; {mathtext.clean(data['name'])} = {' '.join(style.cells(data.get('value')))}"
+    return text + (f"; {hidden} nodes are not shown." if hidden else ".")
+
+
+def _output_name(dag: nx.MultiDiGraph) -> str:
+    output = dag.graph.get("output")
+    return mathtext.clean(dag.nodes[output]["name"], 12) if output in dag else "J"
+
+
+def _legend(
+    boxes: tuple[Box, ...], arrows: tuple[Arrow, ...], target: str
+) -> tuple[tuple[str, str], ...]:
+    """Only what a reader of this very picture needs to know."""
+    rows = list(itertools.chain.from_iterable(box.rows for box in boxes))
+    entries = [("value", "value, from the forward pass")]
+    if any(row.state not in ("", "not computed") for row in rows):
+        entries.append(("gradient", f"gradient ∂{target}/∂·, from the backward pass"))
+    if any(arrow.number or arrow.symbol for arrow in arrows):
+        entries.append(("local", "local derivative, on each edge"))
+    if any(arrow.hidden for arrow in arrows):
+        entries.append(("hidden", "nodes that are not shown"))
+    return tuple(entries)

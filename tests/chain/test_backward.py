@@ -1,0 +1,207 @@
+"""Gradients against published numbers, torch and finite differences; their six states."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from programs import close, programs
+
+import gradviz as gv
+
+
+def test_the_published_numbers_of_the_2_2_2_network_come_out(network):
+    # Mazur 2015: total error, dE/dw5 and dE/dw1.
+    assert network.value("J") == pytest.approx(0.298371109, abs=5e-10)
+    assert network.grad("w5") == pytest.approx(0.082167041, abs=5e-10)
+    assert network.grad("w1") == pytest.approx(0.000438568, abs=5e-10)
+
+
+def test_a_step_with_the_published_rate_gives_the_published_weights(network):
+    # Mazur 2015, with the learning rate 0.5.
+    after = network.step(0.5).leaf_values()
+    published = {
+        "w1": 0.149780716, "w2": 0.19956143, "w3": 0.24975114, "w4": 0.29950229,
+        "w5": 0.35891648, "w6": 0.408666186, "w7": 0.511301270, "w8": 0.561370121,
+    }  # fmt: skip
+    for name, value in published.items():
+        assert after[name] == pytest.approx(value, abs=5e-9)
+    assert network.value("w5") == 0.4  # the old Graph is as it was
+
+
+def test_the_gradient_of_colahs_graph(colah):
+    # Olah: de/db = 5 by two paths, de/da = 2.
+    assert colah.grad("b") == 5
+    assert colah.grad("a") == 2
+
+
+@settings(max_examples=150, deadline=None)
+@given(programs())
+def test_gradients_of_random_programs_equal_torchs(program):
+    pytest.importorskip("torch", reason="torch is the reference here")
+    g = program.graph()
+    expected = program.torch()
+    for name, gradient in g.gradients().items():
+        assert close(gradient, expected[name])
+
+
+@settings(max_examples=100, deadline=None)
+@given(programs())
+def test_the_messages_into_a_value_sum_to_its_gradient(program):
+    g = program.graph()
+    for level in (g, g.statements):
+        for v, data in level.dag.nodes(data=True):
+            if data["grad"] is not None and v != level.output:
+                messages = [d["message"] for _, _, d in level.dag.out_edges(v, data=True)]
+                assert close(sum(m for m in messages if m is not None), data["grad"])
+
+
+def two_layers(W1, b1, W2, x, t):
+    h = np.tanh(W1 @ x + b1[:, None])
+    y = W2 @ h
+    return np.mean((y - t) ** 2) + 0.1 * np.sum(W1 * W1)
+
+
+def test_gradients_of_an_array_program_equal_torchs():
+    torch = pytest.importorskip("torch", reason="torch is the reference here")
+    rng = np.random.default_rng(0)
+    shapes = ((5, 3), (5,), (2, 5), (3, 7), (2, 7))
+    arrays = [rng.normal(size=shape) for shape in shapes]
+    g = gv.trace(two_layers, *arrays)
+    W1, b1, W2, x, t = (torch.tensor(a, requires_grad=True) for a in arrays)
+    loss = ((W2 @ torch.tanh(W1 @ x + b1[:, None]) - t) ** 2).mean() + 0.1 * (W1 * W1).sum()
+    loss.backward()
+    for name, tensor in zip(("W1", "b1", "W2", "x", "t"), (W1, b1, W2, x, t), strict=True):
+        np.testing.assert_allclose(g.grad(name), tensor.grad, rtol=1e-12, atol=1e-14)
+        assert g.grad(name).shape == g.value(name).shape
+    assert g.check().ok
+
+
+def test_check_finds_a_wrong_gradient():
+    rough = gv.trace(lambda x: np.sum(np.floor(x * 1e9) / 1e9), np.array([1.0, 2.0]))
+    check = rough.check()  # floor has slope 0, the differences see the line it approximates
+    assert not check
+    assert "✗ x" in check.text
+
+
+def test_float32_stays_float32():
+    x = np.linspace(0, 1, 4, dtype=np.float32)
+    g = gv.trace(lambda x: np.mean(np.maximum(np.exp(x) * 2.0, 1.5)), x)
+    assert g.value("J").dtype == np.float32
+    for data in g.dag.nodes.values():
+        if data["grad"] is not None:
+            assert data["grad"].dtype == np.float32
+    assert g.check().ok
+
+
+# --- states --------------------------------------------------------------------------------------
+
+
+def states(g):
+    return {data["name"]: data["grad_state"] for data in g.dag.nodes.values()}
+
+
+def test_a_leaf_that_was_not_asked_for_is_not_computed():
+    g = gv.trace(lambda w, x: w * x, 2.0, 3.0, wrt="w")
+    assert states(g)["x"] == "not computed"
+    with pytest.raises(gv.TraceError, match="not asked for"):
+        g.grad("x")
+
+
+def test_a_value_without_a_path_to_J_is_disconnected():
+    def f(w, u):
+        unused = u * 2
+        return w * w
+
+    g = gv.trace(f, 2.0, 3.0)
+    assert states(g)["u"] == states(g)["unused"] == "disconnected"
+    assert g.grad("u") == 0
+    assert states(g)["w"] == "number"
+
+
+def test_an_exact_zero_is_told_from_an_underflow():
+    def f(dead, lost):
+        return np.maximum(dead, 0.0) + lost * 1e-200 * 1e-200
+
+    g = gv.trace(f, -1.0, 1.0)
+    assert states(g)["dead"] == "zero"
+    assert states(g)["lost"] == "underflown"
+    assert g.grad("dead") == g.grad("lost") == 0
+
+
+def test_an_underflow_is_passed_on_to_what_lies_before_it():
+    def f(x):
+        y = 3 * x
+        return y * 1e-200 * 1e-200
+
+    assert states(gv.trace(f, 1.0))["x"] == "underflown"
+    arrays = gv.trace(lambda w: np.sum(w @ np.ones(2)) * 1e-200 * 1e-200, np.ones((3, 2)))
+    assert states(arrays)["w"] == "underflown"
+    subnormal = gv.trace(lambda x: x * 1e-310, 1.0)
+    assert states(subnormal)["x"] == "underflown"
+    assert subnormal.grad("x") == 1e-310
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_what_is_not_finite_is_told():
+    assert states(gv.trace(lambda x: np.sqrt(x), 0.0))["x"] == "non-finite"
+    assert states(gv.trace(lambda x: np.log(x) * 0.0, 0.0))["x"] == "non-finite"
+
+
+# --- what cannot be differentiated ---------------------------------------------------------------
+
+
+def test_an_output_that_is_no_scalar_is_recorded_and_its_gradient_refused():
+    g = gv.trace(lambda x: x * 2, np.ones(3))
+    assert set(states(g).values()) == {"not computed"}
+    with pytest.raises(gv.TraceError, match=r"shape \(3,\).*sum or mean"):
+        g.grad("x")
+
+
+def test_a_complex_gradient_is_refused():
+    g = gv.trace(lambda x: np.abs(np.sum(x * 1j)), np.ones(4))
+    with pytest.raises(gv.TraceError, match="complex"):
+        g.grad("x")
+
+
+def test_an_unknown_name_gets_the_nearest_ones(network):
+    with pytest.raises(KeyError, match="a_h1"):
+        network.grad("a_h3")
+
+
+# --- the backward pass as a graph ----------------------------------------------------------------
+
+
+def test_the_backward_dag_has_an_edge_per_message(network):
+    level = network.statements
+    forward, backward = level.dag, level.backward_dag
+    by_name = {data["name"]: n for n, data in backward.nodes(data=True)}
+    z_o1 = by_name["∂J/∂z_o1"]
+    # The cached term is read by w5, w6, b2, a_h1, a_h2.
+    readers = {backward.nodes[n]["name"] for n in backward.successors(z_o1)}
+    assert readers == {f"∂J/∂{name}" for name in ("w5", "w6", "b2", "a_h1", "a_h2")}
+    for u, v, data in backward.edges(data=True):
+        source, target = backward.nodes[u]["of"], backward.nodes[v]["of"]
+        assert forward.has_edge(target, source)
+        assert data["message"] == pytest.approx(data["local"] * backward.nodes[u]["value"])
+        assert u < v
+
+
+def test_an_operand_read_twice_has_two_edges():
+    x = gv.input(3.0, "x")
+    g = gv.graph(x * x)
+    assert g.dag.number_of_edges(0, 1) == 2
+    assert g.grad("x") == 6
+
+
+def test_a_chain_of_100_000_operations():
+    def chain(x):
+        for _ in range(100_000):
+            x = x * 0.99999
+        return x
+
+    g = gv.trace(chain, 1.0)
+    assert g.grad("x") == pytest.approx(0.99999**100_000, rel=1e-9)
+    assert g.explain("x", detail="operations").path_count == 1
+    doubling = gv.input(1.0, "y")
+    for _ in range(1000):
+        doubling = 0.5 * (doubling + doubling)
+    assert gv.graph(doubling).explain("y", detail="operations").path_count == 2**1000

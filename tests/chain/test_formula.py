@@ -1,0 +1,138 @@
+"""What `explain` writes, against the article's formulas; and the level of names."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from programs import close, programs
+
+import gradviz as gv
+from gradviz.ops import notation
+
+
+def test_the_formula_of_w5(network):
+    text = network.explain("w5").formula.text
+    assert text.splitlines()[0] == "∂J/∂w5 = ∂J/∂a_o1 · ∂a_o1/∂z_o1 · ∂z_o1/∂w5"
+    # Mazur 2015: 0.74136507 * 0.186815602 * 0.593269992
+    assert text.splitlines()[1] == "= 0.741365 · 0.186816 · 0.59327"
+    assert network.explain("w5").latex.splitlines()[1] == (
+        r"\frac{\partial J}{\partial w_{5}} &= \frac{\partial J}{\partial a_{o1}} \cdot "
+        r"\frac{\partial a_{o1}}{\partial z_{o1}} \cdot \frac{\partial z_{o1}}{\partial w_{5}} \\"
+    )
+
+
+def test_the_formula_of_b2_marks_what_was_computed_for_w5(network):
+    text = network.explain("b2", after="w5").formula.text
+    assert text.splitlines()[0] == "∂J/∂b2 = ⟦∂J/∂a_o1 · ∂a_o1/∂z_o1⟧ · ∂z_o1/∂b2"
+    assert r"\underbrace" in network.explain("b2", after="w5").latex
+
+
+def test_the_formula_of_w1_has_the_articles_two_paths(network):
+    explanation = network.explain("w1", after=("w5", "b2"))
+    assert explanation.path_count == 2
+    lines = explanation.formula.text.splitlines()
+    assert lines[0] == ("∂J/∂w1 = ⟦∂J/∂a_o1 · ∂a_o1/∂z_o1⟧ · ∂z_o1/∂a_h1 · ∂a_h1/∂z_h1 · ∂z_h1/∂w1")
+    assert lines[1].strip() == ("+ ∂J/∂a_o2 · ∂a_o2/∂z_o2 · ∂z_o2/∂a_h1 · ∂a_h1/∂z_h1 · ∂z_h1/∂w1")
+    assert lines[3] == "= 0.000438568"
+
+
+def test_the_factored_form_names_each_upstream_term_once(network):
+    explanation = network.explain("w1", after="w5")
+    heads = [line.split(" = ")[0] for line in explanation.factored.text.splitlines()]
+    assert heads == [
+        "δ[a_o2]", "δ[z_o2]", "δ[a_o1]", "δ[z_o1]", "δ[a_h1]", "δ[z_h1]", "∂J/∂w1",
+    ]  # fmt: skip
+    assert "δ[a_h1] = δ[z_o1] · w5 + δ[z_o2] · w7 = 0.0363503" in explanation.factored.text
+    assert r"\delta_{z_{o1}}" in explanation.factored.latex
+
+
+def test_a_sigmoid_that_is_spelled_out_is_recognized(network):
+    level = network.statements
+    v = level.id("a_o1")
+    assert notation.text(level.expression(v)) == "sigmoid(z_o1)"
+    assert notation.text(level.derivative(v, 0)) == "a_o1 * (1 - a_o1)"
+    assert notation.latex(level.expression(v)) == r"\sigma\left(z_{o1}\right)"
+
+
+@settings(max_examples=100, deadline=None)
+@given(programs())
+def test_a_formulas_numbers_are_its_symbols_evaluated(program):
+    g = program.graph()
+    values = {name: g.value(name) for name in g.names}
+    functions = {name: getattr(np, name) for name in ("sin", "cos", "tanh", "exp", "log", "sinh")}
+    with np.errstate(all="ignore"):
+        for v, operands in enumerate(g.operands):
+            for key in range(len(operands)):
+                formula = notation.text(g.derivative(v, key))
+                assert close(eval(formula, functions | values), g.local(v, key), 1e-9)  # noqa: S307
+            if operands:
+                formula = notation.text(g.expression(v))
+                assert close(eval(formula, functions | values), g.values[v].value, 1e-9)  # noqa: S307
+
+
+def layer(W, b, x, t):
+    z = W @ x + b
+    a = np.maximum(z, 0)
+    return 0.5 * np.sum((a - t) ** 2)
+
+
+@pytest.fixture
+def array_graph():
+    rng = np.random.default_rng(1)
+    return gv.trace(layer, rng.normal(size=(3, 2)), rng.normal(size=3), np.ones(2), np.ones(3))
+
+
+def test_array_formulas_are_vjps_with_shapes(array_graph):
+    w = array_graph.explain("W")
+    assert w.formula.text.splitlines()[0] == "∂J/∂W = ∂J/∂a · ∂a/∂z · ∂z/∂W"
+    assert r"\bar{z}\, {x}^{\top} \in \mathbb{R}^{3 \times 2}" in w.factored.latex
+    x = array_graph.explain("x")
+    assert r"{W}^{\top}\, \bar{z} \in \mathbb{R}^{2}" in x.factored.latex
+    assert "[z > 0]" in x.factored.latex
+
+
+def test_the_level_of_names_has_the_same_gradients(array_graph, network):
+    for g in (array_graph, network):
+        level = g.statements
+        assert len(level) < len(g)
+        for name in level.names:
+            if level.kind(level.id(name)) != "constant" and level.id(name) in level.varying:
+                np.testing.assert_allclose(level.grad(name), g.grad(name), rtol=1e-12)
+
+
+def test_an_unnamed_value_with_several_readers_is_a_step_of_its_own():
+    def f(x):
+        y = [v * 2 for v in [x + 1]][0]
+        p, q = np.sin(y), np.cos(y)
+        return p * q
+
+    level = gv.trace(f, 1.0).statements
+    assert {"x", "p", "q", "J"} <= set(level.names)
+    assert len([name for name in level.names if name.startswith("v_")]) == 1
+    assert level.grad("x") == pytest.approx(2 * np.cos(8.0))
+
+
+def test_a_program_without_names_is_shown_by_its_operations():
+    g = gv.trace(lambda a, b: (a + b) * (b + 1), 2.0, 1.0)
+    assert g.statements is g
+    explanation = g.explain("b")
+    assert explanation.path_count == 2  # Olah, "Calculus on Computational Graphs"
+    assert explanation.value == 5
+
+
+def test_latex_of_untrusted_names_is_inert():
+    nasty = r"\input{x}$%&#_^~{}\write18{rm}" + "\n</script>"
+    g = gv.graph(gv.input(1.0, nasty) * 2.0)
+    latex = g.explain(nasty).latex
+    assert r"\input" not in latex
+    assert r"\write" not in latex
+    assert latex.count("{") - latex.count(r"\{") == latex.count("}") - latex.count(r"\}")
+    assert not re.search(r"(?<!\\)[$%#]", latex)
+
+
+def test_no_path_is_said():
+    def f(w, u):
+        return w * w
+
+    assert "no path" in gv.trace(f, 2.0, 3.0).explain("u").formula.text

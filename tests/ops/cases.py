@@ -1,0 +1,423 @@
+"""Sample calls of every operation: what the tests of the table run over."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradviz.ops.arrays import norm, scatter
+from gradviz.ops.elementwise import ELEMENTWISE
+
+
+def _numbers(shape: tuple[int, ...]) -> Any:
+    seed = zlib.crc32(repr((shape, next(_count))).encode())
+    return np.random.default_rng(seed).uniform(0.2, 1.0, shape)
+
+
+_count = iter(range(10**9))
+
+
+def R(*shape: int) -> Any:
+    """Numbers of both signs, away from 0 and all different."""
+    return _numbers(shape) * np.where(_numbers(shape) < 0.6, -1, 1)
+
+
+def P(*shape: int) -> Any:
+    """Positive numbers below 1."""
+    return _numbers(shape)[()]
+
+
+def S(*shape: int) -> Any:
+    """Symmetric positive definite matrices."""
+    a = R(*shape)
+    return a @ np.swapaxes(a, -1, -2) + np.eye(shape[-1]) * np.arange(1.0, shape[-1] + 1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call ``function(*args, **kwargs)``; the arrays of floats in `args` are differentiated by.
+
+    `torch` is the same in torch, as a function of these arrays alone; `pick` makes one array of
+    several results.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    torch: Callable[..., Any] | None = None
+    pick: Callable[[Any], Any] = lambda result: result
+    second: bool = True
+
+    @property
+    def arrays(self) -> list[Any]:
+        found: list[Any] = []
+        self._fill(self.args, found.append)
+        return found
+
+    def _fill(self, value: Any, replace: Callable[[Any], Any]) -> Any:
+        if isinstance(value, (list, tuple)):
+            return type(value)([self._fill(v, replace) for v in value])
+        if isinstance(value, (np.ndarray, np.float64)) and value.dtype.kind == "f":
+            return replace(value)
+        return value
+
+    def __call__(self, *arrays: Any) -> Any:
+        given = iter(arrays)
+        return self.pick(self.function(*self._fill(self.args, lambda _: next(given)), **self.kwargs))
+
+    def __repr__(self) -> str:
+        def short(value: Any) -> str:
+            if isinstance(value, (list, tuple)):
+                return f"[{','.join(map(short, value))}]"
+            if isinstance(value, np.ndarray):
+                return f"{value.dtype.kind}{list(value.shape)}".replace(" ", "")
+            return str(value)[:20]
+
+        module = getattr(self.function, "__module__", None) or "numpy"
+        name = f"{module.removeprefix('numpy')}.{getattr(self.function, '__name__', self.function)}"
+        if isinstance(getattr(self.function, "__self__", None), np.ufunc):
+            name = f"{self.function.__self__.__name__}.{self.function.__name__}"
+        settings = [f"{k}={short(v)}" for k, v in self.kwargs.items()]
+        return f"{name.strip('.')}({','.join([*map(short, self.args), *settings])})"
+
+
+def case(function: Callable[..., Any], *args: Any, torch: Any = None, pick: Any = None, second: bool = True, **kwargs: Any) -> Case:
+    return Case(function, args, kwargs, torch, pick or (lambda result: result), second)
+
+
+# --- elementwise: every row, with these shapes of operands ----------------------------------------
+
+_SHAPES = {
+    1: [((),), ((3,),), ((2, 1, 3),), ((0,),)],
+    2: [((), ()), ((3,), (3,)), ((3, 1), (4,)), ((2, 3), ()), ((), (2, 2)), ((2, 1, 3), (4, 1))],
+    3: [((), (), ()), ((4,), (), ()), ((2, 3), (3,), (2, 1))],
+}
+# Where a function is defined (default: both signs, below 1), per operand.
+_DOMAINS: dict[Any, tuple[Callable[..., Any], ...]] = {
+    **dict.fromkeys((np.sqrt, np.log, np.log2, np.log10, np.log1p, np.cbrt), (P,)),
+    np.arccosh: (lambda *shape: 1 + P(*shape),),
+    **dict.fromkeys((np.arcsin, np.arccos, np.arctanh), (lambda *shape: 0.9 * R(*shape),)),
+    **dict.fromkeys((np.power, np.float_power), (P, R)),
+    np.clip: (R, lambda *shape: P(*shape) / 2 - 0.5, lambda *shape: P(*shape) / 2),
+    np.where: (lambda *shape: R(*shape) > 0, R, R),
+}
+_TORCH_NAMES = {
+    "absolute": "abs", "conjugate": "", "fabs": "abs", "divide": "divide", "power": "pow",
+    "degrees": "rad2deg", "radians": "deg2rad", "rint": "round", "cbrt": "", "heaviside": "", "real": "",
+    "imag": "", "floor_divide": "",
+}  # fmt: skip
+
+
+def _elementwise() -> list[Case]:
+    found = []
+    for row in ELEMENTWISE:
+        count = len(row.derivatives)
+        name = row.function.__name__
+        domains = _DOMAINS.get(row.function, (R,) * count)
+        for shapes in _SHAPES[count]:
+            args = [domain(*shape) for domain, shape in zip(domains, shapes, strict=True)]
+            args = [np.asarray(a)[()] for a in args]
+            found.append(case(row.function, *args, torch=_TORCH_NAMES.get(name, name)))
+    return found
+
+
+ELEMENTWISE_CASES = _elementwise()
+"""`torch` is a function's name here, which torch may lack."""
+
+# --- everything else ------------------------------------------------------------------------------
+
+
+def _reduced(function: Any, torch: Any, make: Any = R, **keywords: Any) -> list[Case]:
+    """A reduction over all kinds of axes."""
+    cases = []
+    for axis in (None, 0, 1, -1, (0, 2), (-1, 0)):
+        for keepdims in (False, True):
+            def reference(x: Any, axis: Any = axis, keepdims: bool = keepdims) -> Any:
+                return torch(x, tuple(range(x.ndim)) if axis is None else axis, keepdims)
+
+            cases.append(
+                case(function, make(2, 3, 4), axis=axis, keepdims=keepdims, torch=torch and reference, **keywords)
+            )
+    return [
+        *cases,
+        case(function, make(), **keywords),
+        case(function, make(5), **keywords),
+        case(function, make(1, 1), axis=0, **keywords) if not keywords.get("ddof") else cases[0],
+        case(function, make(2, 3), axis=1, where=np.array([[True, False, True], [True, True, True]]), **keywords)
+        if function not in (np.max, np.min)
+        else case(function, make(2, 3), axis=1, where=np.array([[True, False, True]] * 2), initial=-9.0 if function is np.max else 9.0),
+    ]
+
+
+def _matmuls() -> list[Case]:
+    shapes = [
+        ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((5, 2, 3), (3,)), ((3,), (5, 3, 2)),
+        ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)), ((5, 2, 3), (5, 3, 4)), ((1, 2, 3), (5, 3, 4)),
+        ((6, 1, 2, 3), (5, 3, 4)), ((1, 1), (1, 1)), ((2, 1), (1,)),
+    ]  # fmt: skip
+    return [case(np.matmul, R(*a), R(*b), torch=lambda a, b: a @ b) for a, b in shapes]
+
+
+_M = np.array([[True, False, True], [False, False, True]])
+
+LINEAR_CASES: list[Case] = [
+    *_matmuls(),
+    case(np.dot, np.float64(2.0), R(3)),
+    case(np.dot, R(3), R(3), torch=lambda a, b: a @ b),
+    case(np.dot, R(2, 3), R(3, 2), torch=lambda a, b: a @ b),
+    case(np.dot, R(2, 3, 4), R(4)),
+    case(np.dot, R(4), R(2, 4, 3)),
+    case(np.dot, R(2, 3, 4), R(5, 4, 2)),
+    case(np.outer, R(3), R(4), torch=lambda a, b: a[:, None] * b),
+    case(np.outer, R(2, 2), R(3)),
+    case(np.inner, R(3), R(3)),
+    case(np.inner, R(2, 3), R(4, 3)),
+    case(np.inner, R(2, 3), R(3)),
+    case(np.inner, np.float64(2.0), R(3)),
+    case(np.tensordot, R(2, 3, 4), R(3, 4, 5), torch=lambda a, b: a.reshape(2, 12) @ b.reshape(12, 5)),
+    case(np.tensordot, R(2, 3), R(4, 5), axes=0),
+    case(np.tensordot, R(2, 3), R(2, 3), 2),
+    case(np.tensordot, R(2, 3, 4), R(4, 2), axes=([2, 0], [0, 1])),
+    case(np.tensordot, R(2, 3, 4), R(5, 3), axes=(1, 1)),
+    case(np.tensordot, R(2, 3, 4), R(5, 3), ((-2,), (-1,))),
+    *(
+        case(np.einsum, subscripts, *map(lambda shape: R(*shape), shapes))
+        for subscripts, *shapes in (
+            ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("i,i->", (3,), (3,)), ("i,j->ij", (3,), (2,)),
+            ("ij->ji", (2, 3)), ("ba", (2, 3)), ("ij->", (2, 3)), ("ij->i", (2, 3)), ("ii->i", (3, 3)), ("ii", (3, 3)),
+            ("iij->j", (3, 3, 2)), ("iii->i", (2, 2, 2)), ("iijj->ij", (2, 2, 3, 3)), ("ii,ij->j", (3, 3), (3, 2)),
+            ("ij,kl->ik", (2, 3), (3, 4)), ("ij,k->", (2, 3), (3,)), ("ij,jk,kl->il", (2, 3), (3, 2), (2, 4)),
+            ("...ij,...jk->...ik", (5, 2, 3), (5, 3, 2)), ("...ij,jk", (5, 2, 3), (3, 2)), ("...i,...i", (4, 3), (3,)),
+            ("i...->...", (3, 2, 2)), ("...ii->...i", (2, 3, 3)), ("b...i,...i->b...", (2, 4, 3), (1, 3)),
+            ("...,...->...", (2, 3), (3,)), (" i j , j -> i ", (2, 3), (3,)), ("ij,jk->ik", (2, 1), (3, 4)), ("ij,ij->i", (2, 1), (1, 3)), (",i->i", (), (3,)),
+        )
+    ),
+    case(np.einsum, R(2, 3), [0, 1], R(3, 4), [1, 2], [2, 0]),
+    case(np.einsum, R(2, 3), [0, 1], R(3, 4), [1, 2]),
+    case(np.einsum, R(5, 2, 3), [..., 0, 1], R(3), [1], [..., 0]),
+    case(np.einsum, "ij,jk->ik", R(2, 3), R(3, 4), optimize=True),
+    *_reduced(np.sum, lambda x, axis, keep: x.sum(axis, keep)),
+    *_reduced(np.mean, lambda x, axis, keep: x.mean(axis, keep)),
+    *_reduced(np.max, lambda x, axis, keep: x.amax(axis, keep)),
+    *_reduced(np.min, lambda x, axis, keep: x.amin(axis, keep)),
+    *_reduced(np.var, lambda x, axis, keep: x.var(axis, correction=0, keepdim=keep)),
+    *_reduced(np.var, lambda x, axis, keep: x.var(axis, correction=1, keepdim=keep), ddof=1)[:12],
+    *_reduced(np.std, lambda x, axis, keep: x.std(axis, correction=0, keepdim=keep))[:12],
+    case(np.std, R(4), ddof=2),
+    case(np.std, R(2, 3), axis=1, where=_M | True),
+    case(np.var, R(4), correction=1),
+    case(np.var, R(2, 3), axis=0, mean=np.zeros((1, 3), int)),
+    *_reduced(np.prod, None),
+    case(np.prod, R(2, 3), initial=2.0, torch=lambda x: 2 * x.prod()),
+    case(np.prod, R(2, 3), axis=1, torch=lambda x: x.prod(1)),
+    case(np.sum, R(2, 3), initial=2.0),
+    case(np.max, R(2, 3), initial=0.5),
+    case(np.sum, R(0, 3), axis=0),
+    case(np.sum, R(2, 3), dtype=np.float32, second=False),
+    *(case(norm, P(2, 3), p, 1) for p in (1, 1.5, 2, 3)),
+    case(norm, R(2, 3), 2, (0, 1), True),
+    *(case(np.cumsum, R(2, 3), axis=axis) for axis in (None, 0, 1, -1)),
+    *(case(np.sort, R(3, 4), axis=axis) for axis in (None, 0, 1, -1)),
+    case(np.sort, R(5), torch=lambda x: x.sort().values),
+    # shapes
+    *(case(np.reshape, R(2, 3), shape, order=o) for shape in ((3, 2), -1, (6, 1)) for o in ("C", "F")),
+    case(np.reshape, R(), (1, 1)),
+    case(np.ravel, R(2, 3)),
+    case(np.ravel, R(2, 3), order="F"),
+    case(np.squeeze, R(1, 3, 1)),
+    case(np.squeeze, R(1, 3, 1), axis=0),
+    case(np.expand_dims, R(2, 3), (0, 2)),
+    case(np.expand_dims, R(), 0),
+    case(np.transpose, R(2, 3)),
+    case(np.transpose, R(2, 3, 4)),
+    case(np.transpose, R(2, 3, 4), (1, 2, 0)),
+    case(np.transpose, R(2, 3, 4), axes=(-1, 0, 1)),
+    case(np.swapaxes, R(2, 3, 4), 0, -1),
+    case(np.moveaxis, R(2, 3, 4), 0, -1),
+    case(np.moveaxis, R(2, 3, 4), [0, 1], [2, 0]),
+    *(case(np.flip, R(2, 3), axis=axis) for axis in (None, 0, (0, 1))),
+    *(case(np.roll, R(2, 3), shift, axis) for shift, axis in ((1, None), (2, 1), ((1, 2), (0, 1)), (-4, 0))),
+    case(np.broadcast_to, R(3), (2, 3)),
+    case(np.broadcast_to, R(2, 1), (4, 2, 3)),
+    case(np.broadcast_to, R(), (2, 2)),
+    # parts
+    case(np.take, R(5), [0, 2, 2]),
+    case(np.take, R(2, 3), [[0, 1], [1, 1]], axis=1),
+    case(np.take, R(2, 3), 4),
+    case(np.take, R(3), [-1, 5], mode="wrap"),
+    case(np.take_along_axis, R(2, 3), np.array([[0, 0], [2, 1]]), 1),
+    case(np.delete, R(2, 3), 1, axis=1),
+    case(np.resize, R(3), (2, 4)),
+    *(case(np.repeat, R(2, 3), n, axis=axis) for n, axis in ((2, None), (2, 0), ([1, 0, 2], 1))),
+    *(case(np.tile, R(2, 3), reps) for reps in (2, (2, 1), (2, 1, 2))),
+    *(case(np.rot90, R(2, 3), k) for k in (1, 2, -1)),
+    *(case(np.diag, R(*shape), k) for shape in ((3,), (3, 3), (2, 3)) for k in (0, 1, -1)),
+    case(np.diagflat, R(2, 2), 1),
+    case(np.diagonal, R(2, 3, 4), 1, 2, 0),
+    *(case(f, R(3, 4), k) for f in (np.tril, np.triu) for k in (0, 1, -1)),
+    case(np.tril, R(2, 3, 3)),
+    case(np.lib.stride_tricks.sliding_window_view, R(5), 3),
+    case(np.lib.stride_tricks.sliding_window_view, R(4, 5), (2, 3)),
+    case(np.pad, R(3), 2),
+    case(np.pad, R(2, 3), ((1, 0), (2, 1)), constant_values=7),
+    *(case(np.pad, R(4), (2, 3), mode=mode) for mode in ("edge", "reflect", "symmetric", "wrap")),
+    case(np.concatenate, [R(2, 3), R(1, 3)]),
+    case(np.concatenate, [R(2, 3), R(2, 1), R(2, 2)], axis=1),
+    case(np.concatenate, [R(2, 3), R(2, 1)], axis=-1),
+    case(np.concatenate, [R(2, 3), R(2)], axis=None),
+    case(np.concatenate, (R(2), np.array([1, 2]))),
+    case(np.stack, [R(3), R(3)]),
+    case(np.stack, [np.float64(1.5), np.float64(2.5)]),
+    case(np.stack, [R(2, 3), R(2, 3)], axis=-1),
+    case(scatter, R(3), (5,), np.array([0, 2, 2])),
+    case(scatter, R(2), (5,), slice(1, 3)),
+    # linear algebra
+    case(np.linalg.inv, S(3, 3), torch=lambda a: a.inverse()),
+    case(np.linalg.inv, S(2, 3, 3)),
+    case(np.linalg.det, R(3, 3), torch=lambda a: a.det()),
+    case(np.linalg.det, R(2, 3, 3)),
+    case(np.linalg.solve, S(3, 3), R(3)),
+    case(np.linalg.solve, S(3, 3), R(3, 2)),
+    case(np.linalg.solve, S(2, 3, 3), R(3)),
+    case(np.linalg.solve, S(2, 3, 3), R(3, 2)),
+    case(np.linalg.solve, S(3, 3), R(2, 3, 2)),
+    case(np.linalg.cholesky, S(3, 3)),
+    case(np.linalg.cholesky, S(2, 3, 3)),
+    case(np.linalg.cholesky, S(3, 3), upper=True),
+    *(case(np.linalg.eigh, S(3, 3), pick=lambda r, i=i: r[i]) for i in (0, 1)),
+    *(case(np.linalg.eigh, S(3, 3), "U", pick=lambda r, i=i: r[i]) for i in (0, 1)),
+    case(np.linalg.eigh, S(2, 3, 3), pick=lambda r: r.eigenvalues[..., None] * r.eigenvectors),
+    case(np.linalg.slogdet, S(3, 3), pick=lambda r: r.logabsdet),
+    case(np.linalg.slogdet, S(2, 3, 3), pick=lambda r: r[1] * r[0]),
+]
+
+_A, _B = R(2, 3), R(2, 3)
+_W = np.array([1, 2])
+
+COMPOSED_CASES: list[Case] = [
+    *(case(f, R(2, 3), axis=axis) for f in (np.amax, np.amin, np.ptp) for axis in (None, 0, 1)),
+    case(np.ptp, R(2, 3), axis=1, keepdims=True),
+    case(np.around, R(3), 1),
+    *(case(f, R(2, 2, 3)) for f in (np.matrix_transpose, np.linalg.matrix_transpose)),
+    case(np.linalg.matmul, R(2, 3), R(3, 2)),
+    case(np.linalg.outer, R(3), R(2)),
+    case(np.linalg.tensordot, R(2, 3), R(3, 2), axes=1),
+    case(np.linalg.diagonal, R(2, 3, 3), offset=1),
+    case(np.linalg.trace, R(2, 3, 3)),
+    *(case(f, R(2, 3), R(2, 3)) for f in (np.cross, np.linalg.cross)),
+    case(np.cross, R(3, 2), R(3, 2), axis=0),
+    case(np.cross, R(3), R(4, 3)),
+    case(np.fliplr, R(2, 3)),
+    case(np.flipud, R(2, 3)),
+    case(np.copy, R(2, 3)),
+    *(case(np.rollaxis, R(2, 3, 4), axis, start) for axis, start in ((2, 0), (0, 3), (1, -1), (-1, 1))),
+    *(
+        case(f, R(*shape), R(*shape), pick=lambda r: r[0] * r[1])
+        for f in (np.atleast_1d, np.atleast_2d, np.atleast_3d)
+        for shape in ((), (2,), (2, 3))
+    ),
+    case(np.atleast_2d, R(3)),
+    *(case(f, [R(3), R(3)]) for f in (np.vstack, np.hstack, np.dstack, np.column_stack)),
+    *(case(f, [R(2, 2), R(2, 2)]) for f in (np.vstack, np.hstack, np.dstack, np.column_stack)),
+    case(np.hstack, [np.float64(1.5), R(2)]),
+    case(np.column_stack, [R(3), R(3, 2)]),
+    case(np.append, R(2, 3), R(1, 3), 0),
+    case(np.append, R(2), R(1, 3)),
+    *(case(f, R(6, 4), 2, pick=lambda r: r[0] * r[1]) for f in (np.split, np.array_split, np.vsplit, np.hsplit)),
+    case(np.dsplit, R(1, 2, 4), [1], pick=lambda r: r[1]),
+    case(np.split, R(2, 5), [1, 3], axis=1, pick=lambda r: r[2]),
+    case(np.array_split, R(5), 3, pick=lambda r: r[1] * r[0]),
+    case(np.unstack, R(2, 3), axis=1, pick=lambda r: r[0] * r[2]) if hasattr(np, "unstack") else case(np.copy, R(1)),
+    *(case(np.partition, R(5), k) for k in (1, 3)),
+    *(case(np.partition, R(3, 5), 2, axis=axis) for axis in (None, 0, 1)),
+    case(np.cumulative_sum, R(2, 3), axis=1) if hasattr(np, "cumulative_sum") else case(np.copy, R(1)),
+    case(np.cumulative_prod, R(2, 3), axis=1) if hasattr(np, "cumulative_prod") else case(np.copy, R(1)),
+    case(np.broadcast_arrays, R(3), R(2, 1), pick=lambda r: r[0] * r[1]),
+    *(
+        case(np.meshgrid, R(3), R(2), R(4), pick=lambda r: r[0] * r[1] + r[2], **kw)
+        for kw in ({}, {"indexing": "ij"}, {"sparse": True})
+    ),
+    case(np.full_like, R(2, 3), R(3), second=False),
+    case(np.select, [_A > 0, _B > 0], [R(2, 3), R(2, 3)], 0.5),
+    case(np.extract, _M, R(2, 3)),
+    case(np.compress, [True, False, True], R(2, 3), axis=1),
+    *(case(np.trace, R(3, 3), offset) for offset in (0, 1)),
+    case(np.trace, R(2, 3, 3), 0, 1, 2),
+    case(np.average, R(2, 3)),
+    case(np.average, R(2, 3), axis=0, weights=_W),
+    case(np.average, R(2, 3), axis=0, returned=True, pick=lambda r: r[0]),
+    case(np.nansum, R(2, 3), axis=1),
+    case(np.nanmean, R(2, 3), axis=1),
+    *(case(np.cumprod, R(2, 3), axis=axis) for axis in (None, 0, 1)),
+    case(np.cumprod, R(4), torch=lambda x: x.cumprod(0)),
+    *(case(np.diff, R(3, 4), n, axis) for n in (1, 2) for axis in (0, -1)),
+    *(case(np.gradient, R(4, 3), 0.5, axis=axis) for axis in (0, 1)),
+    case(np.gradient, R(3, 4), 0.5, 2.0, pick=lambda r: r[0] * r[1]),
+    case(np.trapezoid, R(4), P(4)),
+    case(np.trapezoid, R(2, 4), dx=0.5),
+    case(np.trapezoid, R(3, 2), P(3), axis=0),
+    case(np.linspace, R(), R(), 5),
+    case(np.linspace, R(2), R(2), 4, endpoint=False, axis=1),
+    case(np.divmod, R(3), P(3), pick=lambda r: r[0] + r[1]),
+    case(np.modf, R(3), pick=lambda r: r[0]),
+    *(case(np.logaddexp.reduce, R(2, 3), axis=axis) for axis in (0, 1, None)),
+    case(np.logaddexp.reduce, R(3), torch=lambda x: x.logsumexp(0)),
+    case(np.polyval, R(3), R(2)),
+    case(np.polyval, R(3), R()),
+    case(np.vdot, R(2, 2), R(2, 2)),
+    case(np.vecdot, R(2, 3), R(3)),
+    case(np.linalg.vecdot, R(3, 2), R(3, 2), axis=0),
+    *(
+        [case(np.matvec, R(4, 2, 3), R(3)), case(np.vecmat, R(2), R(2, 3))] if hasattr(np, "matvec") else []
+    ),
+    case(np.kron, R(2, 2), R(2, 3)),
+    case(np.kron, R(2), R(2, 3)),
+    *(case(np.convolve, R(5), R(3), mode) for mode in ("full", "same", "valid")),
+    *(case(np.convolve, R(2), R(4), mode) for mode in ("full", "same", "valid")),
+    case(np.linalg.multi_dot, [R(2, 3), R(3, 2), R(2, 2)]),
+    *(case(np.linalg.matrix_power, S(2, 2), n) for n in (1, 3, -2)),
+    case(np.linalg.eigvalsh, S(3, 3)),
+    case(np.linalg.svdvals, R(2, 3)) if hasattr(np.linalg, "svdvals") else case(np.copy, R(1)),
+    case(np.linalg.norm, R(3), torch=lambda x: x.norm()),
+    case(np.linalg.norm, R(2, 3), torch=lambda x: x.norm()),
+    case(np.linalg.norm, R(2, 3, 2)),
+    *(
+        case(np.linalg.norm, R(2, 3), p, axis, keepdims)
+        for p in (None, 1, 1.5, 2, 3, np.inf, -np.inf)
+        for axis, keepdims in ((0, False), (1, True))
+    ),
+    *(
+        case(np.linalg.norm, R(3, 3), p, axis, keepdims)
+        for p in ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf)
+        for axis, keepdims in ((None, False), ((0, 1), False), ((1, 0), True))
+    ),
+    case(np.linalg.norm, R(2, 3, 4), 1, (2, 0)),
+    case(np.linalg.norm, R(2, 3, 4), "nuc", (2, 0), True),
+    *(case(np.linalg.vector_norm, R(2, 3), axis=a, ord=p) for a in (None, 1, (0, 1)) for p in (1, 2, 3)),
+    case(np.linalg.vector_norm, R(2, 3), keepdims=True),
+    case(np.linalg.matrix_norm, R(2, 3, 3), ord=1),
+    case(np.add.reduce, R(2, 3)),
+    case(np.add.reduce, R(2, 3), axis=None),
+    case(np.multiply.reduce, R(2, 3), axis=1, keepdims=True),
+    case(np.maximum.reduce, R(2, 3)),
+    case(np.minimum.reduce, R(2, 3)),
+    case(np.add.accumulate, R(2, 3)),
+    case(np.multiply.accumulate, R(2, 3)),
+    case(np.multiply.outer, R(2), R(3, 2)),
+    case(np.subtract.outer, R(2), R(3)),
+]
+
+BORROWED_CASES: list[Case] = [
+    case(np.linalg.pinv, R(2, 3)),
+    case(np.linalg.pinv, R(3, 2)),
+    case(np.linalg.svd, R(3, 3), compute_uv=False),
+    case(np.linalg.svd, R(2, 3, 2), compute_uv=False),
+    *(case(np.linalg.svd, R(*s), full_matrices=False, pick=lambda r: (r[0] * r[1]) @ r[2]) for s in ((2, 3), (3, 2))),
+    *(case(np.linalg.svd, R(*s), full_matrices=False, pick=lambda r, i=i: r[i]) for s in ((2, 3), (3, 2), (3, 3)) for i in range(3)),
+]
+
+CASES = [*ELEMENTWISE_CASES, *LINEAR_CASES, *COMPOSED_CASES, *BORROWED_CASES]

@@ -1,0 +1,100 @@
+"""Kinks, zeros, ties and infinities: the values that a row takes there, from the definition or torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gradviz as gv
+
+INF, NAN = np.inf, np.nan
+
+
+def gradient(function, *arrays):
+    return [np.asarray(g).tolist() for g in gv.trace(function, *map(np.asarray, arrays)).gradients().values()]
+
+
+@pytest.mark.parametrize(
+    ("function", "arrays", "expected"),
+    [
+        # ties share evenly, as torch.amax, torch.maximum and JAX have it
+        (lambda a, b: np.maximum(a, b), (1.0, 1.0), [0.5, 0.5]),
+        (lambda a, b: np.minimum(a, b), (1.0, 1.0), [0.5, 0.5]),
+        (lambda a, b: np.fmax(a, b), (1.0, 1.0), [0.5, 0.5]),
+        (lambda a: np.max(a), ([1.0, 3.0, 3.0],), [[0, 0.5, 0.5]]),
+        (lambda a: np.sum(np.min(a, axis=1)), ([[1.0, 1.0], [2.0, 3.0]],), [[[0.5, 0.5], [1, 0]]]),
+        (lambda a: np.max(a, initial=3.0), ([1.0, 3.0],), [[0, 0.5]]),
+        (lambda a: np.max(a, initial=5.0), ([1.0, 3.0],), [[0, 0]]),
+        # one of the two is NaN
+        (lambda a, b: np.fmax(a, b), (NAN, 1.0), [0, 1]),
+        (lambda a, b: np.fmin(a, b), (1.0, NAN), [1, 0]),
+        # slopes at kinks
+        (lambda a: abs(a), (0.0,), [0]),
+        (lambda a: np.linalg.norm(a), ([0.0, 0.0],), [[0, 0]]),
+        (lambda a: np.std(a), ([2.0, 2.0],), [[0, 0]]),
+        (lambda a, b: np.hypot(a, b), (0.0, 0.0), [0, 0]),
+        (lambda a: np.sum(np.clip(a, 0, 1)), ([-0.5, 0.0, 0.5, 1.0, 2.0],), [[0, 1, 1, 1, 0]]),
+        (lambda a, low, high: np.clip(a, low, high), (0.5, 2.0, 1.0), [0, 0, 1]),  # the upper bound wins
+        # zeros in a product: the product of the others
+        (lambda a: np.prod(a), ([0.0, 2.0, 3.0],), [[6, 0, 0]]),
+        (lambda a: np.prod(a), ([0.0, 0.0, 3.0],), [[0, 0, 0]]),
+        (lambda a: np.prod(a), ([1e-200, 1e-200, 1e300],), [[1e100, 1e100, 0]]),
+        (lambda a: np.cumprod(a)[2], ([2.0, 0.0, 3.0],), [[0, 6, 0]]),
+        # powers
+        (lambda a: a**2, (0.0,), [0]),
+        (lambda a: a**0, (0.0,), [0]),
+        (lambda a: a**1, (0.0,), [1]),
+        (lambda a: a**3, (-2.0,), [12]),
+        (lambda a: a**-1, (2.0,), [-0.25]),
+        (lambda a, b: a**b, (0.0, 2.0), [0, 0]),
+        (lambda a, b: a**b, (0.0, 0.0), [0, 0]),
+        (lambda a, b: np.sum(a**b), ([0.0, 4.0], [0.0, 0.5]), [[0, 0.25], [0, 2 * np.log(4)]]),
+        (lambda a: np.sqrt(a), (0.0,), [INF]),
+        (lambda a: np.sinc(a), (0.0,), [0]),
+        # the branch not taken
+        (lambda a: np.sum(np.where(a > 0, np.sqrt(a), 0.0)), ([4.0],), [[0.25]]),
+        (lambda a: np.where(a > 0, a, 1.0), (NAN,), [0]),
+        # the logarithm of a sum of exponentials does not overflow
+        (lambda a: np.logaddexp.reduce(a), ([1000.0, 1000.0],), [[0.5, 0.5]]),
+        (lambda a, b: np.logaddexp(a, b), (-1000.0, 1000.0), [0, 1]),
+        # steps
+        (lambda a: np.sign(a) + np.floor(a) + np.round(a) + a // 1, (2.0,), [0]),
+        (lambda a: np.heaviside(a, 0.5), (0.0,), [0]),
+    ],
+)
+def test_slopes_where_there_is_a_choice(function, arrays, expected):
+    with np.errstate(all="ignore"):
+        found = gradient(function, *arrays)
+    for ours, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=1e-15)
+
+
+def test_where_keeps_nan_and_infinity_of_the_other_branch_out():
+    with np.errstate(all="ignore"):
+        g = gv.trace(lambda a: np.sum(np.where(a > 0, a, np.exp(a) ** 2)), np.array([1000.0, 2.0]))
+    # exp(1000)**2 is infinite, its upstream term an exact 0; 0 * inf is what a program deserves that
+    # computes it, but the message into the branch itself is 0.
+    messages = [m for m in g.derivatives.messages.values() if np.shape(m) == (2,)]
+    assert any((m == 0).all() for m in messages)
+
+
+def test_nan_among_the_elements_makes_the_slope_of_max_nan():
+    assert np.isnan(gv.trace(lambda a: np.max(a), np.array([1.0, NAN])).grad("a")).all()
+
+
+def test_second_derivatives_at_zeros_and_at_the_centre_of_sinc():
+    assert gv.grad(gv.grad(np.sinc))(0.0) == pytest.approx(-np.pi**2 / 3, rel=1e-12)
+    assert gv.grad(gv.grad(np.sinc))(1e-5) == pytest.approx(-np.pi**2 / 3, rel=1e-8)
+    hessian = [
+        gv.grad(lambda a, i=i: gv.grad(lambda b: np.prod(b))(a)[i])(np.array([0.0, 0.0, 3.0])).tolist()
+        for i in range(3)
+    ]
+    assert hessian == [[0, 3, 0], [3, 0, 0], [0, 0, 0]]  # of a0 a1 a2
+    # d/db of b a**(b-1) at b = 0 is 1/a, although the slope by a itself is 0 there
+    assert gv.grad(lambda b: gv.grad(lambda a: a**b)(2.0))(0.0) == 0.5
+
+
+def test_values_of_functions_between_the_points_keep_numpys_value():
+    x = np.array([-1.5, 0.0, 2.5, -0.0])
+    for function in (np.sign, np.floor, np.ceil, np.rint, np.trunc, np.round, np.fix):
+        np.testing.assert_array_equal(function(gv.input(x)).value, function(x))

@@ -1,0 +1,125 @@
+"""Names of values: the variables that the program assigns them to; and their source lines."""
+
+import subprocess
+import sys
+
+import numpy as np
+
+import gradviz as gv
+
+
+def names(function, *args):
+    g = gv.trace(function, *args)
+    return [g.names[i] for i in sorted(g.named) if not g.is_leaf(i)]
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def test_plain_assignments():
+    def f(x):
+        y = x * 2
+        z = np.exp(y) + 1
+        return z
+
+    assert names(f, 1.0) == ["y", "z"]
+
+
+def test_what_a_helper_returns_is_named_by_its_caller():
+    def f(x):
+        a_h1 = sigmoid(x * 2)
+        a_h2 = sigmoid(a_h1 * 3)
+        J = a_h2 * a_h2
+        return J
+
+    assert names(f, 1.0) == ["a_h1", "a_h2", "J"]
+
+
+def test_tuples_attributes_items_walrus_and_annotations():
+    class Store:
+        pass
+
+    def f(x):
+        store, cache = Store(), {}
+        p, q = x * 2, np.sin(x)
+        store.hidden = p + q
+        cache["out"] = store.hidden * 2
+        if (r := cache["out"] + 1) is not None:
+            s: object = r * 3
+        return s
+
+    assert names(f, 1.0) == ["p", "q", "hidden", "out", "r", "s"]
+
+
+def test_methods_and_indexing_and_multiline_expressions():
+    def f(x):
+        total = x.sum(axis=0)
+        part = total[1:]
+        long = (
+            part
+            * 2
+        )  # fmt: skip
+        return long.mean()
+
+    assert names(f, np.ones((3, 3))) == ["total", "part", "long", "J"]
+
+
+def test_a_name_assigned_again_is_numbered():
+    def f(h):
+        for _ in range(3):
+            h = np.tanh(h)
+        return h
+
+    assert names(f, 1.0) == ["h(2)", "h(3)", "h(4)"]
+
+
+def test_one_name_in_several_scopes_is_qualified():
+    def f(x):
+        for n in range(2):
+            with gv.scope(f"layer{n}"):
+                z = x * 2
+                x = z + 1
+        return x * 1
+
+    assert "layer0.z" in names(f, 1.0)
+    assert "layer1.z" in names(f, 1.0)
+
+
+def test_leaves_take_the_variables_name_too():
+    w = gv.parameter(2.0)
+    g = gv.graph(w * 3)
+    assert g.names[0] == "w"
+
+
+def test_names_are_unique_whatever_the_program_calls_its_values():
+    def f(v_1, x):
+        c_1 = v_1 * x + 2
+        v_2 = (c_1 + 1) * (x * 3)
+        return v_2
+
+    g = gv.trace(f, 1.0, 2.0)
+    assert len(set(g.names)) == len(g.names)
+    for name in ("v_1", "c_1", "v_2"):
+        assert g.names[g.id(name)] == name
+
+
+def test_each_value_knows_its_source_line():
+    def f(x):
+        y = x * 2  # here
+        return sigmoid(y)
+
+    g = gv.trace(f, 1.0)
+    file, line, text = g.source(g.id("y"))
+    assert file == __file__
+    assert text == "y = x * 2  # here"
+    assert line == f.__code__.co_firstlineno + 1
+    assert g.source(g.output)[2] == "return 1 / (1 + np.exp(-z))"
+
+
+def test_names_without_source_code():
+    code = "import gradviz as gv\nx = gv.input(2.0, 'x')\ny = x * x\nprint(gv.graph(y * 3).names)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "'y'" in result.stdout
