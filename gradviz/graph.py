@@ -323,7 +323,8 @@ class Graph:
         computed, disconnected, zero, underflown, non-finite, number), ``scope`` (tuple),
         ``source`` (file, line, text; or None), ``expression`` (plain text). Edge (u, v,
         key=operand position): ``local`` (None for a linear map), ``message`` (None before
-        backward), ``derivative`` (plain text, "" for a linear map).
+        backward), ``derivative`` (plain text, "" for a linear map), ``vjp`` (the message of a
+        linear map in plain text, a bar over a name meaning its gradient; else "").
         """
         from gradviz.chain.export import dag
 

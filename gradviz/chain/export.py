@@ -40,15 +40,8 @@ def dag(graph: Graph) -> networkx.MultiDiGraph:
         )
     for v, operands in enumerate(graph.operands):
         for key, u in enumerate(operands):
-            formula = graph.derivative(v, key)
-            result.add_edge(
-                u,
-                v,
-                key=key,
-                local=graph.local(v, key),
-                message=derivatives.messages.get((v, key)) if derivatives else None,
-                derivative=notation.text(formula) if formula is not None else "",
-            )
+            message = derivatives.messages.get((v, key)) if derivatives else None
+            result.add_edge(u, v, key=key, message=message, **_rule(graph, v, key))
     return result
 
 
@@ -84,13 +77,19 @@ def backward_dag(graph: Graph) -> networkx.MultiDiGraph:
         )
     for (v, key), message in derivatives.messages.items():
         u = graph.operands[v][key]
-        formula = graph.derivative(v, key)
-        result.add_edge(
-            order[v],
-            order[u],
-            key=key,
-            local=graph.local(v, key),
-            message=message,
-            derivative=notation.text(formula) if formula is not None else "",
-        )
+        result.add_edge(order[v], order[u], key=key, message=message, **_rule(graph, v, key))
     return result
+
+
+def _rule(graph: Graph, v: int, key: int) -> dict[str, Any]:
+    """What an edge says of its derivative, in number and in notation."""
+    local = graph.local(v, key)
+    formula = graph.derivative(v, key)
+    vjp = ""
+    if local is None and graph.values[v].operation.rule(key) is not None:
+        vjp = notation.text(graph.message(v, key, notation.adjoint(graph.names[v])))
+    return {
+        "local": local,
+        "derivative": notation.text(formula) if formula is not None else "",
+        "vjp": vjp,
+    }

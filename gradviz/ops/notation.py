@@ -280,7 +280,10 @@ class _Latex:
                 dot = r"\, "
             return self.at(left, _PRODUCT) + dot + self.at(right, _PRODUCT + 1), _PRODUCT
         if isinstance(tree.op, ast.MatMult):
-            return rf"{self.at(left, _PRODUCT)}\, {self.at(right, _PRODUCT + 1)}", _PRODUCT
+            # Elementwise products get their parentheses beside a matrix product.
+            mixed = isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult)
+            first = self.at(left, _PRODUCT + mixed)
+            return rf"{first}\, {self.at(right, _PRODUCT + 1)}", _PRODUCT
         if type(tree.op) in _OPERATORS:
             operator = _OPERATORS[type(tree.op)]
             return f"{self.at(left, _SUM)} {operator} {self.at(right, _SUM + 1)}", _SUM

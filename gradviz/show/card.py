@@ -106,7 +106,7 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
         label_width + GAP + data_width + mark_width,
         mathtext.line_width(chip, TINY) + 14 if chip else 0,
         least[0] - 2 * PAD,
-        98.0,  # so that the cards of plain numbers are equally wide
+        98.0 if box.rows else 0.0,  # so that the cards of plain numbers are equally wide
     )
     inner = float(math.ceil(inner))
     right = PAD + inner

@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from gradviz.ops.notation import MACRON
+
 from . import measure
 
 
@@ -39,10 +41,11 @@ _ACCENTS = {"hat": "\u0302", "tilde": "\u0303", "dot": "\u0307"}
 _SYMBOLS = {"-": "−", ">=": "≥", "<=": "≤", "!=": "≠", "==": "="}
 _PRODUCTS = {"*": "·", "@": ""}
 _THIN = 0.16
+_BAR = "\N{MACRON}"
 _TOKEN = re.compile(
     r"(?P<space>\s+)"
     r"|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?!\w))"
-    r"|(?P<name>[^\W\d]\w*(?:\.[^\W\d]\w*|\[\w+\])*)"
+    r"|(?P<name>[^\W\d][\w\u0304]*(?:\.[^\W\d]\w*|\[\w+\])*)"
     r"|(?P<operator>\*\*|>=|<=|!=|==|.)"
 )
 _VERSION = re.compile(r"\((\d+)\)")
@@ -97,6 +100,14 @@ def _letters(text: str) -> Run:
 
 def _word(word: str) -> list[Run]:
     """One component of a name: a letter (or Greek word) with its subscript, or a plain word."""
+    if MACRON in word:  # a gradient: the bar is set over the first letter
+        first, *rest = _word(word.replace(MACRON, ""))
+        letter, others = first.text[:1], first.text[1:]
+        # A bar of its own: few fonts can set a combining one over every letter.
+        width, bar = (measure.width(text, first.font, 1) for text in (letter, _BAR))
+        rise = 0.2 if letter.isupper() or letter in "bdfhkltβδθλξ" else 0.01
+        runs = [replace(first, text=letter), Run(_BAR, "roman", rise=rise, space=-(width + bar) / 2)]
+        return [*runs, Run("", space=(width - bar) / 2), replace(first, text=others), *rest]
     if word in GREEK:
         return [Run(GREEK[word], "italic")]
     match = re.fullmatch(r"([^\W\d_]+)(?:_(\w*[^\W_])|(\d+))", word)
@@ -209,7 +220,7 @@ def _strip(runs: list[Run]) -> None:
 
 def name(text: str) -> Runs:
     """A node's name as runs; ``h(2)`` is the second value that was assigned to ``h``."""
-    if re.fullmatch(r"[\w.\[\]()∂/²]*", text) and re.search(r"\w", text):
+    if re.fullmatch(r"[\w.\[\]()∂/²\u0304]*", text) and re.search(r"\w", text):
         return expression(text)
     return plain(text, "roman") or (Run("(no name)"),)
 

@@ -129,6 +129,7 @@ def shape(value: Any) -> str:
 
 
 STATISTICS = ("min", "mean", "max")
+LISTED = 22  # a list of so many characters is shown; a longer one as statistics
 
 
 def cells(value: Any) -> tuple[str, ...]:
@@ -138,8 +139,9 @@ def cells(value: Any) -> tuple[str, ...]:
     if value.size == 0:
         return ("empty",)
     kind = value.dtype.kind
-    if value.size <= 4 or kind not in "biufc":
-        return (_nested(value),)
+    listed = _nested(value) if value.size <= 4 or kind not in "biufc" else ""
+    if kind not in "biufc" or value.size == 1 or 0 < len(listed) <= LISTED:
+        return (listed,)
     import numpy as np
 
     with np.errstate(all="ignore"):
@@ -169,7 +171,9 @@ def local(value: Any) -> str:
     if not getattr(value, "shape", ()):
         return number(value, 4)
     texts = cells(value)
-    return texts[0] if len(texts) == 1 else f"{texts[0]} … {texts[2]}"
+    if len(texts) == 1:
+        return texts[0] if len(texts[0]) <= LISTED else shape(value)
+    return f"{texts[0]} … {texts[2]}"
 
 
 def full(value: Any) -> str:

@@ -130,6 +130,9 @@ class View:
         return sorted(seen, key=lambda scope: (len(scope), scope))
 
 
+LONGEST_VJP = 24
+
+
 def forward_view(
     graph: Any,
     *,
@@ -311,6 +314,13 @@ def _box(
             Row("value", "value", style.cells(value)),
             _gradient_row(data, data.get("grad"), mark.marks.get(node), target),
         )
+        if kind == "constant":  # no gradient is ever asked of it
+            rows = rows[:1]
+    if kind == "constant" and not shape and not gradient:  # a number stands for itself
+        return Box(
+            ident, style.number(value), kind, scope=tuple(data.get("scope", ())),
+            role=mark.boxes.get(node) or "", tooltip=_tooltip(data),
+        )  # fmt: skip
     words = data["kind"] if leaf and not gradient else "output" if output and not gradient else ""
     return Box(
         id=ident,
@@ -373,10 +383,13 @@ def _arrows(
             continue
         for tail, _, key, data in sorted(direct, key=lambda e: (e[0], e[2])):
             role = highlight.arrows.get((tail, head, key)) or ()
-            number = style.local(data.get("local"))
-            symbol = mathtext.clean(data.get("derivative") or "")
-            if not (symbol or number) and data.get("local") is None and not backward:
-                symbol = "linear map" if getattr(dag.nodes[head]["value"], "shape", ()) else ""
+            constant = dag.nodes[tail]["kind"] == "constant" and not backward
+            number = "" if constant else style.local(data.get("local"))
+            symbol = "" if constant else mathtext.clean(data.get("derivative") or "")
+            if not (symbol or number or constant):  # a linear map: its VJP, if it is short enough
+                symbol = mathtext.clean(data.get("vjp") or "")
+                if len(symbol) > LONGEST_VJP:
+                    symbol = "linear map"
             yield Arrow(
                 tail=ids[tail],
                 head=ids[head],
