@@ -1,6 +1,7 @@
 # make demo    the article's network, drawn: sets up .venv first
 # make test    lint, types, every test:      sets up .venv first
 # make bench   speed, next to micrograd, torch, autograd and plain NumPy
+# make readme  draw the README's pictures again, and say where its texts are old
 # make clean   remove all that the others made
 #
 # PYTHON picks the interpreter (3.11 or newer):  make test PYTHON=python3.13
@@ -13,7 +14,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 # torch's CPU build, a tenth of the one on PyPI. Whoever gave pip sources of their own wants those.
 TORCH_INDEX ?= $(if $(PIP_FIND_LINKS)$(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL),,https://download.pytorch.org/whl/cpu)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench readme clean
 
 demo: $(VENV)/.installed
 	$(BIN)/gradviz demo
@@ -27,6 +28,9 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench.py
+
+readme: $(VENV)/.installed-dev
+	$(BIN)/python tests/readme.py
 
 clean:
 	rm -rf $(VENV) build dist gradviz-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache

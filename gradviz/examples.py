@@ -56,5 +56,5 @@ def _network_222(x1, x2, t1, t2, w1, w2, w3, w4, w5, w6, w7, w8, b1, b2, b3):  #
     with scope("o2"):
         z_o2 = w7 * a_h1 + w8 * a_h2 + b3
         a_o2 = 1 / (1 + np.exp(-z_o2))
-    J = 0.5 * (t1 - a_o1) ** 2 + 0.5 * (t2 - a_o2) ** 2  # noqa: N806
+    J = 0.5 * (t1 - a_o1) ** 2 + 0.5 * (t2 - a_o2) ** 2
     return J

@@ -1,4 +1,4 @@
-"""The data model: a recorded computation, its gradients, and its public schema as a NetworkX DAG."""
+"""The data model: a recorded computation, its gradients, its public schema as a NetworkX DAG."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from gradviz.chain.check import Check
     from gradviz.chain.formula import Explanation
     from gradviz.chain.reuse import Reuse
+    from gradviz.chain.schema import Table
+    from gradviz.chain.shares import Shares
     from gradviz.show.drawing import Drawing
 
 SCHEMA = 1
@@ -326,9 +328,7 @@ class Graph:
         backward), ``derivative`` (plain text, "" for a linear map), ``vjp`` (the message of a
         linear map in plain text, a bar over a name meaning its gradient; else "").
         """
-        from gradviz.chain.export import dag
-
-        return dag(self)
+        return self.table.dag()
 
     @cached_property
     def backward_dag(self) -> networkx.MultiDiGraph:
@@ -338,9 +338,21 @@ class Graph:
         attribute ``of`` is the id of the forward value; an edge's ``key`` tells parallel edges
         apart.
         """
-        from gradviz.chain.export import backward_dag
+        return self.backward_table.dag()
 
-        return backward_dag(self)
+    @cached_property
+    def table(self) -> Table:
+        """What `dag` holds, as plain rows: pictures need no more."""
+        from gradviz.chain.schema import forward
+
+        return forward(self)
+
+    @cached_property
+    def backward_table(self) -> Table:
+        """What `backward_dag` holds, as plain rows."""
+        from gradviz.chain.schema import backward
+
+        return backward(self)
 
     # --- explained and drawn -----------------------------------------------------------------
 
@@ -392,11 +404,26 @@ class Graph:
             return self
         return self.statements
 
-    def check(self, **options: Any) -> Check:
-        """Every leaf gradient against central finite differences (see `gradviz.chain.check`)."""
+    def check(self, *, detail: str | None = None, **options: Any) -> Check:
+        """Every gradient computed another way (see `gradviz.chain.check.check` for the options).
+
+        Leaf gradients by central finite differences of the program run again, every gradient as
+        the sum of its messages, and as the sum over its paths.
+        """
         from gradviz.chain.check import check
 
-        return check(self, **options)
+        return check(self.detailed(detail), **options)
+
+    def shares(self, *, detail: str | None = None) -> Shares:
+        """Each leaf's share in the first-order change of J by one step of gradient descent.
+
+        J changes by -η Σ (∂J/∂w)²: a leaf's share is its part of this sum. Backpropagation gives
+        each parameter its own derivative; it does not divide a blame among them, and a share says
+        only how much of the next step's gain is due to a parameter.
+        """
+        from gradviz.chain.shares import shares
+
+        return shares(self.detailed(detail))
 
     def draw(self, *, detail: str | None = None, **options: Any) -> Drawing:
         """The picture.

@@ -16,5 +16,5 @@ def network():
 
 @pytest.fixture
 def colah():
-    """e = (a + b) * (b + 1) at a = 2, b = 1: Christopher Olah, "Calculus on Computational Graphs"."""
+    """The graph of Christopher Olah, "Calculus on Computational Graphs", at a = 2, b = 1."""
     return gv.expression("c = a + b; d = b + 1; e = c * d; e", a=2, b=1)

@@ -1,5 +1,6 @@
 """`gv.draw_dot` on micrograd's own objects, and on what other people make in its image."""
 
+import itertools
 import math
 import random
 import re
@@ -60,7 +61,7 @@ def edges(graph):
 
 
 def test_the_readme_example_has_micrograds_numbers():
-    a, b, g = readme_example()
+    _, _, g = readme_example()
     g.backward()
     graph = read(g)
     # from micrograd's README: 24.7041, 138.8338, 645.5773
@@ -110,7 +111,7 @@ def test_a_neuron_of_micrograd_is_drawn_as_in_its_notebook(tmp_path):
 def test_the_same_objects_give_the_same_picture():
     def picture():
         x = [Value(float(i)) for i in range(5)]
-        y = sum((a * b for a, b in zip(x, x[1:], strict=False)), Value(0.5))
+        y = sum((a * b for a, b in itertools.pairwise(x)), Value(0.5))
         y.backward()
         return gv.draw_dot(y).svg
 
@@ -198,6 +199,7 @@ def test_gradients_before_backward_are_not_computed():
     _, _, g = readme_example()
     assert {read(g).derivatives.state(i) for i in range(len(reached(g)))} == {"not computed"}
     assert "Backward pass: not computed." in gv.draw_dot(g).text
+    assert "not computed" in gv.draw_dot(Node(2.0, [Node(2.0, grad=None)], grad=None)).text
 
 
 def test_a_forgotten_zero_grad_is_seen():
@@ -266,7 +268,7 @@ def test_a_cycle_is_refused():
         (Node("text"), TypeError, "data of a Node is no number"),
         (Node(None), TypeError, "data of a Node is no number"),
         (Node(1j), TypeError, "data of a Node is no number"),
-        (Node(1.0, grad=None), TypeError, "grad of a Node is no number"),
+        (Node(1.0, [Node(1.0, grad=None)], grad=1.0), TypeError, "grad of a Node is no number"),
     ],
 )
 def test_objects_of_another_shape_are_refused(root, error, message):

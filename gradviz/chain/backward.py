@@ -54,7 +54,7 @@ class Gradients:
 
     @cached_property
     def _states(self) -> dict[int, str]:
-        """The gradients that are all zero: exactly, or because a product fell below the smallest number.
+        """The gradients that are all zero: exactly, or because a product became too small.
 
         A zero message is computed again from an upstream term scaled to 1 (a VJP is linear): what
         is then not zero has underflown. Such a message goes on, scaled, so that what lies before

@@ -1,31 +1,46 @@
-"""Every leaf gradient against central finite differences."""
+"""A Graph proves its gradients: finite differences, sums of messages, sums over paths."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradviz.chain.paths import carrying, count_paths, paths
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
+
+if TYPE_CHECKING:
+    from gradviz.show.drawing import Drawing
+    from gradviz.show.view import Highlight
+
+PATHS = 100
+"""So many paths of a leaf are summed; a leaf with more is left to the other proofs."""
+HOW = {
+    "differences": "by finite differences",
+    "messages": "as the sum of its messages",
+    "paths": "as the sum over its paths",
+}
 
 
 @dataclass(frozen=True)
 class CheckRow:
-    """One leaf.
+    """One gradient, computed another way.
 
     Attributes
     ----------
     name : str
+    how : {"differences", "messages", "paths"}
     entries : int
-        How many of its entries were compared.
+        How many entries were compared.
     error : float
         The largest |difference| / max(1, |gradient|, |J|) over these entries.
     ok : bool
     """
 
     name: str
+    how: str
     entries: int
     error: float
     ok: bool
@@ -33,8 +48,16 @@ class CheckRow:
 
 @dataclass(frozen=True)
 class Check:
-    """The result of `Graph.check`."""
+    """The result of `Graph.check`; true if every row agrees.
 
+    Attributes
+    ----------
+    rows : tuple of CheckRow
+    tolerance : float
+        On the error of finite differences; sums are held to 1e-9 (float32: 1e-3).
+    """
+
+    graph: Graph
     rows: tuple[CheckRow, ...]
     tolerance: float
 
@@ -48,72 +71,126 @@ class Check:
 
     @property
     def text(self) -> str:
-        """A line per leaf."""
-        return "\n".join(
-            f"{'✓' if row.ok else '✗'} {row.name}: error {row.error:.2g} over {row.entries} "
-            f"entr{'y' if row.entries == 1 else 'ies'} (tolerance {self.tolerance:g})"
-            for row in self.rows
-        )
+        """A line per way of proof, and a line per row that fails."""
+        lines = []
+        for how, words in HOW.items():
+            rows = [row for row in self.rows if row.how == how]
+            if not rows:
+                continue
+            wrong = [row for row in rows if not row.ok]
+            entries = sum(row.entries for row in rows)
+            lines.append(
+                f"{'✗' if wrong else '✓'} {words}: {len(rows) - len(wrong)} of {len(rows)} "
+                f"gradients agree, {entries} numbers compared"
+            )
+            lines += [f"  ✗ {row.name}: off by {row.error:.2g}" for row in wrong]
+        return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.text
+
+    def highlight(self) -> Highlight:
+        """A mark at each gradient: whether all its proofs hold."""
+        from gradviz.show.view import Highlight
+
+        marks: dict[int, bool] = {}
+        for row in self.rows:
+            i = self.graph.id(row.name)
+            marks[i] = marks.get(i, True) and row.ok
+        return Highlight(marks=marks, title="Every gradient, computed another way")
+
+    def draw(self, **options: Any) -> Drawing:
+        """The picture with a ✓ or ✗ at each gradient (options as in `Graph.draw`)."""
+        from gradviz.show.drawing import draw
+
+        return draw(self.graph, highlight=self.highlight(), **options)
 
 
 def check(
     graph: Graph, *, entries: int = 64, step: float | None = None, tolerance: float | None = None
 ) -> Check:
-    """Compare every leaf gradient with central differences of the program run again.
+    r"""Compute every gradient in other ways and compare.
 
-    ∂J/∂u ≈ (J(u + h) - J(u - h)) / 2h, whose error is of the order h² + ε/h, so that h = ∛ε is
-    near the best (ε: the dtype's precision).
+    Each leaf's by central differences of the program run again, ∂J/∂u ≈ (J(u + h) - J(u - h)) / 2h,
+    whose error is of the order h² + ε/h, so that h = ∛ε is near the best (ε: the dtype's
+    precision). Every value's as the sum of the messages that it gets, and each leaf's as the sum
+    over its paths where there are at most `PATHS`.
 
     Parameters
     ----------
     graph : Graph
     entries : int, optional
-        At most so many entries per leaf, evenly spread.
+        Of a leaf at most so many entries are moved for the differences, evenly spread.
     step : float, optional
-        h, relative to max(1, \\|u\\|). Default: ∛ε.
+        h, relative to max(1, \|u\|). Default: ∛ε.
     tolerance : float, optional
-        On \\|difference\\| / max(1, \\|gradient\\|, \\|J\\|). Default: 100 ∛ε².
+        On \|difference\| / max(1, \|gradient\|, \|J\|). Default: 100 ∛ε².
 
     Raises
     ------
     TraceError
-        The Graph does not know its program.
+        The Graph does not know its program, or its gradients cannot be computed.
     """
     if graph.program is None:
         raise TraceError("this Graph does not know its program, so it cannot run it again")
-    leaves = graph.leaf_values()
-    precision = max(
-        (np.finfo(np.asarray(leaves[graph.names[i]]).dtype).eps for i in graph.wrt), default=1e-16
-    )
+    dtypes = [np.asarray(graph.values[i].value).dtype for i in graph.wrt]
+    precision = max((float(np.finfo(dtype).eps) for dtype in dtypes), default=1e-16)
     h = step or float(np.cbrt(precision))
     limit = tolerance or 100 * h**2
-    size = abs(float(np.asarray(graph.values[graph.output].value).reshape(())))
-    rows: list[CheckRow] = []
-    for i in sorted(graph.wrt):
-        name = graph.names[i]
-        value = np.asarray(leaves[name])
-        gradient = np.ravel(graph.grad(name))
-        chosen = np.unique(
-            np.linspace(0, max(value.size - 1, 0), min(entries, value.size)).astype(int)
-        )
-        worst = 0.0
-        for at in chosen:
-            width = h * max(1.0, abs(float(value.flat[at])))
-            outputs = []
-            for shift in (width, -width):
-                moved = value.copy()
-                moved.flat[at] += shift
-                with np.errstate(all="ignore"):
-                    outputs.append(
-                        float(
-                            np.asarray(graph.program.run({**leaves, name: moved[()]})).reshape(())
-                        )
-                    )
-            numeric = (outputs[0] - outputs[1]) / (2 * width)
-            error = abs(numeric - gradient[at]) / max(1.0, abs(gradient[at]), size)
-            worst = max(worst, float(error)) if not np.isnan(error) else np.inf
-        rows.append(CheckRow(name, len(chosen), worst, bool(worst <= limit)))
-    return Check(tuple(rows), limit)
+    rows = [_differences(graph, i, h, entries, limit) for i in sorted(graph.wrt)]
+    return Check(graph, (*rows, *_sums(graph, 1e-9 if precision < 1e-10 else 1e-3)), limit)
+
+
+def _row(graph: Graph, i: int, how: str, other: Any, chosen: Any, limit: float) -> CheckRow:
+    """Compare the chosen entries of a gradient with the other way's numbers for them."""
+    gradient = np.ravel(graph.derivatives.of(i))[chosen]
+    with np.errstate(all="ignore"):
+        scale = np.maximum(np.maximum(1.0, np.abs(gradient)), abs(_number(graph)))
+        errors = np.abs(np.ravel(other) - gradient) / scale
+    # Two that are infinite alike, or both no number, agree.
+    errors = np.where(np.isclose(other, gradient, equal_nan=True), np.nan_to_num(errors), errors)
+    worst = float(np.max(errors, initial=0.0))
+    return CheckRow(graph.names[i], how, int(np.size(gradient)), worst, bool(worst <= limit))
+
+
+def _number(graph: Graph) -> float:
+    return float(np.asarray(graph.values[graph.output].value).reshape(()))
+
+
+def _differences(graph: Graph, i: int, h: float, entries: int, limit: float) -> CheckRow:
+    assert graph.program is not None
+    leaves = graph.leaf_values()
+    name = graph.names[i]
+    value = np.asarray(leaves[name])
+    count = min(entries, value.size)
+    chosen = np.linspace(0, max(value.size - 1, 0), count).astype(int)
+    slopes = []
+    for at in chosen:
+        width = h * max(1.0, abs(float(value.flat[at])))
+        outputs = []
+        for shift in (width, -width):
+            moved = value.copy()
+            moved.flat[at] += shift
+            with np.errstate(all="ignore"):
+                output = graph.program.run({**leaves, name: moved[()]})
+            outputs.append(float(np.asarray(output).reshape(())))
+        slopes.append((outputs[0] - outputs[1]) / (2 * width))
+    return _row(graph, i, "differences", np.array(slopes), chosen, limit)
+
+
+def _sums(graph: Graph, limit: float) -> list[CheckRow]:
+    """Each gradient as the sum of its messages, each leaf's as the sum over its paths."""
+    rows = []
+    messages = graph.derivatives.messages
+    readers = carrying(graph)
+    counts = count_paths(graph, graph.wrt)
+    everything = slice(None)
+    for i in sorted(graph.derivatives.gradients):
+        if i == graph.output:
+            continue
+        total = sum(np.ravel(messages[edge]) for edge in readers[i])
+        rows.append(_row(graph, i, "messages", total, everything, limit))
+        if i in graph.wrt and counts[i] <= PATHS:
+            total = sum(np.ravel(path.value) for path in paths(graph, i))
+            rows.append(_row(graph, i, "paths", total, everything, limit))
+    return rows

@@ -1,4 +1,4 @@
-"""The chain rule for one value, written out: as a sum over paths, and factored by upstream terms."""
+"""The chain rule for one value, written out: as a sum over paths, and by upstream terms."""
 
 from __future__ import annotations
 

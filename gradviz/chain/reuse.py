@@ -100,7 +100,7 @@ class Reuse:
         return self.text
 
     def highlight(self) -> Highlight:
-        """What the picture shows: cached terms, the edges that read them, and what is not needed."""
+        """What the picture shows: cached terms, the edges that read them, what is not needed."""
         from gradviz.show.view import Highlight
 
         graph = self.graph
@@ -217,6 +217,6 @@ def reuse(graph: Graph, targets: Sequence[str] = ()) -> Reuse:
 
 
 def _as_backprop_meets_them(graph: Graph, readers: list[list[Edge]]) -> list[int]:
-    """The leaves asked for, from the output backwards: those read last in the program come first."""
+    """The leaves asked for, from the output backwards: those read last come first."""
     leaves = [i for i in graph.wrt if readers[i]]
     return sorted(leaves, key=lambda i: (-max(v for v, _ in readers[i]), i))

@@ -239,7 +239,7 @@ class Statement(Operation):
     def _known(
         self, position: int, value: ast.expr, operands: Sequence[ast.expr]
     ) -> ast.expr | None:
-        """The textbook's derivative where the whole statement is a well-known form of one operand."""
+        """The textbook's derivative, where the whole is a well-known form of one operand."""
         found = dict(zip(self.outside, operands, strict=True))
         for v in self.steps:
             node = self.graph.values[v]

@@ -16,7 +16,7 @@ from gradviz.ops.operation import OPERAND_NAMES, Operation, linear
 
 
 def dispatched(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a function of ours dispatch as NumPy's do, so that calls on recorded arrays are recorded."""
+    """Make a function of ours dispatch as NumPy's do: calls on recorded arrays are recorded."""
 
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -149,8 +149,10 @@ EINSUM = Operation(
 )
 
 
-def _contraction(function: Callable[..., Any], formula: str, subscripts: Callable[..., str]) -> Operation:
-    """A row for a product of two arrays that sums over some axes: its messages are such products."""
+def _contraction(
+    function: Callable[..., Any], formula: str, subscripts: Callable[..., str]
+) -> Operation:
+    """A row for a product that sums over pairs of axes: its messages are such products."""
 
     def message(k: int) -> Callable[..., Any]:
         def pull(g: Any, v: Any, a: Any, b: Any, **keywords: Any) -> Any:
@@ -220,7 +222,9 @@ def spread(g: Any, a: Any, axis: Any, keepdims: Any = False) -> Any:
     return np.broadcast_to(g, np.shape(a))
 
 
-def _sum(g: Any, v: Any, a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, **_: Any) -> Any:
+def _sum(
+    g: Any, v: Any, a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, **_: Any
+) -> Any:
     g = spread(g, a, axis, keepdims)
     return g if where is True else np.where(where, g, 0.0)
 
@@ -233,7 +237,9 @@ def _count(a: Any, axis: Any, where: Any) -> Any:
     return np.sum(np.broadcast_to(where, np.shape(a)), axis=axis, keepdims=True)
 
 
-def _mean(g: Any, v: Any, a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, **_: Any) -> Any:
+def _mean(
+    g: Any, v: Any, a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, **_: Any
+) -> Any:
     return _sum(g, v, a, axis, keepdims) / _count(a, axis, where) * _chosen(where)
 
 
@@ -242,7 +248,14 @@ def _chosen(where: Any) -> Any:
 
 
 def _extreme(
-    g: Any, v: Any, a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, initial: Any = None, **_: Any
+    g: Any,
+    v: Any,
+    a: Any,
+    axis: Any = None,
+    keepdims: Any = False,
+    where: Any = True,
+    initial: Any = None,
+    **_: Any,
 ) -> Any:
     # Ties share evenly, also with `initial`. No element equals a NaN: 0/0 makes its slope NaN.
     v = spread(v, a, axis, keepdims)
@@ -255,7 +268,14 @@ def _extreme(
 
 
 def _prod(
-    g: Any, v: Any, a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, initial: Any = 1, **_: Any
+    g: Any,
+    v: Any,
+    a: Any,
+    axis: Any = None,
+    keepdims: Any = False,
+    where: Any = True,
+    initial: Any = 1,
+    **_: Any,
 ) -> Any:
     # The product of the others, from both sides: v / a would fail at zeros and in underflow.
     axes = _axes(axis, np.ndim(a))
@@ -283,15 +303,15 @@ def _spread_deviation(
 
 
 def _var(
-    g: Any, v: Any, a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, mean: Any = None,
-    ddof: Any = 0, correction: Any = None, **_: Any,
+    g: Any, v: Any, a: Any, axis: Any = None, keepdims: Any = False, where: Any = True,
+    mean: Any = None, ddof: Any = 0, correction: Any = None, **_: Any,
 ) -> Any:  # fmt: skip
     return _spread_deviation(2 * g, a, axis, keepdims, where, mean, ddof, correction)
 
 
 def _std(
-    g: Any, v: Any, a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, mean: Any = None,
-    ddof: Any = 0, correction: Any = None, **_: Any,
+    g: Any, v: Any, a: Any, axis: Any = None, keepdims: Any = False, where: Any = True,
+    mean: Any = None, ddof: Any = 0, correction: Any = None, **_: Any,
 ) -> Any:  # fmt: skip
     g = g / np.where(v == 0, 1.0, v)  # where all are equal, a - mean is 0 and so is the slope
     return _spread_deviation(g, a, axis, keepdims, where, mean, ddof, correction)
@@ -316,12 +336,12 @@ def _sort(g: Any, v: Any, a: Any, axis: Any = -1, **_: Any) -> Any:
 
 
 @dispatched
-def norm(a: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
-    """The p-norm of vectors, and over several axes the Frobenius norm; p is 1, 2 or another number."""
+def norm(a: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Any:
+    """The p-norm of vectors (p is a number); over several axes the Frobenius norm."""
     return np.linalg.norm(a, None if ord == 2 else ord, axis, keepdims)
 
 
-def _norm(g: Any, v: Any, a: Any, ord: Any = 2, axis: Any = None, keepdims: Any = False) -> Any:  # noqa: A002
+def _norm(g: Any, v: Any, a: Any, ord: Any = 2, axis: Any = None, keepdims: Any = False) -> Any:
     v = spread(v, a, axis, keepdims)
     v = np.where(v == 0, 1.0, v)  # at 0 the slope is 0
     slope = a / v if ord == 2 else np.sign(a) * (abs(a) / v) ** (ord - 1)
@@ -334,9 +354,7 @@ REDUCTIONS = (
     linear(np.prod, "prod(a)", ("g * v / a", _prod)),
     linear(np.max, "max(a)", ("g * (a == v)", _extreme), name="max"),
     linear(np.min, "min(a)", ("g * (a == v)", _extreme), name="min"),
-    linear(
-        np.var, "var(a)", (lambda k, n, kw: f"2 * g * (a - mean(a)) / {_degrees(n, kw)}", _var)
-    ),
+    linear(np.var, "var(a)", (lambda k, n, kw: f"2 * g * (a - mean(a)) / {_degrees(n, kw)}", _var)),
     linear(
         np.std, "std(a)", (lambda k, n, kw: f"g * (a - mean(a)) / ({_degrees(n, kw)} * v)", _std)
     ),
@@ -344,9 +362,9 @@ REDUCTIONS = (
         norm,
         "norm(a)",
         (
-            lambda k, n, kw: "g * a / v"
-            if kw.get("ord", 2) == 2
-            else "g * sign(a) * (abs(a) / v) ** (ord - 1)",
+            lambda k, n, kw: (
+                "g * a / v" if kw.get("ord", 2) == 2 else "g * sign(a) * (abs(a) / v) ** (ord - 1)"
+            ),
             _norm,
         ),
     ),
@@ -357,14 +375,18 @@ REDUCTIONS = (
 # --- shapes --------------------------------------------------------------------------------------
 
 
-def _unreshape(g: Any, v: Any, a: Any, *_: Any, order: str = "C", **__: Any) -> Any:
+def _unreshape(g: Any, v: Any, a: Any, *_: Any, order: Any = "C", **__: Any) -> Any:
     if order not in ("C", "F"):
-        raise TraceError(f"order={order!r} depends on how an array lies in memory; write 'C' or 'F'")
+        raise TraceError(
+            f"order={order!r} depends on how an array lies in memory; write 'C' or 'F'"
+        )
     return np.reshape(g, np.shape(a), order=order)
 
 
 def _untranspose(g: Any, v: Any, a: Any, axes: Any = None, **_: Any) -> Any:
-    return np.transpose(g, None if axes is None else np.argsort([i % len(axes) for i in axes]).tolist())
+    return np.transpose(
+        g, None if axes is None else np.argsort([i % len(axes) for i in axes]).tolist()
+    )
 
 
 def _astype(a: Any, dtype: Any) -> Any:
@@ -457,7 +479,9 @@ def _pad(g: Any, v: Any, a: Any, pad_width: Any, mode: Any = "constant", **keywo
     if mode not in ("constant", "edge", "reflect", "symmetric", "wrap") or (
         keywords.pop("reflect_type", "even") != "even"
     ):
-        raise TraceError(f"pad(mode={mode!r}) computes with the elements: it has no derivative rule")
+        raise TraceError(
+            f"pad(mode={mode!r}) computes with the elements: it has no derivative rule"
+        )
     keywords.pop("constant_values", None)
     numbers = np.arange(1, np.size(a) + 1).reshape(np.shape(a))
     source = np.pad(numbers, pad_width, mode)
@@ -492,7 +516,11 @@ PARTS = (
     ),
     linear(np.pad, "pad(a)", ("unpad(g)", _pad)),
     linear(
-        np.concatenate, "", (lambda k, n, kw: f"block(g, {k})", _part), name="concatenate", variadic=True
+        np.concatenate,
+        "",
+        (lambda k, n, kw: f"block(g, {k})", _part),
+        name="concatenate",
+        variadic=True,
     ),
     linear(np.stack, "", (lambda k, n, kw: f"block(g, {k})", _layer), name="stack", variadic=True),
 )

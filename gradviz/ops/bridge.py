@@ -14,8 +14,10 @@ import numpy as np
 from gradviz.errors import TraceError
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation
 
-# Rules that are wrong, or only meant for complex values.
-_REFUSED = frozenset(("angle", "astype", "eig", "full", "real_if_close"))
+# Rules that are wrong, or only meant for complex values; and functions whose first operand, an
+# order, would get a zero for want of a rule.
+_REFUSED = frozenset(("angle", "astype", "eig", "full", "jn", "real_if_close", "yn"))
+_NOT_BY_THE_FIRST = frozenset(("iv", "ive"))
 
 
 def borrow(function: Callable[..., Any]) -> Operation | None:
@@ -32,10 +34,14 @@ def borrow(function: Callable[..., Any]) -> Operation | None:
     def pull(position: int, g: Any, v: Any, *operands: Any, **keywords: Any) -> Any:
         if isinstance(v, tuple):  # its rules read the parts by number
             v = tuple(v)
+        if position == 0 and function.__name__ in _NOT_BY_THE_FIRST:
+            raise TraceError(f"no derivative rule for {function.__name__} by its order")
         try:
             return makers((position,), v, operands, keywords)(g)[0]
         except NotImplementedError as error:
-            raise TraceError(f"no derivative rule for this form of {function.__name__}: {error}") from None
+            raise TraceError(
+                f"no derivative rule for this form of {function.__name__}: {error}"
+            ) from None
 
     def formula(position: int, count: int, keywords: Any) -> str:
         return f"vjp_{function.__name__}(g, {', '.join(OPERAND_NAMES[:count])})"

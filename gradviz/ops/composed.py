@@ -8,6 +8,7 @@ NotImplemented: it is then recorded as an operation without a rule.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import operator
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def _stands_for(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any
     return enter
 
 
-for _name, _other in {
+_SAME_AS: dict[str, Callable[..., Any]] = {
     "amax": np.max,
     "amin": np.min,
     "round_": np.round,
@@ -57,7 +58,8 @@ for _name, _other in {
     "cumulative_prod": lambda x, /, *, axis=None, dtype=None, out=None, include_initial=False: (
         NotImplemented if include_initial else np.cumprod(x, axis, dtype)
     ),
-}.items():
+}
+for _name, _other in _SAME_AS.items():
     _stands_for(_name)(_other)
 
 # --- joining and splitting -----------------------------------------------------------------------
@@ -79,7 +81,8 @@ def _atleast_2d(*arrays: Any) -> Any:
 def _atleast_3d(*arrays: Any) -> Any:
     shapes = {0: (1, 1, 1), 1: (1, -1, 1)}
     found = tuple(
-        a if np.ndim(a) > 2 else np.reshape(a, shapes.get(np.ndim(a)) or (*np.shape(a), 1)) for a in arrays
+        a if np.ndim(a) > 2 else np.reshape(a, shapes.get(np.ndim(a)) or (*np.shape(a), 1))
+        for a in arrays
     )
     return found if len(found) != 1 else found[0]
 
@@ -105,6 +108,23 @@ def _column_stack(tup: Any) -> Any:
     return np.concatenate([a if np.ndim(a) > 1 else np.reshape(a, (-1, 1)) for a in tup], 1)
 
 
+@_stands_for("block")
+def _block(arrays: Any) -> Any:
+    def depth(part: Any) -> int:
+        return 1 + max(map(depth, part)) if isinstance(part, list) else 0
+
+    def joined(part: Any, level: int) -> Any:
+        if not isinstance(part, list):
+            return np.reshape(part, (1,) * (rank - np.ndim(part)) + np.shape(part))
+        return np.concatenate([joined(p, level - 1) for p in part], axis=-level)
+
+    def widest(part: Any) -> int:
+        return max(map(widest, part)) if isinstance(part, list) else np.ndim(part)
+
+    rank = max(depth(arrays), widest(arrays))
+    return joined(arrays, depth(arrays))
+
+
 @_stands_for("append")
 def _append(arr: Any, values: Any, axis: int | None = None) -> Any:
     return np.concatenate([arr, values], axis=axis)
@@ -115,7 +135,7 @@ def _split(ary: Any, indices_or_sections: Any, axis: int = 0, *, even: bool = Fa
     count = np.shape(ary)[axis]
     if np.ndim(indices_or_sections):
         edges = [0, *map(int, indices_or_sections), count]
-        ends = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        ends = [slice(a, b) for a, b in itertools.pairwise(edges)]
         ends[-1] = slice(edges[-2], None)
     else:
         sections = int(indices_or_sections)
@@ -145,7 +165,9 @@ def _rollaxis(a: Any, axis: int, start: int = 0) -> Any:
 
 
 @_stands_for("partition")
-def _partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect", order: None = None) -> Any:
+def _partition(
+    a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect", order: None = None
+) -> Any:
     if axis is None:
         a, axis = np.ravel(a), 0
     return np.take_along_axis(a, np.argpartition(a, kth, axis), axis)
@@ -164,7 +186,9 @@ def _broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Any, ...]:
 
 
 @_stands_for("meshgrid")
-def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Any, ...]:
+def _meshgrid(
+    *xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy"
+) -> tuple[Any, ...]:
     grids = [np.reshape(x, [-1 if i == k else 1 for i in range(len(xi))]) for k, x in enumerate(xi)]
     shape = () if sparse else tuple(int(np.size(x)) for x in xi)
     grids = grids if sparse else [np.broadcast_to(grid, shape) for grid in grids]
@@ -173,7 +197,14 @@ def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str =
 
 
 @_stands_for("full_like")
-def _full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None) -> Any:
+def _full_like(
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+) -> Any:
     filled = np.broadcast_to(fill_value, np.shape(a) if shape is None else shape)
     return filled.astype(dtype or a.dtype)
 
@@ -205,12 +236,16 @@ def _ptp(a: Any, axis: Any = None, out: None = None, keepdims: bool = False) -> 
 
 
 @_stands_for("trace")
-def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None) -> Any:
+def _trace(
+    a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None
+) -> Any:
     return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
 @_stands_for("average")
-def _average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False) -> Any:
+def _average(
+    a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False
+) -> Any:
     if weights is None:
         mean = np.mean(a, axis=axis, keepdims=keepdims)
         total: Any = np.full(np.shape(mean), np.size(a) / max(np.size(mean), 1))[()]
@@ -218,7 +253,9 @@ def _average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fal
         if np.shape(weights) != np.shape(a):
             along = (axis,) if isinstance(axis, int) else tuple(axis)
             order = [sorted(along).index(i) for i in along]
-            shape = [n if i in {j % np.ndim(a) for j in along} else 1 for i, n in enumerate(np.shape(a))]
+            shape = [
+                n if i in {j % np.ndim(a) for j in along} else 1 for i, n in enumerate(np.shape(a))
+            ]
             weights = np.reshape(np.transpose(weights, np.argsort(order).tolist()), shape)
         total = np.sum(np.broadcast_to(weights, np.shape(a)), axis=axis, keepdims=keepdims)
         mean = np.sum(a * weights, axis=axis, keepdims=keepdims) / total
@@ -226,12 +263,23 @@ def _average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fal
 
 
 @_stands_for("nansum")
-def _nansum(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: Any = False, **keywords: Any) -> Any:
-    return np.sum(np.where(np.isnan(a), 0.0, a), axis=axis, dtype=dtype, keepdims=keepdims, **keywords)
+def _nansum(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: Any = False,
+    **keywords: Any,
+) -> Any:
+    return np.sum(
+        np.where(np.isnan(a), 0.0, a), axis=axis, dtype=dtype, keepdims=keepdims, **keywords
+    )
 
 
 @_stands_for("nanmean")
-def _nanmean(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: Any = False) -> Any:
+def _nanmean(
+    a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: Any = False
+) -> Any:
     count = np.sum(~np.isnan(a), axis=axis, keepdims=keepdims).astype(a.dtype)
     return _nansum(a, axis, dtype, keepdims=keepdims) / count
 
@@ -246,7 +294,9 @@ def _cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = Non
 
 
 @_stands_for("diff")
-def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue) -> Any:
+def _diff(
+    a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue
+) -> Any:
     if prepend is not np._NoValue or append is not np._NoValue:
         return NotImplemented
     before = (slice(None),) * (axis % np.ndim(a))
@@ -270,7 +320,7 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
     return tuple(slopes) if len(slopes) > 1 else slopes[0]
 
 
-@_stands_for("trapezoid", "trapz")
+@_stands_for("trapezoid")
 def _trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     before = (slice(None),) * (axis % np.ndim(y))
     step = dx if x is None else _diff(x, axis=-1 if np.ndim(x) == 1 else axis)
@@ -282,7 +332,13 @@ def _trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
 
 @_stands_for("linspace")
 def _linspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
 ) -> Any:
     parts = max(num - 1 if endpoint else num, 1)
     step = (stop - start) / parts
@@ -307,7 +363,9 @@ def _modf(a: Any) -> tuple[Any, Any]:
 
 
 @_stands_for("logaddexp.reduce")
-def _logsumexp(a: Any, axis: Any = 0, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
+def _logsumexp(
+    a: Any, axis: Any = 0, dtype: Any = None, out: None = None, keepdims: bool = False
+) -> Any:
     top = np.max(np.where(np.isfinite(a), a, 0.0), axis=axis, keepdims=True)
     top = getattr(top, "value", top)  # a constant: the result does not depend on it
     total = np.log(np.sum(np.exp(a - top), axis=axis, keepdims=True)) + top
@@ -354,7 +412,9 @@ def _kron(a: Any, b: Any) -> Any:
 
 
 @_stands_for("cross")
-def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
+def _cross(
+    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Any:
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = np.moveaxis(a, axisa, -1), np.moveaxis(b, axisb, -1)
@@ -370,7 +430,7 @@ def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
         a, v = v, a
     n = int(np.size(v))
     ends = {"full": n - 1, "valid": 0}
-    left = ends.get(mode, n // 2 if n % 2 else n // 2)
+    left = ends.get(mode, n // 2)
     right = ends.get(mode, (n - 1) // 2)
     if mode not in ("full", "valid", "same"):
         raise ValueError(f"mode must be one of 'full', 'valid', 'same', got {mode!r}")
@@ -393,7 +453,7 @@ def _matrix_power(a: Any, n: int) -> Any:
 
 
 @_stands_for("linalg.eigvalsh")
-def _eigvalsh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803
+def _eigvalsh(a: Any, UPLO: Any = "L") -> Any:
     return np.linalg.eigh(a, UPLO)[0]
 
 
@@ -406,10 +466,12 @@ def _svdvals(x: Any, /) -> Any:
 
 
 @_stands_for("linalg.norm")
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     if ord is None:
         return norm(x, 2, axis, keepdims)
-    along = (axis,) if isinstance(axis, int) else axis if axis is not None else tuple(range(np.ndim(x)))
+    along = (
+        (axis,) if isinstance(axis, int) else axis if axis is not None else tuple(range(np.ndim(x)))
+    )
     if len(along) == 1:
         if ord in (np.inf, -np.inf):
             return (np.max if ord > 0 else np.min)(abs(x), axis=along[0], keepdims=keepdims)
@@ -425,8 +487,7 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
         result = (np.max if ord > 0 else np.min)(sums, axis=outer, keepdims=True)
     elif ord in (2, -2, "nuc"):
         singular = np.linalg.svd(np.moveaxis(x, (rows, columns), (-2, -1)), compute_uv=False)
-        reduce = {2: np.max, -2: np.min, "nuc": np.sum}[ord]
-        flat = reduce(singular, axis=-1)
+        flat = (np.sum if ord == "nuc" else np.max if ord > 0 else np.min)(singular, axis=-1)
         return np.expand_dims(flat, (rows, columns)) if keepdims else flat
     else:
         raise ValueError("Invalid norm order for matrices.")
@@ -434,7 +495,7 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
 
 
 @_stands_for("linalg.vector_norm")
-def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:  # noqa: A002
+def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     if axis is None:
         flat = _norm(np.ravel(x), ord)
         return np.reshape(flat, (1,) * np.ndim(x)) if keepdims else flat
@@ -447,13 +508,18 @@ def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: An
 
 
 @_stands_for("linalg.matrix_norm")
-def _matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:  # noqa: A002
+def _matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     return _norm(x, ord, (-2, -1), keepdims)
 
 
 # --- the reductions that belong to ufuncs, along axis 0 by default --------------------------------
 
-for _ufunc, _function in ((np.add, np.sum), (np.multiply, np.prod), (np.maximum, np.max), (np.minimum, np.min)):
+for _ufunc, _function in (
+    (np.add, np.sum),
+    (np.multiply, np.prod),
+    (np.maximum, np.max),
+    (np.minimum, np.min),
+):
 
     def _reduce(
         array: Any, axis: Any = 0, dtype: Any = None, out: None = None, keepdims: bool = False,

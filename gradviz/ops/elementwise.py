@@ -8,6 +8,8 @@ steps have slope 0 everywhere.
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,14 +35,28 @@ def _sinc_slope(v: Any, a: Any, **_: Any) -> Any:
     square = a**2
     series = 0.0
     for k in range(8, 0, -1):
-        series = series * square + 2 * k * (-1) ** k * math.pi ** (2 * k) / math.factorial(2 * k + 1)
+        series = series * square + 2 * k * (-1) ** k * math.pi ** (2 * k) / math.factorial(
+            2 * k + 1
+        )
     safe = np.where(near, 1.0, a)
     far = (np.cos(math.pi * safe) - np.sin(math.pi * safe) / (math.pi * safe)) / safe
     return np.where(near, series * a, far)
 
 
-_MAXIMUM = ("a > b", "1 - (a < b) - 0.5 * (a == b)"), ("b > a", "1 - (b < a) - 0.5 * (a == b)")
-_MINIMUM = ("a < b", "1 - (a > b) - 0.5 * (a == b)"), ("b < a", "1 - (b > a) - 0.5 * (a == b)")
+def _unless(loses: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """The slope of maximum or minimum: 0 for an operand that loses, one half in a tie, else 1."""
+
+    def slope(v: Any, a: Any, b: Any, **_: Any) -> Any:
+        if type(v) is np.float64:  # arithmetic with NumPy's booleans is slow for scalars
+            return 0.0 if loses(a, b) else 0.5 if a == b else 1.0
+        ties = np.equal(a, b)
+        share = np.logical_not(loses(a, b)).astype(v.dtype)
+        return share - ties.astype(v.dtype) / 2 if ties.any() else share
+
+    return slope
+
+
+_LESS, _GREATER = _unless(operator.lt), _unless(operator.gt)
 _ONE_IS_NAN = "isnan({1}) * (1 - isnan({0}))"  # fmax and fmin take the other one
 
 ELEMENTWISE: tuple[Operation, ...] = (
@@ -48,7 +64,9 @@ ELEMENTWISE: tuple[Operation, ...] = (
     elementwise(np.subtract, "a - b", "1", "-1"),
     elementwise(np.multiply, "a * b", "b", "a"),
     elementwise(np.divide, "a / b", "1 / b", "-v / b"),
-    elementwise(np.power, "a ** b", ("b * a**(b - 1)", _power_base), ("v * log(a)", _power_exponent)),
+    elementwise(
+        np.power, "a ** b", ("b * a**(b - 1)", _power_base), ("v * log(a)", _power_exponent)
+    ),
     elementwise(
         np.float_power, "a ** b", ("b * a**(b - 1)", _power_base), ("v * log(a)", _power_exponent)
     ),
@@ -77,7 +95,10 @@ ELEMENTWISE: tuple[Operation, ...] = (
     elementwise(np.arctan, "arctan(a)", "1 / (1 + a**2)"),
     elementwise(np.arctan2, "arctan2(a, b)", "b / (a**2 + b**2)", "-a / (a**2 + b**2)"),
     elementwise(
-        np.hypot, "sqrt(a**2 + b**2)", ("a / v", "a / (v + (v == 0))"), ("b / v", "b / (v + (v == 0))")
+        np.hypot,
+        "sqrt(a**2 + b**2)",
+        ("a / v", "a / (v + (v == 0))"),
+        ("b / v", "b / (v + (v == 0))"),
     ),
     elementwise(np.sinh, "sinh(a)", "cosh(a)"),
     elementwise(np.cosh, "cosh(a)", "sinh(a)"),
@@ -88,8 +109,8 @@ ELEMENTWISE: tuple[Operation, ...] = (
     elementwise(np.sinc, "sinc(a)", ("(cos(pi * a) - v) / a", _sinc_slope)),
     *(elementwise(f, "a * pi / 180", "pi / 180") for f in (np.deg2rad, np.radians)),
     *(elementwise(f, "a * 180 / pi", "180 / pi") for f in (np.rad2deg, np.degrees)),
-    elementwise(np.maximum, "maximum(a, b)", *_MAXIMUM),
-    elementwise(np.minimum, "minimum(a, b)", *_MINIMUM),
+    elementwise(np.maximum, "maximum(a, b)", ("a > b", _LESS), ("b > a", _GREATER)),
+    elementwise(np.minimum, "minimum(a, b)", ("a < b", _GREATER), ("b < a", _LESS)),
     elementwise(
         np.fmax,
         "maximum(a, b)",

@@ -23,7 +23,7 @@ _FORMS: dict[str, tuple[str, str]] = {
 
 
 def recognize(tree: ast.expr) -> tuple[ast.expr, ast.expr, str] | None:
-    """The short form of an expression, what stands for its operand, and the derivative's formula."""
+    """The short form of an expression, what stands for its operand, the derivative's formula."""
     if not isinstance(tree, (ast.BinOp, ast.Call)):
         return None
     for form, (short, derivative) in _FORMS.items():

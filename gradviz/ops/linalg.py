@@ -16,7 +16,9 @@ def _t(a: Any) -> Any:
 
 def _det(g: Any, v: Any, a: Any) -> Any:
     if np.any(v == 0):
-        raise TraceError("the gradient of det is computed with the inverse, and this matrix has none")
+        raise TraceError(
+            "the gradient of det is computed with the inverse, and this matrix has none"
+        )
     return (g * v)[..., None, None] * _t(np.linalg.inv(a))
 
 
@@ -34,13 +36,13 @@ def _solve_matrix(g: Any, v: Any, a: Any, b: Any) -> Any:
 
 
 def _fold(m: Any, triangle: str) -> Any:
-    """Of a symmetric matrix only one triangle is read: its entries stand for their mirror images too."""
+    """NumPy reads one triangle of a symmetric matrix: it stands for its mirror image too."""
     both = m + _t(m)
     off = np.tril(both, -1) if triangle == "L" else np.triu(both, 1)
     return off + m * np.eye(np.shape(m)[-1])
 
 
-def _eigh(g: Any, v: Any, a: Any, UPLO: str = "L") -> Any:  # noqa: N803 - NumPy's name
+def _eigh(g: Any, v: Any, a: Any, UPLO: str = "L") -> Any:
     (g_values, g_vectors), (values, vectors) = g, v
     identity = np.eye(np.shape(a)[-1])
     inner = identity * g_values[..., None, :]

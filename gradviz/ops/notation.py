@@ -102,7 +102,7 @@ def substitute(tree: ast.expr, replacements: Mapping[str, ast.expr]) -> ast.expr
 
 
 def product(*factors: ast.expr) -> ast.expr:
-    """The product of `factors`: one sign in front, then one number if it is not 1, then the rest."""
+    """The product of `factors`: one sign in front, then one number unless it is 1, the rest."""
     coefficient: int | float = 1
     kept: list[ast.expr] = []
     pending = list(reversed(factors))
@@ -115,6 +115,8 @@ def product(*factors: ast.expr) -> ast.expr:
             coefficient *= factor.value
         else:
             kept.append(factor)
+    if any(not _is_ones(factor) and not _is_upstream(factor) for factor in kept):
+        kept = [factor for factor in kept if not _is_ones(factor)]  # an array spreads by itself
     if coefficient == 0 or not kept:
         return number(coefficient)
     if abs(coefficient) != 1:
@@ -123,6 +125,14 @@ def product(*factors: ast.expr) -> ast.expr:
     for factor in kept[1:]:
         result = ast.BinOp(result, ast.Mult(), factor)
     return ast.UnaryOp(ast.USub(), result) if coefficient < 0 else result
+
+
+def _is_ones(tree: ast.expr) -> bool:
+    return isinstance(tree, ast.Call) and ast.unparse(tree.func) == "ones_like"
+
+
+def _is_upstream(tree: ast.expr) -> bool:
+    return isinstance(tree, ast.Name) and (MACRON in tree.id or tree.id.startswith("δ["))
 
 
 def _sign(tree: ast.expr) -> tuple[bool, ast.expr]:
@@ -138,7 +148,7 @@ def _sign(tree: ast.expr) -> tuple[bool, ast.expr]:
 
 
 def match(pattern: ast.expr, tree: ast.expr, placeholder: str = "a") -> ast.expr | None:
-    """What stands for `placeholder` where `tree` has the form of `pattern`; None where it has not."""
+    """What stands for `placeholder` where `tree` has the form of `pattern`; else None."""
     found: list[ast.expr] = []
 
     def same(p: Any, t: Any) -> bool:
@@ -184,7 +194,7 @@ def escape(label: str) -> str:
 
 
 def symbol(identifier: str) -> str:
-    r"""The LaTeX of a name: ``z_o1`` is ``z_{o1}``, ``h(2)`` is ``h^{(2)}``, ``alpha`` a Greek letter.
+    r"""The LaTeX of a name: ``z_o1`` is ``z_{o1}``, ``h(2)`` is ``h^{(2)}``, ``alpha`` is Greek.
 
     A bar over the first character (see `adjoint`) is set over the whole base letter.
     """

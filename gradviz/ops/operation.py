@@ -42,6 +42,8 @@ class Derivative:
 
     __slots__ = ("compiled", "formula", "local", "pull")
 
+    compiled: tuple[str, str]  # the number's formula and the operands' names
+
     def __init__(self, pull: Pull, formula: Formula, local: Pull | None = None) -> None:
         self.pull, self.formula, self.local = pull, formula, local
 
@@ -206,7 +208,9 @@ class Operation:
         if rule is None:
             return ast.Call(notation.name(f"vjp_{self.name}"), [upstream], [])
         formula = rule.formula
-        written = formula if isinstance(formula, str) else formula(position, len(operands), keywords)
+        written = (
+            formula if isinstance(formula, str) else formula(position, len(operands), keywords)
+        )
         filled = self._filled(written, {"v": value, "g": upstream}, operands, keywords)
         if rule.local is None:
             return filled
@@ -237,8 +241,10 @@ def _literal(value: Any) -> ast.expr:
         parts = [_literal(part) for part in value]
         return ast.Tuple(parts, ast.Load())
     if isinstance(value, slice):
-        ends = [None if end is None else _literal(end) for end in (value.start, value.stop, value.step)]
-        return ast.Slice(*ends)  # type: ignore[return-value] # a slice, where an index stands
+        ends = [
+            None if end is None else _literal(end) for end in (value.start, value.stop, value.step)
+        ]
+        return ast.Slice(*ends)  # stands where an index does
     if isinstance(value, np.ndarray) and value.dtype == bool:
         return notation.name("mask")
     if isinstance(value, (list, np.ndarray)) and np.size(value) <= 4 and np.ndim(value) <= 1:
@@ -273,13 +279,15 @@ def fit(message: Any, operand: Any, name: str = "") -> Any:
             message = np.sum(message, axis=stretched, keepdims=True)
         if np.shape(message) != shape:
             raise TraceError(
-                f"the rule of {name} returned a gradient of shape {np.shape(message)} for an operand "
-                f"of shape {shape}"
+                f"the rule of {name} returned a gradient of shape {np.shape(message)} "
+                f"for an operand of shape {shape}"
             )
     dtype = getattr(operand, "dtype", None)
     if dtype is not None and message.dtype != dtype:
         if message.dtype.kind == "c" or dtype.kind == "c":
-            raise TraceError(f"{name} is complex; gradients through complex values are not supported")
+            raise TraceError(
+                f"{name} is complex; gradients through complex values are not supported"
+            )
         if dtype.kind == "f":
             message = message.astype(dtype)
     return message[()] if type(message) is np.ndarray and not message.ndim else message
@@ -289,8 +297,8 @@ _NAMESPACE: dict[str, Any] = {
     name: getattr(np, name)
     for name in (
         "exp log log2 log10 log1p expm1 exp2 sqrt cbrt square sin cos tan sinh cosh tanh arcsin "
-        "arccos arctan abs sign maximum minimum heaviside floor trunc copysign isnan isfinite where "
-        "zeros_like"
+        "arccos arctan abs sign maximum minimum heaviside floor trunc copysign isnan isfinite "
+        "where zeros_like"
     ).split()
 } | {"pi": math.pi, "e": math.e}
 

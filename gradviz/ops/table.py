@@ -1,4 +1,4 @@
-"""The table: which row serves a NumPy function, and how a call is split into operands and keywords."""
+"""The table: the row of a NumPy function, and a call split into operands and keywords."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ ROWS: dict[Any, Operation] = {
 PLAIN = frozenset(
     getattr(np, name)
     for name in (
-        "shape ndim size zeros_like ones_like empty_like result_type can_cast min_scalar_type isnan "
-        "isinf isfinite signbit equal not_equal less less_equal greater greater_equal logical_and "
-        "logical_or logical_not logical_xor isclose allclose array_equal array_equiv iscomplex "
-        "isreal iscomplexobj isrealobj isposinf isneginf all any argmax argmin argsort argwhere "
-        "nonzero flatnonzero count_nonzero searchsorted digitize lexsort nanargmax nanargmin "
-        "argpartition array_repr array_str array2string shares_memory may_share_memory spacing "
+        "shape ndim size zeros_like ones_like empty_like result_type can_cast min_scalar_type "
+        "isnan isinf isfinite signbit equal not_equal less less_equal greater greater_equal "
+        "logical_and logical_or logical_not logical_xor isclose allclose array_equal "
+        "array_equiv iscomplex isreal iscomplexobj isrealobj isposinf isneginf all any argmax "
+        "argmin argsort argwhere nonzero flatnonzero count_nonzero searchsorted digitize "
+        "lexsort nanargmax nanargmin argpartition array_repr array_str array2string "
+        "shares_memory may_share_memory spacing "
         "save savez savez_compressed savetxt"
     ).split()
 )
-"""Functions whose results have no derivative: they are called on plain values, nothing is recorded."""
+"""Functions whose results have no derivative: called on plain values, and not recorded."""
 
 IN_PLACE = frozenset((np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis))
 """Functions that write into an array."""
@@ -88,8 +89,8 @@ def split(
     TraceError
         This form of the call cannot be recorded.
     """
-    if function is np.dot:
-        ranks = [np.ndim(a) for a in args[:2]]
+    if function is np.dot and len(args) == 2:
+        ranks = [np.ndim(a) for a in args]
         simpler = np.multiply if 0 in ranks else np.matmul if max(ranks) <= 2 else None
         if simpler is not None:
             return lookup(simpler), args, {k: v for k, v in kwargs.items() if v is not None}
@@ -100,9 +101,19 @@ def split(
     row = lookup(function) if ruled else Operation(function.__name__, function, derivatives=None)
     if isinstance(function, np.ufunc):
         return row, args, kwargs
+    if (
+        not kwargs
+        and not row.variadic
+        and len(args) == len(row.derivatives or ())
+        and function in ROWS
+        and function is not np.clip
+    ):
+        return row, args, {}
     names = _parameters(function)
     given = dict(zip(names, args, strict=False)) | kwargs
-    given = {k: v for k, v in given.items() if v is not np._NoValue and not (k == "out" and v is None)}
+    given = {
+        k: v for k, v in given.items() if v is not np._NoValue and not (k == "out" and v is None)
+    }
     if function not in ROWS:
         return row, *_unknown(function, names, given, args, kwargs)
     if function is np.clip:  # the newer names, and no bound at all
@@ -122,10 +133,13 @@ def _einsum_arguments(
     kwargs = {k: v for k, v in kwargs.items() if not (k == "out" and v is None)}
     if isinstance(args[0], str):
         return args[1:], {"subscripts": args[0], **kwargs}
-    numbers = sorted({i for term in args[1::2] for i in term if i is not Ellipsis} | (
-        {i for i in args[-1] if i is not Ellipsis} if len(args) % 2 else set()
-    ))
-    letter = {number: string.ascii_letters[k] for k, number in enumerate(numbers)} | {Ellipsis: "..."}
+    numbers = sorted(
+        {i for term in args[1::2] for i in term if i is not Ellipsis}
+        | ({i for i in args[-1] if i is not Ellipsis} if len(args) % 2 else set())
+    )
+    letter = {number: string.ascii_letters[k] for k, number in enumerate(numbers)} | {
+        Ellipsis: "..."
+    }
     terms = ["".join(letter[i] for i in term) for term in args[1::2]]
     output = "->" + "".join(letter[i] for i in args[-1]) if len(args) % 2 else ""
     operands = args[: 2 * len(terms) : 2]
@@ -139,7 +153,7 @@ def _unknown(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Operands are the leading parameters up to the last that holds an array; the rest are settings."""
+    """Operands are the parameters up to the last that holds an array; the rest are settings."""
     if len(given) < len(args) + len(kwargs) or len(names) < len(given):
         return args, kwargs
     ordered = [name for name in names if name in given]

@@ -8,13 +8,16 @@ stores references and formats nothing.
 from __future__ import annotations
 
 import dis
+import inspect
 import itertools
 import operator
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from sys import _getframe
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -24,11 +27,12 @@ from gradviz.graph import LEAVES, Node
 from gradviz.ops import arrays
 from gradviz.ops.composed import COMPOSED, outer
 from gradviz.ops.operation import Derivative, Operation
-from gradviz.ops.table import IN_PLACE, PLAIN, lookup, refuse_nested, split
+from gradviz.ops.table import IN_PLACE, PLAIN, ROWS, lookup, refuse_nested, split
 from gradviz.record import names
 from gradviz.record.names import returning, returning_offsets, site, user_frame, where
 
 _next = itertools.count().__next__
+_new = object.__new__
 
 # Where a recorded value is appended, and its scope. Outside a trace nobody keeps the tape: values
 # hold their operands, so `graph(f)` finds all that f depends on. A ContextVar keeps threads and
@@ -80,26 +84,16 @@ def leaf(value: Any, name: str, kind: str) -> Array:
     array = np.array(value)
     if array.dtype.kind not in "fciub":
         raise TypeError(
-            f"{kind} {name or '(unnamed)'}: only numbers can be recorded, got {type(value).__name__}"
-            f" of dtype {array.dtype}"
+            f"{kind} {name or '(unnamed)'}: only numbers can be recorded, got "
+            f"{type(value).__name__} of dtype {array.dtype}"
         )
     if array.dtype.kind in "iub":
         array = array.astype(float)
-    append, scope = _recording.get()
-    frame = user_frame(_getframe(1))
-    node = Array.new(
-        array[()],
-        LEAVES[kind],
-        order=_next(),
-        scope=scope,
-        name=name,
-        site=site(frame) if frame else None,
-    )
-    append(node)
+    node: Array = record(LEAVES[kind], array[()], (), {}, _getframe(1), name)
     return node
 
 
-def input(value: Any, name: str = "") -> Array:  # noqa: A001 - the field's word, used as gv.input
+def input(value: Any, name: str = "") -> Array:
     """A leaf: an input of the computation.
 
     Parameters
@@ -127,10 +121,35 @@ def parameter(value: Any, name: str = "") -> Array:
     return leaf(value, name, "parameter")
 
 
+_snapshots: dict[int, tuple[weakref.ref[Any], Any]] = {}
+
+
+def snapshot(array: Any) -> Any:
+    """A plain array as it is now: what the program later writes into it must not reach the record.
+
+    As long as the array stays as it is, its snapshot is one and the same object.
+    """
+    if not array.flags.writeable:
+        return array
+    key = id(array)
+    known = _snapshots.get(key)
+    copy: Any = known and known[1]
+    alive = known is not None and id(known[0]()) == key
+    if alive and copy.shape == array.shape and copy.dtype == array.dtype and (copy == array).all():
+        return copy
+    copy = array.copy()
+    copy.flags.writeable = False
+    _snapshots[key] = weakref.ref(array, lambda _: _snapshots.pop(key, None)), copy
+    return copy
+
+
 def apply(
-    operation: Operation, operands: tuple[Any, ...], keywords: dict[str, Any] | None = None
+    operation: Operation,
+    operands: tuple[Any, ...],
+    keywords: dict[str, Any] | None = None,
+    frame: FrameType | None = None,
 ) -> Any:
-    """Evaluate an operation on Arrays and plain values, and record it.
+    """Evaluate an operation on Arrays and plain values, and record it as made in `frame`.
 
     An integer or boolean result has no gradient and is returned as plain NumPy.
 
@@ -139,31 +158,43 @@ def apply(
     TraceError
         A recorded value stands where its gradient would be lost, or the result is no array.
     """
-    keywords = keywords or _NO_KEYWORDS
     plain = []
     for operand in operands:
         kind = type(operand)
         if kind is Array:
             operand = operand.value
-        elif kind in (list, tuple):
+        elif kind is list or kind is tuple:
             operands = tuple(_array(operation, o) for o in operands)
-            return apply(operation, operands, keywords)
+            return apply(operation, operands, keywords, frame or _getframe(1))
+        elif kind is np.ndarray and operand.flags.writeable:
+            operands = tuple(snapshot(o) if type(o) is np.ndarray else o for o in operands)
+            return apply(operation, operands, keywords, frame or _getframe(1))
         plain.append(operand)
     if keywords:
         refuse_nested(operation, keywords, Array)
-    return record(operation, operation.evaluate(*plain, **keywords), operands, keywords)
+        keywords = {k: snapshot(v) if type(v) is np.ndarray else v for k, v in keywords.items()}
+        value = operation.evaluate(*plain, **keywords)
+    else:
+        keywords = _NO_KEYWORDS
+        value = operation.evaluate(*plain)
+    return record(operation, value, operands, keywords, frame or _getframe(1))
 
 
 def _array(operation: Operation, operand: Any) -> Any:
     """A list of plain numbers as an array."""
     if type(operand) not in (list, tuple):
         return operand
-    refuse_nested(operation, {"operand": operand}, Array)
+    refuse_nested(operation, {"an operand": operand}, Array)
     return np.asarray(operand)
 
 
 def record(
-    operation: Operation, value: Any, operands: tuple[Any, ...], keywords: dict[str, Any]
+    operation: Operation,
+    value: Any,
+    operands: tuple[Any, ...],
+    keywords: dict[str, Any],
+    frame: FrameType | None,
+    name: str = "",
 ) -> Any:
     """Record a value that was computed already."""
     kind = type(value)
@@ -172,7 +203,7 @@ def record(
             value = value if value.ndim else value[()]
         elif isinstance(value, (tuple, list)):
             parts = [
-                record(_part(operation, i, len(value)), part, operands, keywords)
+                record(_part(operation, i, len(value)), part, operands, keywords, frame)
                 for i, part in enumerate(value)
             ]
             return kind(*parts) if hasattr(value, "_fields") else kind(parts)
@@ -181,19 +212,17 @@ def record(
         dtype = getattr(value, "dtype", None)
         if dtype is None or dtype.kind not in "fc":
             if dtype is not None and dtype.kind == "O":
-                raise TraceError(f"{operation.name} returned an array of objects, which cannot be recorded")
+                raise TraceError(
+                    f"{operation.name} returned an array of objects, which cannot be recorded"
+                )
             return value
-    append, scope = _recording.get()
-    frame = user_frame(_getframe(1))
-    node = Array.new(
-        value,
-        operation,
-        operands,
-        keywords=keywords,
-        order=_next(),
-        scope=scope,
-        site=site(frame) if frame else None,
-    )
+    node = _new(Array)
+    node.value, node.operation, node.operands, node.keywords = value, operation, operands, keywords
+    node.order = _next()
+    append, node.scope = _recording.get()
+    node.name = name
+    frame = user_frame(frame)
+    node.site = site(frame) if frame else None
     append(node)
     return node
 
@@ -220,6 +249,12 @@ def compose(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     token = _recording.set((steps.append, scope))
     try:
         result = function(*args, **kwargs)
+    except TypeError:
+        try:
+            inspect.signature(function).bind(*args, **kwargs)
+        except TypeError:  # an argument that this form does not know
+            return NotImplemented
+        raise
     finally:
         _recording.reset(token)
     if result is NotImplemented:
@@ -248,7 +283,7 @@ _NUMBERS = (int, float, complex, np.generic)
 
 def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool = False) -> Any:
     operation = lookup(ufunc)
-    new = object.__new__
+    new = _new
     get_recording = _recording.get
 
     def method(self: Array, other: Any) -> Any:
@@ -259,10 +294,11 @@ def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool =
         elif kind in _PLAIN:
             plain = other
         elif kind is np.ndarray:
-            plain = other
+            other = plain = snapshot(other)
             if plain.dtype.kind not in "fiubc":
                 raise TraceError(
-                    f"{operation.name}: an array of {plain.dtype} cannot be recorded, at {where(_getframe(1))}"
+                    f"{operation.name}: an array of {plain.dtype} cannot be recorded, "
+                    f"at {where(_getframe(1))}"
                 )
         elif isinstance(other, _NUMBERS):
             plain = other
@@ -272,10 +308,10 @@ def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool =
             return NotImplemented
         node = new(Array)
         if swapped:
-            node.value = value = compute(plain, self.value)
+            node.value = compute(plain, self.value)
             node.operands = (other, self)
         else:
-            node.value = value = compute(self.value, plain)
+            node.value = compute(self.value, plain)
             node.operands = (self, other)
         node.operation = operation
         node.keywords = _NO_KEYWORDS
@@ -308,7 +344,7 @@ def _unary(ufunc: np.ufunc) -> Any:
     operation = lookup(ufunc)
 
     def method(self: Array) -> Any:
-        return apply(operation, (self,))
+        return apply(operation, (self,), None, _getframe(1))
 
     return method
 
@@ -363,7 +399,10 @@ class Array(Node):
     __pow__, __rpow__ = _binary(np.power, operator.pow), _binary(np.power, operator.pow, True)
     __matmul__ = _binary(np.matmul, operator.matmul)
     __rmatmul__ = _binary(np.matmul, operator.matmul, True)
-    __mod__, __rmod__ = _binary(np.remainder, operator.mod), _binary(np.remainder, operator.mod, True)
+    __mod__, __rmod__ = (
+        _binary(np.remainder, operator.mod),
+        _binary(np.remainder, operator.mod, True),
+    )
     __floordiv__ = _binary(np.floor_divide, operator.floordiv)
     __rfloordiv__ = _binary(np.floor_divide, operator.floordiv, True)
     __divmod__ = lambda self, other: np.divmod(self, other)  # noqa: E731
@@ -381,17 +420,26 @@ class Array(Node):
     # --- NumPy's protocols -------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
+        operation = ROWS.get(ufunc) if method == "__call__" and not keywords else None
+        try:
+            if operation is not None:
+                return apply(operation, inputs, None, _getframe(1))
+            return self._ufunc(ufunc, method, inputs, keywords)
+        except TraceError as error:
+            raise _placed(error) from None
+
+    def _ufunc(self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], keywords: Any) -> Any:
+        """All but the plain call of a ufunc that has a row."""
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
         if keywords.pop("out", None) is not None or method == "at":
             raise TraceError(
                 f"{name} or an in-place operator would write a recorded value into a plain array, "
-                f"which forgets its history; use the returned value instead, at {where(_getframe(1))}"
+                "which forgets its history; use the returned value instead"
             )
         refused = [k for k in ("where", "axes", "axis", "keepdims") if k in keywords]
         if method == "__call__" and refused:
             raise TraceError(
-                f"{name}({refused[0]}=) is not recorded; use np.where, np.moveaxis or np.sum, "
-                f"at {where(_getframe(1))}"
+                f"{name}({refused[0]}=) is not recorded; use np.where, np.moveaxis or np.sum"
             )
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         if method == "outer":
@@ -404,18 +452,15 @@ class Array(Node):
                 return result
         if method != "__call__":
             return apply(Operation(name, function, derivatives=None), inputs, keywords)
-        try:
-            return apply(lookup(ufunc), inputs, keywords)
-        except TraceError as error:
-            raise _placed(error) from None
+        return apply(lookup(ufunc), inputs, keywords)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if function in PLAIN:
             return function(*_values(args), **{k: _values(v) for k, v in kwargs.items()})
         if kwargs.get("out") is not None or function in IN_PLACE:
             raise TraceError(
-                f"{function.__name__} would write a recorded value into an array, which forgets its "
-                f"history; use functions that return a new one (np.where, np.concatenate), "
+                f"{function.__name__} would write a recorded value into an array, which forgets "
+                f"its history; use functions that return a new one (np.where, np.concatenate), "
                 f"at {where(_getframe(1))}"
             )
         try:
@@ -427,8 +472,10 @@ class Array(Node):
                 ruled = False
             operation, operands, keywords = split(function, args, kwargs, ruled)
             if keywords.get("out") is not None:
-                raise TraceError(f"{function.__name__}(out=) forgets the history; use the returned value")
-            return apply(operation, operands, keywords)
+                raise TraceError(
+                    f"{function.__name__}(out=) forgets the history; use the returned value"
+                )
+            return apply(operation, operands, keywords, _getframe(1))
         except TraceError as error:
             raise _placed(error) from None
 
@@ -446,7 +493,7 @@ class Array(Node):
         )
 
     def __getitem__(self, key: Any) -> Any:
-        return apply(arrays.GETITEM, (self,), {"index": _plain_index(key)})
+        return apply(arrays.GETITEM, (self,), {"index": _plain_index(key)}, _getframe(1))
 
     def __iter__(self) -> Iterator[Any]:
         if np.ndim(self.value) == 0:
@@ -463,8 +510,8 @@ class Array(Node):
         frame = _getframe(1)
         if frame.f_code.co_code[frame.f_lasti] == _STORE_SUBSCR:
             raise TraceError(
-                "a recorded value is written into a plain array here, which would forget its history; "
-                f"collect values in a list and use np.stack, at {where(frame)}"
+                "a recorded value is written into a plain array here, which would forget its "
+                f"history; collect values in a list and use np.stack, at {where(frame)}"
             )
         return float(self.value)
 
@@ -524,11 +571,11 @@ class Array(Node):
         return int(self.value.itemsize)
 
     @property
-    def mT(self) -> Any:  # noqa: N802, D102
+    def mT(self) -> Any:  # noqa: D102
         return np.swapaxes(self, -1, -2)
 
     @property
-    def T(self) -> Any:  # noqa: N802, D102
+    def T(self) -> Any:  # noqa: D102
         return np.transpose(self)
 
     @property
@@ -543,17 +590,20 @@ class Array(Node):
     def flat(self) -> Any:  # noqa: D102
         return iter(np.ravel(self))
 
-    def reshape(self, *shape: Any, order: str = "C") -> Any:  # noqa: D102
+    def reshape(self, *shape: Any, order: Any = "C") -> Any:  # noqa: D102
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
 
     def transpose(self, *axes: Any) -> Any:  # noqa: D102
         return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
 
-    def flatten(self, order: str = "C") -> Any:  # noqa: D102
+    def flatten(self, order: Any = "C") -> Any:  # noqa: D102
         return np.ravel(self, order=order)
 
     def astype(self, dtype: Any, **keywords: Any) -> Any:  # noqa: D102
         return apply(arrays.ASTYPE, (self,), {"dtype": np.dtype(dtype)})
+
+    def clip(self, min: Any = None, max: Any = None, **keywords: Any) -> Any:  # noqa: D102
+        return np.clip(self, min, max, **keywords)
 
     def compress(self, condition: Any, axis: Any = None) -> Any:  # noqa: D102
         return np.compress(condition, self, axis)
@@ -590,14 +640,18 @@ def _method(function: Callable[..., Any]) -> Any:
 
 
 for _name in (
-    "sum mean prod std var max min argmax argmin argsort cumsum cumprod ravel squeeze swapaxes repeat "
-    "diagonal trace take clip all any nonzero searchsorted round"
+    "sum mean prod std var max min argmax argmin argsort cumsum cumprod ravel squeeze swapaxes "
+    "repeat diagonal trace take all any nonzero searchsorted round"
 ).split():
     setattr(Array, _name, _method(getattr(np, _name)))
 
 
 def _plain_index(key: Any) -> Any:
     """An index, which a recorded array of floats cannot be part of."""
-    if isinstance(key, Array) or (isinstance(key, tuple) and any(isinstance(k, Array) for k in key)):
+    if isinstance(key, Array) or (
+        isinstance(key, tuple) and any(isinstance(k, Array) for k in key)
+    ):
         raise TraceError(f"a recorded array of floats cannot be an index, at {where(_getframe(2))}")
+    if isinstance(key, tuple):
+        return tuple(snapshot(k) if type(k) is np.ndarray else k for k in key)
     return key

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.graph import Graph
-from gradviz.record.array import Array, parameter
+from gradviz.record.array import Array, parameter, tape
 from gradviz.record.trace import graph
 
 MAX_LENGTH = 10_000
@@ -24,8 +24,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     name: getattr(np, name)
     for name in (
         "exp log log2 log10 log1p expm1 sqrt cbrt square abs sin cos tan arcsin arccos arctan sinh "
-        "cosh tanh arcsinh arccosh arctanh maximum minimum arctan2 hypot logaddexp sum mean max min "
-        "prod dot matmul where clip"
+        "cosh tanh arcsinh arccosh arctanh maximum minimum arctan2 hypot logaddexp sum mean max "
+        "min prod dot matmul where clip"
     ).split()
 } | {
     "ln": np.log,
@@ -86,9 +86,12 @@ def expression(text: str, /, **values: Any) -> Graph:
         raise ValueError("the formula is nested too deeply") from None
     reader = _Reader(text, values)
     try:
-        output = reader.program(body)
+        with tape() as recorded:
+            output = reader.program(body)
     except RecursionError:
         raise ValueError("the formula is nested too deeply") from None
+    for node in recorded:
+        node.site = None  # the formula names its values, not the line that called us
     if unused := set(values) - reader.used:
         raise ValueError(f"the formula {text!r} does not use {', '.join(sorted(unused))}")
     if not isinstance(output, Array):
@@ -105,7 +108,8 @@ class _Reader:
 
     def refuse(self, node: ast.AST, why: str) -> ValueError:
         part = ast.get_source_segment(self.text.strip(), node) or self.text
-        return ValueError(f"in the formula {self.text!r}: {part!r}: {why}")
+        shown = self.text if len(self.text) <= 200 else f"{self.text[:200]}..."
+        return ValueError(f"in the formula {shown!r}: {part[:100]!r}: {why}")
 
     def program(self, body: list[ast.stmt]) -> Any:
         output: Any = None
@@ -132,7 +136,7 @@ class _Reader:
 
     def at(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            return float(node.value)
+            return float(str(node.value))
         if isinstance(node, ast.Name):
             return self.variable(node)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):

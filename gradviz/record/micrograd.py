@@ -64,8 +64,8 @@ def draw_dot(root: Any, format: str = "svg", rankdir: str = "LR") -> Drawing:
     Returns
     -------
     Drawing
-        A gradient is "not computed" where every `grad` is 0, as before `backward()`. One that is
-        not the sum of its messages is crossed: `grad` was not set to 0 before `backward()`, say.
+        Gradients are "not computed" where every `grad` is 0 or None, as before `backward()`. One
+        that is not the sum of its messages is crossed: `grad` was not 0 before `backward()`, say.
 
     Raises
     ------
@@ -119,9 +119,9 @@ def read(root: Any) -> Graph:
         unique = names.unique(given, [node.scope for node in nodes], "v" * len(nodes))
         return unique, frozenset(i for i, name in enumerate(given) if name)
 
-    gradients = {i: _number(value, "grad") for i, value in enumerate(objects)}
-    if not any(np.any(gradient) for gradient in gradients.values()):
-        gradients = {}  # backward() has not run
+    gradients: dict[int, Any] = {}
+    if any(value.grad is not None and np.any(value.grad) for value in objects):
+        gradients = {i: _number(value, "grad") for i, value in enumerate(objects)}
     leaves = [i for i, operands in enumerate(edges) if gradients and not operands]
     graph = Graph(nodes, edges, shown, len(nodes) - 1, leaves)
     graph.derivatives = Gradients(graph, gradients, _messages(graph, gradients))
@@ -203,10 +203,10 @@ def _operands(value: Any) -> list[Any]:
 
 
 def _number(value: Any, attribute: str) -> Any:
-    number = np.asarray(getattr(value, attribute))[()]
+    number = np.asarray(getattr(value, attribute))
     if number.dtype.kind not in "fiub":
-        raise TypeError(f"{attribute} of {_described(value)} is no number: {number!r}")
-    return number * 1.0
+        raise TypeError(f"{attribute} of {_described(value)} is no number: {number[()]!r}")
+    return number[()] * 1.0
 
 
 def _described(value: Any) -> str:

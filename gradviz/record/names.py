@@ -15,7 +15,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 Site = tuple[Any, ...]
-"""(code, offset), and, where the value was returned at once, the caller's (code, offset) and so on."""
+"""(code, offset); where the value was returned at once, then the caller's, and so on."""
 
 _NO_OFFSETS: frozenset[int] = frozenset()
 returning: dict[int, tuple[CodeType, frozenset[int]]] = {}
@@ -32,7 +32,7 @@ def returning_offsets(code: CodeType) -> frozenset[int]:
     instructions = list(dis.get_instructions(code))
     offsets = frozenset(
         first.offset
-        for first, second in zip(instructions, instructions[1:], strict=False)
+        for first, second in itertools.pairwise(instructions)
         if second.opname == "RETURN_VALUE"
     )
     returning[id(code)] = (code, offsets)

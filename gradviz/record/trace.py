@@ -12,7 +12,7 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.graph import INPUT, PARAMETER, Graph, Node, Program
-from gradviz.record.array import Array, compose, leaf, tape
+from gradviz.record.array import Array, compose, leaf, snapshot, tape
 from gradviz.record.build import build
 
 
@@ -31,7 +31,7 @@ def trace(
         Ordinary NumPy code that returns J, a scalar array.
     *args, **kwargs
         Its arguments. Arrays and numbers of floats are recorded as leaves named after the
-        parameters, also inside dicts, lists, tuples (``params.w1``, ``layers[0].b``). Anything else,
+        parameters, also in dicts, lists, tuples (``params.w1``, ``layers[0].b``). Anything else,
         integers among it (labels, counts), is passed as it is.
     wrt : str or sequence of str, optional
         The leaves to differentiate by: their names, or what their names begin with (``"params"``).
@@ -78,7 +78,8 @@ def graph(output: Any, *, title: str = "") -> Graph:
     """
     if not isinstance(output, Array):
         raise TypeError(
-            f"gv.graph needs a value computed from gv.input or gv.parameter, got {type(output).__name__}"
+            "gv.graph needs a value computed from gv.input or gv.parameter, got "
+            f"{type(output).__name__}"
         )
     found: dict[int, Node] = {output.order: output}
     pending: list[Node] = [output]
@@ -147,7 +148,7 @@ def grad(function: Callable[..., Any], wrt: str | int = 0) -> Callable[..., Any]
 
 
 def _depends_on_earlier(result: Any, leaf: Node) -> bool:
-    """Whether a result depends on values recorded before `leaf`: the function's closure held them."""
+    """Whether a result depends on values recorded before `leaf`, held by a closure."""
     pending, seen = [result] if isinstance(result, Node) else [], set()
     while pending:
         node = pending.pop()
@@ -215,7 +216,7 @@ class _Function(Program):
                 if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
                     integers.append(name)
                 if isinstance(value, np.ndarray):
-                    named[id(value)] = name
+                    named[id(snapshot(value))] = name
                 return value
             wanted = [w for w in self.wrt or () if name == w or name.startswith((f"{w}.", f"{w}["))]
             reached.update(wanted)
@@ -241,7 +242,7 @@ class _Function(Program):
             )
         if not isinstance(output, Array):
             self._refuse(output, integers)
-        extra = [node for node in _missing(recorded, output)]
+        extra = _missing(recorded, output)
         if extra:
             recorded = sorted([*recorded, *extra], key=lambda node: node.order)
         wrt = [leaf for name, leaf in leaves.items() if not self.wrt or leaf.operation is PARAMETER]
@@ -331,7 +332,7 @@ def _missing(recorded: list[Node], output: Node) -> list[Node]:
     """What J depends on and the tape lacks: values recorded in another thread or before."""
     known = {node.order for node in recorded}
     found: list[Node] = []
-    pending = [node for node in (*recorded, output)]
+    pending = [*recorded, output]
     while pending:
         node = pending.pop()
         if node.order not in known:

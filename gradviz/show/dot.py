@@ -7,8 +7,8 @@ all sizes are fixed from our own measurements, so no engine needs to know a font
 from __future__ import annotations
 
 from dataclasses import replace
+from html import escape
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
 
 from . import card as cards
 from . import style
@@ -29,8 +29,8 @@ def to_dot(
 ) -> str:
     """DOT source of a View; the same View gives the same text.
 
-    With `sizes` it is meant for a layout that serves other Views too: boxes get these sizes, and
-    labels that only another View has get their place.
+    With `sizes` it is for a layout only, which may serve other Views too: boxes get these sizes
+    and show nothing, and labels that only another View has get their place.
     """
     import graphviz
 
@@ -72,7 +72,7 @@ def _panel(
     scopes = {box.id: box.scope for box in view.boxes}
     inside: dict[tuple[str, ...], list[tuple[str, dict[str, str]]]] = {}
     for box in reversed(view.boxes):  # so that Graphviz sets what was recorded first on top
-        node = {**_size(*sizes[box.id]), **_node(box, colours)}
+        node = {**_size(*sizes[box.id]), **({"label": ""} if reserve else _node(box, colours))}
         inside.setdefault(box.scope, []).append((prefix + box.id, node))
     edges: list[tuple[str, str, dict[str, str]]] = []
     # An arrow without a label spans as many ranks as one with a label.
@@ -80,11 +80,11 @@ def _panel(
     for arrow in view.arrows:
         first, last = arrow.ends
         look = {"tailport": leave, **_edge(arrow, colours)}
-        pill = _pill(arrow, colours)
-        if arrow.id not in sizes or (not pill and not reserve):
+        pill = {"label": ""} if reserve else _pill(arrow, colours)
+        if arrow.id not in sizes or not pill:
             edges.append((first, last, look | ({"minlen": "2"} if labelled else {})))
             continue
-        label = {**_size(*sizes[arrow.id]), **(pill or {"label": ""})}
+        label = {**_size(*sizes[arrow.id]), **pill}
         scope = _common(scopes[first], scopes[last])
         inside.setdefault(scope, []).append((prefix + arrow.id, label))
         one, two = {**look, "headport": enter}, {**look, "weight": "2"}
@@ -213,14 +213,12 @@ def _row(texts: list[cards.Text], columns: int, colours: dict[str, str]) -> str:
     return "".join(cells)
 
 
-_ENTITIES = {'"': "&quot;", "]": "&#93;"}  # old Graphvizes stumble over a bare bracket
-
-
 def _html(runs: Runs) -> str:
     out = []
     for run in runs:
         face, markup = _FACES[run.font]
-        text = (" " if run.space > 0.2 else "") + escape(run.text, _ENTITIES)
+        text = (" " if run.space > 0.2 else "") + escape(run.text).replace("]", "&#93;")
+        # (Old Graphvizes stumble over a bare bracket.)
         if run.rise:
             tag = "SUB" if run.rise < 0 else "SUP"
             text = f"<{tag}>{text}</{tag}>"

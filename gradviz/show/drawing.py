@@ -137,7 +137,7 @@ def draw(
     Parameters
     ----------
     graph : Graph
-        Anything with `dag` (and `backward_dag`) of the documented schema.
+        Anything with a `table` (and `backward_table`) of the documented schema.
     show : iterable of str, optional
         Names of the nodes (or scopes) to show; what lies between them becomes a dashed arrow.
     highlight : Highlight, optional

@@ -106,7 +106,8 @@ def _word(word: str) -> list[Run]:
         # A bar of its own: few fonts can set a combining one over every letter.
         width, bar = (measure.width(text, first.font, 1) for text in (letter, _BAR))
         rise = 0.2 if letter.isupper() or letter in "bdfhkltβδθλξ" else 0.01
-        runs = [replace(first, text=letter), Run(_BAR, "roman", rise=rise, space=-(width + bar) / 2)]
+        above = Run(_BAR, "roman", rise=rise, space=-(width + bar) / 2)
+        runs = [replace(first, text=letter), above]
         return [*runs, Run("", space=(width - bar) / 2), replace(first, text=others), *rest]
     if word in GREEK:
         return [Run(GREEK[word], "italic")]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from xml.sax.saxutils import escape, quoteattr
+from html import escape
 
 from . import card as cards
 from . import dot, mathtext, style
@@ -135,7 +135,7 @@ class _Painter:
                 f'<text x="{_n(text.x + dx + x)}" y="{_n(text.y + dy - run.rise * text.size)}"'
                 f' font-size="{_n(text.size * run.scale)}"{face.get(run.font, "")}{own}'
                 f' textLength="{_n(width)}" lengthAdjust="spacingAndGlyphs">'
-                f"{escape(run.text)}</text>"
+                f"{escape(run.text, quote=False)}</text>"
             )
         self.out.append("</g>")
 
@@ -329,8 +329,8 @@ def _n(value: float) -> str:
 
 
 def _lines(text: str) -> str:
-    return escape("\n".join(map(mathtext.clean, text.split("\n"))))
+    return escape("\n".join(map(mathtext.clean, text.split("\n"))), quote=False)
 
 
 def _attribute(text: str) -> str:
-    return quoteattr(mathtext.clean(text))
+    return f'"{escape(mathtext.clean(text))}"'

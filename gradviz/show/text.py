@@ -11,7 +11,7 @@ from .mathtext import clean
 from .view import BUDGET, Highlight, _select
 
 if TYPE_CHECKING:
-    import networkx as nx
+    from gradviz.chain.schema import Table
 
 _MOST = 12  # so many names of cached terms are listed
 _NO_GRADIENT = ("not computed", "disconnected")
@@ -28,7 +28,7 @@ def to_text(
     Parameters
     ----------
     graph : Graph
-        Anything with a `dag` of the documented schema.
+        Anything with a `table` of the documented schema.
     show : iterable of str, optional
         Names of the values (or scopes) to tell of. Default: all, of a large graph both ends.
     highlight : Highlight, optional
@@ -38,25 +38,25 @@ def to_text(
     """
     mark = highlight or Highlight()
     if title is None:
-        title = mark.title or str(graph.dag.graph.get("name") or "")
+        title = mark.title or str(graph.table.graph.get("name") or "")
     heading = f"{clean(title)}\n\n" if title else ""
-    return heading + "\n".join(_Teller(graph.dag, show, mark).lines()) + "\n"
+    return heading + "\n".join(_Teller(graph.table, show, mark).lines()) + "\n"
 
 
 class _Teller:
-    def __init__(self, dag: nx.MultiDiGraph, show: Iterable[str] | None, mark: Highlight) -> None:
-        self.dag = dag
+    def __init__(self, table: Table, show: Iterable[str] | None, mark: Highlight) -> None:
+        self.table = table
         self.mark = mark
-        self.output = dag.graph.get("output")
-        nodes = sorted(dag.nodes)
+        self.output = table.graph.get("output")
+        nodes = sorted(table.nodes)
         if show is not None:
-            nodes = _select(dag, show)
+            nodes = _select(table, show)
         else:
             nodes = [node for node in nodes if mark.boxes.get(node) != "unneeded"]
             if len(nodes) > BUDGET:
                 nodes = nodes[: BUDGET // 2] + nodes[-BUDGET // 2 :]
         self.nodes = nodes
-        self.hidden = len(dag) - len(nodes)
+        self.hidden = len(table.nodes) - len(nodes)
         self.reads: Counter[int] = Counter()
 
     def lines(self) -> Iterator[str]:
@@ -64,7 +64,7 @@ class _Teller:
         yield "Forward pass: each value from those before it."
         yield from self.forward()
         if self.hidden:
-            yield f"({self.hidden} of {len(self.dag)} values are left out.)"
+            yield f"({self.hidden} of {len(self.table.nodes)} values are left out.)"
         yield ""
         yield from self.backward()
 
@@ -126,7 +126,7 @@ class _Teller:
     def backward(self) -> Iterator[str]:
         states = {node: self.data(node)["grad_state"] for node in self.nodes}
         reached = [n for n in reversed(self.nodes) if states[n] not in _NO_GRADIENT]
-        target = self.name(self.output) if self.output in self.dag else "the output"
+        target = self.name(self.output) if self.output in self.table.nodes else "the output"
         if not reached:
             yield "Backward pass: not computed."
             return
@@ -148,7 +148,7 @@ class _Teller:
         yield from ["", *notes] if notes else []
 
     def gradient(self, count: int, node: int) -> Iterator[str]:
-        edges = sorted(self.dag.out_edges(node, keys=True, data=True), key=lambda e: e[1:3])
+        edges = sorted(self.table.outgoing[node], key=lambda e: e[1:3])
         messages = [self.message(v, edge) for _, v, _, edge in edges if edge["message"] is not None]
         head = f"{count:>3}. {self.name(node)} has the gradient{_gradient(self.data(node))}"
         if not messages:
@@ -184,7 +184,7 @@ class _Teller:
     # --- words -----------------------------------------------------------------------------------
 
     def data(self, node: int) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.dag.nodes[node]
+        found: Mapping[str, Any] = self.table.nodes[node]
         return found
 
     def name(self, node: int) -> str:

@@ -7,6 +7,7 @@ draws (SVG, DOT, TikZ) reads nothing else.
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import mathtext, style
 
 if TYPE_CHECKING:
-    import networkx as nx
+    from gradviz.chain.schema import Table
 
 DIRECTIONS = ("LR", "TB")
 BUDGET = 200
@@ -143,7 +144,7 @@ def forward_view(
 ) -> View:
     """The forward graph: values, gradients, and local derivatives on the edges."""
     mark = highlight or Highlight()
-    dag = graph.dag
+    dag = graph.table
     boxes, arrows, hidden = _parts(dag, show, mark, backward=False)
     return View(
         boxes=boxes,
@@ -163,7 +164,7 @@ def backward_view(
     title: str | None = None,
 ) -> View:
     """The backward graph: one card per gradient, one arrow per message."""
-    dag = graph.backward_dag
+    dag = graph.backward_table
     boxes, arrows, hidden = _parts(dag, show, _cached_terms(dag), backward=True)
     return View(
         boxes=boxes,
@@ -184,9 +185,9 @@ def beside_view(
     title: str | None = None,
 ) -> View:
     """Both passes in one picture, with what each message reads from the two caches."""
-    dag, back = graph.dag, graph.backward_dag
+    dag, back = graph.table, graph.backward_table
     chosen = None if show is None else set(_select(dag, show))
-    mirror = None if chosen is None else {n for n, d in back.nodes(data=True) if d["of"] in chosen}
+    mirror = None if chosen is None else {n for n, d in back.nodes.items() if d["of"] in chosen}
     ahead, forward, hidden = _parts(dag, chosen, highlight or Highlight(), backward=False)
     behind, messages, _ = _parts(back, mirror, _cached_terms(back), backward=True)
     ids = {box.name: box.id for box in ahead}
@@ -230,9 +231,9 @@ _BACKWARD_LEGEND = (
 )
 
 
-def _cached_terms(dag: nx.MultiDiGraph) -> Highlight:
+def _cached_terms(dag: Table) -> Highlight:
     """The gradients that more than one message reads."""
-    reads = {node: count for node, count in dag.out_degree() if count > 1}
+    reads = {node: len(edges) for node, edges in dag.outgoing.items() if len(edges) > 1}
     return Highlight(
         boxes=dict.fromkeys(reads, "cached"),
         badges={node: f"×{count}" for node, count in reads.items()},
@@ -249,16 +250,16 @@ def _names(text: str) -> Iterator[str]:
             yield token[0].removesuffix(".T")
 
 
-def _title(title: str | None, highlight: Highlight, dag: nx.MultiDiGraph) -> str:
+def _title(title: str | None, highlight: Highlight, dag: Table) -> str:
     if title is not None:
         return title
     return highlight.title or str(dag.graph.get("name") or "")
 
 
-def _select(dag: nx.MultiDiGraph, show: Iterable[str | int]) -> list[int]:
+def _select(dag: Table, show: Iterable[str | int]) -> list[int]:
     """The node ids of names (or scopes, or ids), in order of recording."""
     by_name: dict[str, list[int]] = defaultdict(list)
-    for node, data in dag.nodes(data=True):
+    for node, data in dag.nodes.items():
         by_name[data["name"]].append(node)
         for scope in data.get("scope", ()):
             by_name[scope].append(node)
@@ -273,7 +274,7 @@ def _select(dag: nx.MultiDiGraph, show: Iterable[str | int]) -> list[int]:
 
 
 def _parts(
-    dag: nx.MultiDiGraph, show: Iterable[str | int] | None, highlight: Highlight, backward: bool
+    dag: Table, show: Iterable[str | int] | None, highlight: Highlight, backward: bool
 ) -> tuple[tuple[Box, ...], tuple[Arrow, ...], int]:
     """Boxes, arrows, and how many nodes stay hidden."""
     nodes = sorted(dag.nodes)
@@ -284,7 +285,7 @@ def _parts(
     else:  # both ends of the recording; the middle becomes dashed arrows
         shown = nodes[: BUDGET // 2] + nodes[-BUDGET // 2 :]
     # A gradient is named by the node it belongs to.
-    ids = {node: f"n{data.get('of', node)}" for node, data in dag.nodes(data=True)}
+    ids = {node: f"n{data.get('of', node)}" for node, data in dag.nodes.items()}
     target = _output_name(dag)
     boxes = tuple(_box(ids[node], node, dag, highlight, target) for node in shown)
     arrows = tuple(_arrows(dag, nodes, set(shown), highlight, ids, backward))
@@ -294,11 +295,11 @@ def _parts(
 def _box(
     ident: str,
     node: int,
-    dag: nx.MultiDiGraph,
+    dag: Table,
     mark: Highlight,
     target: str,
 ) -> Box:
-    data, messages = dag.nodes[node], dag.in_degree(node)
+    data, messages = dag.nodes[node], len(dag.incoming[node])
     output = node == dag.graph.get("output")
     leaf = data["kind"] != "operation"
     gradient = "of" in data
@@ -362,12 +363,13 @@ def _tooltip(data: Mapping[str, Any]) -> str:
         lines.append(f"gradient: {grad if state == 'number' else f'{state} {grad}'.strip()}")
     if data.get("source"):
         file, line, source = data["source"]
-        lines.append(mathtext.clean(f"{file}:{line}: {source}"))
+        # A picture is passed on: it tells the file's name, not where the author keeps it.
+        lines.append(mathtext.clean(f"{os.path.basename(file)}:{line}: {source}"))
     return "\n".join(lines)
 
 
 def _arrows(
-    dag: nx.MultiDiGraph,
+    dag: Table,
     nodes: list[int],
     shown: set[int],
     highlight: Highlight,
@@ -376,8 +378,8 @@ def _arrows(
 ) -> Iterator[Arrow]:
     behind: dict[int, set[int]] = {}  # hidden node -> the shown nodes it depends on
     for head in nodes:
-        direct = [e for e in dag.in_edges(head, keys=True, data=True) if e[0] in shown]
-        through = set().union(*(behind[u] for u in dag.predecessors(head) if u not in shown))
+        direct = [e for e in dag.incoming[head] if e[0] in shown]
+        through = set().union(*(behind[e[0]] for e in dag.incoming[head] if e[0] not in shown))
         if head not in shown:
             behind[head] = {e[0] for e in direct} | through
             continue
@@ -405,7 +407,7 @@ def _arrows(
 
 
 def _arrow_tooltip(
-    dag: nx.MultiDiGraph, tail: int, head: int, data: Mapping[str, Any], backward: bool
+    dag: Table, tail: int, head: int, data: Mapping[str, Any], backward: bool
 ) -> str:
     first, second = (mathtext.clean(dag.nodes[n]["name"]) for n in (tail, head))
     lines = [f"{first} → {second}"]
@@ -420,18 +422,18 @@ def _arrow_tooltip(
     return "\n".join(lines)
 
 
-def _description(dag: nx.MultiDiGraph, hidden: int) -> str:
+def _description(dag: Table, hidden: int) -> str:
     output = dag.graph.get("output")
-    text = f"A computational graph of {len(dag)} nodes and {dag.number_of_edges()} edges"
-    if output in dag:
+    text = f"A computational graph of {len(dag.nodes)} nodes and {len(dag.edges)} edges"
+    if output in dag.nodes:
         data = dag.nodes[output]
         text += f"; {mathtext.clean(data['name'])} = {' '.join(style.cells(data.get('value')))}"
     return text + (f"; {hidden} nodes are not shown." if hidden else ".")
 
 
-def _output_name(dag: nx.MultiDiGraph) -> str:
+def _output_name(dag: Table) -> str:
     output = dag.graph.get("output")
-    return mathtext.clean(dag.nodes[output]["name"], 12) if output in dag else "J"
+    return mathtext.clean(dag.nodes[output]["name"], 12) if output in dag.nodes else "J"
 
 
 def _legend(

@@ -80,6 +80,29 @@ def test_check_finds_a_wrong_gradient():
     check = rough.check()  # floor has slope 0, the differences see the line it approximates
     assert not check
     assert "✗ x" in check.text
+    assert [row.ok for row in check.rows if row.how == "messages"] == [True] * 4
+
+
+def test_check_proves_every_gradient_in_three_ways(network):
+    check = network.check()
+    assert check.ok
+    found = {how: [row.name for row in check.rows if row.how == how] for how in
+             ("differences", "messages", "paths")}  # fmt: skip
+    assert set(found["differences"]) == set(found["paths"]) == set(network.gradients())
+    assert {"z_o1", "a_h1"} <= set(found["messages"])
+    marks = check.highlight().marks
+    assert all(marks[check.graph.id(name)] for name in network.gradients())
+
+
+def test_shares_predict_what_a_small_step_changes(network):
+    shares = network.shares().rows
+    assert sum(shares.values()) == pytest.approx(1)
+    rate = 1e-6
+    whole = network.value("J") - network.step(rate).value("J")
+    for name in ("w5", "b3", "w1"):
+        moved = {name: network.value(name) - rate * network.grad(name)}
+        part = network.value("J") - network.update(moved).value("J")
+        assert part / whole == pytest.approx(shares[name], rel=1e-3)
 
 
 def test_float32_stays_float32():
@@ -109,6 +132,7 @@ def test_a_leaf_that_was_not_asked_for_is_not_computed():
 def test_a_value_without_a_path_to_J_is_disconnected():
     def f(w, u):
         unused = u * 2
+        assert unused > 0
         return w * w
 
     g = gv.trace(f, 2.0, 3.0)

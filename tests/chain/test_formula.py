@@ -65,10 +65,10 @@ def test_a_formulas_numbers_are_its_symbols_evaluated(program):
         for v, operands in enumerate(g.operands):
             for key in range(len(operands)):
                 formula = notation.text(g.derivative(v, key))
-                assert close(eval(formula, functions | values), g.local(v, key), 1e-9)  # noqa: S307
+                assert close(eval(formula, functions | values), g.local(v, key), 1e-9)
             if operands:
                 formula = notation.text(g.expression(v))
-                assert close(eval(formula, functions | values), g.values[v].value, 1e-9)  # noqa: S307
+                assert close(eval(formula, functions | values), g.values[v].value, 1e-9)
 
 
 def layer(W, b, x, t):
@@ -103,7 +103,7 @@ def test_the_level_of_names_has_the_same_gradients(array_graph, network):
 
 def test_an_unnamed_value_with_several_readers_is_a_step_of_its_own():
     def f(x):
-        y = [v * 2 for v in [x + 1]][0]
+        y = next(v * 2 for v in [x + 1])
         p, q = np.sin(y), np.cos(y)
         return p * q
 

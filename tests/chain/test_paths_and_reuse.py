@@ -5,7 +5,6 @@ import math
 
 import networkx as nx
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import close, programs

@@ -67,7 +67,9 @@ class Case:
 
     def __call__(self, *arrays: Any) -> Any:
         given = iter(arrays)
-        return self.pick(self.function(*self._fill(self.args, lambda _: next(given)), **self.kwargs))
+        return self.pick(
+            self.function(*self._fill(self.args, lambda _: next(given)), **self.kwargs)
+        )
 
     def __repr__(self) -> str:
         def short(value: Any) -> str:
@@ -85,7 +87,14 @@ class Case:
         return f"{name.strip('.')}({','.join([*map(short, self.args), *settings])})"
 
 
-def case(function: Callable[..., Any], *args: Any, torch: Any = None, pick: Any = None, second: bool = True, **kwargs: Any) -> Case:
+def case(
+    function: Callable[..., Any],
+    *args: Any,
+    torch: Any = None,
+    pick: Any = None,
+    second: bool = True,
+    **kwargs: Any,
+) -> Case:
     return Case(function, args, kwargs, torch, pick or (lambda result: result), second)
 
 
@@ -107,7 +116,8 @@ _DOMAINS: dict[Any, tuple[Callable[..., Any], ...]] = {
 }
 _TORCH_NAMES = {
     "absolute": "abs", "conjugate": "", "fabs": "abs", "divide": "divide", "power": "pow",
-    "degrees": "rad2deg", "radians": "deg2rad", "rint": "round", "cbrt": "", "heaviside": "", "real": "",
+    "degrees": "rad2deg", "radians": "deg2rad", "rint": "round", "cbrt": "", "heaviside": "",
+    "real": "",
     "imag": "", "floor_divide": "",
 }  # fmt: skip
 
@@ -136,26 +146,47 @@ def _reduced(function: Any, torch: Any, make: Any = R, **keywords: Any) -> list[
     cases = []
     for axis in (None, 0, 1, -1, (0, 2), (-1, 0)):
         for keepdims in (False, True):
+
             def reference(x: Any, axis: Any = axis, keepdims: bool = keepdims) -> Any:
                 return torch(x, tuple(range(x.ndim)) if axis is None else axis, keepdims)
 
             cases.append(
-                case(function, make(2, 3, 4), axis=axis, keepdims=keepdims, torch=torch and reference, **keywords)
+                case(
+                    function,
+                    make(2, 3, 4),
+                    axis=axis,
+                    keepdims=keepdims,
+                    torch=torch and reference,
+                    **keywords,
+                )
             )
     return [
         *cases,
         case(function, make(), **keywords),
         case(function, make(5), **keywords),
         case(function, make(1, 1), axis=0, **keywords) if not keywords.get("ddof") else cases[0],
-        case(function, make(2, 3), axis=1, where=np.array([[True, False, True], [True, True, True]]), **keywords)
+        case(
+            function,
+            make(2, 3),
+            axis=1,
+            where=np.array([[True, False, True], [True, True, True]]),
+            **keywords,
+        )
         if function not in (np.max, np.min)
-        else case(function, make(2, 3), axis=1, where=np.array([[True, False, True]] * 2), initial=-9.0 if function is np.max else 9.0),
+        else case(
+            function,
+            make(2, 3),
+            axis=1,
+            where=np.array([[True, False, True]] * 2),
+            initial=-9.0 if function is np.max else 9.0,
+        ),
     ]
 
 
 def _matmuls() -> list[Case]:
     shapes = [
-        ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((5, 2, 3), (3,)), ((3,), (5, 3, 2)),
+        ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((5, 2, 3), (3,)),
+        ((3,), (5, 3, 2)),
         ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)), ((5, 2, 3), (5, 3, 4)), ((1, 2, 3), (5, 3, 4)),
         ((6, 1, 2, 3), (5, 3, 4)), ((1, 1), (1, 1)), ((2, 1), (1,)),
     ]  # fmt: skip
@@ -163,6 +194,45 @@ def _matmuls() -> list[Case]:
 
 
 _M = np.array([[True, False, True], [False, False, True]])
+
+
+def _einsums(*calls: Any) -> list[Case]:
+    return [case(np.einsum, subscripts, *(R(*s) for s in shapes)) for subscripts, *shapes in calls]
+
+
+PLAIN_EINSUMS = _einsums(
+    ("ij,jk->ik", (2, 3), (3, 4)),
+    ("ij,jk", (2, 3), (3, 4)),
+    ("i,i->", (3,), (3,)),
+    ("i,j->ij", (3,), (2,)),
+    ("ij->ji", (2, 3)),
+    ("ba", (2, 3)),
+    ("ij,jk,kl->il", (2, 3), (3, 2), (2, 4)),
+    ("ij,ij->i", (2, 3), (2, 3)),
+)
+OTHER_EINSUMS = _einsums(
+    ("ij->", (2, 3)),
+    ("ij->i", (2, 3)),
+    ("ii->i", (3, 3)),
+    ("ii", (3, 3)),
+    ("iij->j", (3, 3, 2)),
+    ("iii->i", (2, 2, 2)),
+    ("iijj->ij", (2, 2, 3, 3)),
+    ("ii,ij->j", (3, 3), (3, 2)),
+    ("ij,kl->ik", (2, 3), (3, 4)),
+    ("ij,k->", (2, 3), (3,)),
+    ("...ij,...jk->...ik", (5, 2, 3), (5, 3, 2)),
+    ("...ij,jk", (5, 2, 3), (3, 2)),
+    ("...i,...i", (4, 3), (3,)),
+    ("i...->...", (3, 2, 2)),
+    ("...ii->...i", (2, 3, 3)),
+    ("b...i,...i->b...", (2, 4, 3), (1, 3)),
+    ("...,...->...", (2, 3), (3,)),
+    (" i j , j -> i ", (2, 3), (3,)),
+    ("ij,jk->ik", (2, 1), (3, 4)),
+    ("ij,ij->i", (2, 1), (1, 3)),
+    (",i->i", (), (3,)),
+)
 
 LINEAR_CASES: list[Case] = [
     *_matmuls(),
@@ -178,24 +248,16 @@ LINEAR_CASES: list[Case] = [
     case(np.inner, R(2, 3), R(4, 3)),
     case(np.inner, R(2, 3), R(3)),
     case(np.inner, np.float64(2.0), R(3)),
-    case(np.tensordot, R(2, 3, 4), R(3, 4, 5), torch=lambda a, b: a.reshape(2, 12) @ b.reshape(12, 5)),
+    case(
+        np.tensordot, R(2, 3, 4), R(3, 4, 5), torch=lambda a, b: a.reshape(2, 12) @ b.reshape(12, 5)
+    ),
     case(np.tensordot, R(2, 3), R(4, 5), axes=0),
     case(np.tensordot, R(2, 3), R(2, 3), 2),
     case(np.tensordot, R(2, 3, 4), R(4, 2), axes=([2, 0], [0, 1])),
     case(np.tensordot, R(2, 3, 4), R(5, 3), axes=(1, 1)),
     case(np.tensordot, R(2, 3, 4), R(5, 3), ((-2,), (-1,))),
-    *(
-        case(np.einsum, subscripts, *map(lambda shape: R(*shape), shapes))
-        for subscripts, *shapes in (
-            ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("i,i->", (3,), (3,)), ("i,j->ij", (3,), (2,)),
-            ("ij->ji", (2, 3)), ("ba", (2, 3)), ("ij->", (2, 3)), ("ij->i", (2, 3)), ("ii->i", (3, 3)), ("ii", (3, 3)),
-            ("iij->j", (3, 3, 2)), ("iii->i", (2, 2, 2)), ("iijj->ij", (2, 2, 3, 3)), ("ii,ij->j", (3, 3), (3, 2)),
-            ("ij,kl->ik", (2, 3), (3, 4)), ("ij,k->", (2, 3), (3,)), ("ij,jk,kl->il", (2, 3), (3, 2), (2, 4)),
-            ("...ij,...jk->...ik", (5, 2, 3), (5, 3, 2)), ("...ij,jk", (5, 2, 3), (3, 2)), ("...i,...i", (4, 3), (3,)),
-            ("i...->...", (3, 2, 2)), ("...ii->...i", (2, 3, 3)), ("b...i,...i->b...", (2, 4, 3), (1, 3)),
-            ("...,...->...", (2, 3), (3,)), (" i j , j -> i ", (2, 3), (3,)), ("ij,jk->ik", (2, 1), (3, 4)), ("ij,ij->i", (2, 1), (1, 3)), (",i->i", (), (3,)),
-        )
-    ),
+    *PLAIN_EINSUMS,
+    *OTHER_EINSUMS,
     case(np.einsum, R(2, 3), [0, 1], R(3, 4), [1, 2], [2, 0]),
     case(np.einsum, R(2, 3), [0, 1], R(3, 4), [1, 2]),
     case(np.einsum, R(5, 2, 3), [..., 0, 1], R(3), [1], [..., 0]),
@@ -224,7 +286,11 @@ LINEAR_CASES: list[Case] = [
     *(case(np.sort, R(3, 4), axis=axis) for axis in (None, 0, 1, -1)),
     case(np.sort, R(5), torch=lambda x: x.sort().values),
     # shapes
-    *(case(np.reshape, R(2, 3), shape, order=o) for shape in ((3, 2), -1, (6, 1)) for o in ("C", "F")),
+    *(
+        case(np.reshape, R(2, 3), shape, order=o)
+        for shape in ((3, 2), -1, (6, 1))
+        for o in ("C", "F")
+    ),
     case(np.reshape, R(), (1, 1)),
     case(np.ravel, R(2, 3)),
     case(np.ravel, R(2, 3), order="F"),
@@ -240,7 +306,10 @@ LINEAR_CASES: list[Case] = [
     case(np.moveaxis, R(2, 3, 4), 0, -1),
     case(np.moveaxis, R(2, 3, 4), [0, 1], [2, 0]),
     *(case(np.flip, R(2, 3), axis=axis) for axis in (None, 0, (0, 1))),
-    *(case(np.roll, R(2, 3), shift, axis) for shift, axis in ((1, None), (2, 1), ((1, 2), (0, 1)), (-4, 0))),
+    *(
+        case(np.roll, R(2, 3), shift, axis)
+        for shift, axis in ((1, None), (2, 1), ((1, 2), (0, 1)), (-4, 0))
+    ),
     case(np.broadcast_to, R(3), (2, 3)),
     case(np.broadcast_to, R(2, 1), (4, 2, 3)),
     case(np.broadcast_to, R(), (2, 2)),
@@ -314,7 +383,10 @@ COMPOSED_CASES: list[Case] = [
     case(np.fliplr, R(2, 3)),
     case(np.flipud, R(2, 3)),
     case(np.copy, R(2, 3)),
-    *(case(np.rollaxis, R(2, 3, 4), axis, start) for axis, start in ((2, 0), (0, 3), (1, -1), (-1, 1))),
+    *(
+        case(np.rollaxis, R(2, 3, 4), axis, start)
+        for axis, start in ((2, 0), (0, 3), (1, -1), (-1, 1))
+    ),
     *(
         case(f, R(*shape), R(*shape), pick=lambda r: r[0] * r[1])
         for f in (np.atleast_1d, np.atleast_2d, np.atleast_3d)
@@ -325,17 +397,28 @@ COMPOSED_CASES: list[Case] = [
     *(case(f, [R(2, 2), R(2, 2)]) for f in (np.vstack, np.hstack, np.dstack, np.column_stack)),
     case(np.hstack, [np.float64(1.5), R(2)]),
     case(np.column_stack, [R(3), R(3, 2)]),
+    case(np.block, [[R(2, 2), R(2, 1)], [R(1, 2), np.float64(1.5)]]),
+    case(np.block, [R(2), R(3)]),
     case(np.append, R(2, 3), R(1, 3), 0),
     case(np.append, R(2), R(1, 3)),
-    *(case(f, R(6, 4), 2, pick=lambda r: r[0] * r[1]) for f in (np.split, np.array_split, np.vsplit, np.hsplit)),
+    *(
+        case(f, R(6, 4), 2, pick=lambda r: r[0] * r[1])
+        for f in (np.split, np.array_split, np.vsplit, np.hsplit)
+    ),
     case(np.dsplit, R(1, 2, 4), [1], pick=lambda r: r[1]),
     case(np.split, R(2, 5), [1, 3], axis=1, pick=lambda r: r[2]),
     case(np.array_split, R(5), 3, pick=lambda r: r[1] * r[0]),
-    case(np.unstack, R(2, 3), axis=1, pick=lambda r: r[0] * r[2]) if hasattr(np, "unstack") else case(np.copy, R(1)),
+    case(np.unstack, R(2, 3), axis=1, pick=lambda r: r[0] * r[2])
+    if hasattr(np, "unstack")
+    else case(np.copy, R(1)),
     *(case(np.partition, R(5), k) for k in (1, 3)),
     *(case(np.partition, R(3, 5), 2, axis=axis) for axis in (None, 0, 1)),
-    case(np.cumulative_sum, R(2, 3), axis=1) if hasattr(np, "cumulative_sum") else case(np.copy, R(1)),
-    case(np.cumulative_prod, R(2, 3), axis=1) if hasattr(np, "cumulative_prod") else case(np.copy, R(1)),
+    case(np.cumulative_sum, R(2, 3), axis=1)
+    if hasattr(np, "cumulative_sum")
+    else case(np.copy, R(1)),
+    case(np.cumulative_prod, R(2, 3), axis=1)
+    if hasattr(np, "cumulative_prod")
+    else case(np.copy, R(1)),
     case(np.broadcast_arrays, R(3), R(2, 1), pick=lambda r: r[0] * r[1]),
     *(
         case(np.meshgrid, R(3), R(2), R(4), pick=lambda r: r[0] * r[1] + r[2], **kw)
@@ -372,7 +455,9 @@ COMPOSED_CASES: list[Case] = [
     case(np.vecdot, R(2, 3), R(3)),
     case(np.linalg.vecdot, R(3, 2), R(3, 2), axis=0),
     *(
-        [case(np.matvec, R(4, 2, 3), R(3)), case(np.vecmat, R(2), R(2, 3))] if hasattr(np, "matvec") else []
+        [case(np.matvec, R(4, 2, 3), R(3)), case(np.vecmat, R(2), R(2, 3))]
+        if hasattr(np, "matvec")
+        else []
     ),
     case(np.kron, R(2, 2), R(2, 3)),
     case(np.kron, R(2), R(2, 3)),
@@ -397,7 +482,11 @@ COMPOSED_CASES: list[Case] = [
     ),
     case(np.linalg.norm, R(2, 3, 4), 1, (2, 0)),
     case(np.linalg.norm, R(2, 3, 4), "nuc", (2, 0), True),
-    *(case(np.linalg.vector_norm, R(2, 3), axis=a, ord=p) for a in (None, 1, (0, 1)) for p in (1, 2, 3)),
+    *(
+        case(np.linalg.vector_norm, R(2, 3), axis=a, ord=p)
+        for a in (None, 1, (0, 1))
+        for p in (1, 2, 3)
+    ),
     case(np.linalg.vector_norm, R(2, 3), keepdims=True),
     case(np.linalg.matrix_norm, R(2, 3, 3), ord=1),
     case(np.add.reduce, R(2, 3)),
@@ -416,8 +505,15 @@ BORROWED_CASES: list[Case] = [
     case(np.linalg.pinv, R(3, 2)),
     case(np.linalg.svd, R(3, 3), compute_uv=False),
     case(np.linalg.svd, R(2, 3, 2), compute_uv=False),
-    *(case(np.linalg.svd, R(*s), full_matrices=False, pick=lambda r: (r[0] * r[1]) @ r[2]) for s in ((2, 3), (3, 2))),
-    *(case(np.linalg.svd, R(*s), full_matrices=False, pick=lambda r, i=i: r[i]) for s in ((2, 3), (3, 2), (3, 3)) for i in range(3)),
+    *(
+        case(np.linalg.svd, R(*s), full_matrices=False, pick=lambda r: (r[0] * r[1]) @ r[2])
+        for s in ((2, 3), (3, 2))
+    ),
+    *(
+        case(np.linalg.svd, R(*s), full_matrices=False, pick=lambda r, i=i: r[i])
+        for s in ((2, 3), (3, 2), (3, 3))
+        for i in range(3)
+    ),
 ]
 
 CASES = [*ELEMENTWISE_CASES, *LINEAR_CASES, *COMPOSED_CASES, *BORROWED_CASES]

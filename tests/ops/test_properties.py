@@ -53,7 +53,11 @@ INDICES = st.one_of(
     hnp.integer_array_indices(SHAPE, result_shape=hnp.array_shapes(max_dims=2, max_side=4)),
     hnp.arrays(bool, SHAPE),
     hnp.arrays(bool, SHAPE[:1]),
-    st.tuples(hnp.arrays(np.int64, (4,), elements=st.integers(-3, 2)), st.just(slice(None)), st.integers(-4, 3)),
+    st.tuples(
+        hnp.arrays(np.int64, (4,), elements=st.integers(-3, 2)),
+        st.just(slice(None)),
+        st.integers(-4, 3),
+    ),
 )
 
 
@@ -66,7 +70,9 @@ def test_indexing_adds_what_was_read_where_it_was_read(index):
     expected = by_unit_vectors(lambda unit: np.sum(unit[index] * w), x)
     np.testing.assert_allclose(g.grad("x"), expected, rtol=1e-12, atol=1e-12)
     second = gv.grad(lambda y: np.sum(gv.grad(lambda x: np.sum(x[index] ** 3))(y)))(x)
-    np.testing.assert_allclose(second, by_unit_vectors(lambda unit: np.sum((6 * x * unit)[index]), x), atol=1e-12)
+    np.testing.assert_allclose(
+        second, by_unit_vectors(lambda unit: np.sum((6 * x * unit)[index]), x), atol=1e-12
+    )
 
 
 @st.composite
@@ -87,7 +93,10 @@ def test_einsum_with_any_subscripts(drawn):
     g = gv.trace(lambda *x: np.sum(np.einsum(subscripts, *x) * w), *arrays)
     for k, (array, found) in enumerate(zip(arrays, g.gradients().values(), strict=True)):
         expected = by_unit_vectors(
-            lambda unit, k=k: np.sum(np.einsum(subscripts, *arrays[:k], unit, *arrays[k + 1 :]) * w), array
+            lambda unit, k=k: np.sum(
+                np.einsum(subscripts, *arrays[:k], unit, *arrays[k + 1 :]) * w
+            ),
+            array,
         )
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
@@ -100,8 +109,12 @@ def test_matmul_of_any_ranks(shapes):
     a, b = (numbers(shape, k) for k, shape in enumerate(shapes.input_shapes))
     w = numbers(shapes.result_shape, 2)
     g = gv.trace(lambda a, b: np.sum((a @ b) * w), a, b)
-    np.testing.assert_allclose(g.grad("a"), by_unit_vectors(lambda u: np.sum((u @ b) * w), a), rtol=1e-12)
-    np.testing.assert_allclose(g.grad("b"), by_unit_vectors(lambda u: np.sum((a @ u) * w), b), rtol=1e-12)
+    np.testing.assert_allclose(
+        g.grad("a"), by_unit_vectors(lambda u: np.sum((u @ b) * w), a), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        g.grad("b"), by_unit_vectors(lambda u: np.sum((a @ u) * w), b), rtol=1e-12
+    )
 
 
 @few
@@ -112,8 +125,12 @@ def test_reductions_over_any_axes(shape, data):
     x = numbers(shape)
     for function in (np.sum, np.mean):
         w = numbers(np.shape(function(x, axis=axes, keepdims=keepdims)), 1)
+
         def program(x, function=function, w=w):
             return np.sum(function(x, axis=axes, keepdims=keepdims) * w)
-        np.testing.assert_allclose(gv.trace(program, x).gradients()["x"], by_unit_vectors(program, x), rtol=1e-12)
+
+        np.testing.assert_allclose(
+            gv.trace(program, x).gradients()["x"], by_unit_vectors(program, x), rtol=1e-12
+        )
     total = gv.trace(lambda x: np.sum(np.prod(x, axis=axes, keepdims=keepdims)), x).grad("x")
     assert total == pytest.approx(np.broadcast_to(np.prod(x, axis=axes, keepdims=True), shape) / x)

@@ -8,13 +8,29 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
+from gradviz.chain.schema import Table
+
 
 @dataclass
 class Hand:
-    """Stands where a Graph stands: it has the two DAGs and nothing else."""
+    """Stands where a Graph stands: it has the two DAGs, as NetworkX graphs and as tables."""
 
     dag: nx.MultiDiGraph
     backward_dag: nx.MultiDiGraph | None = None
+
+    @property
+    def table(self) -> Table:
+        return table(self.dag)
+
+    @property
+    def backward_table(self) -> Table:
+        return table(self.backward_dag)
+
+
+def table(dag: nx.MultiDiGraph) -> Table:
+    """The nodes and edges of a DAG as plain rows."""
+    edges = list(dag.edges(keys=True, data=True))
+    return Table(dict(dag.graph), dict(dag.nodes.items()), edges)
 
 
 class Pen:

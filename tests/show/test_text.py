@@ -83,9 +83,10 @@ def test_a_ledger_is_told_first_and_what_is_not_needed_is_left_out():
     assert lines(text, "values are left out")
 
 
-def test_a_path_is_told_from_its_beginning_to_the_output():
-    text = gv.examples.backprop_222().explain("w5").draw().text
-    assert "w5 → z_o1 → a_o1 → J." in text
+def test_each_path_is_told_from_its_beginning_to_the_output():
+    text = gv.examples.backprop_222().explain("w1").draw().text
+    assert "w1 → z_h1 → a_h1 → z_o1 → a_o1 → J." in text
+    assert "w1 → z_h1 → a_h1 → z_o2 → a_o2 → J." in text
 
 
 def test_marks_are_told():

@@ -1,10 +1,12 @@
-"""A Graph's computation and its backward pass in the public NetworkX schema."""
+"""A Graph's computation and its backward pass as nodes and edges with attributes."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import networkx
 import numpy as np
 
 from gradviz.errors import TraceError
@@ -12,20 +14,66 @@ from gradviz.graph import SCHEMA
 from gradviz.ops import notation
 
 if TYPE_CHECKING:
+    import networkx
+
     from gradviz.graph import Graph
 
+Edge = tuple[int, int, int, dict[str, Any]]
+"""(u, v, key, attributes)"""
 
-def dag(graph: Graph) -> networkx.MultiDiGraph:
-    """See `Graph.dag`."""
-    result = networkx.MultiDiGraph(schema=SCHEMA, output=graph.output, name=graph.title)
+
+@dataclass
+class Table:
+    """What `Graph.dag` holds, before NetworkX: enough for a picture, and quicker to have.
+
+    Attributes
+    ----------
+    graph : dict
+        The graph's own attributes.
+    nodes : dict of int to dict
+    edges : list of (u, v, key, attributes)
+    """
+
+    graph: dict[str, Any]
+    nodes: dict[int, dict[str, Any]] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+
+    @cached_property
+    def incoming(self) -> dict[int, list[Edge]]:
+        """The edges into each node."""
+        found: dict[int, list[Edge]] = defaultdict(list)
+        for edge in self.edges:
+            found[edge[1]].append(edge)
+        return found
+
+    @cached_property
+    def outgoing(self) -> dict[int, list[Edge]]:
+        """The edges out of each node."""
+        found: dict[int, list[Edge]] = defaultdict(list)
+        for edge in self.edges:
+            found[edge[0]].append(edge)
+        return found
+
+    def dag(self) -> networkx.MultiDiGraph:
+        """The same as a NetworkX graph."""
+        import networkx
+
+        result = networkx.MultiDiGraph(**self.graph)
+        result.add_nodes_from(self.nodes.items())
+        result.add_edges_from(self.edges)
+        return result
+
+
+def forward(graph: Graph) -> Table:
+    """The table of `Graph.dag`."""
+    result = Table({"schema": SCHEMA, "output": graph.output, "name": graph.title})
     try:
         derivatives = graph.derivatives
     except TraceError:  # shown as "not computed"; asking for the gradient says why
         derivatives = None
     for i, node in enumerate(graph.values):
         expression = graph.expression(i)
-        result.add_node(
-            i,
+        result.nodes[i] = dict(
             name=graph.names[i],
             op=node.operation.name,
             kind=graph.kind(i),
@@ -41,17 +89,21 @@ def dag(graph: Graph) -> networkx.MultiDiGraph:
     for v, operands in enumerate(graph.operands):
         for key, u in enumerate(operands):
             message = derivatives.messages.get((v, key)) if derivatives else None
-            result.add_edge(u, v, key=key, message=message, **_rule(graph, v, key))
+            result.edges.append((u, v, key, {"message": message, **_rule(graph, v, key)}))
     return result
 
 
-def backward_dag(graph: Graph) -> networkx.MultiDiGraph:
-    """See `Graph.backward_dag`."""
+def backward(graph: Graph) -> Table:
+    """The table of `Graph.backward_dag`."""
     derivatives = graph.derivatives
     output = graph.names[graph.output]
     order = {i: n for n, i in enumerate(sorted(derivatives.gradients, reverse=True))}
-    result = networkx.MultiDiGraph(
-        schema=SCHEMA, output=max(order.values(), default=0), name=f"backward pass of {graph.title}"
+    result = Table(
+        {
+            "schema": SCHEMA,
+            "output": max(order.values(), default=0),
+            "name": f"backward pass of {graph.title}",
+        }
     )
     for i, n in order.items():
         gradient: Any = derivatives.gradients[i]
@@ -60,8 +112,7 @@ def backward_dag(graph: Graph) -> networkx.MultiDiGraph:
             for v, key in graph.readers[i]
             if (v, key) in derivatives.messages
         ]
-        result.add_node(
-            n,
+        result.nodes[n] = dict(
             of=i,
             name=f"∂{output}/∂{graph.names[i]}",
             op="accumulate" if terms else "seed",
@@ -77,7 +128,8 @@ def backward_dag(graph: Graph) -> networkx.MultiDiGraph:
         )
     for (v, key), message in derivatives.messages.items():
         u = graph.operands[v][key]
-        result.add_edge(order[v], order[u], key=key, message=message, **_rule(graph, v, key))
+        edge = {"message": message, **_rule(graph, v, key)}
+        result.edges.append((order[v], order[u], key, edge))
     return result
 
 

@@ -1,0 +1,70 @@
+"""Each parameter's share in what one step of gradient descent is about to change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradviz.graph import Graph
+
+if TYPE_CHECKING:
+    from gradviz.show.drawing import Drawing
+    from gradviz.show.view import Highlight
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The result of `Graph.shares`.
+
+    Attributes
+    ----------
+    rows : dict of str to float
+        A leaf's name and its share, between 0 and 1; the largest first. They sum to 1.
+    """
+
+    graph: Graph
+    rows: dict[str, float]
+
+    @property
+    def text(self) -> str:
+        """A line per leaf, with a bar."""
+        width = max(map(len, self.rows), default=0)
+        return "\n".join(
+            f"{name:<{width}}  {share:7.2%}  {'█' * round(40 * share)}"
+            for name, share in self.rows.items()
+        )
+
+    def __str__(self) -> str:
+        return self.text
+
+    def highlight(self) -> Highlight:
+        """The share of each leaf as its badge."""
+        from gradviz.show.view import Highlight
+
+        return Highlight(
+            badges={
+                self.graph.id(name): f"{share:.1%}" if share >= 0.001 or not share else "< 0.1%"
+                for name, share in self.rows.items()
+            },
+            title="Each parameter's share in the first-order change of "
+            f"{self.graph.names[self.graph.output]}",
+        )
+
+    def draw(self, **options: Any) -> Drawing:
+        """The picture with each leaf's share (options as in `Graph.draw`)."""
+        from gradviz.show.drawing import draw
+
+        return draw(self.graph, highlight=self.highlight(), **options)
+
+
+def shares(graph: Graph) -> Shares:
+    """See `Graph.shares`."""
+    squares = {
+        name: float(np.sum(np.square(gradient, dtype=float)))
+        for name, gradient in graph.gradients().items()
+    }
+    total = sum(squares.values())
+    rows = {name: square / total if total else 0.0 for name, square in squares.items()}
+    return Shares(graph, dict(sorted(rows.items(), key=lambda row: -row[1])))
