@@ -2,6 +2,7 @@
 # make test    lint, types, every test:      sets up .venv first
 # make bench   speed, next to micrograd, torch, autograd and plain NumPy
 # make readme  draw the README's pictures again, and say where its texts are old
+# make notebooks  run the notebooks again and keep their outputs
 # make clean   remove all that the others made
 #
 # PYTHON picks the interpreter (3.11 or newer):  make test PYTHON=python3.13
@@ -14,7 +15,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 # torch's CPU build, a tenth of the one on PyPI. Whoever gave pip sources of their own wants those.
 TORCH_INDEX ?= $(if $(PIP_FIND_LINKS)$(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL),,https://download.pytorch.org/whl/cpu)
 
-.PHONY: demo test lint bench readme clean
+.PHONY: demo test lint bench readme notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/gradviz demo
@@ -28,6 +29,9 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench.py
+
+notebooks: $(VENV)/.installed-dev
+	$(BIN)/python tests/notebooks.py
 
 readme: $(VENV)/.installed-dev
 	$(BIN)/python tests/readme.py

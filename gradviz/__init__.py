@@ -2,11 +2,13 @@
 
 from gradviz import examples
 from gradviz.errors import TraceError
-from gradviz.graph import Graph, Node
+from gradviz.graph import Graph, Node, load
+from gradviz.ops.custom import operation
 from gradviz.record.array import Array, input, parameter, scope
 from gradviz.record.expression import expression
 from gradviz.record.micrograd import draw_dot
-from gradviz.record.trace import grad, graph, trace
+from gradviz.record.trace import graph, trace
+from gradviz.record.transforms import grad, hessian, hvp, jacobian, jvp
 
 __version__ = "0.1.0"
 
@@ -20,7 +22,13 @@ __all__ = [
     "expression",
     "grad",
     "graph",
+    "hessian",
+    "hvp",
     "input",
+    "jacobian",
+    "jvp",
+    "load",
+    "operation",
     "parameter",
     "scope",
     "trace",

@@ -468,7 +468,7 @@ def _rendered(drawing: Drawing, name: str) -> str | bytes:
 
 def _write(path: Path, data: str | bytes) -> None:
     """Write a file whole or not at all."""
-    from gradviz.show.files import write_atomic
+    from gradviz.files import write_atomic
 
     try:
         write_atomic(path, data)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from gradviz.chain.schema import Table
     from gradviz.chain.shares import Shares
     from gradviz.show.drawing import Drawing
+    from gradviz.show.widget import Widget
 
 SCHEMA = 1
 
@@ -66,6 +70,25 @@ class Node:
     name: str
     site: Any
 
+    def read_operands(self) -> tuple[Any, ...]:
+        """The operands as they were when this value was computed.
+
+        An array that the program has written to since is then another value.
+        """
+        for operand in self.operands:
+            if isinstance(operand, Node) and operand.order >= self.order:
+                break
+        else:
+            return self.operands
+        return tuple(o.before(self.order) if isinstance(o, Node) else o for o in self.operands)
+
+    def before(self, order: int) -> Node:
+        """What this array was before the value number `order` was recorded."""
+        if self.order < order:
+            return self
+        past: Sequence[Node] = getattr(self, "past", ())
+        return next(old for old in reversed(past) if old.order < order)
+
     @classmethod
     def new(
         cls,
@@ -99,6 +122,60 @@ class Program:
         raise NotImplementedError
 
 
+class Replay(Program):
+    """The recorded operations, evaluated again in their order."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def run(self, values: Mapping[str, Any]) -> Any:
+        """See `Program.run`; a TraceError says which operation cannot be evaluated again."""
+        return self._evaluate(values)[self.graph.output]
+
+    def record(self, values: Mapping[str, Any]) -> Graph:
+        """See `Program.record`."""
+        graph = self.graph
+        fresh = [
+            Node.new(
+                value,
+                node.operation,
+                keywords=node.keywords,
+                order=node.order,
+                scope=node.scope,
+                name=node.name,
+                site=node.site,
+            )
+            for node, value in zip(graph.values, self._evaluate(values), strict=True)
+        ]
+        names = graph._naming
+        return Graph(
+            fresh,
+            graph.operands,
+            lambda: names,
+            graph.output,
+            graph.wrt,
+            sources=graph._source,
+            title=graph.title,
+        )
+
+    def _evaluate(self, values: Mapping[str, Any]) -> list[Any]:
+        graph = self.graph
+        results: list[Any] = []
+        for i, node in enumerate(graph.values):
+            if graph.is_leaf(i):
+                results.append(values.get(graph.names[i], node.value))
+                continue
+            operands = [results[u] for u in graph.operands[i]]
+            try:
+                result = node.operation.evaluate(*operands, **node.keywords)
+            except Exception as error:
+                raise TraceError(
+                    f"{graph.names[i]} cannot be computed again: {node.operation.name}: {error}"
+                ) from error
+            results.append(result[()] if isinstance(result, np.ndarray) else result)
+        return results
+
+
 class Graph:
     """A recorded computation with output J.
 
@@ -118,7 +195,14 @@ class Graph:
         The id of J.
     wrt : frozenset of int
         The leaves that gradients are asked for.
+
+    locals, statement_locals : dict or None
+        Local derivatives that are known without the operations' rules, by edge (v, key) and, of
+        `statements`, by (id of v, id of u): those of a Graph that was loaded from a file.
     """
+
+    locals: Mapping[tuple[int, int], Any] | None = None
+    statement_locals: Mapping[tuple[int, int], Any] | None = None
 
     def __init__(
         self,
@@ -136,7 +220,7 @@ class Graph:
         self.operands = operands
         self.output = output
         self.wrt = frozenset(wrt)
-        self.program = program
+        self.recorded_program = program
         self.title = title
         self._names = names
         self._source = sources
@@ -208,6 +292,12 @@ class Graph:
                 readers[u].append((v, key))
         return readers
 
+    def edges(self) -> Iterator[tuple[int, int, int]]:
+        """Every edge: the operand's id, the reader's, and the operand's position."""
+        for v, operands in enumerate(self.operands):
+            for key, u in enumerate(operands):
+                yield u, v, key
+
     def operand_values(self, v: int) -> list[Any]:
         """The forward values of a value's operands."""
         return [self.values[u].value for u in self.operands[v]]
@@ -251,11 +341,65 @@ class Graph:
         TraceError
             The gradient cannot be computed, or was not asked for (`wrt`).
         """
-        return self.derivatives.of(self.id(name))
+        return self.adjoint(self.id(name))
+
+    def adjoint(self, i: int) -> Any:
+        """The gradient of the value with the id `i`; zeros where no path leads to J."""
+        gradient = self.derivatives.gradients.get(i)
+        if gradient is not None:
+            return gradient
+        if i in self.varying:
+            if lost := self._read_from(i):
+                warnings.warn(
+                    f"the gradient of {self.names[i]} is 0, for no path leads to "
+                    f"{self.names[self.output]}, but {lost}: there its history ended",
+                    stacklevel=3,
+                )
+            return np.zeros_like(self.values[i].value)
+        raise TraceError(
+            f"the gradient of {self.names[i]} was not asked for: no wrt leaf leads to it"
+        )
+
+    def _read_from(self, i: int) -> str:
+        """Where the program read what depends on a value as a plain number; "" for nowhere."""
+        reached = {i}
+        for v, operands in enumerate(self.operands):
+            if v >= i and (v in reached or not reached.isdisjoint(operands)):
+                reached.add(v)
+                if v in self.reads:
+                    return f"{self.names[v]} was read as a plain number {self.reads[v]}"
+        return ""
+
+    @cached_property
+    def reads(self) -> dict[int, str]:
+        """By id the values that the program read as plain numbers: how and where.
+
+        Their history ends there: what the program computes from such a number is a constant.
+        """
+        found = {}
+        for i, node in enumerate(self.values):
+            how, place = getattr(node, "read", ("", None))
+            if how:
+                file, line, text = self._source(Node.new(None, INPUT, site=place)) or ("?", 0, "")
+                found[i] = f"by {how} at {file}:{line}: {text}"
+        return found
+
+    def grad_state(self, i: int) -> str:
+        """One of: not computed, disconnected, zero, underflown, non-finite, number."""
+        from gradviz.chain.backward import state
+
+        return state(self, i)
+
+    @cached_property
+    def underflown(self) -> frozenset[int]:
+        """The ids whose gradient is zero only because a product became too small for a number."""
+        from gradviz.chain.backward import underflown
+
+        return underflown(self)
 
     def gradients(self) -> dict[str, Any]:
         """The gradient of each leaf that was asked for, by name."""
-        return {self.names[i]: self.derivatives.of(i) for i in sorted(self.wrt)}
+        return {self.names[i]: self.adjoint(i) for i in sorted(self.wrt)}
 
     def local(self, v: int, key: int) -> Any:
         """The local derivative ∂v/∂u on the edge from operand `key` of v.
@@ -263,14 +407,21 @@ class Graph:
         A number or an elementwise array (shape of v); the whole derivative (shape of u) where v is
         a scalar; None for a linear map between arrays, which only its VJP can apply.
         """
+        if self.locals is not None:
+            return self.locals.get((v, key))
         node = self.values[v]
         if node.operation.rule(key) is None:
             return None
         operands = self.operand_values(v)
         with np.errstate(all="ignore"):
-            if np.size(node.value) == 1 and np.ndim(node.value) <= np.ndim(operands[key]):
+            single = np.size(node.value) == 1 and np.ndim(node.value) <= np.ndim(operands[key])
+            # (A message to a real operand has lost what is imaginary in a complex derivative.)
+            if single and (np.iscomplexobj(operands[key]) or not np.iscomplexobj(node.value)):
                 one = np.ones_like(node.value)[()]
-                return node.operation.pull(key, one, node.value, operands, node.keywords)
+                try:
+                    return node.operation.pull(key, one, node.value, operands, node.keywords)
+                except TraceError:  # shown without it; asking for the gradient says why
+                    return None
             local = node.operation.local(key, node.value, operands, node.keywords)
         # A derivative such as the 1 of an addition is one number for all elements.
         return (
@@ -288,7 +439,7 @@ class Graph:
             if node.operation is CONSTANT and np.ndim(node.value) == 0:
                 value = np.asarray(node.value)
                 if value.dtype.kind in "fiu":
-                    number = float(value)
+                    number = float(format(value, ".6g"))  # it is for reading
                     whole = abs(number) < 1e6 and number == int(number)
                     found = notation.number(int(number) if whole else number)
             self._symbols[i] = found
@@ -311,7 +462,28 @@ class Graph:
         """The formula of the message to operand `key` of v: its VJP, applied to `upstream`."""
         node = self.values[v]
         symbols = [self.symbol(u) for u in self.operands[v]]
-        return node.operation.message(key, upstream, self.symbol(v), symbols, node.keywords)
+        message = node.operation.message(key, upstream, self.symbol(v), symbols, node.keywords)
+        return self.summed(v, key, message)
+
+    def summed(self, v: int, key: int, message: ast.expr) -> ast.expr:
+        """A message's formula with the sum over the axes along which the operand was broadcast."""
+        rule = self.values[v].operation.rule(key)
+        whole = np.shape(self.values[v].value)
+        part = np.shape(self.values[self.operands[v][key]].value)
+        if rule is None or rule.local is None or whole == part:
+            return message
+        extra = len(whole) - len(part)
+        stretched = [extra + i for i, n in enumerate(part) if n == 1 and whole[extra + i] != 1]
+        axes = [*range(extra), *stretched]
+        keywords = []
+        if part and axes:
+            axis: ast.expr = ast.Constant(axes[0])
+            if len(axes) > 1:
+                axis = ast.Tuple([ast.Constant(i) for i in axes], ast.Load())
+            keywords = [ast.keyword("axis", axis)]
+            if stretched and not extra:
+                keywords.append(ast.keyword("keepdims", ast.Constant(True)))
+        return ast.Call(notation.name("sum"), [message], keywords)
 
     # --- as NetworkX graphs ------------------------------------------------------------------
 
@@ -442,13 +614,58 @@ class Graph:
         return draw(self.detailed(detail), **options)
 
     def save(self, path: Any, **options: Any) -> None:
-        """Draw and write a picture; the suffix says which kind (svg, png, pdf, dot, tex, txt)."""
-        self.draw(**options).save(path)
+        """Write a picture, a page, or the Graph itself: the suffix says what.
+
+        Parameters
+        ----------
+        path : str or path-like
+            ``.svg``, ``.png``, ``.pdf``, ``.dot``, ``.tex`` and ``.txt`` are pictures. An ``.html``
+            is a page of its own that steps through both passes, explains every value and
+            recomputes. A ``.json`` holds the whole Graph, for `gradviz.load`.
+        **options
+            Of a picture, see `draw`; of a page, see `gradviz.show.page.to_html`.
+        """
+        suffix = os.path.splitext(path)[1].lower()
+        if suffix == ".json":
+            from gradviz import saved
+
+            saved.save(self, path, **options)
+        elif suffix == ".html":
+            from gradviz.files import write_atomic
+            from gradviz.show.page import to_html
+
+            write_atomic(path, to_html(self, **options))
+        else:
+            self.draw(**options).save(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from gradviz.saved import reduced
+
+        return reduced(self)
+
+    def __copy__(self) -> Graph:
+        return self  # never changes
+
+    def __deepcopy__(self, memo: Any) -> Graph:
+        from gradviz.saved import pack, unpack
+
+        return unpack(copy.deepcopy(pack(self), memo), self.recorded_program)
+
+    def widget(self, **options: Any) -> Widget:
+        """The Jupyter widget (see `gradviz.show.widget.Widget`); needs the extra ``widget``."""
+        from gradviz.show.widget import Widget
+
+        return Widget(self, **options)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         return self.draw()._repr_mimebundle_(include, exclude)
 
     # --- run again ---------------------------------------------------------------------------
+
+    @property
+    def program(self) -> Program:
+        """The traced function; else the recorded operations, evaluated again in their order."""
+        return self.recorded_program or Replay(self)
 
     def leaf_values(self) -> dict[str, Any]:
         """The values of inputs and parameters by name."""
@@ -473,8 +690,6 @@ class Graph:
         ValueError
             A value has another shape than the leaf.
         """
-        if self.program is None:
-            raise TraceError("this Graph does not know its program, so it cannot run it again")
         current = self.leaf_values()
         new = dict(values or {}) | more
         for name, value in new.items():
@@ -495,8 +710,42 @@ class Graph:
         """
         moving = [i for i in self.wrt if self.values[i].operation is PARAMETER] or self.wrt
         return self.update(
-            {self.names[i]: self.values[i].value - rate * self.derivatives.of(i) for i in moving}
+            {
+                self.names[i]: self.values[i].value - rate * np.conjugate(self.adjoint(i))
+                for i in moving
+            }
         )
 
 
 _LEAF_ROWS = frozenset(LEAVES.values())
+
+
+def load(path: Any, *, max_bytes: int = 128 * 2**20) -> Graph:
+    """The Graph that `Graph.save` wrote to a ``.json`` file.
+
+    It draws and explains as the original did: its gradients are those of the file, not computed
+    again. `Graph.update`, `Graph.step` and `Graph.check` evaluate the recorded operations again,
+    also where the original was a traced function with branches. An operation that this
+    installation does not know is drawn, with what the file says of it.
+
+    Parameters
+    ----------
+    path : str or path-like
+    max_bytes : int, optional
+        A larger file is refused; reading one takes a small multiple of its size in memory.
+
+    Returns
+    -------
+    Graph
+        Its arrays are read-only.
+
+    Raises
+    ------
+    ValueError
+        The file is no such Graph; the message says where it is wrong.
+    OSError
+        The file cannot be read.
+    """
+    from gradviz import saved
+
+    return saved.load(path, max_bytes)

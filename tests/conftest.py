@@ -1,4 +1,6 @@
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,7 @@ import pytest
 import gradviz as gv
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests' own helpers
+from browser import missing  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +21,20 @@ def network():
 def colah():
     """The graph of Christopher Olah, "Calculus on Computational Graphs", at a = 2, b = 1."""
     return gv.expression("c = a + b; d = b + 1; e = c * d; e", a=2, b=1)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    path = next(filter(None, map(shutil.which, names)), None)
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError:
+        missing("playwright")
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except Error:
+            missing("Chromium")
+        yield browser
+        browser.close()

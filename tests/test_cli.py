@@ -45,9 +45,9 @@ def crash(w=1.0):
     z = w * 2.0
     return z / [][0]
 
-def in_place(w=np.ones(2)):
-    w += 1.0
-    return np.sum(w)
+def forgets(w=np.ones(2)):
+    z = np.array([w, w])
+    return np.sum(z)
 
 def leave(w=1.0):
     raise SystemExit(7)
@@ -359,8 +359,8 @@ def test_trace_shows_the_users_error_at_the_users_lines(shell, model, tmp_path):
 
 
 def test_trace_explains_what_cannot_be_recorded(shell, model):
-    message = one_line(shell("trace", model("in_place"), code=1))
-    assert "in-place" in message
+    message = one_line(shell("trace", model("forgets"), code=1))
+    assert "np.stack" in message
     assert "model.py:" in message
 
 

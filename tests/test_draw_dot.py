@@ -197,7 +197,7 @@ def test_what_the_numbers_do_not_prove_has_no_local_derivative(data, operands, o
 
 def test_gradients_before_backward_are_not_computed():
     _, _, g = readme_example()
-    assert {read(g).derivatives.state(i) for i in range(len(reached(g)))} == {"not computed"}
+    assert {read(g).grad_state(i) for i in range(len(reached(g)))} == {"not computed"}
     assert "Backward pass: not computed." in gv.draw_dot(g).text
     assert "not computed" in gv.draw_dot(Node(2.0, [Node(2.0, grad=None)], grad=None)).text
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STATES = ("not computed", "disconnected", "zero", "underflown", "non-finite", "number")
 
 
-class Gradients:
+class Gradients(NamedTuple):
     """What the backward pass found.
 
     Attributes
@@ -30,71 +30,47 @@ class Gradients:
         By edge: the reader's id and the operand's position.
     """
 
-    def __init__(
-        self, graph: Graph, gradients: dict[int, Any], messages: dict[tuple[int, int], Any]
-    ) -> None:
-        self.graph = graph
-        self.gradients = gradients
-        self.messages = messages
+    gradients: dict[int, Any]
+    messages: dict[tuple[int, int], Any]
 
-    def of(self, i: int) -> Any:
-        """The gradient of a value; zeros where no path leads to J."""
-        if i in self.gradients:
-            return self.gradients[i]
-        if i in self.graph.varying:
-            return np.zeros_like(self.graph.values[i].value)
-        name = self.graph.names[i]
-        raise TraceError(f"the gradient of {name} was not asked for: no wrt leaf leads to it")
 
-    def state(self, i: int) -> str:
-        """One of `STATES`."""
-        if i not in self.gradients:
-            return "disconnected" if i in self.graph.varying else "not computed"
-        return self._states.get(i) or _state_of_number(self.gradients[i])
+def state(graph: Graph, i: int) -> str:
+    """Which of `STATES` the gradient of a value is in."""
+    gradients = graph.derivatives.gradients
+    if i not in gradients:
+        return "disconnected" if i in graph.varying else "not computed"
+    found = _state_of_number(gradients[i])
+    return "underflown" if found == "zero" and i in graph.underflown else found
 
-    @cached_property
-    def _states(self) -> dict[int, str]:
-        """The gradients that are all zero: exactly, or because a product became too small.
 
-        A zero message is computed again from an upstream term scaled to 1 (a VJP is linear): what
-        is then not zero has underflown. Such a message goes on, scaled, so that what lies before
-        it is told apart too.
-        """
-        states: dict[int, str] = {}
-        scaled: dict[int, Any] = {}  # directions of gradients that have underflown to zero
-        graph = self.graph
-        for i in sorted(self.gradients, reverse=True):
-            gradient = self.gradients[i]
-            if np.size(gradient) and not np.any(gradient):
-                lost = scaled.get(i)
-                states[i] = "zero" if lost is None else "underflown"
-                upstream = lost
-            elif np.ndim(gradient) or gradient:
-                upstream = gradient
-            else:
+def underflown(graph: Graph) -> frozenset[int]:
+    """The gradients that are all zero because a product became too small for a number.
+
+    A zero message is computed again from an upstream term scaled to 1 (a VJP is linear): what is
+    then not zero has underflown. Such a message goes on, scaled, so that what lies before it is
+    told apart too.
+    """
+    gradients, messages = graph.derivatives
+    scaled: dict[int, Any] = {}  # the directions of such gradients
+    for i in sorted(gradients, reverse=True):
+        upstream = gradients[i] if np.any(gradients[i]) else scaled.get(i)
+        if upstream is None:
+            continue
+        node = graph.values[i]
+        for key, u in enumerate(graph.operands[i]):
+            message = messages.get((i, key))
+            if message is None or np.any(message) or np.any(gradients[u]):
                 continue
-            if upstream is None:
+            top = np.max(np.abs(upstream), initial=0.0)
+            if not 0 < top < np.inf:
                 continue
-            node = graph.values[i]
-            for key, u in enumerate(graph.operands[i]):
-                message = self.messages.get((i, key))
-                if (
-                    message is None
-                    or not np.size(message)
-                    or np.any(message)
-                    or np.any(self.gradients[u])
-                ):
-                    continue
-                top = np.max(np.abs(upstream))
-                if not (np.isfinite(top) and top > 0):
-                    continue
-                with np.errstate(all="ignore"):
-                    again = node.operation.pull(
-                        key, upstream / top, node.value, graph.operand_values(i), node.keywords
-                    )
-                if np.any(again):
-                    scaled[u] = again if u not in scaled else scaled[u] + again
-        return states
+            with np.errstate(all="ignore"):
+                again = node.operation.pull(
+                    key, upstream / top, node.value, graph.operand_values(i), node.keywords
+                )
+            if np.any(again):
+                scaled[u] = again if u not in scaled else scaled[u] + again
+    return frozenset(scaled)
 
 
 def _state_of_number(gradient: Any) -> str:
@@ -110,6 +86,9 @@ def _state_of_number(gradient: Any) -> str:
 def backward(graph: Graph) -> Gradients:
     """Gradients and messages of all values between the `wrt` leaves and J.
 
+    The gradient of a complex value z is ∂J/∂Re z - i ∂J/∂Im z: then a message is the upstream term
+    times the local derivative for complex numbers too. What is found cannot be written to.
+
     Raises
     ------
     TraceError
@@ -121,78 +100,117 @@ def backward(graph: Graph) -> Gradients:
             f"{graph.names[graph.output]} has shape {np.shape(output)}; a gradient needs a scalar: "
             "return its sum or mean, say"
         )
+    if np.iscomplexobj(output):
+        raise TraceError(
+            f"{graph.names[graph.output]} is complex; a gradient needs a real number: return its "
+            "real part or its absolute value, say"
+        )
     values, operands = graph.values, graph.operands
     varying = graph.varying
     gradients: dict[int, Any] = {}
     messages: dict[tuple[int, int], Any] = {}
     if graph.output not in varying:
-        return Gradients(graph, gradients, messages)
+        return Gradients(gradients, messages)
     gradients[graph.output] = np.ones_like(output)[()]
-    value_of = [node.value for node in values].__getitem__
+    value_of_all = [node.value for node in values]
+    value_of = value_of_all.__getitem__
     with np.errstate(all="ignore"):  # what is not finite is shown, not warned of
-        for v in range(graph.output, -1, -1):
-            edges = operands[v]
-            if not edges or v not in gradients:
-                continue
-            node = values[v]
-            operation, keywords = node.operation, node.keywords
-            value, upstream = node.value, gradients[v]
-            plain = tuple(map(value_of, edges))
-            pulls = operation.pulls
-            for key, u in enumerate(edges):
-                if u not in varying:
+        try:
+            for v in range(graph.output, -1, -1):
+                edges = operands[v]
+                if not edges or v not in gradients:
                     continue
-                if pulls is None:
-                    _refuse(graph, v)
-                pull = pulls[key]
-                if pull is None:
-                    continue
-                # Operation.pull, unrolled: this is the hot path.
-                message = pull(upstream, value, *plain, **keywords)
-                if type(message) is not np.float64 or type(plain[key]) is not np.float64:
-                    message = fit(message, plain[key], operation.name)
-                messages[v, key] = message
-                gradients[u] = gradients[u] + message if u in gradients else message
-    for i in gradients:
-        if np.asarray(values[i].value).dtype.kind == "c":
-            raise TraceError(
-                f"{graph.names[i]} is complex; gradients through complex values are not supported"
-            )
-    return Gradients(graph, gradients, messages)
+                node = values[v]
+                operation, keywords = node.operation, node.keywords
+                value, upstream = node.value, gradients[v]
+                plain = tuple(map(value_of, edges))
+                pulls = operation.pulls
+                for key, u in enumerate(edges):
+                    if u not in varying:
+                        continue
+                    if pulls is None:
+                        _refuse(graph, v)
+                    pull = pulls[key]
+                    if pull is None:
+                        continue
+                    # Operation.pull, unrolled: this is the hot path.
+                    message, operand = pull(upstream, value, *plain, **keywords), plain[key]
+                    kind = type(message)
+                    if kind is not type(operand) or (
+                        kind is not np.float64
+                        and (message.shape != operand.shape or message.dtype is not operand.dtype)
+                    ):
+                        message = fit(message, operand, operation.name)
+                    messages[v, key] = message
+                    gradients[u] = gradients[u] + message if u in gradients else message
+        except (TraceError, np.linalg.LinAlgError) as error:
+            raise _placed(error, graph.names[v], graph.source(v)) from None
+    for found in chain(value_of_all, gradients.values(), messages.values()):
+        if type(found) is np.ndarray:  # it is cached: whoever asks for it must not change it
+            found.flags.writeable = False
+    return Gradients(gradients, messages)
 
 
 def _refuse(graph: Graph, v: int) -> None:
-    source = graph.source(v)
+    name = graph.values[v].operation.name
+    raise TraceError(f"no derivative rule for {name}, which a gradient has to pass")
+
+
+def _placed(error: Exception, name: str, source: tuple[str, int, str] | None) -> TraceError:
+    """What a rule raised, with the value and the line of the user's program that it is about."""
+    message = str(error) if isinstance(error, TraceError) else f"{type(error).__name__}: {error}"
+    if ", at " in message:
+        return TraceError(message)
     line = f", at {source[0]}:{source[1]}: {source[2]}" if source else ""
-    raise TraceError(
-        f"no derivative rule for {graph.values[v].operation.name}, which a gradient has to pass "
-        f"({graph.names[v]}{line})"
-    )
+    return TraceError(f"{message} ({name}{line})" if name or line else message)
 
 
-def gradient_of(output: Node, target: Node) -> Any:
-    """The gradient of `output` by `target`, computed on recorded values and so itself recorded."""
-    if np.size(output.value) != 1:
+def gradient_of(
+    output: Node,
+    target: Node,
+    source: Callable[[Node], tuple[str, int, str] | None] = lambda node: None,
+    upstream: Any = None,
+) -> Any:
+    """The gradient of `output` by `target`, computed on recorded values and so itself recorded.
+
+    With an `upstream` term, of the shape of `output`, the message that it sends to `target`.
+
+    Raises
+    ------
+    TraceError
+        As `backward`; `source` tells the line of the user's program that a value comes from.
+    """
+    if upstream is not None:
+        first = upstream
+    elif np.size(output.value) == 1 and not np.iscomplexobj(output.value):
+        first = np.ones_like(output.value)
+    else:
         raise TraceError(
-            f"a gradient needs a scalar, the function returned shape {np.shape(output.value)}"
+            "a gradient needs a real scalar, the function returned "
+            f"{output.value.dtype} of shape {np.shape(output.value)}"
         )
     below = _between(output, target)
-    gradients: dict[int, Any] = {output.order: np.ones_like(output.value)}
+    gradients: dict[int, Any] = {output.order: first}
     pending = [-output.order]
     nodes = {output.order: output}
     while pending:
         node = nodes[-heapq.heappop(pending)]
         upstream = gradients[node.order]
-        if node is target:
+        if node.order == target.order:
             return upstream
-        for key, operand in enumerate(node.operands):
+        operands = node.read_operands()
+        for key, operand in enumerate(operands):
             if not isinstance(operand, Node) or operand.order not in below:
                 continue
             if node.operation.rule(key) is None:
                 if node.operation.derivatives is None:
-                    raise TraceError(f"no derivative rule for {node.operation.name}")
+                    missing = TraceError(f"no derivative rule for {node.operation.name}")
+                    raise _placed(missing, "", source(node))
                 continue
-            message = node.operation.pull(key, upstream, node, node.operands, node.keywords)
+            try:
+                message = node.operation.pull(key, upstream, node, operands, node.keywords)
+            except (TraceError, np.linalg.LinAlgError) as error:
+                raise _placed(error, "", source(node)) from None
             if operand.order in gradients:
                 gradients[operand.order] = gradients[operand.order] + message
             else:
@@ -211,10 +229,10 @@ def _between(output: Node, target: Node) -> set[int]:
         if node.order < target.order or node.order in found:
             continue
         found[node.order] = node
-        pending += [o for o in node.operands if isinstance(o, Node)]
+        pending += [o for o in node.read_operands() if isinstance(o, Node)]
     below = {target.order}
     for order in sorted(found):
-        operands: Sequence[Any] = found[order].operands
+        operands: Sequence[Any] = found[order].read_operands()
         if any(isinstance(o, Node) and o.order in below for o in operands):
             below.add(order)
     return below

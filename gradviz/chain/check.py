@@ -84,6 +84,12 @@ class Check:
                 f"gradients agree, {entries} numbers compared"
             )
             lines += [f"  ✗ {row.name}: off by {row.error:.2g}" for row in wrong]
+            if wrong and how == "differences":
+                whole: Graph = getattr(self.graph, "whole", self.graph)
+                lines += [
+                    f"    {whole.names[i]} was read as a plain number {read}"
+                    for i, read in whole.reads.items()
+                ]
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -143,7 +149,7 @@ def check(
 
 def _row(graph: Graph, i: int, how: str, other: Any, chosen: Any, limit: float) -> CheckRow:
     """Compare the chosen entries of a gradient with the other way's numbers for them."""
-    gradient = np.ravel(graph.derivatives.of(i))[chosen]
+    gradient = np.ravel(graph.adjoint(i))[chosen]
     with np.errstate(all="ignore"):
         scale = np.maximum(np.maximum(1.0, np.abs(gradient)), abs(_number(graph)))
         errors = np.abs(np.ravel(other) - gradient) / scale
@@ -166,15 +172,18 @@ def _differences(graph: Graph, i: int, h: float, entries: int, limit: float) -> 
     chosen = np.linspace(0, max(value.size - 1, 0), count).astype(int)
     slopes = []
     for at in chosen:
-        width = h * max(1.0, abs(float(value.flat[at])))
-        outputs = []
-        for shift in (width, -width):
-            moved = value.copy()
-            moved.flat[at] += shift
-            with np.errstate(all="ignore"):
-                output = graph.program.run({**leaves, name: moved[()]})
-            outputs.append(float(np.asarray(output).reshape(())))
-        slopes.append((outputs[0] - outputs[1]) / (2 * width))
+        width = h * max(1.0, abs(value.flat[at]))
+        slope: complex = 0.0
+        for turn in (1, 1j)[: 1 + (value.dtype.kind == "c")]:  # a complex number moves both ways
+            outputs = []
+            for shift in (width, -width):
+                moved = value.copy()
+                moved.flat[at] += shift * turn
+                with np.errstate(all="ignore"):
+                    output = graph.program.run({**leaves, name: moved[()]})
+                outputs.append(float(np.asarray(output).reshape(())))
+            slope += (outputs[0] - outputs[1]) / (2 * width) / turn
+        slopes.append(slope)
     return _row(graph, i, "differences", np.array(slopes), chosen, limit)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz.chain.paths import Edge, Path, carrying, count_paths, paths
+from gradviz.chain.paths import Path, carrying, count_paths, paths
 from gradviz.chain.reuse import needs
 from gradviz.graph import Graph
 from gradviz.ops import notation
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _DOT = r" \cdot "
 SHOWN_PATHS = 8
 """So many paths are written out; the rest is a number."""
+SHOWN_ENDS = 20
+"""Of a product or a list of terms the first and the last so many are written out."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,8 @@ class Explanation:
         graph = self.graph
         output, name = graph.names[graph.output], self.name
         head = notation.name(f"∂{output}/∂{name}")
-        if not self.path_count:
-            reason = "1" if self.target == graph.output else "0 (no path)"
+        if not self.path_count or self.target == graph.output:
+            reason = "0 (no path)" if not self.path_count else "1"
             return Formula(f"{head.id} = {reason}", rf"{notation.latex(head)} = \text{{{reason}}}")
         symbols = [self._factors(path) for path in self._shown]
         rest = self.path_count - len(symbols)
@@ -148,13 +150,9 @@ class Explanation:
         ]
         scalar = all(np.size(path.value) == 1 for path in self._shown) and self._all_numbers()
         if scalar and not rest:
-            numbers = [
-                [self._number(*edge) for edge in reversed(path.edges)] for path in self._shown
-            ]
-            text.append("= " + " + ".join(" · ".join(map(_signed, line)) for line in numbers))
-            latex.append(
-                r"&= " + " + ".join(_DOT.join(map(_latex_signed, line)) for line in numbers)
-            )
+            products = [self._numbers(path) for path in self._shown]
+            text.append("= " + " + ".join(product for product, _ in products))
+            latex.append(r"&= " + " + ".join(product for _, product in products))
         if np.size(self.value) == 1:
             text.append(f"= {_plain(self.value)}")
             latex.append(f"&= {_latex_number(self.value)}")
@@ -168,21 +166,40 @@ class Explanation:
         return Formula("\n".join(text), _aligned(latex))
 
     def _all_numbers(self) -> bool:
-        return all(np.size(self.graph.values[i].value) == 1 for p in self._shown for i in p.nodes)
+        values = [self.graph.values[i].value for p in self._shown for i in p.nodes]
+        return all(np.size(value) == 1 and not np.iscomplexobj(value) for value in values)
 
-    def _number(self, v: int, key: int) -> float:
-        return float(np.asarray(self.graph.local(v, key)).reshape(()))
+    def _numbers(self, path: Path) -> tuple[str, str]:
+        """One path's product of local derivatives, in text and LaTeX."""
+        text, latex = [], []
+        for edge in _elided(list(reversed(path.edges))):
+            if isinstance(edge, int):
+                text.append("…")
+                latex.append(r"\cdots")
+            else:
+                local = float(np.asarray(self.graph.local(*edge)).reshape(()))
+                text.append(_signed(local))
+                latex.append(_latex_signed(local))
+        return " · ".join(text), _DOT.join(latex)
 
     def _factors(self, path: Path) -> tuple[str, str]:
         """One path's product, from J to the value, in text and LaTeX; reused factors bracketed."""
         names = [self.graph.names[i] for i in reversed(path.nodes)]
-        factors = [notation.name(f"∂{a}/∂{b}") for a, b in itertools.pairwise(names)]
+        pairs = _elided(list(itertools.pairwise(names)))
+        text, latex = [], []
+        for pair in pairs:
+            if isinstance(pair, int):
+                text.append(f"… ({pair} more)")
+                latex.append(rf"\cdots \text{{({pair} more)}}")
+            else:
+                factor = notation.name(f"∂{pair[0]}/∂{pair[1]}")
+                text.append(factor.id)
+                latex.append(notation.latex(factor))
         # The upstream term of a reused value is the product of all factors before it.
         shared = max(
             (n for n, i in enumerate(reversed(path.nodes)) if i in self.reused and n > 0), default=0
         )
-        text, latex = [f.id for f in factors], [notation.latex(f) for f in factors]
-        if shared:
+        if 0 < shared < len(text):
             text[:shared] = ["⟦" + " · ".join(text[:shared]) + "⟧"]
             label = rf"\text{{reused from {', '.join(map(notation.escape, self.after))}}}"
             latex[:shared] = [rf"\underbrace{{{_DOT.join(latex[:shared])}}}_{{{label}}}"]
@@ -202,9 +219,19 @@ class Explanation:
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:
-        """The upstream terms on the way, from J to the value itself, each named once."""
+        """The upstream terms on the way, from J to the value itself, each named once.
+
+        Of a long way the first and the last `SHOWN_ENDS`.
+        """
+        shown = self._needed
+        if len(shown) > 2 * SHOWN_ENDS:
+            shown = shown[:SHOWN_ENDS] + shown[-SHOWN_ENDS:]
+        return tuple(map(self._term, shown))
+
+    @cached_property
+    def _needed(self) -> list[int]:
         needed = needs(self._readers, self.target) - {self.graph.output} | {self.target}
-        return tuple(self._term(i) for i in sorted(needed, reverse=True))
+        return sorted(needed, reverse=True)
 
     def _term(self, i: int) -> Term:
         graph = self.graph
@@ -219,8 +246,8 @@ class Explanation:
             latexes.append(latex)
         return Term(
             graph.names[i],
-            " + ".join(texts) or "0",
-            " + ".join(latexes) or "0",
+            " + ".join(texts) or ("1" if i == graph.output else "0"),
+            " + ".join(latexes) or ("1" if i == graph.output else "0"),
             graph.grad(graph.names[i]),
             i in self.reused,
         )
@@ -245,10 +272,6 @@ class Explanation:
         graph = self.graph
         upstream = notation.number(1) if v == graph.output else self._upstream(v)
         message = graph.message(v, key, upstream)
-        u = graph.operands[v][key]
-        broadcast = np.ndim(graph.values[u].value) < np.ndim(graph.values[v].value)
-        if broadcast and graph.derivative(v, key) is not None:
-            message = ast.Call(notation.name("sum"), [message], [])
         return _spoken(message), notation.latex(message, r" \odot ")
 
     @cached_property
@@ -261,14 +284,20 @@ class Explanation:
         text: list[str] = []
         latex: list[str] = []
         output = graph.names[graph.output]
-        for term in self.terms:
+        needed = self._needed
+        left_out = len(needed) - 2 * SHOWN_ENDS
+        for n, term in enumerate(self.terms):
+            if left_out > 0 and n == SHOWN_ENDS:
+                text.append(f"… ({left_out} more upstream terms)")
+                latex.append(rf"&\vdots \text{{ ({left_out} more upstream terms)}}")
             is_target = term.name == self.name
             i = graph.id(term.name)
             head = notation.name(f"∂{output}/∂{term.name}" if is_target else _delta(graph, i))
             size = np.size(term.value)
             number = _plain(term.value) if size == 1 else f"array of shape {np.shape(term.value)}"
             mark = f"    ⟦computed already for {', '.join(self.after)}⟧" if term.reused else ""
-            text.append(f"{head.id} = {term.text} = {number}{mark}")
+            written = number if term.text == number else f"{term.text} = {number}"
+            text.append(f"{head.id} = {written}{mark}")
             tail = (
                 f"= {_latex_number(term.value)}"
                 if size == 1
@@ -278,13 +307,17 @@ class Explanation:
             latex.append(f"{notation.latex(head)} &= {term.latex} {tail}{note}")
         return Formula("\n".join(text), _aligned(latex))
 
+    @property
+    def _paths(self) -> str:
+        return f"{self.path_count} path" + ("s" if self.path_count != 1 else "")
+
     # --- shown -------------------------------------------------------------------------------
 
     def __str__(self) -> str:
         return self.text
 
     def __repr__(self) -> str:
-        return f"<Explanation of {self.name}: {self.path_count} paths>"
+        return f"<Explanation of {self.name}: {self._paths}>"
 
     def _repr_latex_(self) -> str:
         return f"$$\n{self.formula.latex}\n$$\n$$\n{self.factored.latex}\n$$"
@@ -296,11 +329,7 @@ class Explanation:
         graph = self.graph
         shown = self.paths(SHOWN_PATHS)
         boxes: dict[int, Any] = dict.fromkeys(range(len(graph)), "unneeded")
-        arrows: dict[tuple[int, int, int], Any] = {
-            (u, v, key): "unneeded"
-            for v, operands in enumerate(graph.operands)
-            for key, u in enumerate(operands)
-        }
+        arrows: dict[tuple[int, int, int], Any] = dict.fromkeys(graph.edges(), "unneeded")
         legend = [("target", "the explained value")]
         for n, path in reversed(list(enumerate(shown, 1))):
             boxes |= dict.fromkeys(path.nodes, "path")
@@ -319,13 +348,12 @@ class Explanation:
         if self.reused:
             legend.append(("cached", f"upstream term computed for {', '.join(self.after)}"))
         boxes[self.target] = "target"
-        total = f"{self.path_count} path" + ("s" if self.path_count != 1 else "")
         return Highlight(
             boxes=boxes,
             arrows=arrows,
             badges={},
             marks={},
-            title=f"∂{graph.names[graph.output]}/∂{self.name}: {total}",
+            title=f"∂{graph.names[graph.output]}/∂{self.name}: {self._paths}",
             legend=tuple(legend),
         )
 
@@ -354,6 +382,14 @@ def _spoken(tree: ast.expr) -> str:
     return notation.text(tree).replace(" * ", " · ")
 
 
+def _elided(items: list[Any]) -> list[Any]:
+    """A long list with the number of those left out in the place of its middle."""
+    left_out = len(items) - 2 * SHOWN_ENDS
+    if left_out <= 0:
+        return items
+    return [*items[:SHOWN_ENDS], left_out, *items[-SHOWN_ENDS:]]
+
+
 def _plain(value: Any) -> str:
     return format(np.asarray(value).reshape(()).item(), ".6g")
 
@@ -363,7 +399,12 @@ def _signed(number: float) -> str:
 
 
 def _latex_number(value: Any) -> str:
-    return notation.latex(notation.number(float(np.asarray(value).reshape(()))))
+    number = np.asarray(value).reshape(()).item()
+    if isinstance(number, complex):
+        sign = "-" if number.imag < 0 else "+"
+        tree = notation.parse(f"{number.real!r} {sign} {abs(number.imag)!r} * i")
+        return notation.latex(tree)
+    return notation.latex(notation.number(number))
 
 
 def _latex_signed(number: float) -> str:
@@ -377,6 +418,3 @@ def _shape(value: Any) -> str:
 def _aligned(lines: list[str]) -> str:
     body = " \\\\\n".join(line if "&" in line else f"&{line}" for line in lines)
     return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
-
-
-__all__ = ["Edge", "Explanation", "Formula", "Term", "explain"]

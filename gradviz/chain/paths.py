@@ -94,8 +94,9 @@ def paths(graph: Graph, target: int) -> Iterator[Path]:
     below = _reachable(graph, readers, target)
     if target not in below:
         return
+    readers = [edges if i in below else [] for i, edges in enumerate(readers)]
     if all(np.size(graph.values[i].value) == 1 for i in below):
-        yield from _best_first(graph, readers, target, lambda v, key: abs(_number(graph, v, key)))
+        yield from _best_first(graph, readers, target, lambda v, key: _size(graph, v, key))
     elif count_paths(graph, [target])[target] <= EXHAUSTIVE:
         found = _best_first(graph, readers, target, lambda v, key: 1.0)
         yield from sorted(found, key=lambda path: (-_norm(path.value), path.nodes))
@@ -122,9 +123,9 @@ def contribution(graph: Graph, edges: Iterable[Edge]) -> Any:
     return message
 
 
-def _number(graph: Graph, v: int, key: int) -> float:
+def _size(graph: Graph, v: int, key: int) -> float:
     local = graph.local(v, key)
-    return math.nan if local is None else float(np.asarray(local).reshape(()))
+    return math.nan if local is None else float(np.abs(np.asarray(local).reshape(())))
 
 
 def _norm(value: Any) -> float:

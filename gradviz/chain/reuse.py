@@ -109,11 +109,7 @@ class Reuse:
         boxes: dict[int, Any] = dict.fromkeys(range(len(graph)), "unneeded")
         boxes |= dict.fromkeys(computed, "computed") | dict.fromkeys(self._cached, "cached")
         boxes |= dict.fromkeys(targets, "target")
-        arrows: dict[tuple[int, int, int], Any] = {
-            (u, v, key): "unneeded"
-            for v, operands in enumerate(graph.operands)
-            for key, u in enumerate(operands)
-        }
+        arrows: dict[tuple[int, int, int], Any] = dict.fromkeys(graph.edges(), "unneeded")
         badges: dict[int, str] = {}
         for v, edges in self._reads.items():
             for reader, key in edges:

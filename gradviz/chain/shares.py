@@ -62,7 +62,7 @@ class Shares:
 def shares(graph: Graph) -> Shares:
     """See `Graph.shares`."""
     squares = {
-        name: float(np.sum(np.square(gradient, dtype=float)))
+        name: float(np.sum(np.square(np.abs(gradient), dtype=float)))
         for name, gradient in graph.gradients().items()
     }
     total = sum(squares.values())

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
+from gradviz.chain.backward import Gradients
+from gradviz.errors import TraceError
 from gradviz.graph import CONSTANT, Graph, Node
 from gradviz.ops import notation
 from gradviz.ops.idioms import recognize
@@ -59,17 +61,76 @@ def statements(graph: Graph) -> Graph:
                 site=node.site,
             )
         )
-    named = frozenset(new_id[i] for i in graph.named if i in new_id)
-    return Graph(
-        values,
-        operands,
-        lambda: ([graph.names[i] for i in kept_ids], named),
-        new_id[graph.output],
-        [new_id[i] for i in graph.wrt],
-        sources=graph._source,
-        program=graph.program,
-        title=graph.title,
-    )
+    return Summary(graph, kept_ids, members, values, operands)
+
+
+class Summary(Graph):
+    """A Graph by its named values, whose derivatives are those of the `whole`."""
+
+    def __init__(
+        self,
+        whole: Graph,
+        kept: list[int],
+        members: dict[int, list[int]],
+        values: list[Node],
+        operands: list[tuple[int, ...]],
+    ) -> None:
+        new_id = {old: new for new, old in enumerate(kept)}
+        named = frozenset(new_id[i] for i in whole.named if i in new_id)
+        super().__init__(
+            values,
+            operands,
+            lambda: ([whole.names[i] for i in kept], named),
+            new_id[whole.output],
+            [new_id[i] for i in whole.wrt],
+            sources=whole._source,
+            program=whole.program,
+            title=whole.title,
+        )
+        self.whole, self.kept, self.members, self.new_id = whole, kept, members, new_id
+        if whole.statement_locals is not None:
+            self.locals = {
+                (v, key): whole.statement_locals.get((kept[v], kept[u]))
+                for v, edges in enumerate(operands)
+                for key, u in enumerate(edges)
+            }
+
+    def __reduce__(self) -> Any:
+        return getattr, (self.whole, "statements")
+
+    @cached_property
+    def derivatives(self) -> Gradients:
+        """Those of the whole; a message is the sum of the messages of its steps."""
+        gradients, inner = self.whole.derivatives
+        messages: dict[tuple[int, int], Any] = {}
+        for v, old in enumerate(self.kept):
+            found: dict[int, Any] = {}
+            single = not isinstance(self.values[v].operation, Statement)
+            for step in self.members[old]:
+                for position, u in enumerate(self.whole.operands[step]):
+                    message = inner.get((step, position))
+                    if message is None or u not in self.new_id:
+                        continue
+                    if single:
+                        messages[v, position] = message
+                    else:
+                        found[u] = found[u] + message if u in found else message
+            for key, u in enumerate(self.operands[v]):
+                if self.kept[u] in found:
+                    messages[v, key] = found[self.kept[u]]
+        return Gradients(
+            {self.new_id[i]: gradient for i, gradient in gradients.items() if i in self.new_id},
+            messages,
+        )
+
+    @cached_property
+    def underflown(self) -> frozenset[int]:
+        """See `Graph.underflown`."""
+        return frozenset(self.new_id[i] for i in self.whole.underflown if i in self.new_id)
+
+
+LONGEST = 100
+"""A formula of more steps is broken up: values shared in it would make it grow like 2^depth."""
 
 
 def _groups(graph: Graph) -> list[int]:
@@ -78,11 +139,23 @@ def _groups(graph: Graph) -> list[int]:
     An unnamed value is a step of the value that all its readers belong to; one that serves several
     is shown, since its gradient is an upstream term that they share.
     """
+    group = _owners(graph, graph.named)
+    steps: list[int] = []  # in the formula of each value, written out
+    broken: set[int] = set()
+    for i, operands in enumerate(graph.operands):
+        count = 1 + sum(steps[u] for u in operands if group[u] == group[i] and u not in broken)
+        if count > LONGEST and group[i] != i:
+            broken.add(i)
+        steps.append(count)
+    return _owners(graph, graph.named | broken) if broken else group
+
+
+def _owners(graph: Graph, shown: frozenset[int]) -> list[int]:
     group = list(range(len(graph)))
     for i in range(len(graph) - 1, -1, -1):
         node = graph.values[i]
         is_number = node.operation is CONSTANT and np.ndim(node.value) == 0
-        if i in graph.named or i == graph.output or (graph.is_leaf(i) and not is_number):
+        if i in shown or i == graph.output or (graph.is_leaf(i) and not is_number):
             continue
         owners = {group[v] for v, _ in graph.readers[i]}
         if len(owners) == 1:
@@ -102,15 +175,20 @@ class Statement(Operation):
         self.outside = outside
         self.derivatives = tuple(self._rule(u) for u in outside)
 
-    def _rule(self, outside: int) -> Derivative | None:
-        """The VJP to an operand; None where no edge with a rule leads on to the value."""
+    def _carriers(self, outside: int) -> set[int]:
+        """The steps that a gradient passes on its way to an operand."""
         carries = {outside}
         for v in self.steps:
             operation = self.graph.values[v].operation
             for key, u in enumerate(self.graph.operands[v]):
                 if u in carries and (operation.rule(key) or operation.derivatives is None):
                     carries.add(v)
-        return Derivative(partial(self._pull, outside), "") if self.steps[-1] in carries else None
+        return carries
+
+    def _rule(self, outside: int) -> Derivative | None:
+        """The VJP to an operand; None where no edge with a rule leads on to the value."""
+        passed = self.steps[-1] in self._carriers(outside)
+        return Derivative(partial(self._pull, outside), "") if passed else None
 
     def _evaluate(self, *operands: Any, **_: Any) -> Any:
         results = dict(zip(self.outside, operands, strict=True))
@@ -122,14 +200,17 @@ class Statement(Operation):
 
     def _pull(self, target: int, g: Any, v: Any, *operands: Any, **_: Any) -> Any:
         """The messages to one operand from all the steps that read it, summed."""
+        carriers = self._carriers(target)
         gradients: dict[int, Any] = {self.steps[-1]: g}
         for step in reversed(self.steps):
-            if step not in gradients:
+            if step not in gradients or step not in carriers:
                 continue
             node = self.graph.values[step]
+            if node.operation.derivatives is None:
+                raise TraceError(f"no derivative rule for {node.operation.name}")
             inputs = self.graph.operand_values(step)
             for key, u in enumerate(self.graph.operands[step]):
-                if (u in self.steps or u == target) and node.operation.rule(key) is not None:
+                if u in carriers and node.operation.rule(key) is not None:
                     message = node.operation.pull(
                         key, gradients[step], node.value, inputs, node.keywords
                     )
@@ -142,13 +223,16 @@ class Statement(Operation):
         """The elementwise derivative along the steps; None where a step is a linear map."""
         target = self.outside[position]
         shape = np.shape(v)
+        carriers = self._carriers(target)
         partial: dict[int, Any] = {self.steps[-1]: np.ones_like(v)[()]}
         for step in reversed(self.steps):
-            if step not in partial:
+            if step not in partial or step not in carriers:
                 continue
             operation = self.graph.values[step].operation
+            if operation.derivatives is None:
+                return None
             for key, u in enumerate(self.graph.operands[step]):
-                if not (u in self.steps or u == target) or operation.rule(key) is None:
+                if u not in carriers or operation.rule(key) is None:
                     continue
                 local = self.graph.local(step, key)
                 if local is None or np.shape(self.graph.values[u].value) != shape:
@@ -216,23 +300,28 @@ class Statement(Operation):
         if known is not None:
             return notation.product(upstream, known)
         found = self._expressions(operands, value)
+        carriers = self._carriers(target)
+        shape = np.shape(self.graph.values[self.steps[-1]].value)
         terms: dict[int, list[ast.expr]] = {self.steps[-1]: [upstream]}
         for step in reversed(self.steps):
-            if step not in terms:
+            if step not in terms or step not in carriers:
                 continue
             node = self.graph.values[step]
             above = notation.total(terms[step])
             inputs = [found.get(u) or self.graph.symbol(u) for u in self.graph.operands[step]]
             for key, u in enumerate(self.graph.operands[step]):
-                if not (u in self.steps or u == target) or node.operation.rule(key) is None:
+                if u not in carriers or node.operation.rule(key) is None:
                     continue
                 if elementwise:
+                    if np.shape(self.graph.values[u].value) != shape:
+                        return None
                     local = node.operation.derivative(key, found[step], inputs, node.keywords)
                     if local is None:
                         return None
                     term = notation.product(above, local)
                 else:
                     term = node.operation.message(key, above, found[step], inputs, node.keywords)
+                    term = self.graph.summed(step, key, term)
                 terms.setdefault(u, []).append(term)
         return notation.total(terms[target]) if target in terms else None
 

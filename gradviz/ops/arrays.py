@@ -26,6 +26,7 @@ def dispatched(function: Callable[..., Any]) -> Callable[..., Any]:
                 return protocol(argument, wrapper, (), args, kwargs)
         return function(*args, **kwargs)
 
+    wrapper._implementation = function  # type: ignore[attr-defined]  # as NumPy's own have it
     return wrapper
 
 
@@ -207,7 +208,7 @@ PRODUCTS = (
 
 
 def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
-    if axis is None:
+    if axis is None or not ndim:  # NumPy reduces a number along "axis 0" too
         return tuple(range(ndim))
     return tuple(int(i) % ndim for i in (axis if isinstance(axis, (tuple, list)) else (axis,)))
 
@@ -292,6 +293,11 @@ def _prod(
     return spread(g, a, axis, keepdims) * others * initial * _chosen(where)
 
 
+def conjugated(a: Any) -> Any:
+    """The conjugate of complex numbers, real ones as they are."""
+    return np.conjugate(a) if a.dtype.kind == "c" else a
+
+
 def _spread_deviation(
     g: Any, a: Any, axis: Any, keepdims: Any, where: Any, mean: Any, ddof: Any, correction: Any
 ) -> Any:
@@ -299,7 +305,7 @@ def _spread_deviation(
     if mean is None:
         mean = np.mean(a, axis=axis, keepdims=True, where=where)
     count = _count(a, axis, where) - (ddof if correction is None else correction)
-    return spread(g, a, axis, keepdims) * (a - mean) / count * _chosen(where)
+    return spread(g, a, axis, keepdims) * conjugated(a - mean) / count * _chosen(where)
 
 
 def _var(
@@ -344,7 +350,9 @@ def norm(a: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Any:
 def _norm(g: Any, v: Any, a: Any, ord: Any = 2, axis: Any = None, keepdims: Any = False) -> Any:
     v = spread(v, a, axis, keepdims)
     v = np.where(v == 0, 1.0, v)  # at 0 the slope is 0
-    slope = a / v if ord == 2 else np.sign(a) * (abs(a) / v) ** (ord - 1)
+    slope = conjugated(a if ord == 2 else np.sign(a)) / (v if ord == 2 else 1)
+    if ord != 2:
+        slope = slope * (abs(a) / v) ** (ord - 1)
     return spread(g, a, axis, keepdims) * slope
 
 
@@ -454,6 +462,39 @@ GETITEM = linear(
     ("scatter(g)", lambda g, v, a, index: scatter(g, np.shape(a), index)),
     name="getitem",
 )
+def setitem(a: Any, b: Any, index: Any) -> Any:
+    """A copy of `a` in which `index` was set to `b`."""
+    result = np.array(a)
+    result[index] = b
+    return result
+
+
+def _written(a: Any, b: Any, index: Any) -> Any:
+    """The number of the element of b that each element of a was set to, from 1; 0: it was kept."""
+    numbers = np.zeros(np.shape(a), int)
+    numbers[index] = np.arange(1, int(np.size(b)) + 1).reshape(np.shape(b))
+    return numbers
+
+
+def _set(g: Any, v: Any, a: Any, b: Any, index: Any) -> Any:
+    source = _written(a, b, index).ravel()
+    return np.reshape(scatter(np.ravel(g), (int(np.size(b)) + 1,), source)[1:], np.shape(b))
+
+
+SETITEM = linear(
+    setitem,
+    "set(a, b)",
+    ("keep(g)", lambda g, v, a, b, index: np.where(_written(a, b, index) == 0, g, 0.0)),
+    ("g[index]", _set),
+    name="setitem",
+)
+
+
+def _flatten(a: Any, order: Any = "C") -> Any:
+    return np.array(np.ravel(a, order=order))
+
+
+FLATTEN = linear(_flatten, "ravel(a)", ("reshape(g)", _unreshape), name="flatten")
 SCATTER = linear(
     scatter, "scatter(a)", ("g[index]", lambda g, v, a, shape, index: g[index]), name="scatter"
 )

@@ -22,7 +22,7 @@ COMPOSED: dict[Any, Callable[..., Any]] = {}
 """By NumPy function: the function that is called in its place."""
 
 
-def _stands_for(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def stands_for(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function under NumPy's dotted names, as far as this NumPy has them."""
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,6 +34,15 @@ def _stands_for(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any
         return function
 
     return enter
+
+
+def _from_initial(found: Any, axis: Any, initial: float, included: bool) -> Any:
+    if not included:
+        return found
+    axis = 0 if axis is None else axis
+    shape = list(np.shape(found))
+    shape[axis] = 1
+    return np.concatenate([np.full(shape, initial, found.dtype), found], axis=axis)
 
 
 _SAME_AS: dict[str, Callable[..., Any]] = {
@@ -52,32 +61,33 @@ _SAME_AS: dict[str, Callable[..., Any]] = {
     "fliplr": lambda m: np.flip(m, 1),
     "flipud": lambda m: np.flip(m, 0),
     "copy": lambda a, order="K", subok=False: np.positive(a),
+    "astype": lambda x, dtype, /, *, copy=True, device=None: x.astype(dtype),
     "cumulative_sum": lambda x, /, *, axis=None, dtype=None, out=None, include_initial=False: (
-        NotImplemented if include_initial else np.cumsum(x, axis, dtype)
+        _from_initial(np.cumsum(x, axis, dtype), axis, 0.0, include_initial)
     ),
     "cumulative_prod": lambda x, /, *, axis=None, dtype=None, out=None, include_initial=False: (
-        NotImplemented if include_initial else np.cumprod(x, axis, dtype)
+        _from_initial(np.cumprod(x, axis, dtype), axis, 1.0, include_initial)
     ),
 }
 for _name, _other in _SAME_AS.items():
-    _stands_for(_name)(_other)
+    stands_for(_name)(_other)
 
 # --- joining and splitting -----------------------------------------------------------------------
 
 
-@_stands_for("atleast_1d")
+@stands_for("atleast_1d")
 def _atleast_1d(*arrays: Any) -> Any:
     found = tuple(np.reshape(a, (1,)) if np.ndim(a) == 0 else a for a in arrays)
     return found if len(found) != 1 else found[0]
 
 
-@_stands_for("atleast_2d")
+@stands_for("atleast_2d")
 def _atleast_2d(*arrays: Any) -> Any:
     found = tuple(a if np.ndim(a) > 1 else np.reshape(a, (1, int(np.size(a)))) for a in arrays)
     return found if len(found) != 1 else found[0]
 
 
-@_stands_for("atleast_3d")
+@stands_for("atleast_3d")
 def _atleast_3d(*arrays: Any) -> Any:
     shapes = {0: (1, 1, 1), 1: (1, -1, 1)}
     found = tuple(
@@ -87,28 +97,28 @@ def _atleast_3d(*arrays: Any) -> Any:
     return found if len(found) != 1 else found[0]
 
 
-@_stands_for("vstack")
+@stands_for("vstack")
 def _vstack(tup: Any, **keywords: Any) -> Any:
     return np.concatenate([_atleast_2d(a) for a in tup], 0, **keywords)
 
 
-@_stands_for("hstack")
+@stands_for("hstack")
 def _hstack(tup: Any, **keywords: Any) -> Any:
     arrays = [_atleast_1d(a) for a in tup]
     return np.concatenate(arrays, 0 if np.ndim(arrays[0]) == 1 else 1, **keywords)
 
 
-@_stands_for("dstack")
+@stands_for("dstack")
 def _dstack(tup: Any) -> Any:
     return np.concatenate([_atleast_3d(a) for a in tup], 2)
 
 
-@_stands_for("column_stack")
+@stands_for("column_stack")
 def _column_stack(tup: Any) -> Any:
     return np.concatenate([a if np.ndim(a) > 1 else np.reshape(a, (-1, 1)) for a in tup], 1)
 
 
-@_stands_for("block")
+@stands_for("block")
 def _block(arrays: Any) -> Any:
     def depth(part: Any) -> int:
         return 1 + max(map(depth, part)) if isinstance(part, list) else 0
@@ -125,12 +135,12 @@ def _block(arrays: Any) -> Any:
     return joined(arrays, depth(arrays))
 
 
-@_stands_for("append")
+@stands_for("append")
 def _append(arr: Any, values: Any, axis: int | None = None) -> Any:
     return np.concatenate([arr, values], axis=axis)
 
 
-@_stands_for("split", "array_split")
+@stands_for("split", "array_split")
 def _split(ary: Any, indices_or_sections: Any, axis: int = 0, *, even: bool = False) -> list[Any]:
     count = np.shape(ary)[axis]
     if np.ndim(indices_or_sections):
@@ -154,17 +164,17 @@ for _name, _axis in {"split": None, "vsplit": 0, "hsplit": 1, "dsplit": 2}.items
         along = axis if _axis is None else _axis if np.ndim(ary) > 1 else 0
         return _split(ary, indices_or_sections, along, even=True)
 
-    _stands_for(_name)(_even)
+    stands_for(_name)(_even)
 
 
-@_stands_for("rollaxis")
+@stands_for("rollaxis")
 def _rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     rank = np.ndim(a)
     start = start + rank if start < 0 else start
     return np.moveaxis(a, axis, start - (axis % rank < start))
 
 
-@_stands_for("partition")
+@stands_for("partition")
 def _partition(
     a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect", order: None = None
 ) -> Any:
@@ -173,19 +183,19 @@ def _partition(
     return np.take_along_axis(a, np.argpartition(a, kth, axis), axis)
 
 
-@_stands_for("unstack")
+@stands_for("unstack")
 def _unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     moved = np.moveaxis(x, axis, 0)
     return tuple(moved[i] for i in range(len(moved)))
 
 
-@_stands_for("broadcast_arrays")
+@stands_for("broadcast_arrays")
 def _broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Any, ...]:
     shape = np.broadcast_shapes(*map(np.shape, args))
     return tuple(np.broadcast_to(a, shape) for a in args)
 
 
-@_stands_for("meshgrid")
+@stands_for("meshgrid")
 def _meshgrid(
     *xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy"
 ) -> tuple[Any, ...]:
@@ -196,7 +206,7 @@ def _meshgrid(
     return tuple(np.swapaxes(grid, 0, 1) if swapped else grid for grid in grids)
 
 
-@_stands_for("full_like")
+@stands_for("full_like")
 def _full_like(
     a: Any,
     fill_value: Any,
@@ -209,7 +219,7 @@ def _full_like(
     return filled.astype(dtype or a.dtype)
 
 
-@_stands_for("select")
+@stands_for("select")
 def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     result = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
@@ -217,12 +227,12 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     return result
 
 
-@_stands_for("extract")
+@stands_for("extract")
 def _extract(condition: Any, arr: Any) -> Any:
     return np.take(np.ravel(arr), np.nonzero(np.ravel(condition))[0])
 
 
-@_stands_for("compress")
+@stands_for("compress")
 def _compress(condition: Any, a: Any, axis: int | None = None, out: None = None) -> Any:
     return np.take(a, np.nonzero(condition)[0], axis=axis)
 
@@ -230,19 +240,19 @@ def _compress(condition: Any, a: Any, axis: int | None = None, out: None = None)
 # --- sums and means ------------------------------------------------------------------------------
 
 
-@_stands_for("ptp")
+@stands_for("ptp")
 def _ptp(a: Any, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
     return np.max(a, axis=axis, keepdims=keepdims) - np.min(a, axis=axis, keepdims=keepdims)
 
 
-@_stands_for("trace")
+@stands_for("trace")
 def _trace(
     a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None
 ) -> Any:
     return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
-@_stands_for("average")
+@stands_for("average")
 def _average(
     a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False
 ) -> Any:
@@ -262,7 +272,7 @@ def _average(
     return (mean, total) if returned else mean
 
 
-@_stands_for("nansum")
+@stands_for("nansum")
 def _nansum(
     a: Any,
     axis: Any = None,
@@ -276,7 +286,7 @@ def _nansum(
     )
 
 
-@_stands_for("nanmean")
+@stands_for("nanmean")
 def _nanmean(
     a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: Any = False
 ) -> Any:
@@ -284,7 +294,7 @@ def _nanmean(
     return _nansum(a, axis, dtype, keepdims=keepdims) / count
 
 
-@_stands_for("cumprod")
+@stands_for("cumprod")
 def _cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
     # Every partial product on its own: right at zeros, for all orders of derivative.
     rows = np.ravel(a) if axis is None else np.moveaxis(a, axis, -1)
@@ -293,34 +303,47 @@ def _cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = Non
     return products if axis is None else np.moveaxis(products, -1, axis)
 
 
-@_stands_for("diff")
+@stands_for("diff")
 def _diff(
     a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue
 ) -> Any:
     if prepend is not np._NoValue or append is not np._NoValue:
-        return NotImplemented
+        one = [1 if i == axis % np.ndim(a) else n for i, n in enumerate(np.shape(a))]
+        ends = [
+            [] if end is np._NoValue else [end if np.ndim(end) else np.broadcast_to(end, one)]
+            for end in (prepend, append)
+        ]
+        a = np.concatenate([*ends[0], a, *ends[1]], axis=axis)
     before = (slice(None),) * (axis % np.ndim(a))
     for _ in range(n):
         a = a[(*before, slice(1, None))] - a[(*before, slice(None, -1))]
     return a
 
 
-@_stands_for("gradient")
+@stands_for("gradient")
 def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     along = range(np.ndim(f)) if axis is None else np.atleast_1d(axis).tolist()
     steps = varargs * len(along) if len(varargs) == 1 else varargs or (1.0,) * len(along)
-    if edge_order != 1 or any(map(np.ndim, steps)) or len(steps) != len(along):
+    steps = [f.dtype.type(h) if isinstance(h, (int, float)) else h for h in steps]
+    if edge_order not in (1, 2) or len(steps) != len(along):
         return NotImplemented
     slopes = []
     for i, step in zip(along, steps, strict=True):
         f_i = np.moveaxis(f, i, 0)
-        middle = (f_i[2:] - f_i[:-2]) / (2.0 * step)
-        ends = (f_i[1:2] - f_i[:1]) / step, (f_i[-1:] - f_i[-2:-1]) / step
-        slopes.append(np.moveaxis(np.concatenate([ends[0], middle, ends[1]]), 0, i))
+        wide = (-1,) + (1,) * (np.ndim(f) - 1)
+        h = np.reshape(_diff(step) if np.ndim(step) else np.broadcast_to(step, len(f_i) - 1), wide)
+        rise = (f_i[1:] - f_i[:-1]) / h
+        share = h[:-1] / (h[:-1] + h[1:])  # of the slope at the right, in the middle
+        middle = rise[:-1] * (1 - share) + rise[1:] * share
+        first, last = rise[:1], rise[-1:]
+        if edge_order == 2:
+            bend = (rise[1:] - rise[:-1]) / (h[:-1] + h[1:])
+            first, last = first - bend[:1] * h[:1], last + bend[-1:] * h[-1:]
+        slopes.append(np.moveaxis(np.concatenate([first, middle, last]), 0, i))
     return tuple(slopes) if len(slopes) > 1 else slopes[0]
 
 
-@_stands_for("trapezoid")
+@stands_for("trapezoid")
 def _trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     before = (slice(None),) * (axis % np.ndim(y))
     step = dx if x is None else _diff(x, axis=-1 if np.ndim(x) == 1 else axis)
@@ -330,7 +353,7 @@ def _trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     return np.sum(step * middle, axis=axis)
 
 
-@_stands_for("linspace")
+@stands_for("linspace")
 def _linspace(
     start: Any,
     stop: Any,
@@ -351,18 +374,18 @@ def _linspace(
 # --- elementwise ---------------------------------------------------------------------------------
 
 
-@_stands_for("divmod")
+@stands_for("divmod")
 def _divmod(a: Any, b: Any) -> tuple[Any, Any]:
     return np.floor_divide(a, b), np.remainder(a, b)
 
 
-@_stands_for("modf")
+@stands_for("modf")
 def _modf(a: Any) -> tuple[Any, Any]:
     whole = np.trunc(a)
     return a - whole, whole
 
 
-@_stands_for("logaddexp.reduce")
+@stands_for("logaddexp.reduce")
 def _logsumexp(
     a: Any, axis: Any = 0, dtype: Any = None, out: None = None, keepdims: bool = False
 ) -> Any:
@@ -372,7 +395,7 @@ def _logsumexp(
     return total if keepdims else np.squeeze(total, axis=axis)
 
 
-@_stands_for("polyval")
+@stands_for("polyval")
 def _polyval(p: Any, x: Any) -> Any:
     result: Any = np.zeros_like(x)
     for i in range(len(p)):
@@ -383,25 +406,34 @@ def _polyval(p: Any, x: Any) -> Any:
 # --- products ------------------------------------------------------------------------------------
 
 
-@_stands_for("vdot")
+@stands_for("vdot")
 def _vdot(a: Any, b: Any, /) -> Any:
-    return np.dot(np.ravel(a), np.ravel(b))
+    return np.dot(_conjugated(np.ravel(a)), np.ravel(b))
 
 
-for _names, _subscripts in {
-    ("vecdot",): "...i,...i->...",
-    ("matvec",): "...ij,...j->...i",
-    ("vecmat",): "...i,...ij->...j",
+def _conjugated(a: Any) -> Any:
+    return np.conjugate(a) if np.iscomplexobj(a) else a
+
+
+for _name, _subscripts in {
+    "vecdot": "...i,...i->...",
+    "matvec": "...ij,...j->...i",
+    "vecmat": "...i,...ij->...j",
 }.items():
-    _stands_for(*_names)(functools.partial(np.einsum, _subscripts))
+
+    def _product(a: Any, b: Any, _letters: str = _subscripts, _name: str = _name) -> Any:
+        return np.einsum(_letters, a if _name == "matvec" else _conjugated(a), b)
+
+    stands_for(_name)(_product)
 
 
-@_stands_for("linalg.vecdot")
+@stands_for("linalg.vecdot")
 def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    return np.einsum("...i,...i->...", np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1))
+    first = np.moveaxis(_conjugated(x1), axis, -1)
+    return np.einsum("...i,...i->...", first, np.moveaxis(x2, axis, -1))
 
 
-@_stands_for("kron")
+@stands_for("kron")
 def _kron(a: Any, b: Any) -> Any:
     rank = max(np.ndim(a), np.ndim(b))
     shape_a = (1,) * (rank - np.ndim(a)) + np.shape(a)
@@ -411,7 +443,7 @@ def _kron(a: Any, b: Any) -> Any:
     return np.reshape(wide_a * wide_b, tuple(map(math.prod, zip(shape_a, shape_b, strict=True))))
 
 
-@_stands_for("cross")
+@stands_for("cross")
 def _cross(
     a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Any:
@@ -424,7 +456,7 @@ def _cross(
     return np.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axis=axisc)
 
 
-@_stands_for("convolve")
+@stands_for("convolve")
 def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
     if np.size(v) > np.size(a):
         a, v = v, a
@@ -439,12 +471,12 @@ def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
     return windows @ np.flip(v)
 
 
-@_stands_for("linalg.multi_dot")
+@stands_for("linalg.multi_dot")
 def _multi_dot(arrays: Any, *, out: None = None) -> Any:
     return functools.reduce(np.matmul, arrays)
 
 
-@_stands_for("linalg.matrix_power")
+@stands_for("linalg.matrix_power")
 def _matrix_power(a: Any, n: int) -> Any:
     if n == 0:
         return np.broadcast_to(np.eye(np.shape(a)[-1], dtype=a.dtype), np.shape(a))
@@ -452,12 +484,12 @@ def _matrix_power(a: Any, n: int) -> Any:
     return functools.reduce(np.matmul, [base] * abs(n))
 
 
-@_stands_for("linalg.eigvalsh")
+@stands_for("linalg.eigvalsh")
 def _eigvalsh(a: Any, UPLO: Any = "L") -> Any:
     return np.linalg.eigh(a, UPLO)[0]
 
 
-@_stands_for("linalg.svdvals")
+@stands_for("linalg.svdvals")
 def _svdvals(x: Any, /) -> Any:
     return np.linalg.svd(x, compute_uv=False)
 
@@ -465,7 +497,7 @@ def _svdvals(x: Any, /) -> Any:
 # --- norms ---------------------------------------------------------------------------------------
 
 
-@_stands_for("linalg.norm")
+@stands_for("linalg.norm")
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     if ord is None:
         return norm(x, 2, axis, keepdims)
@@ -494,7 +526,7 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
     return result if keepdims else np.squeeze(result, axis=(rows, columns))
 
 
-@_stands_for("linalg.vector_norm")
+@stands_for("linalg.vector_norm")
 def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     if axis is None:
         flat = _norm(np.ravel(x), ord)
@@ -507,7 +539,7 @@ def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: An
     return _norm(x, ord, axis, keepdims)
 
 
-@_stands_for("linalg.matrix_norm")
+@stands_for("linalg.matrix_norm")
 def _matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     return _norm(x, ord, (-2, -1), keepdims)
 
@@ -535,12 +567,12 @@ for _ufunc, _function in (
     COMPOSED[_ufunc.reduce] = _reduce
 
 
-@_stands_for("add.accumulate")
+@stands_for("add.accumulate")
 def _accumulate(array: Any, axis: int = 0, dtype: Any = None, out: None = None) -> Any:
     return np.cumsum(array, axis=axis)
 
 
-@_stands_for("multiply.accumulate")
+@stands_for("multiply.accumulate")
 def _accumulate_products(array: Any, axis: int = 0, dtype: Any = None, out: None = None) -> Any:
     return np.cumprod(array, axis=axis)
 

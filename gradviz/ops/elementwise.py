@@ -2,7 +2,8 @@
 
 Where a derivative does not exist the row says which value is taken: ties of maximum and minimum
 share evenly, |a| and the length of a vector have slope 0 at 0, clip has slope 1 at its bounds,
-steps have slope 0 everywhere.
+steps have slope 0 everywhere. Rows of functions of a complex number z that are not holomorphic
+give the factor that makes the message ∂J/∂Re z - i ∂J/∂Im z (see `gradviz.chain.backward`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gradviz.ops.operation import Derivative, Operation, elementwise
+from gradviz.ops.operation import Derivative, Operation, elementwise, linear
 
 
 def _power_base(v: Any, a: Any, b: Any, **_: Any) -> Any:
@@ -43,6 +44,22 @@ def _sinc_slope(v: Any, a: Any, **_: Any) -> Any:
     return np.where(near, series * a, far)
 
 
+def _direction(v: Any, a: Any, **_: Any) -> Any:
+    """The slope of the absolute value."""
+    if a.dtype.kind != "c":
+        return np.sign(a)
+    return np.conjugate(a) / np.where(np.equal(v, 0), 1.0, v)
+
+
+def _turn(g: Any, v: Any, a: Any, **_: Any) -> Any:
+    """The message to the operand of sign, which of a complex number is a / abs(a)."""
+    if a.dtype.kind != "c":
+        return np.zeros_like(v)[()]
+    length = np.absolute(a)
+    length = np.where(np.equal(length, 0), np.inf, length)
+    return g / length - np.real(g * a) * np.conjugate(a) / length**3
+
+
 def _unless(loses: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     """The slope of maximum or minimum: 0 for an operand that loses, one half in a tie, else 1."""
 
@@ -56,7 +73,12 @@ def _unless(loses: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     return slope
 
 
-_LESS, _GREATER = _unless(operator.lt), _unless(operator.gt)
+_POWER: tuple[tuple[str, Callable[..., Any], str], ...] = (
+    ("b * a**(b - 1)", _power_base, "b * a ** where((a == 0) & (b == 0), 1, b - 1)"),
+    ("v * log(a)", _power_exponent, "v * log(where(a == 0, 1, a))"),
+)
+_LESS = _unless(operator.lt), "1 - (a < b) - (a == b) / 2"
+_GREATER = _unless(operator.gt), "1 - (a > b) - (a == b) / 2"
 _ONE_IS_NAN = "isnan({1}) * (1 - isnan({0}))"  # fmax and fmin take the other one
 
 ELEMENTWISE: tuple[Operation, ...] = (
@@ -64,19 +86,15 @@ ELEMENTWISE: tuple[Operation, ...] = (
     elementwise(np.subtract, "a - b", "1", "-1"),
     elementwise(np.multiply, "a * b", "b", "a"),
     elementwise(np.divide, "a / b", "1 / b", "-v / b"),
-    elementwise(
-        np.power, "a ** b", ("b * a**(b - 1)", _power_base), ("v * log(a)", _power_exponent)
-    ),
-    elementwise(
-        np.float_power, "a ** b", ("b * a**(b - 1)", _power_base), ("v * log(a)", _power_exponent)
-    ),
+    elementwise(np.power, "a ** b", *_POWER),
+    elementwise(np.float_power, "a ** b", *_POWER),
     elementwise(np.negative, "-a", "-1"),
     elementwise(np.positive, "a", "1"),
     elementwise(np.reciprocal, "1 / a", "-v**2"),
     elementwise(np.square, "a ** 2", "2 * a"),
     elementwise(np.sqrt, "sqrt(a)", "1 / (2 * v)"),
     elementwise(np.cbrt, "cbrt(a)", "1 / (3 * v**2)"),
-    elementwise(np.absolute, "abs(a)", "sign(a)"),
+    elementwise(np.absolute, "abs(a)", ("sign(a)", _direction, "sign(a)")),
     elementwise(np.fabs, "abs(a)", "sign(a)"),
     elementwise(np.exp, "exp(a)", "v"),
     elementwise(np.exp2, "2 ** a", "v * log(2)"),
@@ -109,8 +127,8 @@ ELEMENTWISE: tuple[Operation, ...] = (
     elementwise(np.sinc, "sinc(a)", ("(cos(pi * a) - v) / a", _sinc_slope)),
     *(elementwise(f, "a * pi / 180", "pi / 180") for f in (np.deg2rad, np.radians)),
     *(elementwise(f, "a * 180 / pi", "180 / pi") for f in (np.rad2deg, np.degrees)),
-    elementwise(np.maximum, "maximum(a, b)", ("a > b", _LESS), ("b > a", _GREATER)),
-    elementwise(np.minimum, "minimum(a, b)", ("a < b", _GREATER), ("b < a", _LESS)),
+    elementwise(np.maximum, "maximum(a, b)", ("a > b", *_LESS), ("b > a", *_GREATER)),
+    elementwise(np.minimum, "minimum(a, b)", ("a < b", *_GREATER), ("b < a", *_LESS)),
     elementwise(
         np.fmax,
         "maximum(a, b)",
@@ -130,10 +148,15 @@ ELEMENTWISE: tuple[Operation, ...] = (
     elementwise(np.heaviside, "heaviside(a, b)", "0", ("a == 0", "(a == 0) * 1.0")),
     elementwise(np.nan_to_num, "nan_to_num(a)", ("isfinite(a)", "isfinite(a) * 1.0")),
     elementwise(np.real, "a", "1"),
-    elementwise(np.conjugate, "a", "1"),
+    Operation(
+        "sign",
+        np.sign,
+        "sign(a)",
+        (Derivative(_turn, "0", lambda v, a, **_: np.zeros_like(v)[()], "0"),),
+    ),
     *(
         elementwise(step, f"{step.__name__}(a)", "0")
-        for step in (np.sign, np.floor, np.ceil, np.rint, np.trunc, np.round, np.fix, np.imag)
+        for step in (np.floor, np.ceil, np.rint, np.trunc, np.round, np.fix)
     ),
     elementwise(
         np.clip,
@@ -162,3 +185,13 @@ ELEMENTWISE: tuple[Operation, ...] = (
         ),
     ),
 )
+
+COMPLEX: tuple[Operation, ...] = (
+    linear(
+        np.imag,
+        "imag(a)",
+        ("-i * g", lambda g, v, a, **_: g * (-1j if a.dtype.kind == "c" else 0.0)),
+    ),
+    linear(np.conjugate, "conj(a)", ("conj(g)", lambda g, v, a, **_: np.conjugate(g))),
+)
+"""Rows of functions that are linear in the real and the imaginary part, not in the number."""

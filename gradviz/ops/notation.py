@@ -33,6 +33,11 @@ _SPECIAL = frozenset("ones_like cbrt floor ceil inv solve outer inner block wher
 _SUM, _PRODUCT, _UNARY, _POWER, _ATOM = range(1, 6)
 
 
+def set_latex(function: str, latex: str) -> None:
+    """Say how the name of a function is set in LaTeX."""
+    _FUNCTIONS[function] = latex
+
+
 @lru_cache(maxsize=4096)
 def parse(formula: str) -> ast.expr:
     """The syntax tree of a formula in Python's notation (shared: never change it)."""
@@ -79,6 +84,9 @@ class _Substitution(ast.NodeTransformer):
             for field, value in ast.iter_fields(node)
         }
         made = type(node)(**fresh)
+        if isinstance(made, ast.Attribute) and isinstance(made.value, ast.Attribute):
+            if made.attr == made.value.attr == "T":
+                return made.value.value
         return _folded(made) if isinstance(made, ast.BinOp) else made
 
 

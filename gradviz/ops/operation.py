@@ -38,20 +38,25 @@ class Derivative:
     local : callable or None
         ``local(v, *operands, **keywords)``: the elementwise local derivative; None for a linear map
         that only its VJP can apply.
+    number : str
+        The local derivative's number as a formula, for programs that leave Python (see
+        `gradviz.show.story`); "" where there is none.
     """
 
-    __slots__ = ("compiled", "formula", "local", "pull")
+    __slots__ = ("compiled", "formula", "local", "number", "pull")
 
     compiled: tuple[str, str]  # the number's formula and the operands' names
 
-    def __init__(self, pull: Pull, formula: Formula, local: Pull | None = None) -> None:
-        self.pull, self.formula, self.local = pull, formula, local
+    def __init__(
+        self, pull: Pull, formula: Formula, local: Pull | None = None, number: str = ""
+    ) -> None:
+        self.pull, self.formula, self.local, self.number = pull, formula, local, number
 
     @classmethod
     def elementwise(cls, formula: str, number: str, operands: int) -> Derivative:
         """A rule whose local derivative is `number`; both callables are compiled on first use."""
         rule = cls.__new__(cls)
-        rule.formula = formula
+        rule.formula, rule.number = formula, number
         rule.compiled = number, ", ".join(OPERAND_NAMES[:operands])
         return rule
 
@@ -175,7 +180,7 @@ class Operation:
         if isinstance(tree, ast.Call) and not tree.keywords:  # sum(a, axis=0)
             unsaid = {k: v for k, v in keywords.items() if not re.search(rf"\b{k}\b", written)}
             settings = [
-                ast.keyword(k, _literal(v))
+                ast.keyword(k, literal(v))
                 for k, v in unsaid.items()
                 if k not in _SILENT and v is not None and v is not False
             ]
@@ -223,26 +228,47 @@ class Operation:
         operands: Sequence[ast.expr],
         keywords: Mapping[str, Any],
     ) -> ast.expr:
-        replacements = {k: _literal(v) for k, v in keywords.items()}
+        replacements = {k: literal(v) for k, v in keywords.items()}
         replacements |= dict(zip(OPERAND_NAMES, operands, strict=False)) | symbols
         return notation.substitute(notation.parse(formula), replacements)
+
+
+class Part(Operation):
+    """One of the results of an operation that returns several; the others' gradients are zero."""
+
+    __slots__ = ("index", "whole")
+
+    def __init__(self, whole: Operation, index: int) -> None:
+        self.whole, self.index = whole, index
+        rules = (Derivative(self._pull, "g"),) if whole.derivatives else None
+        super().__init__(f"{whole.name}[{index}]", self._evaluate, "", rules, variadic=True)
+
+    def _evaluate(self, *operands: Any, **keywords: Any) -> Any:
+        return self.whole.evaluate(*operands, **keywords)[self.index]
+
+    def _pull(self, position: int, g: Any, v: Any, *operands: Any, **keywords: Any) -> Any:
+        parts = self.whole.evaluate(*operands, **keywords)
+        upstream = tuple(
+            g if k == self.index else np.zeros_like(part) for k, part in enumerate(parts)
+        )
+        return self.whole.pulls[position](upstream, parts, *operands, **keywords)
 
 
 _SILENT = frozenset(("optimize", "dtype", "order", "casting", "mode", "kind", "stable", "subok"))
 
 
-def _literal(value: Any) -> ast.expr:
+def literal(value: Any) -> ast.expr:
     """A keyword's value in a formula; a long one only by its type."""
     if type(value) in (int, float):
         return notation.number(value)
     if isinstance(value, (str, bool, type(None))):
         return ast.Constant(value)
     if isinstance(value, tuple) and len(value) <= 6:
-        parts = [_literal(part) for part in value]
+        parts = [literal(part) for part in value]
         return ast.Tuple(parts, ast.Load())
     if isinstance(value, slice):
         ends = [
-            None if end is None else _literal(end) for end in (value.start, value.stop, value.step)
+            None if end is None else literal(end) for end in (value.start, value.stop, value.step)
         ]
         return ast.Slice(*ends)  # stands where an index does
     if isinstance(value, np.ndarray) and value.dtype == bool:
@@ -250,7 +276,7 @@ def _literal(value: Any) -> ast.expr:
     if isinstance(value, (list, np.ndarray)) and np.size(value) <= 4 and np.ndim(value) <= 1:
         return notation.parse(repr(np.asarray(value).tolist()))
     if isinstance(value, np.generic):
-        return _literal(value.item())
+        return literal(value.item())
     if value is Ellipsis:
         return ast.Constant(value)
     if isinstance(value, np.ndarray):
@@ -265,7 +291,7 @@ def fit(message: Any, operand: Any, name: str = "") -> Any:
     Raises
     ------
     TraceError
-        A value is complex, or a rule returned what cannot be this operand's gradient.
+        A rule returned what cannot be this operand's gradient.
     """
     shape = np.shape(operand)
     if np.shape(message) != shape:
@@ -284,11 +310,9 @@ def fit(message: Any, operand: Any, name: str = "") -> Any:
             )
     dtype = getattr(operand, "dtype", None)
     if dtype is not None and message.dtype != dtype:
-        if message.dtype.kind == "c" or dtype.kind == "c":
-            raise TraceError(
-                f"{name} is complex; gradients through complex values are not supported"
-            )
-        if dtype.kind == "f":
+        if message.dtype.kind == "c" and dtype.kind != "c":
+            message = np.real(message)  # a real operand moves along the real axis only
+        if dtype.kind in "fc":
             message = message.astype(dtype)
     return message[()] if type(message) is np.ndarray and not message.ndim else message
 
@@ -303,6 +327,11 @@ _NAMESPACE: dict[str, Any] = {
 } | {"pi": math.pi, "e": math.e}
 
 
+def in_formulas() -> frozenset[str]:
+    """The names that a compiled formula may use besides its operands and the value."""
+    return frozenset(_NAMESPACE)
+
+
 def _compile(signature: str, formula: str) -> Pull:
     # Logarithms of numbers become Python floats, which leave float32 as it is. The formulas are
     # the rows of our own table, never input.
@@ -314,7 +343,7 @@ def _compile(signature: str, formula: str) -> Pull:
 def elementwise(
     function: Callable[..., Any],
     formula: str,
-    *locals_: str | tuple[str, str | Pull] | None,
+    *locals_: str | tuple[str, str | Pull] | tuple[str, Pull, str] | None,
     name: str = "",
 ) -> Operation:
     """A row for an elementwise operation.
@@ -325,23 +354,25 @@ def elementwise(
         The NumPy function.
     formula : str
         The operation, e.g. ``"a * b"``.
-    *locals_ : str or (str, str or callable) or None
+    *locals_ : str or (str, str or callable) or (str, callable, str) or None
         The local derivative per operand, e.g. ``"b", "a"``: both its notation and its number.
         Where the number needs more care than the notation shows (at a kink, at zero), the pair of
-        the notation and the number's formula or ``local(v, *operands)``. None for an operand
-        without a derivative.
+        the notation and the number's formula or ``local(v, *operands)``; after the latter the
+        number's formula may follow, so that the operation can be computed outside Python too.
+        None for an operand without a derivative.
     name : str, optional
         Default: the function's own name.
     """
     rules: list[Derivative | None] = []
     for entry in locals_:
-        written, number = entry if isinstance(entry, tuple) else (entry, entry)
+        written, number = entry[:2] if isinstance(entry, tuple) else (entry, entry)
         if written is None or number is None:
             rules.append(None)
         elif isinstance(number, str):
             rules.append(Derivative.elementwise(written, number, len(locals_)))
         else:
-            rules.append(Derivative(_times(number), written, number))
+            said = entry[2] if isinstance(entry, tuple) and len(entry) == 3 else ""
+            rules.append(Derivative(_times(number), written, number, said))
     return Operation(name or function.__name__, function, formula, tuple(rules))
 
 

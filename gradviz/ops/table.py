@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import string
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.ops import arrays, elementwise, linalg
+from gradviz.ops import arrays, elementwise, fourier, linalg
 from gradviz.ops.bridge import borrow
 from gradviz.ops.operation import Operation
 
@@ -19,16 +21,18 @@ ROWS: dict[Any, Operation] = {
     row.function: row
     for row in (
         *elementwise.ELEMENTWISE,
+        *elementwise.COMPLEX,
         *arrays.PRODUCTS,
         *arrays.REDUCTIONS,
         *arrays.SHAPES,
         *arrays.PARTS,
         *linalg.ROWS,
+        *fourier.ROWS,
     )
 }
 """Our own rows by NumPy function."""
 
-PLAIN = frozenset(
+PLAIN = {np.linalg.matrix_rank} | {
     getattr(np, name)
     for name in (
         "shape ndim size zeros_like ones_like empty_like result_type can_cast min_scalar_type "
@@ -37,10 +41,11 @@ PLAIN = frozenset(
         "array_equiv iscomplex isreal iscomplexobj isrealobj isposinf isneginf all any argmax "
         "argmin argsort argwhere nonzero flatnonzero count_nonzero searchsorted digitize "
         "lexsort nanargmax nanargmin argpartition array_repr array_str array2string "
-        "shares_memory may_share_memory spacing "
+        "shares_memory may_share_memory spacing isin isfortran einsum_path common_type typename "
+        "diag_indices_from tril_indices_from triu_indices_from ix_ isscalar iterable "
         "save savez savez_compressed savetxt"
     ).split()
-)
+}
 """Functions whose results have no derivative: called on plain values, and not recorded."""
 
 IN_PLACE = frozenset((np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis))
@@ -58,11 +63,87 @@ _PARAMETERS: dict[Any, str] = {
 @lru_cache(maxsize=4096)
 def lookup(function: Any) -> Operation:
     """The row of a NumPy function: our own, else one borrowed, else one without a rule."""
-    row = ROWS.get(function)
-    if row is None:
-        name = getattr(function, "__name__", str(function))
-        row = borrow(function) or Operation(name, function, derivatives=None)
-    return row
+    row = ROWS.get(function) or borrow(function)
+    if row is None and plugins():
+        row = ROWS.get(function)
+    name = getattr(function, "__name__", str(function))
+    return row or Operation(name, function, derivatives=None)
+
+
+def find(name: str) -> Operation | None:
+    """The row that is called `name`, if it has a rule: for names that stand in a file.
+
+    Nothing is imported or run because of a name, but the packages that are installed to add
+    operations.
+    """
+    for row in reversed((arrays.GETITEM, arrays.ASTYPE, *ROWS.values())):  # the last one added
+        if row.name == name:
+            return row
+    for module in ("numpy", "numpy.linalg", "scipy.special"):
+        try:
+            function = vars(importlib.import_module(module)).get(name)
+        except ImportError:
+            continue
+        if callable(function) and not inspect.isclass(function) and borrow(function):
+            return lookup(function)
+    return find(name) if plugins() else None
+
+
+ADDED: set[str] = set()
+"""The names of the rows that `gradviz.operation` added."""
+
+
+def add(row: Operation) -> None:
+    """Add a row; one that the same function of the same module added before is replaced.
+
+    Raises
+    ------
+    ValueError
+        An operation of ours has the name.
+    """
+    for known in list(ROWS.values()):
+        if known.name in ADDED:
+            if _home(known) == _home(row):
+                del ROWS[known.function]
+        elif known.name == row.name or known.function is row.function:
+            raise ValueError(f"there is an operation {known.name} already; give another name=...")
+    ROWS[row.function] = row
+    ADDED.add(row.name)
+    lookup.cache_clear()
+
+
+def _home(row: Operation) -> tuple[Any, ...]:
+    function = row.function
+    return row.name, getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+
+
+ENTRY_POINTS = "gradviz.operations"
+
+
+def plugins() -> bool:
+    """Load what installed packages add, once, when an unknown function is met.
+
+    Whether there was anything to load. A package that fails is warned of and left out.
+    """
+    if _loaded:
+        return False
+    _loaded.append(True)
+    from importlib.metadata import entry_points
+
+    found = entry_points(group=ENTRY_POINTS)
+    for entry in found:
+        try:
+            entry.load()
+        except Exception as error:
+            warnings.warn(
+                f"the operations of {entry.value} cannot be loaded: {error!r}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+    return bool(found)
+
+
+_loaded: list[bool] = []
 
 
 @lru_cache(maxsize=4096)

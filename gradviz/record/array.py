@@ -11,6 +11,7 @@ import dis
 import inspect
 import itertools
 import operator
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -24,15 +25,16 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.graph import LEAVES, Node
-from gradviz.ops import arrays
+from gradviz.ops import analysis, arrays
 from gradviz.ops.composed import COMPOSED, outer
-from gradviz.ops.operation import Derivative, Operation
+from gradviz.ops.operation import Operation, Part
 from gradviz.ops.table import IN_PLACE, PLAIN, ROWS, lookup, refuse_nested, split
 from gradviz.record import names
 from gradviz.record.names import returning, returning_offsets, site, user_frame, where
 
 _next = itertools.count().__next__
-_new = object.__new__
+STALE = 2**62
+"""The order of a view whose array was written to, until it is used again."""
 
 # Where a recorded value is appended, and its scope. Outside a trace nobody keeps the tape: values
 # hold their operands, so `graph(f)` finds all that f depends on. A ContextVar keeps threads and
@@ -47,10 +49,26 @@ def tape() -> Iterator[list[Node]]:
     """Keep every value recorded in this context, also those that nothing depends on."""
     kept: list[Node] = []
     token = _recording.set((kept.append, ()))
+    told = {kind: "call" for kind, how in np.geterr().items() if how == "warn"}
     try:
-        yield kept
+        with np.errstate(call=_warn, **told):
+            yield kept
     finally:
         _recording.reset(token)
+
+
+def _warn(kind: str, _: int) -> None:
+    """NumPy's warning of a number that is not finite, at the user's line instead of ours."""
+    frame = user_frame(_getframe(1))
+    if frame is not None:
+        warnings.warn_explicit(
+            f"{kind} encountered",
+            RuntimeWarning,
+            frame.f_code.co_filename,
+            frame.f_lineno,
+            frame.f_globals.get("__name__"),
+            frame.f_globals.setdefault("__warningregistry__", {}),
+        )
 
 
 @contextmanager
@@ -79,7 +97,7 @@ def scope(name: str) -> Iterator[None]:
         _recording.reset(token)
 
 
-def leaf(value: Any, name: str, kind: str) -> Array:
+def leaf(value: Any, name: str, kind: str, frame: FrameType | None = None) -> Array:
     """A leaf that holds a copy of `value`, so that later changes to it cannot reach the record."""
     array = np.array(value)
     if array.dtype.kind not in "fciub":
@@ -89,7 +107,9 @@ def leaf(value: Any, name: str, kind: str) -> Array:
         )
     if array.dtype.kind in "iub":
         array = array.astype(float)
-    node: Array = record(LEAVES[kind], array[()], (), {}, _getframe(1), name)
+    node = _append(LEAVES[kind], array[()], (), _NO_KEYWORDS, frame, name)
+    if type(value) is np.ndarray and not value.ndim:
+        node.views = []
     return node
 
 
@@ -113,12 +133,12 @@ def input(value: Any, name: str = "") -> Array:
     TypeError
         The value is not numeric.
     """
-    return leaf(value, name, "input")
+    return leaf(value, name, "input", _getframe(1))
 
 
 def parameter(value: Any, name: str = "") -> Array:
     """A leaf that is to be learned; otherwise as `input`."""
-    return leaf(value, name, "parameter")
+    return leaf(value, name, "parameter", _getframe(1))
 
 
 _snapshots: dict[int, tuple[weakref.ref[Any], Any]] = {}
@@ -129,7 +149,7 @@ def snapshot(array: Any) -> Any:
 
     As long as the array stays as it is, its snapshot is one and the same object.
     """
-    if not array.flags.writeable:
+    if _constant(array):
         return array
     key = id(array)
     known = _snapshots.get(key)
@@ -141,6 +161,25 @@ def snapshot(array: Any) -> Any:
     copy.flags.writeable = False
     _snapshots[key] = weakref.ref(array, lambda _: _snapshots.pop(key, None)), copy
     return copy
+
+
+def _constant(array: Any) -> bool:
+    """Whether nothing can write into an array, through it or through what it is a view of."""
+    while isinstance(array, np.ndarray):
+        if array.flags.writeable:
+            return False
+        array = array.base
+    return array is None or isinstance(array, bytes)
+
+
+def frozen(value: Any) -> Any:
+    """An argument as it is now, whatever the program later writes into its lists and arrays."""
+    kind = type(value)
+    if kind is np.ndarray:
+        return snapshot(value)
+    if kind is list or kind is tuple:
+        return kind(map(frozen, value))
+    return value
 
 
 def apply(
@@ -166,13 +205,13 @@ def apply(
         elif kind is list or kind is tuple:
             operands = tuple(_array(operation, o) for o in operands)
             return apply(operation, operands, keywords, frame or _getframe(1))
-        elif kind is np.ndarray and operand.flags.writeable:
+        elif kind is np.ndarray and not _constant(operand):
             operands = tuple(snapshot(o) if type(o) is np.ndarray else o for o in operands)
             return apply(operation, operands, keywords, frame or _getframe(1))
         plain.append(operand)
     if keywords:
         refuse_nested(operation, keywords, Array)
-        keywords = {k: snapshot(v) if type(v) is np.ndarray else v for k, v in keywords.items()}
+        keywords = {k: frozen(v) for k, v in keywords.items()}
         value = operation.evaluate(*plain, **keywords)
     else:
         keywords = _NO_KEYWORDS
@@ -197,13 +236,13 @@ def record(
     name: str = "",
 ) -> Any:
     """Record a value that was computed already."""
-    kind = type(value)
+    whole, kind = value, type(value)
     if kind is not np.float64:
         if kind is np.ndarray:
             value = value if value.ndim else value[()]
         elif isinstance(value, (tuple, list)):
             parts = [
-                record(_part(operation, i, len(value)), part, operands, keywords, frame)
+                record(Part(operation, i), part, operands, keywords, frame)
                 for i, part in enumerate(value)
             ]
             return kind(*parts) if hasattr(value, "_fields") else kind(parts)
@@ -216,30 +255,40 @@ def record(
                     f"{operation.name} returned an array of objects, which cannot be recorded"
                 )
             return value
-    node = _new(Array)
-    node.value, node.operation, node.operands, node.keywords = value, operation, operands, keywords
+    node = _append(operation, value, operands, keywords, frame, name)
+    if kind is np.ndarray and len(operands) == 1:
+        owner = whole if whole.base is None else whole.base
+        seen = getattr(operands[0], "value", None)
+        if type(seen) is np.ndarray and owner is (seen if seen.base is None else seen.base):
+            node.viewed = operands[0]  # it shares the memory of what it was made from
+            if hasattr(node.viewed, "views"):
+                node.viewed.views.append(weakref.ref(node))
+            else:
+                node.viewed.views = [weakref.ref(node)]
+    return node
+
+
+def _append(
+    operation: Operation,
+    value: Any,
+    operands: tuple[Any, ...],
+    keywords: dict[str, Any],
+    frame: FrameType | None,
+    name: str = "",
+) -> Array:
+    """Record a value of floats or complex numbers."""
+    node = Array()
+    node.value = value
+    node.operation = operation
+    node.operands = operands
+    node.keywords = keywords
     node.order = _next()
     append, node.scope = _recording.get()
     node.name = name
     frame = user_frame(frame)
-    node.site = site(frame) if frame else None
+    node.site = site(frame) if frame is not None else None
     append(node)
     return node
-
-
-def _part(operation: Operation, i: int, count: int) -> Operation:
-    """One of the results of an operation that returns several; the others' gradients are zero."""
-
-    def evaluate(*operands: Any, **keywords: Any) -> Any:
-        return operation.evaluate(*operands, **keywords)[i]
-
-    def pull(position: int, g: Any, v: Any, *operands: Any, **keywords: Any) -> Any:
-        parts = operation.function(*operands, **keywords)
-        upstream = tuple(g if k == i else np.zeros_like(parts[k]) for k in range(count))
-        return operation.pulls[position](upstream, parts, *operands, **keywords)
-
-    rules = (Derivative(pull, "g"),) if operation.derivatives else None
-    return Operation(f"{operation.name}[{i}]", evaluate, "", rules, variadic=True)
 
 
 def compose(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -283,7 +332,6 @@ _NUMBERS = (int, float, complex, np.generic)
 
 def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool = False) -> Any:
     operation = lookup(ufunc)
-    new = _new
     get_recording = _recording.get
 
     def method(self: Array, other: Any) -> Any:
@@ -306,7 +354,7 @@ def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool =
             return method(self, np.asarray(other))
         else:
             return NotImplemented
-        node = new(Array)
+        node = Array()
         if swapped:
             node.value = compute(plain, self.value)
             node.operands = (other, self)
@@ -331,6 +379,12 @@ def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool =
     return method
 
 
+# What of `math` only asks a question; and NumPy's names for the rest.
+_ASKS = frozenset(("isnan", "isinf", "isfinite", "isclose", "floor", "ceil", "trunc"))
+_TWINS = {
+    **{name: f"arc{name[1:]}" for name in ("acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh")},
+    "pow": "power", "fsum": "sum", "prod": "prod", "dist": "linalg.norm", "phase": "angle",
+}  # fmt: skip
 _NO_KEYWORDS: dict[str, Any] = {}
 _STORE_SUBSCR = dis.opmap["STORE_SUBSCR"]
 
@@ -368,24 +422,127 @@ def _refused(name: str, instead: str) -> Any:
     return method
 
 
-def _in_place(sign: str) -> Any:
+def _in_place(compute: Callable[[Any, Any], Any]) -> Any:
     def method(self: Array, other: Any) -> Any:
-        if np.ndim(self.value) == 0:  # NumPy's scalars are immutable: the name is bound anew
+        if self._is_scalar():  # immutable: the name is bound anew
             return NotImplemented
-        raise TraceError(
-            f"an in-place '{sign}=' on a recorded array would change values that other operations "
-            f"have read; write 'x = x {sign} y' instead, at {where(_getframe(1))}"
-        )
+        return _overwritten(self, compute(self, other), _getframe(1))
 
     return method
+
+
+def _overwritten(target: Array, result: Any, frame: FrameType) -> Any:
+    """Write a result into an array as a whole: ``target[...] = result``, which `out` does too."""
+    if np.shape(result) != np.shape(target.value) or not np.can_cast(
+        result.dtype, target.dtype, "same_kind"
+    ):
+        raise ValueError(
+            f"a result of {result.dtype} and shape {np.shape(result)} cannot be written into an "
+            f"array of {target.dtype} and shape {np.shape(target.value)}"
+        )
+    memory = getattr(result, "value", result).strides
+    if (
+        hasattr(target, "viewed")
+        or not isinstance(result, Array)
+        or result.dtype != target.dtype
+        or memory != target.value.strides
+    ):
+        target._write(..., result, frame)
+    else:
+        target._outdate()
+        target._become(result)
+    return target
 
 
 class Array(Node):
     """A recorded NumPy array or scalar. Made by `input`, `parameter` and every operation on one."""
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "past", "read", "viewed", "views")
+
+    read: tuple[str, Any]
+    """How its value was read as a plain number, and where; absent where it never was."""
+    past: list[Array]
+    """What it was before each time that the program wrote into it; absent where it never did."""
+    views: list[weakref.ref[Array]]
+    """The recorded views of its memory; absent where there are none."""
+    viewed: Array
+    """What this is a view of; absent where it is none."""
 
     __hash__ = object.__hash__
+
+    # --- in-place code -----------------------------------------------------------------------
+    #
+    # Writing makes the same object stand for a new value: the old one moves to `past`, where those
+    # who read it find it (`Node.read_operands`). A view is written to in the array it is a view of;
+    # all its views are then computed anew when the program uses them again.
+
+    def _is_scalar(self) -> bool:
+        """Whether NumPy has a scalar here; a 0-d array can be written to."""
+        if np.ndim(self.value):
+            return False
+        return not (hasattr(self, "viewed") or hasattr(self, "views"))
+
+    def _become(self, value: Array) -> None:
+        """Stand for another value from now on; readers until now keep the one they read."""
+        old = Array()
+        for field in (*Node.__slots__, "read", "viewed"):
+            if hasattr(self, field):
+                setattr(old, field, getattr(self, field))
+        self.past = [*getattr(self, "past", ()), old]
+        value.operands = tuple([old if o is self else o for o in value.operands])
+        for field in Node.__slots__:
+            setattr(self, field, getattr(value, field))
+        append = _recording.get()[0]
+        append(old)
+        append(self)
+
+    def _outdate(self) -> None:
+        """Have every view of this array computed again when it is used."""
+        for reference in getattr(self, "views", ()):
+            view = reference()
+            if view is None:
+                continue
+            view._outdate()
+            old = Array()
+            for field in (*Node.__slots__, "viewed"):
+                setattr(old, field, getattr(view, field))
+            view.past = [*getattr(view, "past", ()), old]
+            _recording.get()[0](old)
+            view.order = STALE
+            del view.value
+        self.views = []
+
+    def __getattr__(self, attribute: str) -> Any:  # a slot that is empty
+        if attribute != "value" or getattr(self, "order", 0) != STALE:
+            raise AttributeError(f"a recorded array has no attribute {attribute!r}")
+        fresh = apply(self.operation, (self.viewed,), dict(self.keywords), None)
+        fresh.site, fresh.scope = self.site, self.scope
+        for field in Node.__slots__:
+            setattr(self, field, getattr(fresh, field))
+        if getattr(fresh, "viewed", None) is self.viewed:
+            self.viewed.views[-1] = weakref.ref(self)
+        else:
+            del self.viewed
+        return self.value
+
+    def _write(self, index: Any, value: Any, frame: FrameType) -> None:
+        """``self[index] = value``."""
+        whole = self
+        numbers = None
+        chain = []
+        while hasattr(whole, "viewed"):
+            chain.append(whole)
+            whole = whole.viewed
+        if chain:
+            numbers = np.arange(int(np.size(whole.value))).reshape(np.shape(whole.value))
+            for view in reversed(chain):
+                numbers = view.operation.evaluate(numbers, **view.keywords)
+            if np.unique(numbers).size != numbers.size:
+                raise ValueError("assignment destination is read-only")
+            index = np.unravel_index(numbers[index], np.shape(whole.value))
+        new = apply(arrays.SETITEM, (whole, value), {"index": _plain_index(index)}, frame)
+        whole._outdate()
+        whole._become(new)
 
     def __repr__(self) -> str:
         label = self.name or names.assigned(self.site) or self.operation.name
@@ -409,9 +566,10 @@ class Array(Node):
     __rdivmod__ = lambda self, other: np.divmod(other, self)  # noqa: E731
     __neg__, __pos__, __abs__ = _unary(np.negative), _unary(np.positive), _unary(np.absolute)
 
-    __iadd__, __isub__, __imul__ = _in_place("+"), _in_place("-"), _in_place("*")
-    __itruediv__, __ipow__, __imatmul__ = _in_place("/"), _in_place("**"), _in_place("@")
-    __imod__, __ifloordiv__ = _in_place("%"), _in_place("//")
+    __iadd__, __isub__ = _in_place(operator.add), _in_place(operator.sub)
+    __imul__, __itruediv__ = _in_place(operator.mul), _in_place(operator.truediv)
+    __ipow__, __imatmul__ = _in_place(operator.pow), _in_place(operator.matmul)
+    __imod__, __ifloordiv__ = _in_place(operator.mod), _in_place(operator.floordiv)
 
     __lt__, __le__ = _compare(operator.lt), _compare(operator.le)
     __gt__, __ge__ = _compare(operator.gt), _compare(operator.ge)
@@ -423,6 +581,11 @@ class Array(Node):
         operation = ROWS.get(ufunc) if method == "__call__" and not keywords else None
         try:
             if operation is not None:
+                plain = [o.value if type(o) is Array else o for o in inputs]
+                if _PLAIN.issuperset(map(type, plain)):  # `apply`, for programs on scalars
+                    value = ufunc(*plain)
+                    if value.dtype.kind == "f":
+                        return _append(operation, value, inputs, _NO_KEYWORDS, _getframe(1))
                 return apply(operation, inputs, None, _getframe(1))
             return self._ufunc(ufunc, method, inputs, keywords)
         except TraceError as error:
@@ -431,7 +594,22 @@ class Array(Node):
     def _ufunc(self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], keywords: Any) -> Any:
         """All but the plain call of a ufunc that has a row."""
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-        if keywords.pop("out", None) is not None or method == "at":
+        if method == "at" and isinstance(inputs[0], Array) and ufunc in (np.add, np.subtract):
+            target, index, *others = inputs
+            part = np.broadcast_to(others[0], np.shape(target.value[index]))
+            added = arrays.scatter(part + 0.0, np.shape(target), _plain_index(index))
+            _overwritten(target, ufunc(target, added), _getframe(2))
+            return None
+        out = keywords.pop("out", None)
+        if out is not None and method != "at" and len(out) == 1 and isinstance(out[0], Array):
+            mask = keywords.pop("where", True)
+            result = (ufunc if method == "__call__" else getattr(ufunc, method))(
+                *inputs, **keywords
+            )
+            if mask is not True:
+                result = np.where(mask, result, out[0])
+            return _overwritten(out[0], result, _getframe(2))
+        if out is not None or method == "at":
             raise TraceError(
                 f"{name} or an in-place operator would write a recorded value into a plain array, "
                 "which forgets its history; use the returned value instead"
@@ -450,13 +628,27 @@ class Array(Node):
             result = compose(COMPOSED[function], inputs, keywords)
             if result is not NotImplemented:
                 return result
+        if method in ("reduce", "accumulate", "reduceat") and ufunc in ROWS:
+            result = compose(getattr(analysis, method), (ufunc, *inputs), keywords)
+            if result is not NotImplemented:
+                return result
         if method != "__call__":
             return apply(Operation(name, function, derivatives=None), inputs, keywords)
         return apply(lookup(ufunc), inputs, keywords)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if function in PLAIN:
-            return function(*_values(args), **{k: _values(v) for k, v in kwargs.items()})
+            made = function(*_values(args), **{k: _values(v) for k, v in kwargs.items()})
+            if function in _BUFFERS and made.dtype.kind in "fc" and made.ndim:
+                if user_frame(_getframe(1)) is _getframe(1):  # the program may write into it
+                    made = made if function is not np.empty_like else np.zeros_like(made)
+                    return Array.new(made, LEAVES["constant"], order=_next())
+            return made
+        if isinstance(kwargs.get("out"), Array):
+            out = kwargs.pop("out")
+            return _overwritten(out, function(*args, **kwargs), _getframe(1))
+        if function in _WRITERS and isinstance(args[0], Array):
+            return _WRITERS[function](*args, **kwargs)
         if kwargs.get("out") is not None or function in IN_PLACE:
             raise TraceError(
                 f"{function.__name__} would write a recorded value into an array, which forgets "
@@ -480,6 +672,15 @@ class Array(Node):
             raise _placed(error) from None
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if self.operation is LEAVES["constant"]:
+            return np.array(self.value, dtype=dtype)
+        frame = user_frame(_getframe(1))
+        if frame is not None and isinstance(names.callee(frame), np.vectorize):
+            raise TraceError(
+                "np.vectorize calls its function on plain numbers, which would forget their "
+                "history; write the function for whole arrays (np.where for its cases), or "
+                f"np.stack([f(a) for a in x.flat]), at {where(frame)}"
+            )
         raise TraceError(
             "a recorded array is turned into a plain one here, which would forget its history; "
             "use NumPy's functions on it directly (np.stack or np.concatenate to collect values), "
@@ -487,10 +688,9 @@ class Array(Node):
         )
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        raise TraceError(
-            "writing into a recorded array would change values that other operations have read; "
-            f"use np.where or np.concatenate to make a new one, at {where(_getframe(1))}"
-        )
+        if self._is_scalar():
+            raise TypeError("a NumPy scalar does not support item assignment")
+        self._write(key, value, _getframe(1))
 
     def __getitem__(self, key: Any) -> Any:
         return apply(arrays.GETITEM, (self,), {"index": _plain_index(key)}, _getframe(1))
@@ -513,13 +713,39 @@ class Array(Node):
                 "a recorded value is written into a plain array here, which would forget its "
                 f"history; collect values in a list and use np.stack, at {where(frame)}"
             )
-        return float(self.value)
+        return float(self._plain("float()", frame))
 
     def __int__(self) -> int:
-        return int(self.value)
+        return int(self._plain("int()", _getframe(1)))
 
     def __complex__(self) -> complex:
-        return complex(self.value)
+        return complex(self._plain("complex()", _getframe(1)))
+
+    def _plain(self, how: str, frame: FrameType) -> Any:
+        """The value, whose history ends where the program reads it as a plain number.
+
+        This is noted, so that a gradient that misses it can say so. A function that asks for a
+        number unseen (`math.exp`, `numpy.fromiter`, `buffer.fill`) is refused.
+        """
+        called = names.callee(frame)
+        module = getattr(called, "__module__", None)
+        name = getattr(called, "__name__", "")
+        written = isinstance(getattr(called, "__self__", None), np.ndarray)
+        if written or module == "numpy" or (module in ("math", "cmath") and name not in _ASKS):
+            instead = (
+                f"use np.{_TWINS.get(name, name)}"
+                if module in ("math", "cmath")
+                else ("collect values in a list and use np.stack")
+            )
+            raise TraceError(
+                f"{name}() takes a recorded value as a plain number here, which would forget its "
+                f"history; {instead} (or float(), if no gradient is wanted), at {where(frame)}"
+            )
+        self.read = how, site(frame)
+        return self.value
+
+    def __contains__(self, other: Any) -> bool:
+        return bool(np.any(self == other))
 
     def __len__(self) -> int:
         return len(self.value)
@@ -538,11 +764,11 @@ class Array(Node):
 
     def item(self, *args: Any) -> Any:
         """The plain Python number; its history ends here."""
-        return self.value.item(*args)
+        return self._plain(".item()", _getframe(1)).item(*args)
 
     def tolist(self) -> Any:
         """Plain Python numbers; their history ends here."""
-        return self.value.tolist()
+        return self._plain(".tolist()", _getframe(1)).tolist()
 
     # --- NumPy's attributes and methods ------------------------------------------------------
 
@@ -597,7 +823,7 @@ class Array(Node):
         return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
 
     def flatten(self, order: Any = "C") -> Any:  # noqa: D102
-        return np.ravel(self, order=order)
+        return apply(arrays.FLATTEN, (self,), {"order": order}, _getframe(1))
 
     def astype(self, dtype: Any, **keywords: Any) -> Any:  # noqa: D102
         return apply(arrays.ASTYPE, (self,), {"dtype": np.dtype(dtype)})
@@ -614,10 +840,16 @@ class Array(Node):
     def argpartition(self, kth: Any, axis: int = -1) -> Any:  # noqa: D102
         return np.argpartition(self, kth, axis)
 
-    sort = _refused("sort", "np.sort(x)")
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None) -> None:  # noqa: D102
+        _overwritten(self, np.sort(self, axis, kind, order), _getframe(1))
+
+    def fill(self, value: Any) -> None:  # noqa: D102
+        self._write(..., value, _getframe(1))
+
+    def put(self, indices: Any, values: Any, mode: str = "raise") -> None:  # noqa: D102
+        _put(self, indices, values, mode)
+
     partition = _refused("partition", "np.sort(x)")
-    fill = _refused("fill", "np.full_like(x, value)")
-    put = _refused("put", "np.where")
     resize = _refused("resize", "np.resize(x, shape)")
     itemset = _refused("itemset", "np.where")
 
@@ -646,12 +878,45 @@ for _name in (
     setattr(Array, _name, _method(getattr(np, _name)))
 
 
+def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+    value = np.broadcast_to(src, np.shape(dst))
+    _overwritten(dst, value if where is True else np.where(where, value, dst), _getframe(1))
+
+
+def _put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
+    index = np.asarray(ind)
+    if mode != "raise" or np.ndim(v) and np.size(v) != index.size:
+        raise TraceError("put() that repeats, wraps or clips is not recorded")
+    value = np.reshape(v, index.shape) if np.ndim(v) else v
+    a._write(np.unravel_index(index, np.shape(a)), value, _getframe(1))
+
+
+def _putmask(a: Any, mask: Any, values: Any) -> None:
+    value = values if np.ndim(values) == 0 else np.reshape(values, np.shape(a))
+    a._write(np.asarray(mask), value if np.ndim(value) == 0 else value[mask], _getframe(1))
+
+
+def _fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
+    if wrap or len(set(np.shape(a))) > 1 and np.ndim(a) > 2:
+        raise TraceError("fill_diagonal(wrap=True) is not recorded")
+    steps = np.arange(min(np.shape(a)))
+    a._write((steps,) * np.ndim(a), val, _getframe(1))
+
+
+_WRITERS: dict[Any, Callable[..., None]] = {
+    np.copyto: _copyto,
+    np.put: _put,
+    np.putmask: _putmask,
+    np.fill_diagonal: _fill_diagonal,
+}
+"""Functions that write into an array, where it is a recorded one."""
+_BUFFERS = frozenset((np.zeros_like, np.ones_like, np.empty_like))
+
+
 def _plain_index(key: Any) -> Any:
     """An index, which a recorded array of floats cannot be part of."""
     if isinstance(key, Array) or (
         isinstance(key, tuple) and any(isinstance(k, Array) for k in key)
     ):
         raise TraceError(f"a recorded array of floats cannot be an index, at {where(_getframe(2))}")
-    if isinstance(key, tuple):
-        return tuple(snapshot(k) if type(k) is np.ndarray else k for k in key)
-    return key
+    return frozen(key)

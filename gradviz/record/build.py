@@ -58,9 +58,15 @@ def build(
         return len(values) - 1
 
     for node in recorded:
-        found = tuple(
-            [ids[o.order] if isinstance(o, Node) else constant(o, node) for o in node.operands]
-        )
+        try:
+            found = tuple(
+                [ids[o.order] if isinstance(o, Node) else constant(o, node) for o in node.operands]
+            )
+        except KeyError:  # an operand was written to later
+            found = tuple(
+                ids[o.order] if isinstance(o, Node) else constant(o, node)
+                for o in node.read_operands()
+            )
         ids[node.order] = len(values)
         values.append(node)
         operands.append(found)

@@ -124,7 +124,7 @@ def read(root: Any) -> Graph:
         gradients = {i: _number(value, "grad") for i, value in enumerate(objects)}
     leaves = [i for i, operands in enumerate(edges) if gradients and not operands]
     graph = Graph(nodes, edges, shown, len(nodes) - 1, leaves)
-    graph.derivatives = Gradients(graph, gradients, _messages(graph, gradients))
+    graph.derivatives = Gradients(gradients, _messages(graph, gradients))
     return graph
 
 

@@ -7,12 +7,15 @@ source is parsed when somebody looks.
 from __future__ import annotations
 
 import ast
+import builtins
 import dis
 import itertools
 import linecache
 from functools import lru_cache
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
+
+import numpy as np
 
 Site = tuple[Any, ...]
 """(code, offset); where the value was returned at once, then the caller's, and so on."""
@@ -43,13 +46,15 @@ def site(frame: FrameType) -> Site:
     """Note where `frame` stands, with its callers as long as they only pass the value on."""
     code, offset = frame.f_code, frame.f_lasti
     found: Site = (code, offset)
-    at: FrameType | None = frame
-    while at is not None and offset in returning_offsets(code):
+    at: Any = frame
+    known = returning.get(id(code))
+    while offset in (known[1] if known and known[0] is code else returning_offsets(code)):
         at = at.f_back
         if at is None or at.f_globals.get("__name__") == "gradviz.record.trace":
             break
         code, offset = at.f_code, at.f_lasti
         found += (code, offset)
+        known = returning.get(id(code))
     return found
 
 
@@ -78,6 +83,31 @@ def where(frame: FrameType | None) -> str:
         return "unknown line"
     line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" + (f": {line}" if line else "")
+
+
+def callee(frame: FrameType) -> Any:
+    """The function that `frame` is calling, as far as its source names it; else None.
+
+    Nothing is run to find it: names are looked up in the frame, and in modules.
+    """
+    code = frame.f_code
+    called = _calls(code.co_filename).get(_position(code, frame.f_lasti))
+    parts: list[str] = []
+    while isinstance(called, ast.Attribute):
+        parts.insert(0, called.attr)
+        called = called.value
+    if not isinstance(called, ast.Name):
+        return None
+    spaces = (frame.f_locals, frame.f_globals, vars(builtins))
+    found: Any = next((space[called.id] for space in spaces if called.id in space), None)
+    for part in parts:
+        if isinstance(found, ModuleType):
+            found = vars(found).get(part)
+        elif type(found) is np.ndarray:
+            return getattr(found, part, None)
+        else:
+            return None
+    return found
 
 
 def source(site: Site | None) -> tuple[str, int, str] | None:
@@ -118,6 +148,16 @@ def _stored_next(code: CodeType, offset: int) -> str:
                 stored = following.argval
                 return str(stored[0] if isinstance(stored, tuple) else stored)
     return ""
+
+
+@lru_cache(maxsize=256)
+def _calls(filename: str) -> dict[tuple[int | None, ...], ast.expr]:
+    """The place of every call in a file, and what is called there."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(filename)))
+    except (SyntaxError, ValueError):
+        return {}
+    return {_place(node): node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
 
 
 @lru_cache(maxsize=256)

@@ -1,18 +1,20 @@
-"""Recording a function (`trace`), values (`graph`), and gradients of functions (`grad`)."""
+"""Recording a function (`trace`), and values (`graph`)."""
 
 from __future__ import annotations
 
 import difflib
-import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.graph import INPUT, PARAMETER, Graph, Node, Program
-from gradviz.record.array import Array, compose, leaf, snapshot, tape
+from gradviz.graph import PARAMETER, Graph, Node, Program
+from gradviz.record.array import STALE, Array, leaf, snapshot, tape
+from gradviz.record import names
 from gradviz.record.build import build
 
 
@@ -81,88 +83,16 @@ def graph(output: Any, *, title: str = "") -> Graph:
             "gv.graph needs a value computed from gv.input or gv.parameter, got "
             f"{type(output).__name__}"
         )
+    _ = output.value  # of a view, as its array is now
     found: dict[int, Node] = {output.order: output}
     pending: list[Node] = [output]
     while pending:
-        for operand in pending.pop().operands:
+        for operand in pending.pop().read_operands():
             if isinstance(operand, Node) and operand.order not in found:
                 found[operand.order] = operand
                 pending.append(operand)
     recorded = [found[order] for order in sorted(found)]
-    return build(recorded, output, program=_Tape(recorded, output, title), title=title)
-
-
-def grad(function: Callable[..., Any], wrt: str | int = 0) -> Callable[..., Any]:
-    """The function that returns a scalar function's gradient.
-
-    Called on plain arrays it returns a plain array. Inside a `trace`, or on recorded values, its
-    backward pass is recorded too, so that gradients of gradients are gradients again.
-
-    Parameters
-    ----------
-    function : callable
-        NumPy code that returns a scalar.
-    wrt : str or int, optional
-        The argument to differentiate by, by name or position; one array of floats.
-
-    Examples
-    --------
-    >>> import gradviz as gv
-    >>> float(gv.grad(gv.grad(lambda x: x**3))(2.0))
-    12.0
-    """
-
-    @functools.wraps(function)
-    def gradient(*args: Any, **kwargs: Any) -> Any:
-        from gradviz.chain.backward import gradient_of
-
-        arguments = list(args)
-        keywords = dict(kwargs)
-        place: Any
-        holder: Any
-        if isinstance(wrt, str) and wrt in keywords:
-            holder, place = keywords, wrt
-        else:
-            names = list(inspect.signature(function).parameters)
-            holder, place = arguments, names.index(wrt) if isinstance(wrt, str) else wrt
-        argument = holder[place]
-        recorded = any(isinstance(a, Array) for a in (*args, *kwargs.values()))
-        with tape() if not recorded else _nothing() as _:
-            # A new node, so that only the paths through this argument count.
-            fresh = +argument if isinstance(argument, Array) else leaf(argument, "", "parameter")
-            fresh.site = fresh.site and (*fresh.site[:2], None)  # what is assigned is the result
-            holder[place] = fresh
-            output = function(*arguments, **keywords)
-            if not isinstance(output, Array):
-                raise TraceError(
-                    f"{_title(function) or 'the function'} returned {type(output).__name__}, "
-                    "not a recorded value"
-                )
-            result = compose(gradient_of, (output, fresh), {})
-        if recorded or _depends_on_earlier(result, fresh):
-            # One that depends on nothing recorded goes on as a constant: its gradient is 0.
-            return result if isinstance(result, Array) else leaf(result, "", "constant")
-        return result.value if isinstance(result, Node) else result
-
-    return gradient
-
-
-def _depends_on_earlier(result: Any, leaf: Node) -> bool:
-    """Whether a result depends on values recorded before `leaf`, held by a closure."""
-    pending, seen = [result] if isinstance(result, Node) else [], set()
-    while pending:
-        node = pending.pop()
-        if node.order < leaf.order:
-            return True
-        if node.order not in seen:
-            seen.add(node.order)
-            pending += [o for o in node.operands if isinstance(o, Node)]
-    return False
-
-
-class _nothing:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
+    return build(recorded, output, title=title)
 
 
 def _title(function: Callable[..., Any]) -> str:
@@ -200,7 +130,11 @@ class _Function(Program):
         return self.function(*args, **kwargs)
 
     def run(self, values: Mapping[str, Any]) -> Any:
-        return self.call(lambda value, name: values.get(name, value))
+        def convert(value: Any, name: str) -> Any:
+            value = values.get(name, value)  # a copy: the program may write into it
+            return value.copy() if isinstance(value, np.ndarray) else value
+
+        return self.call(convert)
 
     def record(self, values: Mapping[str, Any]) -> Graph:
         leaves: dict[str, Array] = {}
@@ -226,6 +160,7 @@ class _Function(Program):
         try:
             with tape() as recorded:
                 output = self.call(convert)
+                _ = getattr(output, "value", None)  # of a view, as its array is now
         except ValueError as error:
             # NumPy wraps what __float__ raises when a recorded value is written into a buffer.
             if isinstance(error.__cause__, TraceError):
@@ -241,16 +176,25 @@ class _Function(Program):
                 f"wrt={wanted!r} names no array of floats; there are: {', '.join(near)}"
             )
         if not isinstance(output, Array):
-            self._refuse(output, integers)
-        extra = _missing(recorded, output)
-        if extra:
-            recorded = sorted([*recorded, *extra], key=lambda node: node.order)
-        wrt = [leaf for name, leaf in leaves.items() if not self.wrt or leaf.operation is PARAMETER]
-        return build(
-            recorded, output, wrt=wrt, named=named, program=_Rerun(self, values), title=self.title
+            self._refuse(output, integers, recorded)
+        first = [getattr(leaf, "past", (leaf,))[0] for leaf in leaves.values()]
+        wrt = [leaf for leaf in first if not self.wrt or leaf.operation is PARAMETER]
+        found = partial(
+            build,
+            output=output,
+            wrt=wrt,
+            named=named,
+            program=_Rerun(self, values),
+            title=self.title,
         )
+        try:
+            return found(recorded)
+        except KeyError:  # it depends on values recorded in another thread or before, or written to
+            by_order = {node.order: node for node in (*recorded, *_missing(recorded, output))}
+            by_order.pop(STALE, None)
+            return found([by_order[order] for order in sorted(by_order)])
 
-    def _refuse(self, output: Any, integers: list[str]) -> None:
+    def _refuse(self, output: Any, integers: list[str], recorded: list[Node]) -> None:
         title = self.title or "the function"
         if isinstance(output, (tuple, list, dict)):
             raise TraceError(
@@ -259,8 +203,11 @@ class _Function(Program):
         hint = (
             f"; write {integers[0]}=2.0 instead of 2, say: integers have no gradient"
             if integers
-            else ("; did float(), .value, math.* or an integer result end its history?")
+            else "; did .value or an integer result end its history?"
         )
+        for how, place in (node.read for node in recorded if hasattr(node, "read")):
+            file, line, text = names.source(place) or ("?", 0, "")
+            hint = f"; {how} ended its history at {file}:{line}: {text}"
         raise TraceError(
             f"{title} returned {type(output).__name__}, which depends on no recorded argument{hint}"
         )
@@ -279,66 +226,17 @@ class _Rerun(Program):
         return self.function.record({**self.values, **values})
 
 
-class _Tape(Program):
-    """Recorded values, evaluated again in their order."""
-
-    def __init__(self, recorded: list[Node], output: Node, title: str) -> None:
-        self.recorded, self.output, self.title = recorded, output, title
-
-    def _names(self) -> dict[str, int]:
-        graph = build(self.recorded, self.output)
-        return {
-            graph.names[i]: node.order
-            for i, node in enumerate(graph.values)
-            if node.operation in (INPUT, PARAMETER)
-        }
-
-    def run(self, values: Mapping[str, Any]) -> Any:
-        return self._evaluate(values, self.output)[self.output.order]
-
-    def _evaluate(self, values: Mapping[str, Any], output: Node) -> dict[int, Any]:
-        orders = self._names()
-        results = {orders[name]: value for name, value in values.items()}
-        for node in self.recorded:
-            if node.order not in results:
-                operands = [results[o.order] if isinstance(o, Node) else o for o in node.operands]
-                results[node.order] = (
-                    node.operation.evaluate(*operands, **node.keywords) if operands else node.value
-                )
-        return results
-
-    def record(self, values: Mapping[str, Any]) -> Graph:
-        results = self._evaluate(values, self.output)
-        copies: dict[int, Node] = {}
-        for node in self.recorded:
-            copies[node.order] = Array.new(
-                results[node.order],
-                node.operation,
-                tuple(copies[o.order] if isinstance(o, Node) else o for o in node.operands),
-                keywords=node.keywords,
-                order=node.order,
-                scope=node.scope,
-                name=node.name,
-                site=node.site,
-            )
-        recorded = list(copies.values())
-        output = copies[self.output.order]
-        return build(
-            recorded, output, program=_Tape(recorded, output, self.title), title=self.title
-        )
-
-
 def _missing(recorded: list[Node], output: Node) -> list[Node]:
-    """What J depends on and the tape lacks: values recorded in another thread or before."""
+    """What J and the tape's values depend on and the tape lacks."""
     known = {node.order for node in recorded}
     found: list[Node] = []
-    pending = [*recorded, output]
+    pending = [node for node in (*recorded, output) if node.order != STALE]
     while pending:
         node = pending.pop()
         if node.order not in known:
             known.add(node.order)
             found.append(node)
-        for operand in node.operands:
+        for operand in node.read_operands():
             if isinstance(operand, Node) and operand.order not in known:
                 pending.append(operand)
     return found
@@ -351,6 +249,10 @@ def _is_float(value: Any) -> bool:
 
 
 def _argument_names(function: Callable[..., Any], count: int) -> list[str]:
+    if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
+        code = function.__code__
+        if count <= code.co_argcount:  # what a signature says, at a tenth of the time
+            return list(code.co_varnames[:count])
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):

@@ -18,13 +18,18 @@ NAME_LIMIT, EXPRESSION_LIMIT, CELL_LIMIT, PILL_LIMIT = 190.0, 210.0, 150.0, 112.
 
 @dataclass(frozen=True)
 class Text:
-    """Runs set at (x, y), the left end of their baseline; `colour` names a palette entry."""
+    """Runs set at (x, y), the left end of their baseline; `colour` names a palette entry.
+
+    In a live picture `slot` says whose number stands here; it may be written anew, `room` wide.
+    """
 
     x: float
     y: float
     runs: Runs
     size: float
     colour: str
+    slot: str = ""
+    room: float = 0.0
 
     @property
     def width(self) -> float:
@@ -45,8 +50,11 @@ class Card:
     top: float = 0.0  # y of the card's upper edge
 
 
-def _right(texts: list[Text], right: float, y: float, runs: Runs, size: float, col: str) -> None:
-    texts.append(Text(right - mathtext.line_width(runs, size), y, runs, size, col))
+def _right(
+    texts: list[Text], right: float, y: float, runs: Runs, size: float, col: str,
+    slot: str = "", room: float = 0.0,
+) -> None:  # fmt: skip
+    texts.append(Text(right - mathtext.line_width(runs, size), y, runs, size, col, slot, room))
 
 
 def _cell(row: Row, text: str) -> Runs:
@@ -89,8 +97,9 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     heads = [mathtext.plain(word) for word in style.STATISTICS] if columns > 1 else []
     widths = [mathtext.line_width(head, HEAD) for head in heads] or [0.0] * columns
     single = 0.0
-    for cells in grid:
-        steps = [mathtext.line_width(cell, DATA) for cell in cells]
+    for row, cells in zip(box.rows, grid, strict=True):
+        least_cell = mathtext.line_width(mathtext.plain(row.room), DATA)
+        steps = [max(mathtext.line_width(cell, DATA), least_cell) for cell in cells]
         if len(cells) == columns:
             widths = list(map(max, widths, steps))
         else:
@@ -134,7 +143,9 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
         texts.append(Text(PAD, y, label, TINY, "soft"))
         edge = right - mark_width
         for i, runs in reversed(list(enumerate(cells))):
-            _right(texts, edge, y, runs, DATA, row.kind)
+            slot = f"{row.kind} {i}" if row.room else ""
+            room = widths[i] if len(cells) == columns > 1 else inner - label_width - GAP
+            _right(texts, edge, y, runs, DATA, row.kind, slot, room)
             edge -= widths[i] + GAP if len(cells) == columns else 0
         if row.mark is not None:
             marks.append((right - 10, y - 8, row.mark))
@@ -161,6 +172,8 @@ def pill_card(arrow: Arrow) -> Card | None:
     if mathtext.line_width(symbol, size) > PILL_LIMIT:
         symbol = () if arrow.number else mathtext.elide(symbol, size, PILL_LIMIT)
     number = mathtext.elide(mathtext.number(mathtext.clean(arrow.number)), size - 0.5, PILL_LIMIT)
+    if arrow.room and number:
+        return _live_pill(arrow, symbol, number)
     if symbol and number:
         number = (mathtext.Run("=", space=0.3), replace(number[0], space=0.3), *number[1:])
     if not symbol and not number:
@@ -183,6 +196,30 @@ def pill_card(arrow: Arrow) -> Card | None:
             Text((width - second) / 2, 28, number, size - 0.5, "ink"),
         ),
     )
+
+
+def _live_pill(arrow: Arrow, symbol: Runs, number: Runs) -> Card:
+    """A label whose number may change: it stands apart from the symbol, with room of its own."""
+    size, pad = SMALL, 7.0
+    if symbol:
+        symbol = (*symbol, mathtext.Run("=", space=0.3))
+    least = mathtext.line_width(mathtext.plain(arrow.room), size - 0.5)
+    room = max(mathtext.line_width(number, size - 0.5), least)
+    first = mathtext.line_width(symbol, size) + 0.3 * size * bool(symbol)
+    gap = 0.0
+    if first + room > PILL_LIMIT + 30:
+        raised, height = 13.0, 34.0
+        width = round(max(first, room) + 2 * pad + 0.5)
+        left, gap = (width - first) / 2, (width - room) / 2
+    else:
+        raised, height = 0.0, 19.0
+        width, left, gap = round(first + room + 2 * pad + 0.5), pad, pad + first
+    texts = [Text(left, 13, symbol, size, "ink")] if symbol else []
+    if not symbol:  # alone in the middle
+        gap = (width - mathtext.line_width(number, size - 0.5)) / 2
+    slot = "local middle" if not symbol else "local start"
+    texts.append(Text(gap, 13 + raised * 15 / 13, number, size - 0.5, "ink", slot, room))
+    return Card(width, height, tuple(texts))
 
 
 def line(text: str, size: float, colour: str, font: str = "sans", limit: float = 900.0) -> Text:

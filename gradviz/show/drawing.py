@@ -12,7 +12,7 @@ from . import style
 from .view import Highlight, View, backward_view, beside_view, forward_view
 
 SUFFIXES = {kind: kind[1:] for kind in (".svg", ".png", ".pdf", ".dot", ".tex")} | {".txt": "text"}
-__all__ = ["Drawing", "Highlight", "draw", "draw_backward"]
+__all__ = ["Drawing", "Highlight", "draw"]
 
 
 class Drawing:
@@ -100,7 +100,7 @@ class Drawing:
         ValueError
             If the suffix is not one of .svg, .png, .pdf, .dot, .tex, .txt.
         """
-        from .files import write_atomic
+        from gradviz.files import write_atomic
 
         suffix = Path(path).suffix.lower()
         kind = SUFFIXES[style.choose("file type", suffix, SUFFIXES)]
@@ -115,7 +115,18 @@ class Drawing:
         return self.svg
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg, "text/plain": repr(self)}
+        # An <img> fits the width of the page; JupyterLab cuts a wide SVG off, and shows none that a
+        # notebook from elsewhere brings along.
+        from base64 import b64encode
+        from html import escape
+
+        about = escape(" ".join(filter(None, (self.view.title, self.view.description))))
+        data = b64encode(self.svg.encode()).decode()
+        image = (
+            f'<img alt="{about}" style="max-width:100%;height:auto" '
+            f'src="data:image/svg+xml;base64,{data}">'
+        )
+        return {"text/html": image, "image/svg+xml": self.svg, "text/plain": repr(self)}
 
     def __repr__(self) -> str:
         return f"<Drawing: {len(self.view.boxes)} boxes, {len(self.view.arrows)} arrows>"
@@ -125,7 +136,7 @@ def draw(
     graph: Any,
     *,
     show: Iterable[str] | None = None,
-    highlight: Highlight | None = None,
+    highlight: Any = None,
     backward: str | None = None,
     theme: str = "light",
     direction: str = "LR",
@@ -141,9 +152,11 @@ def draw(
     show : iterable of str, optional
         Names of the nodes (or scopes) to show; what lies between them becomes a dashed arrow.
     highlight : Highlight, optional
-        What to point out.
-    backward : {None, "beside"}
-        "beside" adds the backward graph to the picture.
+        What to point out; also what has one: a `Reuse`, `Explanation`, `Check`, `Shares` of this
+        very graph.
+    backward : {None, "beside", "alone"}
+        "beside" adds the backward graph to the picture: a card per gradient, an arrow per message.
+        "alone" shows nothing else.
     theme : {"light", "dark", "auto"}
     direction : {"LR", "TB"}
         Left to right, or top to bottom.
@@ -157,30 +170,16 @@ def draw(
         For a name, theme, direction or engine that does not exist.
     """
     if backward is not None:
-        style.choose("value of backward", backward, ("beside",))
+        style.choose("value of backward", backward, ("beside", "alone"))
+    if highlight is not None and not isinstance(highlight, Highlight):
+        highlight = highlight.highlight()
     chosen = show if show is None or isinstance(show, str) else tuple(show)
-    make = beside_view if backward else forward_view
-    view = make(graph, show=chosen, highlight=highlight, direction=direction, title=title)
+    if backward == "alone":
+        view = backward_view(graph, show=chosen, direction=direction, title=title)
+    else:
+        make = beside_view if backward else forward_view
+        view = make(graph, show=chosen, highlight=highlight, direction=direction, title=title)
     words = partial(_words, graph, chosen, highlight, view.title)
-    return Drawing(view, theme=theme, engine=engine, words=words)
-
-
-def draw_backward(
-    graph: Any,
-    *,
-    show: Iterable[str] | None = None,
-    theme: str = "light",
-    direction: str = "LR",
-    title: str | None = None,
-    engine: str = "auto",
-) -> Drawing:
-    """Draw the backward graph: one card per gradient, one arrow per message.
-
-    The parameters are those of `draw`.
-    """
-    chosen = show if show is None or isinstance(show, str) else tuple(show)
-    view = backward_view(graph, show=chosen, direction=direction, title=title)
-    words = partial(_words, graph, chosen, None, view.title)
     return Drawing(view, theme=theme, engine=engine, words=words)
 
 

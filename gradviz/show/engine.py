@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 from pathlib import Path
 
 ENGINES = ("auto", "graphviz-pure", "dot")
 TIMEOUT = 30.0
+_finding = threading.Lock()  # sysconfig sets itself up on first use, not safely for threads
 
 
 class EngineError(RuntimeError):
@@ -39,7 +41,8 @@ def find(engine: str = "auto") -> str:
         choose("engine", engine, ENGINES)
     wanted = ENGINES[1:] if engine == "auto" else (engine,)
     for name in wanted:
-        path = (_embedded() if name == "graphviz-pure" else None) or shutil.which(name)
+        with _finding:
+            path = (_embedded() if name == "graphviz-pure" else None) or shutil.which(name)
         if path:
             return path
     raise EngineError(
@@ -80,7 +83,8 @@ def run(dot: str, output: str, engine: str = "auto", timeout: float = TIMEOUT) -
     Raises
     ------
     EngineError
-        If the engine is missing, fails, crashes, or is not done after `timeout` seconds.
+        If the engine is missing, fails, crashes, or is not done after `timeout` seconds. Then, and
+        when Ctrl-C is pressed, it is ended.
     """
     executable = find(engine)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from typing import Any
 
 from . import card, dot, engine
 from .view import Arrow, View
@@ -71,11 +72,21 @@ def arrange(view: View, engine_name: str = "auto") -> Layout:
     Raises
     ------
     gradviz.show.engine.EngineError
-        If the engine is missing or fails.
+        If the engine is missing, fails, or writes no layout.
     """
     sizes = card.sizes(view)
     source = dot.to_dot(replace(view, title="", below=None), sizes=sizes)
-    data = json.loads(engine.run(source, "json0", engine_name))
+    written = engine.run(source, "json0", engine_name)
+    try:
+        return _read(view, sizes, json.loads(written))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise engine.EngineError(
+            f"{engine.find(engine_name)} wrote no layout that can be read: {written[:60]!r}"
+        ) from error
+
+
+def _read(view: View, sizes: dict[str, tuple[float, float]], data: Any) -> Layout:
+    """The layout in Graphviz's JSON."""
     left, bottom, right, top = map(float, data["bb"].split(","))
 
     def flip(x: str, y: str) -> Point:

@@ -175,8 +175,14 @@ def expression(text: str) -> Runs:
             if token[0] == "sqrt" and follows.startswith("("):
                 runs.append(Run("√"))
             elif version and not token[0].startswith(("exp", "log", "sin", "cos", "tanh")):
-                runs += _identifier(token[0]) + _script([Run(version[0])], _SUP)
+                above = version[0]
                 i += 3
+                if text.startswith(".T", token.end() + len(above)):
+                    above, i = above + "T", i + 2
+                symbol = _identifier(token[0]) + _script([Run(above)], _SUP)
+                # h(2)**2: the power is not to be read as one number with the version.
+                powered = i + 1 < len(tokens) and text[tokens[i].end() :].lstrip().startswith("**")
+                runs += [Run("("), *symbol, Run(")")] if powered else symbol
             elif follows.startswith("("):
                 runs.append(Run(token[0]))
             else:

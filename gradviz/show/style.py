@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -187,3 +188,14 @@ def full(value: Any) -> str:
         return clean(str(value.tolist() if hasattr(value, "tolist") else value), 400)
     except Exception:  # a foreign __str__ may raise anything
         return f"<{type(value).__name__}>"
+
+
+def place(source: tuple[str, int, str]) -> str:
+    """Where a value was computed: file, line and text of the line.
+
+    A picture is passed on: it tells the file's name, not where the author keeps it. A notebook's
+    cell has no name that its reader knows.
+    """
+    file, line, text = source
+    name = "notebook cell" if "ipykernel_" in file else os.path.basename(file)
+    return clean(f"{name}:{line}: {text}")

@@ -125,7 +125,12 @@ class _Painter:
         family = f' font-family="{FAMILIES["serif"]}"'
         serif = [run.font in ("roman", "italic") for run in text.runs]
         whole = all(serif)
-        self.out.append(f"<g {self._paint(fill=text.colour)}{family if whole else ''}>")
+        slot = ""
+        if text.slot:  # of a live picture: where the number that replaces this one is anchored
+            anchor = {"start": 0.0, "middle": 0.5}.get(text.slot.split()[1], 1.0)
+            at = _n(text.x + dx + anchor * text.width)
+            slot = f' data-slot="{text.slot}" data-x="{at}" data-room="{_n(text.room)}"'
+        self.out.append(f"<g {self._paint(fill=text.colour)}{family if whole else ''}{slot}>")
         for run, x, width in mathtext.placed(text.runs, text.size):
             if width <= 0:
                 continue

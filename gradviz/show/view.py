@@ -7,7 +7,6 @@ draws (SVG, DOT, TikZ) reads nothing else.
 from __future__ import annotations
 
 import itertools
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -63,6 +62,7 @@ class Row:
     cells: tuple[str, ...]
     state: str = ""  # of a gradient: one of the six states
     mark: bool | None = None
+    room: str = ""  # the widest text that a cell of a live picture has room for
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class Arrow:
     backward: bool = False  # a message: it flows against the direction of the picture
     hidden: bool = False  # stands for nodes that are not shown
     reads: tuple[str, ...] = ()  # boxes whose cached forward values the local derivative needs
+    room: str = ""  # as a row's
 
     @property
     def id(self) -> str:
@@ -137,7 +138,7 @@ LONGEST_VJP = 24
 def forward_view(
     graph: Any,
     *,
-    show: Iterable[str] | None = None,
+    show: Iterable[str | int] | None = None,
     highlight: Highlight | None = None,
     direction: str = "LR",
     title: str | None = None,
@@ -362,9 +363,7 @@ def _tooltip(data: Mapping[str, Any]) -> str:
         grad = style.full(data.get("grad")) if data.get("grad") is not None else ""
         lines.append(f"gradient: {grad if state == 'number' else f'{state} {grad}'.strip()}")
     if data.get("source"):
-        file, line, source = data["source"]
-        # A picture is passed on: it tells the file's name, not where the author keeps it.
-        lines.append(mathtext.clean(f"{os.path.basename(file)}:{line}: {source}"))
+        lines.append(style.place(data["source"]))
     return "\n".join(lines)
 
 

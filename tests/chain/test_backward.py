@@ -180,10 +180,19 @@ def test_an_output_that_is_no_scalar_is_recorded_and_its_gradient_refused():
         g.grad("x")
 
 
-def test_a_complex_gradient_is_refused():
+def test_a_gradient_passes_complex_values():
     g = gv.trace(lambda x: np.abs(np.sum(x * 1j)), np.ones(4))
-    with pytest.raises(gv.TraceError, match="complex"):
-        g.grad("x")
+    assert g.grad("x").tolist() == [1, 1, 1, 1]
+    assert g.check(detail="operations")
+    z = gv.trace(lambda z: np.abs(z) ** 2, 3.0 + 4.0j)
+    assert z.grad("z") == pytest.approx(6 - 8j)  # ∂J/∂Re z - i ∂J/∂Im z
+    assert z.check(detail="operations")
+    assert z.step(0.5).value("z") == pytest.approx(0, abs=1e-15)  # descent along the conjugate
+
+
+def test_a_complex_J_is_refused():
+    with pytest.raises(gv.TraceError, match="J is complex.*absolute value"):
+        gv.trace(lambda x: x * 1j, 2.0).grad("x")
 
 
 def test_an_unknown_name_gets_the_nearest_ones(network):

@@ -92,6 +92,52 @@ def test_array_formulas_are_vjps_with_shapes(array_graph):
     assert "[z > 0]" in x.factored.latex
 
 
+def attention(Q, K, V):
+    S = Q @ K.T / np.sqrt(Q.shape[-1])
+    A = np.exp(S - np.max(S, axis=-1, keepdims=True))
+    P = A / np.sum(A, axis=-1, keepdims=True)
+    O = P @ V
+    return np.sum(O**2)
+
+
+def cross_entropy(W, x, y):
+    z = W @ x
+    p = np.exp(z) / np.sum(np.exp(z))
+    return -np.sum(y * np.log(p))
+
+
+def batch(W, b, X):
+    h = np.tanh(X @ W + b)
+    return np.sum(h * h)
+
+
+@pytest.mark.parametrize(
+    ("program", "shapes", "vectors"),
+    [
+        (attention, [(4, 8), (5, 8), (5, 3)], False),
+        (cross_entropy, [(3, 2), (2,), (3,)], True),
+        (batch, [(3, 4), (4,), (6, 3)], False),
+        (layer, [(3, 2), (3,), (2,), (3,)], True),
+    ],
+)
+def test_the_formula_of_each_message_evaluates_to_the_message(program, shapes, vectors):
+    rng = np.random.default_rng(7)
+    level = gv.trace(program, *(rng.normal(size=shape) for shape in shapes)).statements
+
+    def column(value):
+        """Vectors as mathematics has them, so that ``g @ x.T`` is an outer product."""
+        return value[:, None] if vectors and np.ndim(value) == 1 else value
+
+    numbers = {name: column(level.value(name)) for name in level.names}
+    functions = {name: getattr(np, name) for name in "exp log tanh sum max ones_like".split()}
+    assert level.derivatives.messages
+    for (v, key), message in level.derivatives.messages.items():
+        formula = notation.text(level.message(v, key, notation.name("upstream")))
+        found = eval(formula, functions | numbers | {"upstream": column(level.adjoint(v))})
+        expected = column(message)
+        np.testing.assert_allclose(np.broadcast_to(found, expected.shape), expected, rtol=1e-5)
+
+
 def test_the_level_of_names_has_the_same_gradients(array_graph, network):
     for g in (array_graph, network):
         level = g.statements
@@ -136,3 +182,27 @@ def test_no_path_is_said():
         return w * w
 
     assert "no path" in gv.trace(f, 2.0, 3.0).explain("u").formula.text
+
+
+def test_shared_steps_without_a_name_do_not_make_formulas_explode():
+    def f(x):
+        z = x * 0.5
+        values = [z]
+        for _ in range(60):  # written out, J would have 3^60 terms
+            values.append(values[-1] * values[-1] * 0.1 + values[-1])
+        return values[-1]
+
+    g = gv.trace(f, 0.3)
+    assert len(g.statements) < 200
+    assert max(len(line) for line in g.draw().text.splitlines()) < 5000
+    assert g.statements.grad("x") == g.grad("x")
+
+
+def test_a_long_sum_without_names_is_broken_up():
+    def f(x):
+        z = x * 0.5
+        return sum([z * float(i) for i in range(1, 2000)])
+
+    g = gv.trace(f, 1.0)
+    assert g.statements.grad("x") == 0.5 * 1999 * 2000 / 2
+    assert g.draw().dot

@@ -500,9 +500,196 @@ COMPOSED_CASES: list[Case] = [
     case(np.subtract.outer, R(2), R(3)),
 ]
 
+_Q = [0.1, 0.5, 0.8]
+_N = np.array([[0.5, np.nan, -1.5, 2.0], [1.0, 3.0, np.nan, -0.25]])
+_UNSURE = [np.array([0.3, -1.2, 4.0, 9.9]), np.array([-1.0, 0.0, 2.0, 5.0])]
+
+
+def _parts(result: Any) -> Any:
+    """The real and imaginary part of a complex result, weighed differently."""
+    return np.real(result) + 0.7 * np.imag(result)
+
+
+def _polar(result: Any) -> Any:
+    return np.abs(result) ** 2
+
+
+ANALYSIS_CASES: list[Case] = [
+    *(case(np.median, R(3, 4), axis=axis) for axis in (None, 0, 1, (0, 1))),
+    case(np.median, R(2, 3, 2), axis=(0, 2), keepdims=True),
+    *(case(np.quantile, R(3, 5), _Q, axis=axis) for axis in (None, 0, -1)),
+    *(
+        case(np.quantile, R(3, 5), 0.3, 1, method=m)
+        for m in ("linear", "lower", "higher", "midpoint", "nearest")
+    ),
+    case(np.quantile, R(2, 3, 2), [_Q[:2]], axis=(2, 0), keepdims=True),
+    case(np.percentile, R(7), [25, 75]),
+    *(
+        case(f, _N, axis=axis)
+        for axis in (None, 0, 1)
+        for f in (
+            np.nanmedian,
+            np.nanmax,
+            np.nanmin,
+            np.nanprod,
+            np.nancumsum,
+            np.nancumprod,
+            np.nanstd,
+        )
+    ),
+    case(np.nanvar, _N, axis=1, ddof=1),
+    case(np.nanvar, R(2, 3), axis=1, keepdims=True),
+    case(np.nanquantile, _N, [0.2, 0.5], axis=1),
+    case(np.nanpercentile, R(5), 30),
+    *(case(np.cov, R(3, 4), **kw) for kw in ({}, {"rowvar": False}, {"bias": True}, {"ddof": 2})),
+    case(np.cov, R(4), R(4)),
+    case(np.cov, R(5)),
+    case(np.corrcoef, R(3, 5)),
+    case(np.corrcoef, R(4), R(4)),
+    case(np.interp, _UNSURE[0], _UNSURE[1], R(4)),
+    case(np.interp, _UNSURE[0], _UNSURE[1], R(4), left=2.0, right=-1.0),
+    case(np.interp, R(2, 2), [-2.0, 0.1, 3.0], [1.0, 0.5, -2.0]),
+    case(np.unwrap, R(6) * 9),
+    case(np.ediff1d, R(2, 3)),
+    case(np.ediff1d, R(4), R(), R(2)),
+    *(
+        case(np.diff, R(2, 3), prepend=e, append=e, axis=axis)
+        for e in (0.5, R())
+        for axis in (0, 1)
+    ),
+    case(np.diff, R(2, 3), 2, prepend=R(2, 1)),
+    case(np.gradient, R(4, 3), axis=0, edge_order=2),
+    *(case(np.gradient, R(5), np.array([0.0, 0.5, 2.0, 2.5, 4.0]), edge_order=k) for k in (1, 2)),
+    case(np.insert, R(2, 3), 1, R(2), axis=1),
+    case(np.insert, R(2, 3), [0, 2], R(2, 1), axis=1),
+    case(np.insert, R(4), 2, R()),
+    case(np.unique, np.array([0.5, -1.0, 0.5, 2.0][1:])),
+    case(np.unique, R(4), return_index=True, pick=lambda r: r[0]),
+    case(np.unique_values, np.array([3.0, -1.0]))
+    if hasattr(np, "unique_values")
+    else case(np.copy, R(1)),
+    *(
+        case(f, R(2, 3), axis=1, include_initial=True)
+        for f in (getattr(np, n, None) for n in ("cumulative_sum", "cumulative_prod"))
+        if f
+    ),
+    *([case(np.astype, R(3), np.float64)] if hasattr(np, "astype") else []),
+    case(np.trim_zeros, np.array([1.5, 2.0])),
+    case(np.bincount, [0, 2, 2], R(3), minlength=5),
+    case(np.choose, [0, 2, 1, 1], [R(4), R(4), R()]),
+    case(np.choose, [3, -1], [R(2), R(2)], mode="wrap"),
+    case(np.choose, [3, -1], [R(2), R(2)], mode="clip"),
+    case(np.piecewise, R(6), [[True, False, True, False, False, True]], [np.sin, np.square]),
+    case(np.ldexp, R(3), [1, -2, 3]),
+    case(np.frexp, R(3), pick=lambda r: r[0]),
+    case(np.apply_along_axis, lambda row: row * np.sum(row), 1, R(2, 3)),
+    case(np.apply_along_axis, np.sum, 0, R(2, 3)),
+    case(np.apply_over_axes, np.sum, R(2, 3, 2), [0, 2]),
+    *(
+        case(f, R(3, 2), axis=axis)
+        for axis in (0, 1)
+        for f in (
+            np.maximum.accumulate,
+            np.subtract.accumulate,
+            np.subtract.reduce,
+            np.divide.reduce,
+        )
+    ),
+    *(case(np.add.reduceat, R(5), [0, 3, 1, 4]) for _ in (0,)),
+    case(np.multiply.reduceat, R(2, 4), [0, 2], axis=1),
+    case(np.vander, R(3)),
+    case(np.vander, R(3), 2, increasing=True),
+    case(np.poly, R(3)),
+    case(
+        np.roots,
+        np.array([1.0, -0.5, -3.0, 0.75]),
+        pick=lambda r: np.sort(np.real(r)),
+        second=False,
+    ),
+    case(np.roots, np.array([1.0, 0.5, 3.0, 0.75]), pick=_polar, second=False),
+    case(np.polyadd, R(3), R(2)),
+    case(np.polysub, R(2), R(3)),
+    case(np.polymul, R(3), R(2)),
+    case(np.polyder, R(4), 2),
+    case(np.polyint, R(3), 2),
+    case(np.polyfit, np.arange(5.0), R(5), 2),
+    case(np.polyfit, P(6) * np.arange(6), R(6), 1, w=P(6)),
+    case(np.linalg.lstsq, R(4, 2), R(4), None, pick=lambda r: r[0]),
+    case(np.linalg.lstsq, R(4, 2), R(4, 2), None, pick=lambda r: r[1]),
+    case(np.linalg.lstsq, R(2, 3), R(2), None, pick=lambda r: r[0]),
+    *(case(np.linalg.cond, S(3, 3), p) for p in (None, -2, 1, np.inf, "fro")),
+    case(np.linalg.cond, R(2, 3)),
+    case(np.linalg.tensorinv, R(2, 3, 6)),
+    case(np.linalg.tensorsolve, R(2, 3, 6), R(2, 3)),
+    *(
+        case(np.correlate, R(*a), R(*b), mode)
+        for a, b in (((5,), (3,)), ((2,), (4,)), ((4,), (2,)))
+        for mode in ("full", "same", "valid")
+    ),
+    case(np.logspace, R(), R(), 4),
+    case(np.geomspace, P(), P(), 4),
+    # through complex numbers
+    *(
+        case(f, R(2, 4), n, axis, norm, pick=_parts)
+        for f in (np.fft.fft, np.fft.ifft)
+        for n, axis, norm in ((None, -1, None), (3, 1, "ortho"), (6, 0, "forward"), (5, -1, None))
+    ),
+    *(
+        case(np.fft.rfft, R(2, 5), n, axis, norm, pick=_parts)
+        for n, axis, norm in ((None, -1, None), (4, 1, "ortho"), (3, 0, "forward"), (7, 1, None))
+    ),
+    *(
+        case(np.fft.irfft, R(3, 4), n, axis, norm)
+        for n, axis, norm in ((None, -1, None), (4, 1, "ortho"), (5, 0, "forward"), (9, 1, None))
+    ),
+    *(
+        case(f, R(2, 3, 2), pick=_parts, **kw)
+        for f in (np.fft.fft2, np.fft.ifft2, np.fft.fftn, np.fft.ifftn, np.fft.rfftn, np.fft.rfft2)
+        for kw in ({}, {"axes": (1, 0)}, {"s": (2, 4), "axes": (0, 1)})
+    ),
+    *(
+        case(f, R(2, 3, 3), **kw)
+        for f in (np.fft.irfftn, np.fft.irfft2)
+        for kw in ({}, {"axes": (2, 1), "norm": "ortho"}, {"s": (2, 4), "axes": (0, 1)})
+    ),
+    case(np.fft.hfft, R(2, 3)),
+    case(np.fft.hfft, R(4), 5, norm="forward"),
+    case(np.fft.ihfft, R(5), pick=_parts),
+    *(
+        case(f, R(2, 5), axes=axes)
+        for f in (np.fft.fftshift, np.fft.ifftshift)
+        for axes in (None, 1)
+    ),
+    case(np.imag, R(3)),
+    case(np.conjugate, R(2, 3)),
+    case(np.angle, R(3)),
+    case(lambda a, b: np.angle(a + 1j * b), R(3), R(3)),
+    case(lambda a, b: np.angle(a + 1j * b, deg=True), R(), R()),
+    case(lambda a, b: _parts(np.sign(a + 1j * b)), R(3), R(3)),
+    case(lambda a, b: abs(np.exp(1j * a) * b + np.conj(a * 1j)), R(3), R(3)),
+    case(np.real_if_close, R(3)),
+    # decompositions
+    *(
+        case(np.linalg.qr, R(*s), pick=lambda r, i=i: r[i])
+        for i in (0, 1)
+        for s in ((3, 3), (4, 2), (2, 4), (2, 3, 2))
+    ),
+    case(np.linalg.qr, R(4, 2), mode="r"),
+    *(case(np.linalg.svd, R(*s), pick=lambda r: r[1]) for s in ((3, 3), (2, 3), (3, 2))),
+    case(np.linalg.eigvals, S(3, 3), pick=lambda r: r * r, second=False),
+    case(
+        np.linalg.eigvals,
+        R(3, 3) + np.array([[0, 2, 0], [-2, 0, 0], [0, 0, 3]]),
+        pick=_polar,
+        second=False,
+    ),
+    case(np.linalg.eig, S(2, 3, 3), pick=lambda r: r[0], second=False),
+]
+
 BORROWED_CASES: list[Case] = [
     case(np.linalg.pinv, R(2, 3)),
     case(np.linalg.pinv, R(3, 2)),
+    case(np.linalg.pinv, R(2, 3, 2)),
     case(np.linalg.svd, R(3, 3), compute_uv=False),
     case(np.linalg.svd, R(2, 3, 2), compute_uv=False),
     *(
@@ -516,4 +703,4 @@ BORROWED_CASES: list[Case] = [
     ),
 ]
 
-CASES = [*ELEMENTWISE_CASES, *LINEAR_CASES, *COMPOSED_CASES, *BORROWED_CASES]
+CASES = [*ELEMENTWISE_CASES, *LINEAR_CASES, *COMPOSED_CASES, *ANALYSIS_CASES, *BORROWED_CASES]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import graphs
 import pytest
 
-from gradviz.show.drawing import Drawing, Highlight, draw, draw_backward
+from gradviz.show.drawing import Drawing, Highlight, draw
 
 MEASURE = """() => {
   // getBBox, for getBoundingClientRect is rounded outwards to whole pixels
@@ -41,30 +40,6 @@ MEASURE = """() => {
     loose: [...svg.querySelectorAll(':scope > g:not(.panel) text')].map(rect),
   }))
 }"""
-
-
-def no_browser(what: str) -> None:
-    """Skip, but never where the project's own checks run."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what} is needed here")
-    pytest.skip(f"{what} is not installed")
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = next(filter(None, map(shutil.which, names)), None)
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        no_browser("playwright")
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except Error:
-            no_browser("Chromium")
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
@@ -155,7 +130,7 @@ def pictures() -> dict[str, Drawing]:
         "article, dark, from top to bottom": draw(article, theme="dark", direction="TB"),
         "reuse": draw(article, highlight=reuse),
         "both passes": draw(article, backward="beside"),
-        "backward": draw_backward(article, theme="auto"),
+        "backward": draw(article, backward="alone", theme="auto"),
         "selection": draw(article, show=["x1", "w1", "z_o1", "J"]),
         "colah": draw(graphs.colah()),
         "arrays": draw(graphs.mlp()),

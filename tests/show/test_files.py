@@ -10,9 +10,9 @@ from pathlib import Path
 import graphs
 import pytest
 
+from gradviz.files import write_atomic
 from gradviz.show.drawing import draw
 from gradviz.show.engine import EngineError
-from gradviz.show.files import write_atomic
 
 MAGIC = {".svg": b"<svg", ".png": b"\x89PNG", ".dot": b"digraph", ".tex": b"\\documentclass"}
 
@@ -73,7 +73,7 @@ def test_a_disk_that_takes_no_more_leaves_the_old_file_and_no_litter(tmp_path):
     path.write_text("old")
     code = f"""if True:
         import resource
-        from gradviz.show.files import write_atomic
+        from gradviz.files import write_atomic
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
         write_atomic({str(path)!r}, "x" * 1000)"""
     done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from gradviz.show import mathtext, style
-from gradviz.show.drawing import Drawing, Highlight, draw, draw_backward
+from gradviz.show.drawing import Drawing, Highlight, draw
 from gradviz.show.view import BUDGET
 
 
@@ -110,7 +111,7 @@ def test_a_wrong_option_names_what_there_is(options, message):
 
 
 def test_the_backward_graph_counts_the_readers_of_cached_terms():
-    drawing = draw_backward(graphs.article())
+    drawing = draw(graphs.article(), backward="alone")
     assert box(drawing, "∂J/∂z_o1").badge == "×5"
     assert box(drawing, "∂J/∂z_o1").role == "cached"
     assert box(drawing, "∂J/∂a_h1").expression == "sum of 2 messages"
@@ -205,7 +206,7 @@ def test_a_name_is_set_as_mathematics(name, text):
         ("w5 * a_h1 + b2", "w5 · a h1 + b2"), ("1 / (1 + exp(-z))", "1 / (1 + exp(−z))"),
         ("x**2", "x^2"), ("x**-0.5 + 1", "x^−0.5 + 1"), ("x ** (n + 1)", "x^n^+ 1"),
         ("sqrt(x)", "√(x)"), ("1e-5 * x", "1×10^−5 · x"), ("a >= b", "a ≥ b"),
-        ("W @ x", "W x"), ("((", "(("), ("x**", "x**"),
+        ("W @ x", "W x"), ("((", "(("), ("x**", "x**"), ("h(2)**2", "(h^(2))^2"),
     ],
 )  # fmt: skip
 def test_an_expression_is_set_as_mathematics(source, text):
@@ -241,6 +242,16 @@ def test_a_notebook_gets_an_svg_picture():
     bundle = draw(graphs.colah())._repr_mimebundle_()
     assert bundle["image/svg+xml"].startswith("<svg")
     assert bundle["text/plain"].startswith("<Drawing")
+
+
+def test_a_notebook_fits_a_wide_picture_into_its_page():
+    # JupyterLab shows an SVG at its own width and cuts off the rest.
+    drawing = draw(graphs.colah(), title='"a" <b>')
+    html = drawing._repr_mimebundle_()["text/html"]
+    assert html.startswith('<img alt="&quot;a&quot; &lt;b&gt; A computational graph of 5 nodes')
+    assert "max-width:100%" in html
+    data = html.partition("base64,")[2].partition('"')[0]
+    assert base64.b64decode(data).decode() == drawing.svg
 
 
 def test_every_box_tells_its_full_value_and_its_source_line():

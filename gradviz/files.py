@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 
@@ -12,7 +11,8 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> Path:
     """Write `data` to `path`, all of it or none.
 
     The data goes to a new file in the same folder, is flushed to the disk, and only then takes the
-    place of the old file. When anything fails the old file is as it was and nothing is left over.
+    place of the old file. When anything fails, Ctrl-C too, the old file is as it was and nothing
+    is left over.
 
     Parameters
     ----------
@@ -31,32 +31,32 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> Path:
     OSError
         If the file cannot be written (no such folder, no permission, disk full).
     """
-    real = os.path.realpath(path)
     raw = data.encode() if isinstance(data, str) else data
+    try:
+        _write(os.path.realpath(path), raw)
+    except OSError as error:  # in the caller's terms: it may name the temporary file
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    return Path(path)
+
+
+def _write(real: str, raw: bytes) -> None:
     if os.path.exists(real) and not os.path.isfile(real):  # a device or a pipe has no old content
         with open(real, "wb") as file:
             file.write(raw)
-        return Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=".gradviz-", dir=os.path.dirname(real))
+        return
+    temporary = os.path.join(os.path.dirname(real), f".gradviz-{os.urandom(8).hex()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        # A new file's mode is what the umask allows; one that is replaced hands its own on.
+        with open(temporary, "xb") as file:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _mode(real))
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(temporary, os.stat(real).st_mode & 0o7777)
         os.replace(temporary, real)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    return Path(path)
-
-
-def _mode(path: str) -> int:
-    """The mode of the file that is replaced; for a new one, what the umask allows."""
-    try:
-        return os.stat(path).st_mode & 0o7777
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask

@@ -1,0 +1,110 @@
+"""How fast the page and the widget follow: `python benchmarks/web.py`.
+
+Needs the extra "test" and Chromium. Each number is a median, next to what is to be reached.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "web"))
+
+import lab
+from playwright.sync_api import Page, sync_playwright
+
+import gradviz as gv
+from gradviz.show.page import module
+
+# From the input event of a dragged slider until J's new number is in the picture and laid out.
+FOLLOW = """async (count) => {
+  const slider = document.querySelector('.field input[type=range]');
+  const last = [...document.querySelectorAll('g.node')].at(-1);
+  const times = [];
+  for (let n = 0; n < count; n++) {
+    const start = performance.now();
+    const changed = new Promise(resolve => {
+      const watcher = new MutationObserver(() => { watcher.disconnect(); resolve() });
+      watcher.observe(last, {attributes: true, attributeFilter: ['aria-label']});
+    });
+    slider.value = Number(slider.min) + (slider.max - slider.min) * (0.3 + 0.4 * (n + 1) / count);
+    slider.dispatchEvent(new Event('input'));
+    await changed;
+    last.getBoundingClientRect();
+    times.push(performance.now() - start);
+    await new Promise(resolve => setTimeout(resolve, 30));
+  }
+  return times }"""
+# One step: all that is written and marked, and the layout that follows.
+STEP = """async () => {
+  const last = gradviz.get('story').steps.length - 1, times = [];
+  for (let step = last - 1; step > 0; step--) {
+    const start = performance.now();
+    gradviz.set('step', step);
+    await null;
+    document.querySelector('.stage').getBoundingClientRect();
+    times.push(performance.now() - start);
+  }
+  return times }"""
+SMALL = "gv.examples.backprop_222()"
+LARGE = (
+    "gv.expression('; '.join(f'a{i + 1} = a{i} + 0.1 * sin(a{i})' for i in range(1, 76))"
+    "+ '; a76', a1=0.3)"
+)
+
+
+def line(what: str, found: float, goal: float, unit: str) -> None:
+    """One row of the report."""
+    verdict = "ok" if found < goal else "MISSED"
+    print(f"{what:<62}{found:8.1f} {unit}   goal {goal:g} {unit}   {verdict}")
+
+
+def in_page(page: Page, source: str, folder: Path) -> tuple[int, float]:
+    """Boxes, and the median of a step in a page from disk."""
+    graph = eval(source, {"gv": gv})
+    graph.save(folder / "page.html", detail="operations" if source is LARGE else "names")
+    page.goto((folder / "page.html").as_uri())
+    page.locator("g.node").first.wait_for()
+    return page.locator("g.node").count(), statistics.median(page.evaluate(STEP))
+
+
+def in_lab(page: Page, address: str, folder: Path, source: str, leaf: str) -> float:
+    """The median from dragging to numbers in JupyterLab."""
+    detail = ", detail='operations'" if source is LARGE else ""
+    setup = f"import gradviz as gv\ng = {source}\nw = g.widget(selected=[{leaf!r}]{detail})\nw"
+    lab.open_notebook(page, address, folder / "work", [setup])
+    lab.ready(page)
+    lab.run(page, 0)
+    page.locator(".field input[type=range]").wait_for()
+    return statistics.median(page.evaluate(FOLLOW, 30)[5:])
+
+
+def main() -> None:
+    """Print the report."""
+    path = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        folder = Path(temporary)
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        line("module of page and widget", len(module().encode()) / 1024, 60, "KiB")
+        for source in (SMALL, LARGE):
+            boxes, step = in_page(
+                browser.new_page(viewport={"width": 1500, "height": 950}), source, folder
+            )
+            line(f"page, {boxes} boxes: one step", step, 16, "ms  ")
+        with lab.server(folder) as address:
+            for source, leaf, goal in ((SMALL, "w1", 50), (LARGE, "a1", 150)):
+                page = browser.new_page(viewport={"width": 1500, "height": 950})
+                graph = eval(source, {"gv": gv})
+                boxes = len(graph if source is LARGE else graph.statements)
+                found = in_lab(page, address, folder, source, leaf)
+                line(f"JupyterLab, {boxes} boxes: from drag to all numbers", found, goal, "ms  ")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Write conventions.md: the gradient where there is a choice, next to autograd, JAX and torch.
+
+``python docs/conventions_table.py`` computes it (with jax and torch installed); a test checks our column.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gradviz as gv
+
+FILE = Path(__file__).with_name("conventions.md")
+
+# Title; the same program in NumPy's names and, where it differs, in torch's; the point.
+Row = tuple[str, str, str, list[Any]]
+ROWS: list[Row] = [
+    ("relu: maximum(x, 0) at 0", "np.maximum(x, 0.0)", "t.relu(x)", [0.0]),
+    ("maximum(x, y) at x = y", "np.maximum(x, y)", "t.maximum(x, y)", [1.0, 1.0]),
+    ("where(x > 0, x, 0) at 0", "np.where(x > 0, x, 0.0)", "t.where(x > 0, x, 0.0)", [0.0]),
+    ("max of (3, 3, 1)", "np.max(x)", "t.amax(x)", [[3.0, 3.0, 1.0]]),
+    ("median of (1, 2, 2, 5)", "np.median(x)", "t.quantile(x, 0.5)", [[1.0, 2.0, 2.0, 5.0]]),
+    ("first of sort of (2, 2)", "np.sort(x)[0]", "t.sort(x, stable=True).values[0]", [[2.0, 2.0]]),
+    ("clip(x, 0, 1) at 0", "np.clip(x, 0.0, 1.0)", "t.clamp(x, 0.0, 1.0)", [0.0]),
+    ("abs at 0", "np.abs(x)", "t.abs(x)", [0.0]),
+    ("sign, floor, round anywhere", "np.sign(x) + np.floor(x)", "t.sign(x) + t.floor(x)", [0.5]),
+    ("sqrt at 0", "np.sqrt(x)", "t.sqrt(x)", [0.0]),
+    ("norm of (0, 0)", "np.linalg.norm(x)", "t.linalg.norm(x)", [[0.0, 0.0]]),
+    ("hypot(0, 0)", "np.hypot(x, y)", "t.hypot(x, y)", [0.0, 0.0]),
+    ("std of (2, 2)", "np.std(x)", "t.std(x, correction=0)", [[2.0, 2.0]]),
+    ("x**y at x = 0, y = 0", "x**y", "x**y", [0.0, 0.0]),
+    ("x**y at x = 0, y = 2", "x**y", "x**y", [0.0, 2.0]),
+    ("x**2.0 at 0", "x**2.0", "x**2.0", [0.0]),
+    ("x**0.5 at 0", "x**0.5", "x**0.5", [0.0]),
+    ("prod of (0, 2, 3)", "np.prod(x)", "t.prod(x)", [[0.0, 2.0, 3.0]]),
+    ("sqrt in the branch not taken, at 0", "np.where(x > 0, np.sqrt(x), 0.0)",
+     "t.where(x > 0, t.sqrt(x), 0.0)", [0.0]),
+    ("arctan2(0, 0)", "np.arctan2(x, y)", "t.atan2(x, y)", [0.0, 0.0]),
+    ("sinc at 0", "np.sinc(x)", "t.sinc(x)", [0.0]),
+    ("x % y at (7, 3)", "np.mod(x, y)", "t.remainder(x, y)", [7.0, 3.0]),
+    ("logaddexp(-inf, 0)", "np.logaddexp(x, y)", "t.logaddexp(x, y)", [-np.inf, 0.0]),
+    ("arccos at 1", "np.arccos(x)", "t.acos(x)", [1.0]),
+    ("abs of a complex z, at 3 + 4i", "np.abs(x)", "t.abs(x)", [3 + 4j]),
+    ("real(z²) at 1 + 2i", "np.real(x * x)", "t.real(x * x)", [1 + 2j]),
+]  # fmt: skip
+
+
+def _program(code: str, functions: Any) -> Callable[..., Any]:
+    names = {"np": functions, "t": functions}
+    return lambda x, y=None: eval(code, {**names, "x": x, "y": y})  # the rows above, never input
+
+
+def _written(number: Any) -> str:
+    number = complex(number)
+    if number.imag:
+        return f"{number.real:.4g}{number.imag:+.4g}i"
+    return f"{number.real + 0.0:.4g}".replace("nan", "NaN")
+
+
+def _cell(gradients: list[Any]) -> str:
+    parts = []
+    for gradient in gradients:
+        found = [_written(g) for g in np.ravel(gradient)]
+        parts.append(found[0] if np.ndim(gradient) == 0 else f"({', '.join(found)})")
+    return "; ".join(parts)
+
+
+def ours(row: Row) -> str:
+    """The gradients that gradviz computes."""
+    point = [np.asarray(p)[()] for p in row[3]]
+    with np.errstate(all="ignore"):
+        graph = gv.trace(_program(row[1], np), *point)
+        return _cell(list(graph.gradients().values()))
+
+
+def _autograd(row: Row) -> str:
+    import autograd
+    import autograd.numpy as anp
+
+    program = _program(row[1], anp)
+    point = [np.asarray(p)[()] for p in row[3]]
+    return _cell([autograd.grad(program, k)(*point) for k in range(len(point))])
+
+
+def _jax(row: Row) -> str:
+    jax = importlib.import_module("jax")
+    jax.config.update("jax_enable_x64", True)
+    program = _program(row[1], jax.numpy)
+    point = [jax.numpy.asarray(p) for p in row[3]]
+    return _cell([np.asarray(jax.grad(program, k)(*point)) for k in range(len(point))])
+
+
+def _torch(row: Row) -> str:
+    torch = importlib.import_module("torch")
+    point = [
+        torch.tensor(p, requires_grad=True,
+                     dtype=torch.complex128 if isinstance(p, complex) else torch.float64)
+        for p in row[3]
+    ]  # fmt: skip
+    _program(row[2], torch)(*point).backward()
+    return _cell([[] if p.grad is None else np.array(p.grad.tolist()) for p in point])
+
+
+def document() -> str:
+    """The whole page."""
+    lines = [
+        "# The gradient where there is a choice",
+        "",
+        "At a tie, a corner or an edge the derivative does not exist; every library takes some "
+        "number. What gradviz takes, computed next to others by `docs/conventions_table.py`. Gradients "
+        "by several operands are separated by semicolons.",
+        "",
+        "1. **Ties share evenly**: of `maximum`, `minimum`, `max`, `min` each of k equal elements "
+        "gets 1/k. So `maximum(x, 0)` has slope ½ at 0, the mean of its one-sided slopes; torch's "
+        "`relu`, a function of its own, has 0 there. Write `np.where(x > 0, x, 0)` for that.",
+        "2. **Corners take the mean of the one-sided slopes** where both exist: 0 for `abs` and for "
+        "a norm at 0. `clip` counts its bounds as inside.",
+        "3. **Orders are fixed**: `sort`, `median`, `unique` and indices send the gradient to the "
+        "element that was taken.",
+        "4. **Steps have slope 0** everywhere: `sign`, `floor`, `round`, comparisons.",
+        "5. **What is infinite stays infinite**: `sqrt` at 0 has slope ∞. But an exact 0 ends a "
+        "path in `where`: the branch not taken gets 0, whatever its own slope... which a product "
+        "with ∞ inside that branch turns into NaN; make the argument safe there too "
+        "(`np.sqrt(np.where(x > 0, x, 1))`).",
+        "6. **Powers**: the slope of `x**0` is 0 also at 0, and of `0**y` by y 0.",
+        "7. **Complex numbers**: the gradient of a real J by z is ∂J/∂Re z − i ∂J/∂Im z, as in "
+        "autograd and JAX, so that a message is the upstream term times the local derivative for "
+        "complex numbers too; torch gives its conjugate. Descent goes along the conjugate "
+        "(`Graph.step` does). J must be real. A real operand gets the real part.",
+        "8. **Arrays that the program changes later** are recorded as they were: gradviz keeps a "
+        "copy per version of each plain array (and of lists) that meets a recorded one, and one "
+        "array that stays as it is is copied once. Leaves are copied when recorded. Values and "
+        "gradients that a Graph hands out are read-only.",
+        "9. **Plain numbers end the history**: `float(x)`, `int(x)`, `x.item()`, `x.tolist()` and "
+        "`x.value` give constants. This is noted: a gradient that is 0 for this reason warns with "
+        "the line, and `Graph.check` lists such lines. Functions that take a number unseen "
+        "(`math.exp(x)`, `buffer.fill(x)`) are refused.",
+        "",
+        "| | gradviz | autograd | JAX | torch |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in ROWS:
+        cells = []
+        for column in (ours, _autograd, _jax, _torch):
+            try:
+                with warnings.catch_warnings(), np.errstate(all="ignore"):
+                    warnings.simplefilter("ignore")
+                    cells.append(column(row))
+            except Exception as error:  # what a library cannot do is an entry too
+                cells.append(f"({type(error).__name__})")
+        lines.append(f"| {row[0]} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    FILE.write_text(document(), encoding="utf-8")

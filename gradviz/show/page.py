@@ -1,0 +1,149 @@
+"""One HTML file that shows a graph, alive, without a kernel and without any network."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from functools import cache
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from gradviz.graph import Graph
+
+from . import style
+from .story import at_first, drawing, folds, numbers, story
+
+_WEB = files("gradviz.show") / "web"
+_PAGE = """<!doctype html>
+<html lang="{language}">
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
+script-src 'sha256-{script_hash}'; style-src 'sha256-{style_hash}'; img-src blob:; \
+base-uri 'none'; form-action 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>{style}</style>
+<body class="gradviz-page">
+<main></main>
+<noscript>This picture of a computational graph needs JavaScript; it asks no server for anything.
+</noscript>
+<script type="application/json">{data}</script>
+<script type="module">{script}</script>
+</body>
+</html>
+"""
+
+
+@cache
+def module() -> str:
+    """The ES module that the page and the widget share."""
+    return (_WEB / "gradviz.js").read_text(encoding="utf-8")
+
+
+@cache
+def _script() -> str:
+    """The module, with what stands in for Python, as one script."""
+    alone = (_WEB / "alone.js").read_text(encoding="utf-8")
+    lines = (line for line in alone.splitlines() if not line.startswith("import "))
+    return module() + "\n".join(lines) + "\nopenPage();\n"
+
+
+@cache
+def stylesheet() -> str:
+    """Its style sheet, with the palettes of `gradviz.show.style`."""
+    rules = []
+    for theme, palette in (("light", style.LIGHT), ("dark", style.DARK)):
+        tokens = "".join(f"--{name}:{colour};" for name, colour in palette.items())
+        rules.append(f'.gradviz-app[data-theme="{theme}"]{{{tokens}color-scheme:{theme}}}')
+    for letter, paint in (("f", "fill"), ("s", "stroke")):
+        rules += [f".gradviz-app .{letter}-{name}{{{paint}:var(--{name})}}" for name in style.LIGHT]
+    return "\n".join([*rules, (_WEB / "gradviz.css").read_text(encoding="utf-8")])
+
+
+@cache
+def words() -> dict[str, dict[str, Any]]:
+    """What the page says, by language: every ``web/words.<language>.json``."""
+    return {
+        file.name.split(".")[1]: json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(_WEB.iterdir(), key=lambda file: file.name)
+        if file.name.startswith("words.")
+    }
+
+
+def to_html(
+    graph: Graph,
+    *,
+    detail: str | None = None,
+    direction: str = "LR",
+    theme: str = "auto",
+    language: str = "",
+    targets: tuple[str, ...] | list[str] = (),
+    selected: tuple[str, ...] | list[str] = (),
+) -> str:
+    """A self-contained page.
+
+    Parameters
+    ----------
+    graph : Graph
+    detail : {"names", "operations"}, optional
+        As in `Graph.draw`.
+    direction : {"LR", "TB"}
+    theme : {"auto", "light", "dark"}
+        "auto" follows the reader's setting.
+    language : str, optional
+        "en" or "zh"; default: the reader's own.
+    targets, selected : sequence of str, optional
+        What is asked for when the page opens.
+    """
+    style.choose("theme", theme, style.PALETTES)
+    if language:
+        style.choose("language", language, words())
+    for name in (*targets, *selected):
+        graph.detailed(detail).id(name)
+    first = at_first(graph, detail)
+    kept = list(dict.fromkeys([first, *folds(graph, detail)]))
+    drawings = [drawing(graph, folded, direction, detail) for folded in kept]
+    told = story(graph, detail)
+    state = {
+        "story": told,
+        "numbers": numbers(graph, detail),
+        "drawing": drawings[0],
+        "drawings": _packed(drawings),
+        "folded": list(first),
+        "targets": list(targets),
+        "selected": list(selected),
+        "words": words(),
+        "theme": theme,
+        "language": language,
+    }
+    script = _script()
+    css = stylesheet()
+    return _PAGE.format(
+        language=language or "en",
+        title=escape(told["title"] or "gradviz"),
+        style=css,
+        style_hash=_hash(css),
+        script=script,
+        script_hash=_hash(script),
+        data=_inert(state),
+    )
+
+
+def _inert(state: Any) -> str:
+    """JSON that cannot end the element it stands in."""
+    written = json.dumps(state, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return written.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _packed(value: Any) -> str:
+    """JSON, compressed: pictures of one graph are much alike."""
+    raw = json.dumps(value, separators=(",", ":")).encode()
+    return base64.b64encode(gzip.compress(raw, 9, mtime=0)).decode()
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,243 @@
+"""The Jupyter widget: the page's module, with Python as the other half of its model.
+
+The module draws, steps and explains by itself, from what `gradviz.show.story` tells it. Python is
+asked for what needs the user's own function or a layout: new values, training, folding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+try:
+    import anywidget
+    import traitlets
+except ImportError as error:  # pragma: no cover
+    raise ImportError(
+        "the widget needs anywidget: pip install 'gradviz-dag[widget]', or, in a clone, "
+        "pip install '.[widget]'; g.save('page.html') needs nothing"
+    ) from error
+
+from gradviz.graph import Graph
+
+from . import style
+from .page import module, stylesheet, words
+from .story import at_first, drawing, edges, numbers, quantity, story
+
+
+class Widget(anywidget.AnyWidget):
+    """A living graph. Made by `Graph.widget`.
+
+    Parameters
+    ----------
+    graph : Graph
+    detail : {"names", "operations"}, optional
+        As in `Graph.draw`.
+    direction : {"LR", "TB"}
+    theme : {"auto", "light", "dark"}
+        "auto" follows the notebook's.
+    language : str, optional
+        "en" or "zh"; default: the browser's.
+    targets, selected : sequence of str, optional
+    rate : float
+        The learning rate of the training control.
+
+    Attributes
+    ----------
+    graph : Graph
+        At the values that are shown.
+    values : dict of str to array
+        The leaves' values; assign a dict of some or all of them to change them.
+    selected : list of str
+        What is asked about: a value's name, or an edge as ``"u→v"``.
+    targets : list of str
+        Whose reuse of cached terms is shown, in this order.
+    step : int
+        Where both passes stand: 0 is before the first, `last_step` after the last.
+    folded : list of str
+        The scopes that are folded into one box each.
+    rate : float
+    history : list of float
+        J at each step of the training.
+    at : int
+        Which of these steps is shown.
+    """
+
+    _esm = module()
+    _css = stylesheet()
+
+    story = traitlets.Dict().tag(sync=True)
+    numbers = traitlets.Dict().tag(sync=True)
+    drawing = traitlets.Dict().tag(sync=True)
+    words = traitlets.Dict().tag(sync=True)
+    answer = traitlets.Dict().tag(sync=True)
+    kernel = traitlets.Bool(True).tag(sync=True)
+    theme = traitlets.Unicode("auto").tag(sync=True)
+    language = traitlets.Unicode("").tag(sync=True)
+
+    values = traitlets.Dict()
+    selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    targets = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    step = traitlets.Int(0).tag(sync=True)
+    folded = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    rate = traitlets.Float(0.5).tag(sync=True)
+    history: Any = traitlets.List().tag(sync=True)
+    at = traitlets.Int(0).tag(sync=True)
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        detail: str | None = None,
+        direction: str = "LR",
+        theme: str = "auto",
+        language: str = "",
+        targets: Sequence[str] = (),
+        selected: Sequence[str] = (),
+        rate: float = 0.5,
+    ) -> None:
+        style.choose("theme", theme, style.PALETTES)
+        if language:
+            style.choose("language", language, words())
+        self.detail, self.direction = detail, direction
+        self.graph = graph
+        self._past = [graph]
+        self._told = story(graph, detail)
+        folded = list(at_first(graph, detail))
+        super().__init__(
+            story=self._told,
+            numbers=numbers(graph, detail),
+            drawing=drawing(graph, folded, direction, detail),
+            words=words(),
+            theme=theme,
+            language=language,
+            values=graph.leaf_values(),
+            step=self.last_step,
+            folded=folded,
+            targets=list(targets),
+            selected=list(selected),
+            rate=rate,
+        )
+        self.on_msg(self._asked)
+        self.observe(self._values_assigned, "values")
+        self.observe(self._folded_assigned, "folded")
+        self.observe(self._at_assigned, "at")
+
+    @property
+    def last_step(self) -> int:
+        """The step after both passes."""
+        return len(self._told["steps"]) - 1
+
+    # --- checked where they are assigned -----------------------------------------------------
+
+    @traitlets.validate("targets", "selected")
+    def _known(self, proposal: Any) -> list[str]:
+        shown = self.graph.detailed(self.detail)
+        for name in proposal["value"]:
+            if "→" not in name or name in shown.names:
+                shown.id(name)
+        return list(proposal["value"])
+
+    @traitlets.validate("step")
+    def _within(self, proposal: Any) -> int:
+        return min(max(int(proposal["value"]), 0), self.last_step)
+
+    # --- what the view asks ------------------------------------------------------------------
+
+    def _asked(self, _: Any, request: Mapping[str, Any], __: Any) -> None:
+        trouble = ""
+        with self.hold_sync():  # all that changes goes in one message
+            try:
+                with np.errstate(all="ignore"):  # what is not finite is shown, not warned of
+                    self._do(request)
+            except Exception as error:  # the user's own function may raise anything
+                trouble = f"{type(error).__name__}: {error}"
+            self.answer = {"serial": request.get("serial"), "trouble": trouble}
+
+    def _do(self, request: Mapping[str, Any]) -> None:
+        match request:
+            case {"kind": "set", "values": values}:
+                self._move(self.graph.update(_arrays(values)))
+            case {"kind": "train", "steps": count, "rate": rate}:
+                self.train(int(count), float(rate))
+            case {"kind": "at", "index": index}:
+                self.at = int(index)
+            case {"kind": "fold", "folded": folded}:
+                self.folded = list(folded)
+            case _:
+                raise ValueError(f"unknown request {request.get('kind')!r}")
+
+    def train(self, steps: int = 1, rate: float | None = None) -> None:
+        """Take steps of gradient descent from the point that is shown."""
+        past = self._past[: self.at + 1]
+        for _ in range(steps):
+            past.append(past[-1].step(self.rate if rate is None else rate))
+        self._past = past
+        with self.hold_trait_notifications():
+            self.history = [quantity(_loss(graph)) for graph in past]
+            self.at = len(past) - 1
+        self._show(past[-1])
+
+    def _move(self, graph: Graph) -> None:
+        """Go to new values, from which a new training starts."""
+        self._past = [graph]
+        with self.hold_trait_notifications():
+            self.history, self.at = [quantity(_loss(graph))], 0
+        self._show(graph)
+
+    def _show(self, graph: Graph) -> None:
+        if graph is self.graph:
+            return
+        self.graph = graph
+        told = story(graph, self.detail) if not self._same_program(graph) else self._told
+        with self.hold_sync():
+            self.numbers = numbers(graph, self.detail)
+            if told is not self._told:  # it branched on a value: another graph, another picture
+                self._told = told
+                known = set(told["scopes"])
+                self.folded = [scope for scope in self.folded if scope in known]
+                self.drawing = drawing(graph, self.folded, self.direction, self.detail)
+                self.story = told
+                self.step = self.last_step
+        self.values = graph.leaf_values()
+
+    def _same_program(self, graph: Graph) -> bool:
+        shown = graph.detailed(self.detail)
+        nodes, known = self._told["nodes"], self._told["edges"]
+        return (
+            len(nodes) == len(shown)
+            and all(node["id"] == name for node, name in zip(nodes, shown.names, strict=True))
+            and [(edge["u"], edge["v"], edge["key"]) for edge in known] == edges(shown)
+        )
+
+    def _values_assigned(self, change: Any) -> None:
+        current = self.graph.leaf_values()
+        new = {
+            name: value
+            for name, value in change["new"].items()
+            if name not in current or not np.array_equal(value, current[name], equal_nan=True)
+        }
+        if new:
+            self._move(self.graph.update(new))
+
+    def _folded_assigned(self, change: Any) -> None:
+        self.drawing = drawing(self.graph, change["new"], self.direction, self.detail)
+
+    def _at_assigned(self, change: Any) -> None:
+        if 0 <= change["new"] < len(self._past):
+            self._show(self._past[change["new"]])
+
+
+def _loss(graph: Graph) -> Any:
+    return graph.values[graph.output].value
+
+
+def _arrays(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON has them; anything but numbers is refused."""
+    found = {name: np.asarray(value) for name, value in values.items()}
+    for name, value in found.items():
+        if value.dtype.kind not in "fiu":
+            raise ValueError(f"{name}: these are no numbers")
+    return found

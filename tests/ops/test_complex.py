@@ -1,0 +1,70 @@
+"""Complex numbers: the same sample calls, with complex operands.
+
+The gradient of a real J by a complex z is ∂J/∂Re z - i ∂J/∂Im z.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import CASES
+
+import gradviz as gv
+
+REFUSED = {
+    "cholesky", "eigh", "eigvalsh", "qr", "maximum", "minimum", "fmax", "fmin", "clip", "max", "min",
+}  # fmt: skip
+
+
+def weights(shape, seed=1):
+    a, b = np.random.default_rng(seed).uniform(0.5, 1.5, (2, *shape))
+    return a + 1j * b
+
+
+def turned(array, seed):
+    angles = np.random.default_rng(seed).uniform(-1.2, 1.2, np.shape(array))
+    return (array * np.exp(1j * angles))[()]
+
+
+def differences(function, arrays, step=1e-6):
+    found = []
+    for k, array in enumerate(arrays):
+        slope = np.zeros(np.shape(array), complex)
+        for i in np.ndindex(np.shape(array)):
+            for turn, factor in ((1, 1), (1j, -1j)):
+                ends = []
+                for h in (step, -step):
+                    moved = np.array(array)
+                    moved[i] += h * turn
+                    ends.append(function(*arrays[:k], moved[()], *arrays[k + 1 :]))
+                slope[i] += factor * (ends[0] - ends[1]) / (2 * step)
+        found.append(slope)
+    return found
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_gradients_of_complex_operands_are_central_differences_or_refused(case):
+    arrays = [turned(a, k) for k, a in enumerate(case.arrays)]
+    if case.kwargs.get("dtype") is np.float32:
+        pytest.skip("casts to real numbers")
+    try:
+        with np.errstate(all="ignore"):
+            expected = case(*arrays)
+    except (TypeError, ValueError, np.exceptions.ComplexWarning, np.linalg.LinAlgError) as error:
+        pytest.skip(f"NumPy has no complex {case.function.__name__}: {error}")
+    w = weights(np.shape(expected))
+
+    def function(*arrays):
+        return np.real(np.sum(case(*arrays) * w))
+
+    try:
+        graph = gv.trace(function, *arrays)
+        np.testing.assert_allclose(graph.value("J"), function(*arrays), rtol=1e-12)
+        gradients = graph.gradients().values()
+    except gv.TraceError:
+        return
+    for array, gradient, slope in zip(
+        arrays, gradients, differences(function, arrays), strict=True
+    ):
+        assert np.shape(gradient) == np.shape(array)
+        np.testing.assert_allclose(gradient, slope, rtol=1e-6, atol=2e-8)

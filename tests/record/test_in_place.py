@@ -1,0 +1,173 @@
+"""Programs that write into arrays, and through views of them: NumPy's result, the right gradient.
+
+NumPy itself is the other opinion: `check` runs the program on plain arrays.
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+import gradviz as gv
+
+X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]])
+
+PROGRAMS = """
+y = x * 2; y += 1; J(y * y)
+y = x * 2; z = y; y *= x; J(z * y)
+x += 1; x *= x; J(x)
+y = x * 2; y -= x[0]; y /= 3; y **= 2; J(y * x)
+y = x * 2; y[0] = 5; J(y * y)
+y = x * 2; y[0, 1] = x[1, 0] * y[0, 0]; J(y * y)
+y = x * 2; y[y > 0] = 0; J(y * y)
+y = x * 2; y[y > 0] *= 3; J(y * y)
+y = x * 2; y[[0, 1], [1, 1]] += x[:, 0]; J(y * y)
+y = x * 2; y[:, [0, 0]] = x[:, 1:]; J(y * y)
+y = x * 2; y[:, 1:] = x[0, 0]; J(y * y)
+y = x * 2; y[...] = [[1], [2]]; J(y * x)
+y = x * 2; before = y * y; y[0] = 1; J(before + y)
+y = x * 2; r = y[0]; r += 1; J(y * y + r)
+y = x * 2; r = y[0]; y[0, 1] = 7; J(y * r)
+y = x * 2; r = y[0]; y += x; r *= 2; J(y * r)
+y = x * 2; r = y.T; r[0] = x[0, 0]; J(y * y + r.T)
+y = x * 2; r = y.reshape(-1)[1:4]; r[:] = r[::-1] * x[0]; J(y * y)
+y = x * 2; r = y.flatten(); r[:] = 0; J(y * y)
+y = x * 2; r = y.ravel(); r[2] = x[0, 1]; s = r[1:]; s *= x[0, 0]; J(y * y)
+y = x * 2; y[0], y[1] = y[1] * 1, y[0] * 1; J(y * np.arange(3))
+y = x * 2; y[0] = y[1]; y[1] = y[0]; J(y * x)
+y = np.zeros_like(x); y[0] = x[1]; y[1] += x[0] * y[0]; J(y * y)
+y = np.empty_like(x); y[:] = x; y[0] = np.tanh(y[1] @ x.T)[0]; J(y * y)
+y = np.ones_like(x); y[1] = 2; J(y * x)
+y = np.zeros_like(x); np.multiply(x, x, out=y); J(y * x)
+y = x * 1; np.exp(x, out=y[0:2]); J(y * y)
+y = x * 1; np.multiply(x, 3, out=y, where=X > 0); J(y * y)
+y = np.zeros_like(x[0]); np.sum(x, axis=0, out=y); J(y * y)
+y = np.zeros_like(x); np.add.at(y, ([0, 0, 1], [1, 1, 2]), x[0]); J(y * y)
+y = x * 1; np.subtract.at(y, 0, x[1]); J(y * y)
+y = x * 1; np.copyto(y, x[0] * x[0]); J(y * y)
+y = x * 1; np.copyto(y, 2 * x, where=X > 0); J(y * y)
+y = x * 1; np.put(y, [0, 4], x[0, :2]); J(y * y)
+y = x * 1; np.putmask(y, X > 0, x * x); J(y * y)
+y = x[:, :2] * 1; np.fill_diagonal(y, x[0, 0]); J(y * y)
+y = x * 1; y.fill(x[0, 0]); J(y * x)
+y = x * 1; y.sort(axis=1); J(y * np.arange(3))
+y = x * 1; y[1].sort(); J(y * np.arange(3))
+y = x[0] * 1; r = y[..., 0]; r *= 3; s = y.sum(); s += r; J(y * s)
+y = x[0] * 1; r = y[..., 0]; y[0] = x[1, 1]; J(y * r)
+y = x[:1, :1] * 1; r = y.squeeze(); r += x[1, 1]; t = y.reshape(()); t[...] = t * t; J(y * r)
+h = np.zeros_like(x.T); [h.__setitem__(i, np.tanh(h[i - 1] + x[:, i])) for i in range(3)]; J(h)
+y = x * 2; f = gv.grad(lambda z: J(z * y)); y[0] = 1; J(f(x) * y)
+y = x * 1; y[0] = gv.grad(lambda z: np.sum(z ** 3))(y)[1]; J(y * y)
+"""
+
+
+@pytest.mark.parametrize("code", [line for line in PROGRAMS.split("\n") if line])
+def test_a_program_that_writes_has_numpys_result_and_the_right_gradient(code):
+    *statements, result = code.split("; ")
+    source = "\n    ".join(["def program(x):", *statements, f"return {result}"])
+    names = {
+        "np": np,
+        "gv": gv,
+        "X": X,
+        "J": lambda y: np.sum(y * np.cos(np.arange(y.size)).reshape(y.shape)),
+    }
+    exec(source, names)
+    g = gv.trace(names["program"], X)
+    assert g.value(g.names[g.output]) == pytest.approx(names["program"](X.copy()), rel=1e-13)
+    found = g.check(detail="operations")
+    assert found, found.text
+    assert g.value("x").tolist() == X.tolist()
+    h = gv.input(X, "x")
+    assert gv.graph(names["program"](h)).value("J") == g.values[g.output].value
+
+
+def test_a_number_is_bound_anew_and_an_array_without_axes_is_written_to():
+    def program(x):
+        y = x
+        y *= 3
+        return x * y
+
+    assert gv.trace(program, 2.0).value("J") == 12
+    assert gv.trace(program, np.array(2.0)).value("J") == program(np.array(2.0)) == 36
+
+
+def test_second_derivatives_of_a_program_that_writes():
+    def plain(x):
+        return np.sum(np.concatenate([x[:1] ** 3, x[1:] * x[:1]]) ** 2)
+
+    def writing(x):
+        y = x * 1
+        y[0] **= 3
+        tail = y[1:]
+        tail *= x[0]
+        return np.sum(y**2)
+
+    point = np.array([0.5, 1.5, -2.0])
+    np.testing.assert_allclose(gv.hessian(writing)(point), gv.hessian(plain)(point), rtol=1e-12)
+
+
+def _random_program(rng: random.Random) -> str:
+    lines, arrays, views = ["y = x * 1.5"], ["x", "y"], 0
+    indices = [
+        "[0]",
+        "[-1]",
+        "[1:]",
+        "[:, 1:]",
+        "[..., 0]",
+        "[::-1]",
+        ".T",
+        ".ravel()",
+        "[None]",
+        "[:, ::2]",
+    ]
+    for _ in range(rng.randrange(3, 12)):
+        a, b = rng.choice(arrays), rng.choice(arrays)
+        part = rng.choice(["[...]", "[0]", "[-1:]", "[..., 0]", "[[0, -1]]"])
+        number = rng.choice(
+            ["0.5", "x[0, 0]", "x[1, 2]", f"{b}.sum() * 0.3", f"np.tanh({b}).mean()"]
+        )
+        kind = rng.randrange(5)
+        if kind == 0:
+            views += 1
+            lines.append(f"r{views} = {a}{rng.choice(indices)}")
+            arrays.append(f"r{views}")
+        elif kind == 1:
+            lines.append(f"{a}{part} {rng.choice(['=', '+=', '*=', '-='])} {number}")
+        elif kind == 2:
+            lines.append(f"{a} {rng.choice(['+=', '*=', '-='])} {number}")
+        elif kind == 3:
+            lines.append(f"if {a}.shape == {b}.shape: {a}[...] = np.sin({b}) + 0.3 * {a}")
+        else:
+            views += 1
+            lines.append(f"r{views} = np.cos({a})")
+            arrays.append(f"r{views}")
+    total = " + ".join(
+        f"np.sum({a} * np.cos(np.arange({a}.size)).reshape({a}.shape))" for a in arrays
+    )
+    return "\n    ".join(["def program(x):", *lines, f"return {total}"])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_programs_that_write_through_views(seed):
+    compare_writing(random.Random(seed))
+
+
+def compare_writing(rng: random.Random) -> str:
+    """Compare one random program; its text."""
+    source = _random_program(rng)
+    names = {"np": np}
+    exec(source, names)
+    try:
+        with np.errstate(all="ignore"):
+            expected = names["program"](X.copy())
+    except (IndexError, ValueError, TypeError):
+        return ""  # no program for these shapes
+    if not abs(expected) < 1e6:
+        return ""
+    g = gv.trace(names["program"], X)
+    assert g.values[g.output].value == pytest.approx(expected, rel=1e-12), source
+    found = g.check(detail="operations")
+    assert all(row.ok for row in found.rows), f"{source}\n{found.text}"
+    return source

@@ -1,0 +1,73 @@
+"""A real browser, a page from disk, and a real JupyterLab on the loopback interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lab
+import pytest
+from browser import missing
+
+
+@pytest.fixture
+def opened(chromium, tmp_path: Path) -> Iterator[Callable]:
+    """Saves a graph as a page and opens it from disk: no console message, no request may happen."""
+    contexts = []
+    noise: list[str] = []
+    requests: list[str] = []
+
+    def open_page(graph, *, viewport=(1500, 950), color_scheme="light", motion="reduce", **options):
+        path = tmp_path / f"page{len(contexts)}.html"
+        graph.save(path, **options)
+        context = chromium.new_context(
+            viewport={"width": viewport[0], "height": viewport[1]}, color_scheme=color_scheme,
+            reduced_motion=motion, locale="en-US", accept_downloads=True,
+        )  # fmt: skip
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(5000)
+        page.on("console", lambda message: noise.append(message.text))
+        page.on("pageerror", lambda error: noise.append(str(error)))
+        page.on("dialog", lambda dialog: noise.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        page.locator(".gradviz-app g.node").first.wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not noise
+    assert all(url.startswith(("file:", "blob:")) for url in requests), requests
+
+
+@pytest.fixture(scope="session")
+def jupyter(tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """A Jupyter server with its Lab and Notebook front ends: its address and its folder."""
+    try:
+        import anywidget  # noqa: F401
+        import jupyterlab  # noqa: F401
+    except ImportError:
+        missing("jupyterlab with anywidget")
+    folder = tmp_path_factory.mktemp("jupyter")
+    with lab.server(folder) as address:
+        yield address, folder / "work"
+
+
+@pytest.fixture
+def notebook(chromium, jupyter) -> Iterator[Callable]:
+    """Opens a notebook of some cells in JupyterLab (or Notebook 7)."""
+    address, folder = jupyter
+    contexts = []
+
+    def open_notebook(*cells: str, frontend: str = "lab"):
+        context = chromium.new_context(
+            viewport={"width": 1400, "height": 1000}, locale="en-US", reduced_motion="reduce"
+        )
+        contexts.append(context)
+        return lab.open_notebook(context.new_page(), address, folder, cells, frontend)
+
+    yield open_notebook
+    for context in contexts:
+        context.close()

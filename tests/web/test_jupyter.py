@@ -1,0 +1,282 @@
+"""The widget in real notebooks: JupyterLab and Notebook 7, started for these tests."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+
+import numpy as np
+import pytest
+from lab import ready, run
+from test_page import node, pretty, shown
+
+import gradviz as gv
+from gradviz.show.story import story
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def wait_shown(page, name: str, value: str) -> None:
+    expect = f'g.node[aria-label^="{name} = {value}"]'
+    page.locator(expect).first.wait_for(timeout=10000)
+
+
+SETUP = "import gradviz as gv\ng = gv.examples.backprop_222()\nw = g.widget()\nw"
+
+
+def test_a_student_steps_asks_pokes_trains_and_folds_in_jupyterlab(notebook, network):
+    page = notebook(
+        SETUP,
+        "print(w.step, w.selected, w.targets, w.folded)",
+        "print(float(w.values['w1']), w.graph.value('J'), w.graph.grad('w5'))",
+        "w.step = 12; w.selected = ['z_o1']; w.targets = ['w5', 'b2']",
+        "w.step = w.last_step; w.values = {'w1': 0.75, 'x1': -1.0}",
+        "print(len(w.history), w.at, w.history[-1])",
+        "try:\n    w.selected = ['nobody']\nexcept KeyError as error:\n    print(error)",
+    )
+    ready(page)
+    run(page, 0)
+    page.locator(".gradviz-app g.node").first.wait_for()
+    cards = shown(page, network)
+    assert cards["J"][0] == "0.29837"
+    assert cards["w1"][1] == "0.00043857"
+
+    # Python sees what is done in the view.
+    for _ in range(2):
+        page.get_by_role("button", name="One step back").click()
+    assert "read from the cache" in page.locator(".told").inner_text()
+    node(page, "w1").click()
+    node(page, "w5").click(modifiers=["Shift"])
+    page.get_by_role("button", name="To the beginning").click()
+    assert run(page, 1).strip() == "0 ['w1'] ['w5'] []"
+
+    # The kernel recomputes with the user's own function.
+    field = page.get_by_role("textbox", name="New value of w1")
+    field.fill("0.5")
+    field.press("Enter")
+    page.get_by_role("button", name="To the end").click()
+    changed = network.update(w1=0.5)
+    wait_shown(page, "J", pretty(changed.value("J")))
+    for name, (value, _) in shown(page, network).items():
+        assert value == pretty(changed.value(name)), name
+    printed = run(page, 2).split()
+    np.testing.assert_allclose(
+        [float(x) for x in printed], [0.5, changed.value("J"), changed.grad("w5")]
+    )
+
+    # The view shows what Python does.
+    run(page, 3)
+    page.locator(".reuse tbody tr").nth(1).wait_for()
+    assert page.get_by_role("slider", name="Step through both passes").input_value() == "12"
+    assert "operation" in page.locator(".asked").inner_text()
+    run(page, 4)
+    poked = changed.update(w1=0.75, x1=-1.0)
+    wait_shown(page, "J", pretty(poked.value("J")))
+
+    page.get_by_role("button", name="Take 10 steps of gradient descent").click()
+    for _ in range(10):
+        poked = poked.step(0.5)
+    wait_shown(page, "J", pretty(poked.value("J")))
+    assert run(page, 5).split()[:2] == ["11", "10"]
+    page.get_by_role("button", name="Fold h1 into one box").click()
+    page.locator('g.node[data-node="n15"]').wait_for(state="detached")
+    assert "['h1']" in run(page, 1)
+    assert "no value is called 'nobody'" in run(page, 6)
+    assert page.errors == []
+    assert page.outside == []
+
+
+def test_bad_numbers_errors_of_the_users_function_and_other_branches_are_said(notebook):
+    page = notebook(
+        """import numpy as np, gradviz as gv
+def loss(x, y):
+    if x > 10:
+        raise RuntimeError("x is <b>far</b> too large")
+    if x < 0:
+        negative = x * x
+        return negative + y
+    a = np.log(x) * y
+    return a * a
+w = gv.trace(loss, 2.0, 3.0).widget()
+w""",
+    )
+    ready(page)
+    run(page, 0)
+    node(page, "x").click()
+    field = page.get_by_role("textbox", name="New value of x")
+    for typed, said in (("abc", "is no number"), ("11", "x is <b>far</b> too large")):
+        field.fill(typed)
+        field.press("Enter")
+        page.locator(".notice").filter(has_text=said).wait_for()
+        wait_shown(page, "x", "2")
+    assert page.locator(".notice b").count() == 0
+    field.fill("0")
+    field.press("Enter")
+    page.locator(".notice").filter(has_text="is inf").wait_for()
+    field.fill("-3")  # the program takes another branch: another graph
+    field.press("Enter")
+    wait_shown(page, "negative", "9")
+    assert page.locator('g.node[aria-label^="a ="]').count() == 0
+    assert page.locator(".notice").is_hidden()
+    assert page.errors == []
+
+
+def test_shown_twice_both_views_agree_and_without_a_kernel_both_stay_usable(notebook, jupyter):
+    page = notebook(SETUP, "w")
+    ready(page)
+    run(page, 0)
+    run(page, 1)
+    views = page.locator(".gradviz-app")
+    page.wait_for_function("document.querySelectorAll('.gradviz-app g.node').length === 48")
+    views.nth(0).locator('g.node[data-node="n4"]').click()
+    for i in (0, 1):
+        views.nth(i).get_by_role("textbox", name="New value of w1").wait_for()
+    field = views.nth(1).get_by_role("textbox", name="New value of w1")
+    field.fill("0.9")
+    field.press("Enter")
+    expected = gv.examples.backprop_222().update(w1=0.9)
+    page.wait_for_function(
+        "text => document.querySelectorAll(`g.node[aria-label^='J = ${text}']`).length === 2",
+        arg=pretty(expected.value("J")),
+    )
+    address, _ = jupyter
+    for kernel in json.load(urllib.request.urlopen(f"{address}/api/kernels")):
+        # A server without a token still asks for the cookie that forged requests lack.
+        urllib.request.urlopen(
+            urllib.request.Request(f"{address}/api/kernels/{kernel['id']}", method="DELETE",
+                                   headers=xsrf(page, address))
+        )  # fmt: skip
+    field.fill("0.1")
+    field.press("Enter")
+    page.get_by_text("Python does not answer").wait_for(timeout=15000)
+    for _ in range(2):
+        views.nth(1).get_by_role("button", name="One step back").click()
+    assert "read from the cache" in views.nth(1).locator(".told").inner_text()
+    views.nth(1).locator('g.node[data-node="n8"]').click()
+    assert views.nth(1).locator(".paths li").count() == 1
+
+
+def xsrf(page, address) -> dict[str, str]:
+    cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies(address)}
+    written = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    return {"Cookie": written, "X-XSRFToken": cookies.get("_xsrf", "")}
+
+
+def test_arrays_are_poked_through_the_kernel(notebook):
+    page = notebook(
+        """import numpy as np, gradviz as gv
+def loss(W, x):
+    z = W @ x
+    a = np.tanh(z)
+    return np.sum(a ** 2)
+w = gv.trace(loss, np.eye(2), np.array([1.0, 2.0]), wrt="W").widget(theme="dark")
+w""",
+        "print(w.values['x'].tolist())",
+    )
+    ready(page)
+    run(page, 0)
+    node(page, "x").click()
+    field = page.get_by_role("textbox", name="New value of x")
+    for typed, said in (
+        ("[1, 2, 3]", "has shape"),
+        ("[1, two]", "is no array"),
+        ("3", "is no array"),
+    ):
+        field.fill(typed)
+        field.press("Enter")
+        page.locator(".notice").filter(has_text=said).wait_for()
+    field.fill("[0.5, -0.5]")
+    field.press("Enter")
+    wait_shown(page, "x", "[0.5, −0.5]")
+    assert run(page, 1) == "[0.5, -0.5]"
+    page.get_by_role("button", name="Take 10 steps of gradient descent").click()
+    page.locator(".plot").wait_for()
+    assert page.locator(".gradviz-app").get_attribute("data-theme") == "dark"
+    assert page.errors == []
+
+
+def test_it_works_in_notebook_7_and_follows_its_theme(notebook, network):
+    pytest.importorskip("notebook")
+    page = notebook(SETUP, frontend="notebooks")
+    ready(page)
+    run(page, 0)
+    page.locator(".gradviz-app g.node").first.wait_for()
+    assert page.locator(".gradviz-app").get_attribute("data-theme") == "light"
+    page.evaluate("document.body.dataset.jpThemeLight = 'false'")
+    page.locator('.gradviz-app[data-theme="dark"]').wait_for()
+    node(page, "w1").click()
+    field = page.get_by_role("textbox", name="New value of w1")
+    field.fill("0.5")
+    field.press("Enter")
+    wait_shown(page, "J", pretty(network.update(w1=0.5).value("J")))
+    assert page.errors == []
+    assert page.outside == []
+
+
+def test_a_saved_notebook_opens_without_a_kernel(chromium, network, tmp_path):
+    """The module alone, given a model that nobody answers, as a reopened notebook has."""
+    from gradviz.show.page import module, stylesheet
+    from gradviz.show.widget import Widget
+
+    state = Widget(network).get_state()
+    state = {k: v for k, v in state.items() if not k.startswith("_")}
+    page = chromium.new_page()
+    page.set_default_timeout(9000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_content("<main></main>")
+    page.add_style_tag(content=stylesheet())
+    page.evaluate(
+        """async ([code, state]) => {
+             const url = URL.createObjectURL(new Blob([code], {type: 'text/javascript'}));
+             const {default: {render}} = await import(url);
+             const heard = {};
+             const model = {get: name => state[name], off() {},
+               on(name, f) { (heard[name] ??= []).push(f) },
+               set(name, value) { state[name] = value; heard['change:' + name]?.forEach(f => f()) },
+               save_changes() { throw new Error('no comm') },
+               send() { throw new Error('no comm') }};
+             window.undo = render({model, el: document.querySelector('main')});
+           }""",
+        [module(), state],
+    )
+    assert shown(page, network)["J"][0] == "0.29837"
+    page.get_by_role("button", name="One step back").click()
+    page.get_by_role("button", name="One step on").click()
+    node(page, "w1").click()
+    field = page.get_by_role("textbox", name="New value of w1")
+    field.fill("0.5")
+    field.press("Enter")
+    page.get_by_text("Python does not answer").wait_for()
+    page.evaluate("undo()")
+    assert page.locator(".gradviz-app").count() == 0
+    assert errors == []
+    page.close()
+
+
+def test_the_module_is_small():
+    from gradviz.show.page import module
+
+    assert len(module().encode()) < 60 * 1024
+
+
+def test_the_widgets_traits_work_without_any_view(network):
+    widget = network.widget()
+    assert widget.step == widget.last_step == len(story(network)["steps"]) - 1
+    widget.values = {"w1": 0.5}
+    assert widget.graph.value("J") == network.update(w1=0.5).value("J")
+    assert set(widget.values) == set(network.leaf_values())
+    widget.train(3)
+    assert len(widget.history) == 4
+    widget.at = 0
+    assert widget.graph.value("J") == network.update(w1=0.5).value("J")
+    widget.step = 10**6
+    assert widget.step == widget.last_step
+    widget.folded = ["h1"]
+    assert widget.drawing["inside"] == {15: 16}
+    with pytest.raises(KeyError):
+        widget.targets = ["nobody"]
+    with pytest.raises(KeyError):
+        widget.values = {"nobody": 1.0}
+    assert re.match("[0-9.]+", str(widget.history[0]))

@@ -1,0 +1,140 @@
+"""Programs of scalar operations, computed by the page's own module: its numbers are Python's."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from test_page import close
+
+import gradviz as gv
+from gradviz.ops.elementwise import ELEMENTWISE
+from gradviz.show.page import _script
+from gradviz.show.story import FUNCTIONS, numbers, story
+
+pytestmark = pytest.mark.browser
+POINTS = (-2.5, -1.0, -0.3, 0.0, 0.5, 1.0, 3.0)
+
+
+@pytest.fixture(scope="module")
+def module(chromium):
+    """Runs the module's own functions in a browser."""
+    page = chromium.new_page()
+    page.evaluate(
+        """async code => {
+             const url = URL.createObjectURL(new Blob([code], {type: 'text/javascript'}));
+             window.module = await import(url) }""",
+        _script().removesuffix("openPage();\n"),
+    )
+    yield page
+    page.close()
+
+
+def computed(module, told, points) -> list:
+    return module.evaluate(
+        "([story, points]) => points.map(leaves => module.compute(story, leaves))", [told, points]
+    )
+
+
+def test_both_sides_know_the_same_functions(module):
+    assert set(module.evaluate("Object.keys(module.FUNCTIONS)")) == FUNCTIONS
+
+
+def test_every_row_of_scalar_operations_computes_the_same_in_the_page(module):
+    refused = []
+    for row in ELEMENTWISE:
+        count = len(row.derivatives)
+        values = [(x,) for x in POINTS] if count == 1 else [(x, y) for x in POINTS for y in POINTS]
+        if count == 3:
+            values = [(x, -1.0, 1.0) for x in POINTS]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = gv.trace(lambda *a, row=row: row.function(*a) * 1.5, *values[0])
+            told = story(graph)
+            if told["program"] is None:
+                refused.append(row.name)
+                continue
+            leaves = [graph.id(f"argument[{i}]") if f"argument[{i}]" in graph.names else i
+                      for i in range(count)]  # fmt: skip
+            found = computed(
+                module, told, [dict(zip(map(str, leaves), v, strict=True)) for v in values]
+            )
+            for point, result in zip(values, found, strict=True):
+                names = [graph.names[i] for i in leaves]
+                try:
+                    expected = numbers(graph.update(dict(zip(names, point, strict=True))))
+                except Exception as error:
+                    raise AssertionError((row.name, point)) from error
+                close_or_both_lost(result, expected, (row.name, point))
+    assert set(refused) <= {
+        "sinc", "where", "heaviside", "nan_to_num", "rint", "round", "fix", "imag", "logaddexp2",
+    }  # fmt: skip
+
+
+def close_or_both_lost(found, expected, what) -> None:
+    try:
+        close(found, expected)
+    except AssertionError as error:
+        raise AssertionError(f"{what}: {error}") from None
+
+
+def test_whole_programs_compute_the_same(module):
+    programs = [
+        ("a = x * y; b = sin(a) + x; c = b / (1 + b**2); c * c + a", dict(x=0.7, y=-1.3)),
+        ("p = exp(x) / (exp(x) + exp(y)); -log(p)", dict(x=2.0, y=0.1)),
+        ("s = 1 / (1 + exp(-x)); s * s * s * y", dict(x=0.2, y=5.0)),
+        ("u = x * 1e-200; u * u * y", dict(x=1.0, y=2.0)),  # underflows
+        ("u = x * 0; u * y", dict(x=1.0, y=2.0)),  # exactly zero
+        ("d = x - x; d * y + maximum(x, y)", dict(x=1.0, y=1.0)),  # a tie
+    ]
+    random = np.random.default_rng(0)
+    for text, values in programs:
+        graph = gv.expression(text, **values)
+        told = story(graph)
+        shown = graph.statements
+        assert told["program"], told["refusal"]
+        points = [values, *({n: float(random.normal()) for n in values} for _ in range(20))]
+        found = computed(
+            module, told, [{str(shown.id(n)): v for n, v in point.items()} for point in points]
+        )
+        for point, result in zip(points, found, strict=True):
+            close_or_both_lost(result, numbers(graph.update(point)), (text, point))
+
+
+def test_a_network_of_scalars_computes_the_same(module, network):
+    told = story(network)
+    points, graphs = [], [network]
+    for _ in range(30):
+        graphs.append(graphs[-1].step(0.5))
+    for graph in graphs:
+        points.append(
+            {str(network.statements.id(n)): float(v) for n, v in graph.leaf_values().items()}
+        )
+    for result, graph in zip(computed(module, told, points), graphs, strict=True):
+        close(result, numbers(graph))
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "reason"),
+    [
+        (lambda x: np.sum(x**2), (np.ones(3),), "is an array"),
+        (lambda x: np.where(x > 0, x, -x) * 2, (1.0,), "of type bool"),
+        (lambda x: np.sinc(x) * 2, (1.0,), "cannot compute sinc"),
+        (lambda x: x * x, (np.float32(1.0),), "of type float32"),
+    ],
+)
+def test_what_the_page_cannot_compute_it_refuses_with_the_reason(function, values, reason):
+    told = story(gv.trace(function, *values))
+    assert told["program"] is None
+    assert reason in told["refusal"]
+
+
+def test_formats_agree_with_pythons(module):
+    numbers_ = [0.0, -0.0, 1.0, -1.5, 123456.0, 99999.5, 0.0001, 0.00001234567, 1e300, -1e-300,
+                5e-324, 0.1 + 0.2, 1 / 3, 100000.0, 12345.6, math.pi * 1e5]  # fmt: skip
+    from test_page import pretty
+
+    found = module.evaluate("xs => xs.map(x => module.short(x))", numbers_)
+    assert found == [pretty(x) for x in numbers_]
