@@ -1,6 +1,8 @@
 # make demo    the article's network, drawn: sets up .venv first
 # make test    lint, types, every test:      sets up .venv first
 # make bench   speed, next to micrograd, torch, autograd and plain NumPy
+# make fuzz    random programs against torch and finite differences, for MINUTES=10
+# make tables  write docs/coverage.md and docs/conventions.md again
 # make readme  draw the README's pictures again, and say where its texts are old
 # make notebooks  run the notebooks again and keep their outputs
 # make clean   remove all that the others made
@@ -29,9 +31,19 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/web.py
 
 notebooks: $(VENV)/.installed-dev
 	$(BIN)/python tests/notebooks.py
+
+MINUTES ?= 10
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python tests/fuzz.py --minutes $(MINUTES)
+
+tables: $(VENV)/.installed-dev
+	$(PIP) install jax
+	$(BIN)/python docs/coverage_table.py
+	$(BIN)/python docs/conventions_table.py
 
 readme: $(VENV)/.installed-dev
 	$(BIN)/python tests/readme.py

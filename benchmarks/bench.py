@@ -23,8 +23,10 @@ from pathlib import Path
 
 import autograd
 import autograd.numpy as anp
+import autograd.scipy.special
 import networkx as nx
 import numpy as np
+import scipy.special
 import threadpoolctl
 import torch
 from micrograd.engine import Value
@@ -274,6 +276,55 @@ def processes(turns: int) -> None:
     report("The demo, a whole process", "ms", demo, {"import numpy, networkx": 2.0})
 
 
+LONG = 100_000
+CALLS = 40
+
+
+def long(turns: int) -> None:
+    """Time a program of scalars that is long, and rules that are borrowed from autograd."""
+
+    def program(x):
+        y = x
+        for _ in range(LONG // 4):
+            y = y * 0.999 + x * 0.001
+        return y
+
+    def with_torch(_):
+        x = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+        return torch.autograd.grad(program(x), x)[0].item()
+
+    runs = {
+        "gradviz": lambda _: gv.trace(program, 0.5).grad("x"),
+        "torch": with_torch,
+    }
+    np.testing.assert_allclose(*(run(None) for run in runs.values()), rtol=1e-10)
+    times = race({name: ((lambda: None), run) for name, run in runs.items()}, turns)
+    title = f"Recording and backward, {LONG:,} operations on scalars, one after the other"
+    report(title, "ms", {name: 1e3 * t for name, t in times.items()}, {"torch": 2.0})
+
+    def borrowed(np, special):
+        def program(x):
+            for _ in range(CALLS // 2):
+                x = special.erf(x) + special.expit(x)
+            return np.sum(x)
+
+        return program
+
+    x = np.linspace(-1.0, 1.0, 10)
+    ours, with_autograd = (
+        borrowed(np, scipy.special),
+        autograd.value_and_grad(borrowed(anp, autograd.scipy.special)),
+    )
+    runs = {
+        "gradviz": lambda _: gv.trace(ours, x).grad("x"),
+        "autograd": lambda _: with_autograd(x)[1],
+    }
+    np.testing.assert_allclose(*(run(None) for run in runs.values()), rtol=1e-12)
+    times = race({name: ((lambda: None), run) for name, run in runs.items()}, 20 * turns)
+    title = "A rule borrowed from autograd, per call: erf and expit, value and gradient"
+    report(title, "µs", {name: 1e6 * t / CALLS for name, t in times.items()}, {"autograd": 1.0})
+
+
 SECTIONS = {
     "scalars": lambda: scalars(100),
     "arrays": lambda: [
@@ -281,6 +332,7 @@ SECTIONS = {
         for threads in sorted({1, os.cpu_count() or 1})
         for dtype in ("float64", "float32")
     ],
+    "long": lambda: long(10),
     "processes": lambda: processes(15),
 }
 

@@ -20,6 +20,8 @@ import gradviz as gv
 from gradviz.show.page import module
 
 # From the input event of a dragged slider until J's new number is in the picture and laid out.
+# (Jupyter's server leaves Nagle's algorithm on, so even a widget that does nothing waits some 40 ms
+# for the browser's delayed acknowledgement: see ECHO.)
 FOLLOW = """async (count) => {
   const slider = document.querySelector('.field input[type=range]');
   const last = [...document.querySelectorAll('g.node')].at(-1);
@@ -47,6 +49,25 @@ STEP = """async () => {
     await null;
     document.querySelector('.stage').getBoundingClientRect();
     times.push(performance.now() - start);
+  }
+  return times }"""
+# What any widget takes to ask Python and to be answered: a number sent, the same number set.
+ECHO = """import anywidget, traitlets
+class Echo(anywidget.AnyWidget):
+    _esm = "export default {render({model, el}) { el.id = 'echo'; window.echo = model }}"
+    n = traitlets.Int(0).tag(sync=True)
+e = Echo()
+e.on_msg(lambda _, content, buffers: setattr(e, "n", content["n"]))
+e"""
+ANSWER = """async (count) => {
+  const times = [];
+  for (let n = 1; n <= count; n++) {
+    const start = performance.now();
+    const answered = new Promise(resolve => { echo.off('change:n'); echo.on('change:n', resolve) });
+    echo.send({n});
+    await answered;
+    times.push(performance.now() - start);
+    await new Promise(resolve => setTimeout(resolve, 30));
   }
   return times }"""
 SMALL = "gv.examples.backprop_222()"
@@ -82,6 +103,15 @@ def in_lab(page: Page, address: str, folder: Path, source: str, leaf: str) -> fl
     return statistics.median(page.evaluate(FOLLOW, 30)[5:])
 
 
+def echo(page: Page, address: str, folder: Path) -> float:
+    """The median of asking Python and being answered, with nothing to do."""
+    lab.open_notebook(page, address, folder / "work", [ECHO])
+    lab.ready(page)
+    lab.run(page, 0)
+    page.wait_for_function("window.echo")
+    return statistics.median(page.evaluate(ANSWER, 30)[5:])
+
+
 def main() -> None:
     """Print the report."""
     path = next(
@@ -97,6 +127,9 @@ def main() -> None:
             )
             line(f"page, {boxes} boxes: one step", step, 16, "ms  ")
         with lab.server(folder) as address:
+            nothing = echo(browser.new_page(), address, folder)
+            what = "JupyterLab, a widget that does nothing: asked and answered"
+            print(f"{what:<62}{nothing:8.1f} ms")
             for source, leaf, goal in ((SMALL, "w1", 50), (LARGE, "a1", 150)):
                 page = browser.new_page(viewport={"width": 1500, "height": 950})
                 graph = eval(source, {"gv": gv})

@@ -1,6 +1,7 @@
 """Write conventions.md: the gradient where there is a choice, next to autograd, JAX and torch.
 
-``python docs/conventions_table.py`` computes it (with jax and torch installed); a test checks our column.
+``python docs/conventions_table.py`` computes it (with jax and torch installed); a test checks our
+column.
 """
 
 from __future__ import annotations
@@ -112,27 +113,30 @@ def document() -> str:
         "# The gradient where there is a choice",
         "",
         "At a tie, a corner or an edge the derivative does not exist; every library takes some "
-        "number. What gradviz takes, computed next to others by `docs/conventions_table.py`. Gradients "
-        "by several operands are separated by semicolons.",
+        "number. What gradviz takes, computed next to others by `docs/conventions_table.py`. "
+        "Gradients by several operands are separated by semicolons.",
         "",
         "1. **Ties share evenly**: of `maximum`, `minimum`, `max`, `min` each of k equal elements "
         "gets 1/k. So `maximum(x, 0)` has slope ½ at 0, the mean of its one-sided slopes; torch's "
         "`relu`, a function of its own, has 0 there. Write `np.where(x > 0, x, 0)` for that.",
-        "2. **Corners take the mean of the one-sided slopes** where both exist: 0 for `abs` and for "
-        "a norm at 0. `clip` counts its bounds as inside.",
+        "2. **Corners take the mean of the one-sided slopes** where both exist: 0 for `abs` and "
+        "for a norm at 0. `clip` counts its bounds as inside.",
         "3. **Orders are fixed**: `sort`, `median`, `unique` and indices send the gradient to the "
         "element that was taken.",
         "4. **Steps have slope 0** everywhere: `sign`, `floor`, `round`, comparisons.",
-        "5. **What is infinite stays infinite**: `sqrt` at 0 has slope ∞. But an exact 0 ends a "
-        "path in `where`: the branch not taken gets 0, whatever its own slope... which a product "
-        "with ∞ inside that branch turns into NaN; make the argument safe there too "
-        "(`np.sqrt(np.where(x > 0, x, 1))`).",
+        "5. **What is infinite stays infinite**: `sqrt` at 0 has slope ∞. The branch that `where` "
+        "does not take gets an exact 0, which an infinite slope inside the branch turns into NaN: "
+        "make its argument safe too (`np.sqrt(np.where(x > 0, x, 1))`).",
         "6. **Powers**: the slope of `x**0` is 0 also at 0, and of `0**y` by y 0.",
         "7. **Complex numbers**: the gradient of a real J by z is ∂J/∂Re z − i ∂J/∂Im z, as in "
         "autograd and JAX, so that a message is the upstream term times the local derivative for "
         "complex numbers too; torch gives its conjugate. Descent goes along the conjugate "
         "(`Graph.step` does). J must be real. A real operand gets the real part.",
-        "8. **Arrays that the program changes later** are recorded as they were: gradviz keeps a "
+        "8. **Arrays that the program writes to**: a recorded array can be written to (`x += 1`, "
+        "`x[i] = y`, `out=`, `np.copyto`, also through its views), with NumPy's result and the "
+        "right gradient; `np.zeros_like(x)`, `np.ones_like(x)`, `np.empty_like(x)` of a recorded x "
+        "make buffers for this. A recorded value cannot be written into a plain array: refused. "
+        "Plain arrays that the program changes later are recorded as they were: gradviz keeps a "
         "copy per version of each plain array (and of lists) that meets a recorded one, and one "
         "array that stays as it is is copied once. Leaves are copied when recorded. Values and "
         "gradients that a Graph hands out are read-only.",

@@ -281,7 +281,10 @@ class Graph:
 
     def value(self, name: str) -> Any:
         """The forward value (primal) called `name`."""
-        return self.values[self.id(name)].value
+        found = self.values[self.id(name)].value
+        if isinstance(found, np.ndarray):
+            found.flags.writeable = False  # the record's own
+        return found
 
     @cached_property
     def readers(self) -> list[list[tuple[int, int]]]:

@@ -8,7 +8,7 @@ import pytest
 import gradviz as gv
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests' own helpers
-from browser import missing  # noqa: E402
+from browser import missing
 
 
 @pytest.fixture(scope="session")

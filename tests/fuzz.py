@@ -135,7 +135,8 @@ def main() -> int:
     print(
         f"{counts['programs']} programs of {counts['operations']} lines agree with torch "
         f"({counts['second']} also in second derivatives, {counts['checked']} with finite "
-        f"differences; {counts['unknown']} that torch cannot run left out); {len(functions)} functions, seed {options.seed}"
+        f"differences; {counts['unknown']} that torch cannot run left out); "
+        f"{len(functions)} functions, seed {options.seed}"
     )
     return 0
 

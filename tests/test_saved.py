@@ -542,8 +542,7 @@ def test_a_copy_is_deep_and_keeps_the_program():
     found = copy.deepcopy(graph)
     assert_alike(found, graph)
     assert found.update(x=[1, 2, 3]).grad("x").tolist() == [2, 4, 6]
-    found.value("x")[0] = 5
-    assert graph.value("x")[0] == 1
+    assert not np.shares_memory(found.value("x"), graph.value("x"))
 
 
 def in_another_process(graph):

@@ -112,6 +112,7 @@ def backward(graph: Graph) -> Gradients:
     if graph.output not in varying:
         return Gradients(gradients, messages)
     gradients[graph.output] = np.ones_like(output)[()]
+    arrays = False
     value_of_all = [node.value for node in values]
     value_of = value_of_all.__getitem__
     with np.errstate(all="ignore"):  # what is not finite is shown, not warned of
@@ -136,18 +137,22 @@ def backward(graph: Graph) -> Gradients:
                     # Operation.pull, unrolled: this is the hot path.
                     message, operand = pull(upstream, value, *plain, **keywords), plain[key]
                     kind = type(message)
-                    if kind is not type(operand) or (
-                        kind is not np.float64
-                        and (message.shape != operand.shape or message.dtype is not operand.dtype)
-                    ):
-                        message = fit(message, operand, operation.name)
+                    if kind is not np.float64 or type(operand) is not np.float64:
+                        arrays = True
+                        if (
+                            kind is not type(operand)
+                            or message.shape != operand.shape
+                            or message.dtype is not operand.dtype
+                        ):
+                            message = fit(message, operand, operation.name)
                     messages[v, key] = message
                     gradients[u] = gradients[u] + message if u in gradients else message
         except (TraceError, np.linalg.LinAlgError) as error:
             raise _placed(error, graph.names[v], graph.source(v)) from None
-    for found in chain(value_of_all, gradients.values(), messages.values()):
-        if type(found) is np.ndarray:  # it is cached: whoever asks for it must not change it
-            found.flags.writeable = False
+    if arrays:  # they are cached: whoever asks for one must not change it
+        for found in chain(value_of_all, gradients.values(), messages.values()):
+            if type(found) is np.ndarray:
+                found.flags.writeable = False
     return Gradients(gradients, messages)
 
 

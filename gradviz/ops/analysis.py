@@ -223,7 +223,8 @@ def _unique(
 ) -> Any:  # fmt: skip
     if axis is not None or keywords.get("sorted", True) is not True:
         return NotImplemented
-    values, index, *rest = np.unique(plain(ar), True, return_inverse, return_counts, **keywords)
+    unique: Any = np.unique
+    _, index, *rest = unique(plain(ar), True, return_inverse, return_counts, **keywords)
     found = np.ravel(ar)[index]
     if not (return_index or return_inverse or return_counts):
         return found
@@ -443,7 +444,9 @@ def _polyder(p: Any, m: int = 1) -> Any:
 
 @stands_for("polyint")
 def _polyint(p: Any, m: int = 1, k: Any = None) -> Any:
-    constants = np.zeros(m) if k is None else np.resize(k, m) if np.size(k) == 1 else np.asarray(k)
+    constants: Any = np.zeros(m) if k is None else np.asarray(k)
+    if np.size(constants) == 1:
+        constants = np.resize(constants, m)
     for constant in constants:
         p = np.concatenate([p / np.arange(len(p), 0, -1), constant[None]])
     return p
@@ -512,7 +515,7 @@ def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     a = np.asarray(a) if isinstance(a, (list, tuple)) else a
     if mode != "full" and np.size(v) > np.size(a):
         return np.flip(conjugated(_correlate(v, a, mode)))
-    return np.convolve(a, conjugated(np.flip(v)), mode)
+    return np.convolve(a, conjugated(np.flip(v)), mode)  # type: ignore[call-overload]
 
 
 # --- spaced numbers ------------------------------------------------------------------------------
@@ -541,7 +544,12 @@ def _geomspace(
 
 # --- transforms ----------------------------------------------------------------------------------
 
-_SWAPPED = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
+_SWAPPED: dict[Any, Any] = {
+    None: "forward",
+    "backward": "forward",
+    "ortho": "ortho",
+    "forward": "backward",
+}
 
 
 @stands_for("fft.hfft")

@@ -462,6 +462,8 @@ GETITEM = linear(
     ("scatter(g)", lambda g, v, a, index: scatter(g, np.shape(a), index)),
     name="getitem",
 )
+
+
 def setitem(a: Any, b: Any, index: Any) -> Any:
     """A copy of `a` in which `index` was set to `b`."""
     result = np.array(a)

@@ -31,10 +31,12 @@ def borrow(function: Callable[..., Any]) -> Operation | None:
     if makers is None:
         return None
 
+    ordered = function.__name__ in _NOT_BY_THE_FIRST
+
     def pull(position: int, g: Any, v: Any, *operands: Any, **keywords: Any) -> Any:
-        if isinstance(v, tuple):  # its rules read the parts by number
-            v = tuple(v)
-        if position == 0 and function.__name__ in _NOT_BY_THE_FIRST:
+        if type(v) not in (np.ndarray, np.float64) and isinstance(v, tuple):
+            v = tuple(v)  # its rules read the parts by number
+        if ordered and position == 0:
             raise TraceError(f"no derivative rule for {function.__name__} by its order")
         try:
             return makers((position,), v, operands, keywords)(g)[0]

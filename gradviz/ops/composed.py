@@ -324,7 +324,7 @@ def _diff(
 def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     along = range(np.ndim(f)) if axis is None else np.atleast_1d(axis).tolist()
     steps = varargs * len(along) if len(varargs) == 1 else varargs or (1.0,) * len(along)
-    steps = [f.dtype.type(h) if isinstance(h, (int, float)) else h for h in steps]
+    steps = tuple(f.dtype.type(h) if isinstance(h, (int, float)) else h for h in steps)
     if edge_order not in (1, 2) or len(steps) != len(along):
         return NotImplemented
     slopes = []

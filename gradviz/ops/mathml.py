@@ -20,6 +20,13 @@ _GREEK = dict(zip(
     "upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split(),
     "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ", strict=True,
 ))  # fmt: skip
+TEX = {character: name for name, character in _GREEK.items()} | dict(
+    pair.split(":")
+    for pair in "∂:partial ·:cdot ×:times ∑:sum ∏:prod ≥:ge ≤:le ≠:ne ⊤:top ⊙:odot ∞:infty ¬:lnot "
+    "∧:wedge ⌊:lfloor ⌋:rfloor ⌈:lceil ⌉:rceil ‖:Vert …:cdots mod:bmod ln:ln max:max min:min "
+    "sin:sin cos:cos tan:tan tanh:tanh".split()
+)
+"""LaTeX's commands for the symbols that stand in such formulas."""
 _OPERATORS = {ast.Add: "+", ast.Sub: "−", ast.Mult: "·", ast.Mod: "mod", ast.BitAnd: "∧"}
 _COMPARISONS = {
     ast.Gt: ">", ast.Lt: "<", ast.GtE: "≥", ast.LtE: "≤", ast.Eq: "=", ast.NotEq: "≠",

@@ -85,8 +85,7 @@ class _Substitution(ast.NodeTransformer):
         }
         made = type(node)(**fresh)
         if isinstance(made, ast.Attribute) and isinstance(made.value, ast.Attribute):
-            if made.attr == made.value.attr == "T":
-                return made.value.value
+            return made.value.value  # the transpose of a transpose
         return _folded(made) if isinstance(made, ast.BinOp) else made
 
 

@@ -49,7 +49,7 @@ def tape() -> Iterator[list[Node]]:
     """Keep every value recorded in this context, also those that nothing depends on."""
     kept: list[Node] = []
     token = _recording.set((kept.append, ()))
-    told = {kind: "call" for kind, how in np.geterr().items() if how == "warn"}
+    told: Any = {kind: "call" for kind, how in np.geterr().items() if how == "warn"}
     try:
         with np.errstate(call=_warn, **told):
             yield kept
@@ -382,7 +382,7 @@ def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool =
 # What of `math` only asks a question; and NumPy's names for the rest.
 _ASKS = frozenset(("isnan", "isinf", "isfinite", "isclose", "floor", "ceil", "trunc"))
 _TWINS = {
-    **{name: f"arc{name[1:]}" for name in ("acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh")},
+    **{name: f"arc{name[1:]}" for name in "acos acosh asin asinh atan atan2 atanh".split()},
     "pow": "power", "fsum": "sum", "prod": "prod", "dist": "linalg.norm", "phase": "angle",
 }  # fmt: skip
 _NO_KEYWORDS: dict[str, Any] = {}
@@ -578,7 +578,11 @@ class Array(Node):
     # --- NumPy's protocols -------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
-        operation = ROWS.get(ufunc) if method == "__call__" and not keywords else None
+        operation = None
+        if method == "__call__" and not keywords:
+            operation = ROWS.get(ufunc)
+            if operation is None and ufunc not in COMPOSED and ufunc not in PLAIN:
+                operation = lookup(ufunc)
         try:
             if operation is not None:
                 plain = [o.value if type(o) is Array else o for o in inputs]
@@ -639,10 +643,10 @@ class Array(Node):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if function in PLAIN:
             made = function(*_values(args), **{k: _values(v) for k, v in kwargs.items()})
-            if function in _BUFFERS and made.dtype.kind in "fc" and made.ndim:
-                if user_frame(_getframe(1)) is _getframe(1):  # the program may write into it
-                    made = made if function is not np.empty_like else np.zeros_like(made)
-                    return Array.new(made, LEAVES["constant"], order=_next())
+            written = function in _BUFFERS and made.dtype.kind in "fc" and made.ndim
+            if written and user_frame(_getframe(1)) is _getframe(1):  # the program may write there
+                made = made if function is not np.empty_like else np.zeros_like(made)
+                return Array.new(made, LEAVES["constant"], order=_next())
             return made
         if isinstance(kwargs.get("out"), Array):
             out = kwargs.pop("out")
@@ -885,7 +889,7 @@ def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -
 
 def _put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     index = np.asarray(ind)
-    if mode != "raise" or np.ndim(v) and np.size(v) != index.size:
+    if mode != "raise" or (np.ndim(v) and np.size(v) != index.size):
         raise TraceError("put() that repeats, wraps or clips is not recorded")
     value = np.reshape(v, index.shape) if np.ndim(v) else v
     a._write(np.unravel_index(index, np.shape(a)), value, _getframe(1))
@@ -897,7 +901,7 @@ def _putmask(a: Any, mask: Any, values: Any) -> None:
 
 
 def _fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
-    if wrap or len(set(np.shape(a))) > 1 and np.ndim(a) > 2:
+    if wrap or (len(set(np.shape(a))) > 1 and np.ndim(a) > 2):
         raise TraceError("fill_diagonal(wrap=True) is not recorded")
     steps = np.arange(min(np.shape(a)))
     a._write((steps,) * np.ndim(a), val, _getframe(1))

@@ -13,8 +13,8 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.graph import PARAMETER, Graph, Node, Program
-from gradviz.record.array import STALE, Array, leaf, snapshot, tape
 from gradviz.record import names
+from gradviz.record.array import STALE, Array, leaf, snapshot, tape
 from gradviz.record.build import build
 
 
@@ -87,10 +87,14 @@ def graph(output: Any, *, title: str = "") -> Graph:
     found: dict[int, Node] = {output.order: output}
     pending: list[Node] = [output]
     while pending:
-        for operand in pending.pop().read_operands():
-            if isinstance(operand, Node) and operand.order not in found:
-                found[operand.order] = operand
-                pending.append(operand)
+        node = pending.pop()
+        for operand in node.operands:
+            if isinstance(operand, Node):
+                if operand.order >= node.order:  # written to since
+                    operand = operand.before(node.order)
+                if operand.order not in found:
+                    found[operand.order] = operand
+                    pending.append(operand)
     recorded = [found[order] for order in sorted(found)]
     return build(recorded, output, title=title)
 

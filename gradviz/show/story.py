@@ -21,7 +21,7 @@ from gradviz.chain.statements import Statement
 from gradviz.errors import TraceError
 from gradviz.graph import CONSTANT, PARAMETER, Graph
 from gradviz.ops import notation
-from gradviz.ops.mathml import Math, mathml, symbol
+from gradviz.ops.mathml import TEX, Math, mathml, symbol
 from gradviz.ops.operation import Operation
 
 from . import style
@@ -59,6 +59,7 @@ def story(graph: Graph, detail: str | None = None) -> dict[str, Any]:
         refusal = str(error)
     return {
         "title": clean(graph.title),
+        "tex": TEX,
         "output": shown.output,
         "nodes": [_node(shown, i) for i in range(len(shown))],
         "edges": [_edge(shown, u, v, key) for u, v, key in edges(shown)],

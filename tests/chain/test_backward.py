@@ -191,7 +191,7 @@ def test_a_gradient_passes_complex_values():
 
 
 def test_a_complex_J_is_refused():
-    with pytest.raises(gv.TraceError, match="J is complex.*absolute value"):
+    with pytest.raises(gv.TraceError, match=r"J is complex.*absolute value"):
         gv.trace(lambda x: x * 1j, 2.0).grad("x")
 
 

@@ -11,9 +11,8 @@ from cases import CASES
 
 import gradviz as gv
 
-REFUSED = {
-    "cholesky", "eigh", "eigvalsh", "qr", "maximum", "minimum", "fmax", "fmin", "clip", "max", "min",
-}  # fmt: skip
+REFUSED = {"cholesky", "corrcoef", "eigh", "eigvalsh", "qr", "slogdet", "svd"}
+"""Functions some of whose forms have no rule for complex numbers."""
 
 
 def weights(shape, seed=1):
@@ -62,6 +61,7 @@ def test_gradients_of_complex_operands_are_central_differences_or_refused(case):
         np.testing.assert_allclose(graph.value("J"), function(*arrays), rtol=1e-12)
         gradients = graph.gradients().values()
     except gv.TraceError:
+        assert case.function.__name__ in REFUSED
         return
     for array, gradient, slope in zip(
         arrays, gradients, differences(function, arrays), strict=True

@@ -391,7 +391,7 @@ assert not heavy, heavy
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# --- numbers read as plain ones, and arrays that change later -----------------------------------------
+# --- numbers read as plain ones, and arrays that change later -------------------------------------
 
 
 @pytest.mark.parametrize(

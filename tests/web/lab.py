@@ -84,6 +84,11 @@ def open_notebook(page, address: str, folder: Path, cells: Sequence[str], fronte
 
     page.on("pageerror", noted)
     page.on("request", asked)
+    # What Jupyter itself asks now and then.
+    page.add_locator_handler(
+        page.locator("dialog.jp-Dialog"),
+        lambda dialog: dialog.locator(".jp-mod-accept, .jp-Dialog-button").last.click(),
+    )
     page.goto(f"{address}/{frontend}/{path.name}")
     return page
 

@@ -206,13 +206,11 @@ def test_several_targets_give_the_ledger_that_python_gives(opened, network):
         "rows => rows.map(r => [...r.cells].slice(1).map(c => c.textContent))"
     )
     assert rows == [
-        [terms(row.computed), terms(row.reused), terms(row.read), f"{row.vjps} / {row.vjps_without_cache}"]
-        for row in ledger.rows
-    ]  # fmt: skip
-    assert (
-        page.locator(".reuse tfoot td").inner_text()
-        == f"{ledger.vjps} / {ledger.vjps_without_cache}"
-    )
+        [*map(terms, (r.computed, r.reused, r.read)), f"{r.vjps} / {r.vjps_without_cache}"]
+        for r in ledger.rows
+    ]
+    together = page.locator(".reuse tfoot td").inner_text()
+    assert together == f"{ledger.vjps} / {ledger.vjps_without_cache}"
     badges = sorted(page.locator(".badge").all_text_contents())
     assert badges == sorted(ledger.highlight().badges.values())
     cached = page.locator("g.node.is-cached").evaluate_all("all => all.map(g => g.dataset.node)")

@@ -100,35 +100,30 @@ function numeral(x, factor = false) {
 const amount = (q, factor = false) =>
   isNumber(q) ? numeral(scalar(q), factor) : ["mtext", cells(q).join(" … ")];
 
-const TEX = Object.fromEntries(("∂ partial,· cdot,× times,∑ sum,∏ prod,≥ ge,≤ le,≠ ne,⊤ top,⊙ odot,∞ infty," +
-  "mod bmod,¬ lnot,∧ wedge,⌊ lfloor,⌋ rfloor,⌈ lceil,⌉ rceil,‖ Vert,… cdots,ln ln,max max,min min,tanh tanh,sin sin," +
-  "cos cos,exp exp,α alpha,β beta,γ gamma,δ delta,ε epsilon,ζ zeta,η eta,θ theta,ι iota,κ kappa,λ lambda,μ mu,ν nu," +
-  "ξ xi,π pi,ρ rho,σ sigma,τ tau,υ upsilon,φ phi,χ chi,ψ psi,ω omega,Γ Gamma,Δ Delta,Θ Theta,Λ Lambda,Ξ Xi,Π Pi," +
-  "Σ Sigma,Υ Upsilon,Φ Phi,Ψ Psi,Ω Omega").split(",").map((pair) => pair.split(" ")));
 const escapeTex = (text) =>
   text.replace(/[\\{}$&#%_^~]/g, (c) =>
     ({ "\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}" })[c] ?? `\\${c}`);
 
-/** The same formula for a paper. */
-function latex(tree) {
+/** The same formula for a paper; `tex` has the commands of symbols. */
+function latex(tree, tex) {
   const [tag, ...children] = tree;
   if (tag === "mtext") return `\\text{${escapeTex(children[0])}}`;
   if (tag === "mi" || tag === "mn" || tag === "mo") {
     const text = children[0];
-    if (text in TEX) return `\\${TEX[text]} `;
+    if (text in tex) return `\\${tex[text]} `;
     if (text === "−") return "-";
     return tag === "mi" && text.length > 1 ? `\\mathit{${escapeTex(text)}}` : escapeTex(text);
   }
-  const [a, b, c] = children.map(latex);
+  const parts = children.map((child) => latex(child, tex)), [a, b, c] = parts;
   switch (tag) {
     case "mfrac": return `\\frac{${a}}{${b}}`;
     case "msup": return `{${a}}^{${b}}`;
     case "msub": return `${a}_{${b}}`;
     case "msubsup": return `${a}_{${b}}^{${c}}`;
-    case "msqrt": return `\\sqrt{${children.map(latex).join("")}}`;
+    case "msqrt": return `\\sqrt{${parts.join("")}}`;
     case "mover": return `\\bar{${a}}`;
     case "munder": return children[1][1] === "⏟" ? `\\underbrace{${a}}` : `${a}_{${b}}`;
-    default: return children.map(latex).join("");
+    default: return parts.join("");
   }
 }
 
@@ -471,6 +466,7 @@ class App {
     this.id = Math.random().toString(36).slice(2); // a widget may be shown twice
     this.serial = 0;
     this.queue = [];
+    this.flying = new Map();
     this.cleanup = [];
     this.el = el;
     this.root = html("div", { class: "gradviz-app", role: "region", "data-lm-suppress-shortcuts": "true" });
@@ -499,7 +495,7 @@ class App {
   }
   close() {
     this.stop();
-    clearTimeout(this.timeout);
+    this.forget();
     this.cleanup.forEach((undo) => undo());
     this.root.remove();
   }
@@ -639,37 +635,39 @@ class App {
     this.notice.hidden = !this.notice.textContent;
   }
 
-  // Asking the other half of the model: one request at a time, the newest values win
+  // Asking the other half of the model: two requests at a time, and of those that wait the newest
+  // value wins.
 
   ask(request) {
     const last = this.queue.at(-1);
     if (request.kind === "set" && last?.kind === "set") last.values = { ...last.values, ...request.values };
     else if (request.kind === "at" && last?.kind === "at") last.index = request.index;
     else this.queue.push(request);
-    if (!this.waiting) this.next();
+    this.next();
   }
   next() {
-    const request = this.queue.shift();
-    if (!request) return;
-    request.serial = `${this.id}.${++this.serial}`;
-    this.waiting = request.serial;
-    this.timeout = setTimeout(() => this.gone(), PATIENCE);
-    try { this.model.send(request); } catch { this.gone(); }
+    if (this.flying.size > 1 || !this.queue.length) return;
+    const request = this.queue.shift(), serial = `${this.id}.${++this.serial}`;
+    this.flying.set(serial, setTimeout(() => this.gone(), PATIENCE));
+    try { this.model.send({ ...request, serial }); } catch { this.gone(); }
   }
   answered() {
-    const answer = this.get("answer");
-    if (!this.waiting || answer.serial !== this.waiting) return;
-    clearTimeout(this.timeout);
-    this.waiting = null;
-    this.warn(answer.trouble);
+    const { serial, trouble } = this.get("answer");
+    if (!this.flying.has(serial)) return;
+    clearTimeout(this.flying.get(serial));
+    this.flying.delete(serial);
+    this.warn(trouble);
     this.next();
   }
   /** Nobody answers: what is shown stays usable, and the next request tries again. */
   gone() {
-    clearTimeout(this.timeout);
-    this.waiting = null;
-    this.queue = [];
+    this.forget();
     this.warn(this.t("gone"));
+  }
+  forget() {
+    this.flying.forEach((timer) => clearTimeout(timer));
+    this.flying.clear();
+    this.queue = [];
   }
 
   // Steps
@@ -1091,7 +1089,7 @@ class App {
 
   copyButton(trees) {
     return button("LaTeX", this.t("copyLatex"), async ({ target }) => {
-      const lines = trees.map((tree) => latex(tree).replace(/^([^=]*)=/, "$1&="));
+      const lines = trees.map((tree) => latex(tree, this.story.tex).replace(/^([^=]*)=/, "$1&="));
       const text = `\\begin{aligned}\n${lines.join(" \\\\\n")}\n\\end{aligned}`;
       const area = html("textarea", {}, text); // an old way, which needs no permission
       this.root.append(area);
