@@ -23,7 +23,8 @@ demo: $(VENV)/.installed
 	$(BIN)/gradviz demo
 
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m 'not browser' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)  # one at a time: they wait for real programs
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
