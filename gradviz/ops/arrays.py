@@ -497,6 +497,8 @@ def _flatten(a: Any, order: Any = "C") -> Any:
 
 
 FLATTEN = linear(_flatten, "ravel(a)", ("reshape(g)", _unreshape), name="flatten")
+UNDISPATCHED = (GETITEM, SETITEM, ASTYPE, FLATTEN)
+"""Rows that no NumPy function stands for."""
 SCATTER = linear(
     scatter, "scatter(a)", ("g[index]", lambda g, v, a, shape, index: g[index]), name="scatter"
 )

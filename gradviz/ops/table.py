@@ -76,7 +76,7 @@ def find(name: str) -> Operation | None:
     Nothing is imported or run because of a name, but the packages that are installed to add
     operations.
     """
-    for row in reversed((arrays.GETITEM, arrays.ASTYPE, *ROWS.values())):  # the last one added
+    for row in reversed((*arrays.UNDISPATCHED, *ROWS.values())):  # the last one added
         if row.name == name:
             return row
     for module in ("numpy", "numpy.linalg", "scipy.special"):

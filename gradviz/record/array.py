@@ -259,6 +259,10 @@ def record(
     if kind is np.ndarray and len(operands) == 1:
         owner = whole if whole.base is None else whole.base
         seen = getattr(operands[0], "value", None)
+        if seen is not None and not np.ndim(seen) and not operands[0]._is_scalar():
+            seen = np.zeros((), seen.dtype)  # our values without axes are scalars
+            whole = operation.evaluate(seen, **keywords)
+            owner = whole if whole.base is None else whole.base
         if type(seen) is np.ndarray and owner is (seen if seen.base is None else seen.base):
             node.viewed = operands[0]  # it shares the memory of what it was made from
             if hasattr(node.viewed, "views"):
@@ -426,7 +430,10 @@ def _in_place(compute: Callable[[Any, Any], Any]) -> Any:
     def method(self: Array, other: Any) -> Any:
         if self._is_scalar():  # immutable: the name is bound anew
             return NotImplemented
-        return _overwritten(self, compute(self, other), _getframe(1))
+        result = compute(self, other)
+        if isinstance(result, Array):
+            result.site = site(_getframe(1))
+        return _overwritten(self, result, _getframe(1))
 
     return method
 
@@ -541,6 +548,10 @@ class Array(Node):
                 raise ValueError("assignment destination is read-only")
             index = np.unravel_index(numbers[index], np.shape(whole.value))
         new = apply(arrays.SETITEM, (whole, value), {"index": _plain_index(index)}, frame)
+        # The name of `y[0] = value` is the whole's, not the value's.
+        place = value.site if isinstance(value, Array) else None
+        if place and names.source(place[-2:]) == names.source(new.site):
+            value.site = (*place[:2], None)
         whole._outdate()
         whole._become(new)
 
@@ -694,7 +705,20 @@ class Array(Node):
     def __setitem__(self, key: Any, value: Any) -> None:
         if self._is_scalar():
             raise TypeError("a NumPy scalar does not support item assignment")
-        self._write(key, value, _getframe(1))
+        frame = _getframe(1)
+        if frame.f_code.co_code[frame.f_lasti] != _STORE_SUBSCR and names.calls(frame) == "shuffle":
+            raise TraceError(
+                "shuffle would swap the views of an array with themselves; use "
+                f"x[rng.permutation(len(x))], at {where(frame)}"
+            )
+        if (
+            isinstance(value, Array)
+            and getattr(value, "viewed", None) is self
+            and value.operation is arrays.GETITEM
+            and value.keywords["index"] == _plain_index(key)
+        ):
+            return  # what Python stores at last in `y[0] += 1`: the view that was written to
+        self._write(key, value, frame)
 
     def __getitem__(self, key: Any) -> Any:
         return apply(arrays.GETITEM, (self,), {"index": _plain_index(key)}, _getframe(1))

@@ -110,6 +110,12 @@ def callee(frame: FrameType) -> Any:
     return found
 
 
+def calls(frame: FrameType) -> str:
+    """The name of the function or method that `frame` is calling, as its source has it."""
+    called = _calls(frame.f_code.co_filename).get(_position(frame.f_code, frame.f_lasti))
+    return getattr(called, "attr", getattr(called, "id", ""))
+
+
 def source(site: Site | None) -> tuple[str, int, str] | None:
     """File, line number and text of the line that computed a value."""
     if not site:
@@ -177,6 +183,8 @@ def _assignments(filename: str) -> dict[tuple[int | None, ...], str]:
                     note(inner_target, inner_value)
         elif name := _target_name(target):
             found[_place(value)] = name
+            if isinstance(target, ast.Subscript):  # what a recorded array becomes
+                found[_place(target)] = name
 
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign):
