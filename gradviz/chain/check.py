@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.chain.paths import carrying, count_paths, paths
-from gradviz.errors import TraceError
 from gradviz.graph import Graph
 
 if TYPE_CHECKING:
@@ -135,10 +134,8 @@ def check(
     Raises
     ------
     TraceError
-        The Graph does not know its program, or its gradients cannot be computed.
+        The gradients cannot be computed, or the program cannot be run again.
     """
-    if graph.program is None:
-        raise TraceError("this Graph does not know its program, so it cannot run it again")
     dtypes = [np.asarray(graph.values[i].value).dtype for i in graph.wrt]
     precision = max((float(np.finfo(dtype).eps) for dtype in dtypes), default=1e-16)
     h = step or float(np.cbrt(precision))
@@ -164,7 +161,6 @@ def _number(graph: Graph) -> float:
 
 
 def _differences(graph: Graph, i: int, h: float, entries: int, limit: float) -> CheckRow:
-    assert graph.program is not None
     leaves = graph.leaf_values()
     name = graph.names[i]
     value = np.asarray(leaves[name])

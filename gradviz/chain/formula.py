@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz.chain.paths import Path, carrying, count_paths, paths
-from gradviz.chain.reuse import needs
+from gradviz.chain.paths import Path, carrying, count_paths, needs, paths
 from gradviz.graph import Graph
 from gradviz.ops import notation
 

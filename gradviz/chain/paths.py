@@ -91,8 +91,8 @@ def paths(graph: Graph, target: int) -> Iterator[Path]:
     """
     readers = carrying(graph)
     derivatives = graph.derivatives
-    below = _reachable(graph, readers, target)
-    if target not in below:
+    below = needs(readers, target) | {target}
+    if graph.output not in below:
         return
     readers = [edges if i in below else [] for i, edges in enumerate(readers)]
     if all(np.size(graph.values[i].value) == 1 for i in below):
@@ -132,11 +132,9 @@ def _norm(value: Any) -> float:
     return float(np.linalg.norm(np.ravel(value)))
 
 
-def _reachable(graph: Graph, readers: list[list[Edge]], target: int) -> set[int]:
-    """The values on the paths from `target` to J; empty where there is none."""
-    if target != graph.output and not readers[target]:
-        return set()
-    found = {target}
+def needs(readers: list[list[Edge]], target: int) -> set[int]:
+    """The values v ≠ target on the paths from it to J: their ∂J/∂v is needed."""
+    found: set[int] = set()
     pending = [target]
     while pending:
         for v, _ in readers[pending.pop()]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradviz.chain.paths import Edge, carrying
+from gradviz.chain.paths import Edge, carrying, needs
 from gradviz.graph import Graph
 
 if TYPE_CHECKING:
@@ -141,18 +141,6 @@ class Reuse:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         return self.draw()._repr_mimebundle_(include, exclude)
-
-
-def needs(readers: list[list[Edge]], target: int) -> set[int]:
-    """The values v ≠ target on the paths from it to J: their ∂J/∂v is needed."""
-    found: set[int] = set()
-    pending = [target]
-    while pending:
-        for v, _ in readers[pending.pop()]:
-            if v not in found:
-                found.add(v)
-                pending.append(v)
-    return found
 
 
 def path_costs(graph: Graph, readers: list[list[Edge]], targets: Sequence[int]) -> dict[int, int]:

@@ -110,24 +110,22 @@ for _name, _value, _function in (
     stands_for(_name)(_nan_as(_value, _function))
 
 
-@stands_for("nanvar")
-def _nanvar(
-    a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: Any = 0,
-    keepdims: Any = False, **keywords: Any,
-) -> Any:  # fmt: skip
-    there = ~np.isnan(a)
-    filled = np.where(there, a, np.zeros((), a.dtype))
-    return np.var(filled, axis, dtype, ddof=ddof, keepdims=keepdims, where=there, **keywords)
+def _of_the_others(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The variance or standard deviation of what is a number."""
+
+    def on_numbers(
+        a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: Any = 0,
+        keepdims: Any = False, **keywords: Any,
+    ) -> Any:  # fmt: skip
+        there = ~np.isnan(a)
+        filled = np.where(there, a, np.zeros((), a.dtype))
+        return function(filled, axis, dtype, ddof=ddof, keepdims=keepdims, where=there, **keywords)
+
+    return on_numbers
 
 
-@stands_for("nanstd")
-def _nanstd(
-    a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: Any = 0,
-    keepdims: Any = False, **keywords: Any,
-) -> Any:  # fmt: skip
-    there = ~np.isnan(a)
-    filled = np.where(there, a, np.zeros((), a.dtype))
-    return np.std(filled, axis, dtype, ddof=ddof, keepdims=keepdims, where=there, **keywords)
+stands_for("nanvar")(_of_the_others(np.var))
+stands_for("nanstd")(_of_the_others(np.std))
 
 
 @stands_for("cov")
