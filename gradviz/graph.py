@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradviz import statistics
 from gradviz.errors import TraceError
 from gradviz.ops import notation
 from gradviz.ops.operation import Operation
+from gradviz.statistics import Statistics
 
 if TYPE_CHECKING:
     import networkx
@@ -358,7 +360,10 @@ class Graph:
                     f"{self.names[self.output]}, but {lost}: there its history ended",
                     stacklevel=3,
                 )
-            return np.zeros_like(self.values[i].value)
+            value = self.values[i].value
+            if isinstance(value, Statistics):
+                return statistics.zeros(value.shape, value.dtype)
+            return np.zeros_like(value)
         raise TraceError(
             f"the gradient of {self.names[i]} was not asked for: no wrt leaf leads to it"
         )

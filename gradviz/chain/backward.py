@@ -12,6 +12,7 @@ import numpy as np
 from gradviz.errors import TraceError
 from gradviz.graph import Node
 from gradviz.ops.operation import fit
+from gradviz.statistics import Statistics
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -74,13 +75,17 @@ def underflown(graph: Graph) -> frozenset[int]:
 
 
 def _state_of_number(gradient: Any) -> str:
-    gradient = np.asarray(gradient)
-    top = np.max(np.abs(gradient), initial=0.0)  # NaN where one entry is
+    if isinstance(gradient, Statistics):
+        top, tiny = gradient.top, gradient.tiny
+    else:
+        gradient = np.asarray(gradient)
+        top = np.max(np.abs(gradient), initial=0.0)  # NaN where one entry is
+        tiny = np.finfo(gradient.dtype).tiny
     if not top < np.inf:
         return "non-finite"
     if top == 0:
         return "zero"
-    return "number" if top >= np.finfo(gradient.dtype).tiny else "underflown"
+    return "number" if top >= tiny else "underflown"
 
 
 def backward(graph: Graph) -> Gradients:

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from gradviz.statistics import Statistics
+
 from .mathtext import clean
 
 # Colour-blind safe: the hues are Okabe and Ito's (2008), darkened or lightened until text in them
@@ -136,9 +138,13 @@ LISTED = 22  # a list of so many characters is shown; a longer one as statistics
 def cells(value: Any) -> tuple[str, ...]:
     """What a card shows of a value: one cell, or the cells min, mean, max of a larger array."""
     if not getattr(value, "shape", ()):
-        return (number(value),)
+        return (number(value.mean if isinstance(value, Statistics) else value),)
     if value.size == 0:
         return ("empty",)
+    if isinstance(value, Statistics):
+        if value.low == value.high:
+            return (f"all {number(value.low, 4)}",)
+        return tuple(number(x, 3) for x in (value.low, value.mean, value.high))
     kind = value.dtype.kind
     listed = _nested(value) if value.size <= 4 or kind not in "biufc" else ""
     if kind not in "biufc" or value.size == 1 or 0 < len(listed) <= LISTED:
@@ -184,6 +190,8 @@ def full(value: Any) -> str:
         names = STATISTICS if len(texts) == 3 else ("",)
         parts = (f"{a} {b}".strip() for a, b in zip(names, texts, strict=True))
         return f"{shape(value)} {value.dtype}: " + ", ".join(parts)
+    if isinstance(value, Statistics):
+        value = value.mean  # of a single number, the number
     try:
         return clean(str(value.tolist() if hasattr(value, "tolist") else value), 400)
     except Exception:  # a foreign __str__ may raise anything
