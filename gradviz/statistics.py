@@ -63,7 +63,7 @@ class Statistics:
     @property
     def rms(self) -> float:
         """The root of the mean square: the norm, made comparable between sizes."""
-        return self.norm / max(self.size, 1) ** 0.5
+        return float(self.norm / max(self.size, 1) ** 0.5)
 
     def histogram(self, bins: int = 16) -> tuple[np.ndarray, np.ndarray]:
         """Counts and the edges of their bins, from the finite numbers of the sample."""
