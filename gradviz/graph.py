@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gradviz.chain.backward import Gradients
     from gradviz.chain.check import Check
     from gradviz.chain.formula import Explanation
+    from gradviz.chain.health import Health
     from gradviz.chain.reuse import Reuse
     from gradviz.chain.schema import Table
     from gradviz.chain.shares import Shares
@@ -37,6 +38,10 @@ INPUT, PARAMETER, CONSTANT = (
     Operation(kind, lambda: None) for kind in ("input", "parameter", "constant")
 )
 LEAVES = {"input": INPUT, "parameter": PARAMETER, "constant": CONSTANT}
+
+
+N = TypeVar("N", bound="Node")
+_NO_KEYWORDS: Mapping[str, Any] = {}
 
 
 class Node:
@@ -93,7 +98,7 @@ class Node:
 
     @classmethod
     def new(
-        cls,
+        cls: type[N],
         value: Any,
         operation: Operation,
         operands: tuple[Any, ...] = (),
@@ -103,11 +108,11 @@ class Node:
         scope: tuple[str, ...] = (),
         name: str = "",
         site: Any = None,
-    ) -> Node:
+    ) -> N:
         """A node with all its fields set."""
         node = cls.__new__(cls)
         node.value, node.operation, node.operands = value, operation, operands
-        node.keywords, node.order, node.scope = keywords or {}, order, scope
+        node.keywords, node.order, node.scope = keywords or _NO_KEYWORDS, order, scope
         node.name, node.site = name, site
         return node
 
@@ -198,11 +203,14 @@ class Graph:
     wrt : frozenset of int
         The leaves that gradients are asked for.
 
+    error : Exception or None
+        What ended the program before it had computed J; the last value stands for it.
     locals, statement_locals : dict or None
         Local derivatives that are known without the operations' rules, by edge (v, key) and, of
         `statements`, by (id of v, id of u): those of a Graph that was loaded from a file.
     """
 
+    error: Exception | None = None
     locals: Mapping[tuple[int, int], Any] | None = None
     statement_locals: Mapping[tuple[int, int], Any] | None = None
 
@@ -418,10 +426,13 @@ class Graph:
         if self.locals is not None:
             return self.locals.get((v, key))
         node = self.values[v]
-        if node.operation.rule(key) is None:
+        rule = node.operation.rule(key)
+        if rule is None or isinstance(node.value, Statistics):
             return None
         operands = self.operand_values(v)
         with np.errstate(all="ignore"):
+            if rule.local and type(node.value) is np.float64 and type(operands[key]) in _NUMBERS:
+                return np.float64(rule.local(node.value, *operands, **node.keywords))
             single = np.size(node.value) == 1 and np.ndim(node.value) <= np.ndim(operands[key])
             # (A message to a real operand has lost what is imaginary in a complex derivative.)
             if single and (np.iscomplexobj(operands[key]) or not np.iscomplexobj(node.value)):
@@ -594,6 +605,27 @@ class Graph:
 
         return check(self.detailed(detail), **options)
 
+    def diagnose(self, *, rate: float | None = None) -> Health:
+        """What is wrong with the numbers of this computation, where, why, and what to do.
+
+        The first value and the first gradient that are not finite, and what made them; gradients
+        that vanish or explode, and by which operation; parameters without a gradient, and why;
+        dead and saturated units; parameters that are ill scaled.
+
+        Parameters
+        ----------
+        rate : float, optional
+            The learning rate: a step of gradient descent is then compared with the parameters.
+
+        Returns
+        -------
+        Health
+            True if nothing is wrong. `findings`, `text` and `draw` tell what is.
+        """
+        from gradviz.chain.health import diagnose
+
+        return diagnose(self, rate)
+
     def shares(self, *, detail: str | None = None) -> Shares:
         """Each leaf's share in the first-order change of J by one step of gradient descent.
 
@@ -725,6 +757,7 @@ class Graph:
         )
 
 
+_NUMBERS = frozenset((float, np.float64))
 _LEAF_ROWS = frozenset(LEAVES.values())
 
 

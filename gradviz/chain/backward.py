@@ -74,9 +74,14 @@ def underflown(graph: Graph) -> frozenset[int]:
     return frozenset(scaled)
 
 
+_TINY = np.finfo(float).tiny
+
+
 def _state_of_number(gradient: Any) -> str:
-    if isinstance(gradient, Statistics):
-        top, tiny = gradient.top, gradient.tiny
+    if type(gradient) is np.float64:
+        top, tiny = abs(gradient), _TINY
+    elif isinstance(gradient, Statistics):
+        top, tiny = np.float64(gradient.top), np.float64(gradient.tiny)
     else:
         gradient = np.asarray(gradient)
         top = np.max(np.abs(gradient), initial=0.0)  # NaN where one entry is

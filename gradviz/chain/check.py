@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.chain.paths import carrying, count_paths, paths
+from gradviz.errors import TraceError
 from gradviz.graph import Graph
 
 if TYPE_CHECKING:
@@ -193,9 +194,14 @@ def _sums(graph: Graph, limit: float) -> list[CheckRow]:
     for i in sorted(graph.derivatives.gradients):
         if i == graph.output:
             continue
+        if not all(edge in messages for edge in readers[i]):
+            continue
         total = sum(np.ravel(messages[edge]) for edge in readers[i])
         rows.append(_row(graph, i, "messages", total, everything, limit))
         if i in graph.wrt and counts[i] <= PATHS:
-            total = sum(np.ravel(path.value) for path in paths(graph, i))
+            try:
+                total = sum(np.ravel(path.value) for path in paths(graph, i))
+            except TraceError:  # an operation that cannot be computed again
+                continue
             rows.append(_row(graph, i, "paths", total, everything, limit))
     return rows

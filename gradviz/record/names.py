@@ -11,6 +11,7 @@ import builtins
 import dis
 import itertools
 import linecache
+from collections import Counter
 from functools import lru_cache
 from types import CodeType, FrameType, ModuleType
 from typing import Any
@@ -50,7 +51,7 @@ def site(frame: FrameType) -> Site:
     known = returning.get(id(code))
     while offset in (known[1] if known and known[0] is code else returning_offsets(code)):
         at = at.f_back
-        if at is None or at.f_globals.get("__name__") == "gradviz.record.trace":
+        if at is None or at.f_globals.get("__name__", "").startswith("gradviz.record."):
             break
         code, offset = at.f_code, at.f_lasti
         found += (code, offset)
@@ -58,22 +59,26 @@ def site(frame: FrameType) -> Site:
     return found
 
 
+_LIBRARIES = frozenset(("gradviz", "numpy", "autograd", "scipy", "torch"))
 _libraries: dict[str, bool] = {}
 """By module name whether its frames are passed over in the search for the user's line."""
 
 
+def is_user(frame: FrameType) -> bool:
+    """Whether a frame belongs neither to gradviz nor to a library it works with."""
+    module = frame.f_globals.get("__name__", "")
+    library = _libraries.get(module)
+    if library is None:
+        library = module.partition(".")[0] in _LIBRARIES and module != "gradviz.examples"
+        _libraries[module] = library
+    return not library
+
+
 def user_frame(frame: FrameType | None) -> FrameType | None:
-    """The nearest frame that belongs neither to gradviz nor to a library it works with."""
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        library = _libraries.get(module)
-        if library is None:
-            library = module.partition(".")[0] in ("gradviz", "numpy", "autograd", "scipy")
-            _libraries[module] = library = library and module != "gradviz.examples"
-        if not library:
-            return frame
+    """The nearest frame of the user's own."""
+    while frame is not None and not is_user(frame):
         frame = frame.f_back
-    return None
+    return frame
 
 
 def where(frame: FrameType | None) -> str:
@@ -214,7 +219,7 @@ def _target_name(target: ast.expr) -> str:
 
 
 def unique(names: list[str], scopes: list[tuple[str, ...]], letters: str) -> list[str]:
-    """Shown names: qualified by the scope, or numbered, where one name was given twice.
+    """Shown names: qualified by the scope, then numbered, where one name was given twice.
 
     A value without a name is numbered under its letter: v_1, v_2, ... A value assigned to a name
     again is ``h(2)``, the notation of textbooks for the second iteration.
@@ -225,13 +230,15 @@ def unique(names: list[str], scopes: list[tuple[str, ...]], letters: str) -> lis
             groups.setdefault(name, []).append(i)
     result = list(names)
     for name, members in groups.items():
-        if len(members) > 1:
-            distinct = len({scopes[i] for i in members}) == len(members)
-            for count, i in enumerate(members, 1):
-                if distinct and scopes[i]:
-                    result[i] = ".".join((*scopes[i], name))
-                elif count > 1:
-                    result[i] = f"{name}({count})"
+        if len(members) == 1:
+            continue
+        apart = len({scopes[i] for i in members}) > 1
+        counts: Counter[str] = Counter()
+        for i in members:
+            qualified = ".".join((*scopes[i], name)) if apart else name
+            counts[qualified] += 1
+            count = counts[qualified]
+            result[i] = qualified if count == 1 else f"{qualified}({count})"
     taken = set(result)
     numbers = {letter: itertools.count(1) for letter in letters}
     seen: set[str] = set()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,8 @@ import numpy as np
 from gradviz.errors import TraceError
 from gradviz.graph import PARAMETER, Graph, Node, Program
 from gradviz.record import names
+from gradviz.record.arguments import argument_names, begins, convert_nested, nested
+from gradviz.record.arguments import title as named_after
 from gradviz.record.array import STALE, Array, leaf, snapshot, tape
 from gradviz.record.build import build
 
@@ -25,32 +26,47 @@ def trace(
     title: str = "",
     **kwargs: Any,
 ) -> Graph:
-    """Run a NumPy function once and record it.
+    """Run a NumPy or PyTorch function once and record it.
 
     Parameters
     ----------
     function : callable
-        Ordinary NumPy code that returns J, a scalar array.
+        Ordinary NumPy code that returns J, a scalar array. Or a `torch.nn.Module`, or a function
+        that gets or uses tensors or modules.
     *args, **kwargs
         Its arguments. Arrays and numbers of floats are recorded as leaves named after the
         parameters, also in dicts, lists, tuples (``params.w1``, ``layers[0].b``). Anything else,
         integers among it (labels, counts), is passed as it is.
     wrt : str or sequence of str, optional
         The leaves to differentiate by: their names, or what their names begin with (``"params"``).
-        They are shown as parameters, and only gradients on their paths are computed. Default: all.
+        They are shown as parameters, and only gradients on their paths are computed. Default: all;
+        of a PyTorch program all that require a gradient.
     title : str, optional
         Default: the function's name.
+    loss : callable, optional
+        Of a PyTorch program only: makes J of what `function` returns.
+    capture : {"whole", "lean"}, optional
+        Of a PyTorch program only: keep every tensor, or of each its `Statistics`. Default: whole
+        where parameters and arguments are up to 2**20 numbers.
 
     Returns
     -------
     Graph
+        A PyTorch program leaves its module as it was: parameters, buffers, ``.grad``, hooks and
+        the state of the random numbers. If it raises half-way, the Graph ends with the `error`.
 
     Raises
     ------
     TraceError
-        The result does not depend on any recorded argument, or is no array.
+        The result does not depend on any recorded argument, or is no scalar; the message says what
+        to pass or to write instead.
     ValueError
         `wrt` names no leaf.
+
+    Warns
+    -----
+    UserWarning
+        The program raised an error, or is compiled and is traced as it was before.
 
     Examples
     --------
@@ -60,8 +76,24 @@ def trace(
     array([18., 36.])
     """
     wanted = (wrt,) if isinstance(wrt, str) else wrt
-    program = _Function(function, args, kwargs, wanted, title or _title(function))
+    kind: Any = _Function
+    if _is_torch(function, args, kwargs):
+        from gradviz.record.torch.trace import TorchProgram as kind
+    called = title or named_after(function)
+    program: Program = kind(function, args, kwargs, wanted, called)
     return program.record({})
+
+
+def _is_torch(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
+    """Whether a program is PyTorch's: it is a module, or gets or uses modules or tensors."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return False
+    from gradviz.record.torch.trace import used
+
+    kinds = torch.nn.Module, torch.Tensor
+    found = [*used(function).values(), *nested(args), *nested(kwargs)]
+    return any(isinstance(value, kinds) for value in found)
 
 
 def graph(output: Any, *, title: str = "") -> Graph:
@@ -99,11 +131,6 @@ def graph(output: Any, *, title: str = "") -> Graph:
     return build(recorded, output, title=title)
 
 
-def _title(function: Callable[..., Any]) -> str:
-    name = getattr(function, "__name__", type(function).__name__)
-    return "" if name == "<lambda>" else name
-
-
 class _Function(Program):
     """A traced function with its arguments."""
 
@@ -122,15 +149,15 @@ class _Function(Program):
             wrt,
             title,
         )
-        self.argument_names = _argument_names(function, len(args))
+        self.argument_names = argument_names(function, len(args))
 
     def call(self, convert: Callable[[Any, str], Any]) -> Any:
         """Run the function on arguments whose arrays went through `convert(value, name)`."""
         args = [
-            _map(value, name, convert)
+            convert_nested(value, name, convert)
             for value, name in zip(self.args, self.argument_names, strict=True)
         ]
-        kwargs = {name: _map(value, name, convert) for name, value in self.kwargs.items()}
+        kwargs = {name: convert_nested(value, name, convert) for name, value in self.kwargs.items()}
         return self.function(*args, **kwargs)
 
     def run(self, values: Mapping[str, Any]) -> Any:
@@ -156,7 +183,7 @@ class _Function(Program):
                 if isinstance(value, np.ndarray):
                     named[id(snapshot(value))] = name
                 return value
-            wanted = [w for w in self.wrt or () if name == w or name.startswith((f"{w}.", f"{w}["))]
+            wanted = begins(name, self.wrt)
             reached.update(wanted)
             leaves[name] = leaf(value, name, "parameter" if wanted else "input")
             return leaves[name]
@@ -250,34 +277,3 @@ def _is_float(value: Any) -> bool:
     if isinstance(value, (float, complex, np.inexact)):
         return True
     return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
-
-
-def _argument_names(function: Callable[..., Any], count: int) -> list[str]:
-    if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
-        code = function.__code__
-        if count <= code.co_argcount:  # what a signature says, at a tenth of the time
-            return list(code.co_varnames[:count])
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    names: list[str] = []
-    for parameter in parameters:
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            names += [f"{parameter.name}[{i}]" for i in range(count - len(names))]
-        elif parameter.kind is not parameter.KEYWORD_ONLY:
-            names.append(parameter.name)
-    return (names + [f"argument[{i}]" for i in range(len(names), count)])[:count]
-
-
-def _map(value: Any, name: str, convert: Callable[[Any, str], Any]) -> Any:
-    """A copy of nested dicts, lists and tuples with `convert` applied to what is inside."""
-    if isinstance(value, dict):
-        return type(value)((k, _map(v, f"{name}.{k}", convert)) for k, v in value.items())
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(
-            *(_map(v, f"{name}.{k}", convert) for k, v in zip(value._fields, value, strict=True))
-        )
-    if isinstance(value, (list, tuple)):
-        return type(value)(_map(v, f"{name}[{i}]", convert) for i, v in enumerate(value))
-    return convert(value, name)

@@ -1,0 +1,1 @@
+"""How a PyTorch program becomes a Graph."""

@@ -1,0 +1,71 @@
+"""What is kept of a tensor: the whole as a NumPy array, or its statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradviz.statistics import SAMPLE, Statistics, of_flat, zeros
+
+
+def array(tensor: Tensor) -> Any:
+    """A copy of a tensor as a NumPy array; a number where it is one.
+
+    bfloat16, which NumPy lacks, becomes float32: every number of it is one of float32 too.
+    """
+    plain = _dense(tensor.detach()).cpu().resolve_conj().resolve_neg()
+    small = plain.dtype.is_floating_point and plain.itemsize == 1
+    if small or plain.dtype == torch.bfloat16:
+        plain = plain.float()
+    return plain.numpy().copy()[()]
+
+
+def statistics(tensor: Tensor) -> Statistics:
+    """The statistics of a tensor; one on the CPU is read once, and is not copied."""
+    plain = _dense(tensor.detach())
+    shape, dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+    if not plain.numel():
+        return zeros(shape, dtype)
+    if plain.is_complex():
+        plain = plain.abs()
+    if plain.dtype not in (torch.float32, torch.float64):
+        plain = plain.to(torch.float32 if plain.is_floating_point() else torch.float64)
+    flat = _flat(plain)
+    return of_flat(flat.numpy(), shape, dtype) if flat.is_cpu else _on_device(flat, shape, dtype)
+
+
+def _flat(plain: Tensor) -> Tensor:
+    """The entries in the order of memory, where that is no copy."""
+    if is_dense(plain):
+        return plain.as_strided((plain.numel(),), (1,), plain.storage_offset())
+    return plain.reshape(-1)
+
+
+def is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor fills a piece of memory, its axes in whatever order."""
+    if tensor.layout != torch.strided or not tensor.numel():
+        return False
+    sizes = zip(tensor.shape, tensor.stride(), strict=True)
+    return 1 + sum((n - 1) * by for n, by in sizes) == tensor.numel() and all(
+        by for n, by in zip(tensor.shape, tensor.stride(), strict=True) if n > 1
+    )
+
+
+def _on_device(flat: Tensor, shape: tuple[int, ...], dtype: str) -> Statistics:
+    """The same where the entries are; only the results are fetched."""
+    size = flat.numel()
+    low, high = torch.aminmax(flat)
+    results = low, flat.mean(), high, torch.count_nonzero(flat), torch.isfinite(flat).sum()
+    least, mean, most, nonzero, finite = torch.stack([r.double() for r in results]).tolist()
+    norm = torch.linalg.vector_norm(flat, dtype=torch.float64).item()
+    sample = flat[:: -(-size // SAMPLE)].cpu().numpy().copy()
+    zero, broken = 1 - nonzero / size, 1 - finite / size
+    return Statistics(shape, dtype, norm, least, mean, most, zero, broken, sample)
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    if tensor.layout != torch.strided:
+        return tensor.to_dense()
+    return tensor.dequantize() if tensor.is_quantized else tensor

@@ -1,0 +1,194 @@
+"""A recorded PyTorch call as an Operation: evaluated, and differentiated, by calling it again."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradviz.errors import TraceError
+from gradviz.ops.operation import Derivative, Operation
+from gradviz.record.arguments import nested
+from gradviz.record.torch.keep import array
+
+SYMBOLS = {
+    "add": "a + b",
+    "sub": "a - b",
+    "rsub": "b - a",
+    "mul": "a * b",
+    "div": "a / b",
+    "rdiv": "b / a",
+    "pow": "a ** b",
+    "rpow": "b ** a",
+    "neg": "-a",
+    "matmul": "a @ b",
+    "mm": "a @ b",
+    "bmm": "a @ b",
+}
+"""How a call is written if not by its name; `add_` is written as `add`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Stands for an operand in the arguments of a `Call`."""
+
+    position: int
+    dtype: torch.dtype
+    device: torch.device
+    stride: tuple[int, ...] | None  # where it is dense: random numbers come in memory's order
+
+
+class Call(NamedTuple):
+    """What was called, and with what besides its operands.
+
+    Attributes
+    ----------
+    function : callable
+    args, kwargs
+        The arguments, with a `Slot` for each tensor.
+    target : int or None
+        The position of the operand that the call writes to and that is its result.
+    generator : Tensor or None
+        The state of the random numbers before the call, where it draws some.
+    autocast : torch.dtype or None
+        What matrix products are computed in, under `torch.autocast`.
+    """
+
+    function: Callable[..., Any]
+    args: Any
+    kwargs: Any
+    target: int | None
+    generator: Tensor | None
+    autocast: torch.dtype | None
+
+    def results(self, operands: Sequence[Any], wanted: int | None = None) -> tuple[Any, list[Any]]:
+        """Call it again; the gradient of operand `wanted` can then be asked for."""
+        tensors: dict[int, Tensor] = {}
+
+        def fill(argument: Any) -> Any:
+            if isinstance(argument, Slot):
+                position = argument.position
+                found = torch.as_tensor(np.array(operands[position])).to(argument.dtype)
+                if argument.stride is not None:
+                    place = torch.empty_strided(found.shape, argument.stride, dtype=found.dtype)
+                    found = place.copy_(found)
+                found = found.to(argument.device)
+                leaf = found.requires_grad_() if position == wanted else found
+                # What is written to must be no leaf.
+                tensors[position] = leaf
+                return leaf.clone() if self.target is not None else leaf
+            if isinstance(argument, dict):
+                return {k: fill(v) for k, v in argument.items()}
+            if isinstance(argument, (tuple, list)):
+                parts = [fill(part) for part in argument]
+                if hasattr(argument, "_fields"):
+                    return type(argument)(*parts)
+                return type(argument)(parts)
+            return argument
+
+        slots = [s for s in nested((self.args, self.kwargs)) if isinstance(s, Slot)]
+        kind = slots[0].device.type if slots else "cpu"
+        with (
+            torch.random.fork_rng(devices=[], enabled=self.generator is not None),
+            torch.autocast(kind, self.autocast, enabled=self.autocast is not None),
+        ):
+            if self.generator is not None:
+                torch.set_rng_state(self.generator)
+            args, kwargs = fill(self.args), fill(self.kwargs)
+            result = self.function(*args, **kwargs)
+        if self.target is not None:
+            result = args[0]
+        return tensors, tensors_in(result)
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors in nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (tuple, list)):
+        return []
+    return [tensor for part in value for tensor in tensors_in(part)]
+
+
+class TorchOperation(Operation):
+    """One recorded call.
+
+    Attributes
+    ----------
+    call : Call or None
+        None in a lean capture, which keeps no operands to call it with.
+    index : int
+        Which of its results this is the value of.
+    carries : set of int
+        The positions of the operands that a message goes to.
+    """
+
+    __slots__ = ("call", "carries", "index")
+
+    def __init__(self, name: str, call: Call | None, index: int, several: bool) -> None:
+        self.call, self.index, self.carries = call, index, set[int]()
+        written = name.rstrip("_")
+        super().__init__(
+            f"{name}[{index}]" if several else name,
+            self._evaluate,
+            "" if several else SYMBOLS.get(written, ""),
+            (),
+        )
+
+    def _results(self, operands: Sequence[Any], wanted: int | None) -> tuple[Any, Any]:
+        if self.call is None:
+            raise TraceError(
+                f"{self.name} cannot be computed again: a lean capture keeps no arrays (trace with "
+                "capture='whole'), and what a Function or a write through a view does is not known"
+            )
+        tensors, results = self.call.results(operands, wanted)
+        return tensors, results[self.index]
+
+    def _evaluate(self, *operands: Any, **_: Any) -> Any:
+        with torch.no_grad():
+            return array(self._results(operands, None)[1])
+
+    def rule(self, position: int) -> Derivative | None:
+        """A rule for each operand that a message goes to."""
+        return _LINEAR if position in self.carries else None
+
+    def pull(
+        self, position: int, g: Any, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> Any:
+        """The message to one operand, by PyTorch's own rule."""
+        with torch.enable_grad():
+            tensors, result = self._results(operands, position)
+            upstream = torch.as_tensor(np.array(g), device=result.device).to(result.dtype)
+            (message,) = torch.autograd.grad(
+                result, tensors[position], upstream.reshape(result.shape), allow_unused=True
+            )
+        return np.zeros_like(operands[position]) if message is None else array(message)
+
+    def expression(
+        self, operands: Sequence[ast.expr], keywords: Mapping[str, Any], formula: str | None = None
+    ) -> ast.expr:
+        """See `Operation.expression`; symbols are for two operands, say, not for three."""
+        unfit = len(operands) != 1 + ("b" in str(self.formula))
+        return super().expression(operands, keywords, "" if unfit else formula)
+
+    def message(
+        self,
+        position: int,
+        upstream: ast.expr,
+        value: ast.expr,
+        operands: Sequence[ast.expr],
+        keywords: Mapping[str, Any],
+    ) -> ast.expr:
+        """See `Operation.message`: the rule has no formula."""
+        name = f"vjp_{self.name}".replace("[", "_").replace("]", "")
+        return ast.Call(ast.Name(name, ast.Load()), [upstream], [])
+
+
+_LINEAR = Derivative(lambda *_: None, "g")
