@@ -132,6 +132,12 @@ def document() -> str:
         "autograd and JAX, so that a message is the upstream term times the local derivative for "
         "complex numbers too; torch gives its conjugate. Descent goes along the conjugate "
         "(`Graph.step` does). J must be real. A real operand gets the real part.",
+        "   Vectors of `eigh`, `eig`, `svd` and the columns of `qr` may be multiplied by any phase "
+        "(in real matrices: any sign). Their gradients follow the phases that LAPACK picks: the "
+        "first component of each of `eigh`'s vectors stays real (with `UPLO='U'` the last), the "
+        "largest of `eig`'s, the first of each vector on `svd`'s shorter side, `qr`'s diagonal of "
+        "R. What does not depend on the phase has the same gradient in every library. Of a "
+        "Hermitian matrix only the triangle that NumPy reads gets a gradient.",
         "8. **Arrays that the program writes to**: a recorded array can be written to (`x += 1`, "
         "`x[i] = y`, `out=`, `np.copyto`, also through its views), with NumPy's result and the "
         "right gradient; `np.zeros_like(x)`, `np.ones_like(x)`, `np.empty_like(x)` of a recorded x "

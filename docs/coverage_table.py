@@ -14,8 +14,10 @@ import numpy as np
 
 from gradviz.ops.bridge import borrow
 from gradviz.ops.composed import COMPOSED
+from gradviz.ops.distributions import METHODS
+from gradviz.ops.special import RULES
 from gradviz.ops.table import IN_PLACE, PLAIN, ROWS
-from gradviz.record.array import _WRITERS, Array
+from gradviz.record.array import Array
 
 FILE = Path(__file__).with_name("coverage.md")
 
@@ -37,8 +39,6 @@ MEANING = {
 
 _MIXED = "a recorded value would become a plain one, which forgets its history"
 _LIST = "it takes lists apart and makes plain arrays; `np.stack` collects recorded values"
-_PLACE = "use an index, `x[i] = y`"
-_SETS = "set routines return what may come from several places; use `np.unique`"
 
 REASONS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
@@ -66,52 +66,44 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "fromiter": (REFUSED, _LIST),
     "frompyfunc": (REFUSED, "its results are Python objects"),
-    **dict.fromkeys("intersect1d setdiff1d setxor1d union1d".split(), (REFUSED, _SETS)),
-    **dict.fromkeys("unique_all unique_counts unique_inverse".split(), (REFUSED, _SETS)),
-    "sort_complex": (REFUSED, "use `np.sort`"),
-    **dict.fromkeys(
-        "histogram histogram2d histogramdd histogram_bin_edges".split(),
-        (REFUSED, "counts are plain values; edges, densities and weights have no rule: use "
-         "`np.bincount(weights=)`"),
-    ),
-    "i0": (REFUSED, "use `scipy.special.i0`"),
     "nextafter": (REFUSED, "about the representation of numbers"),
-    "polydiv": (REFUSED, "the number of terms depends on the values"),
     "row_stack": (OTHER, "the old name of `vstack`"),
 }  # fmt: skip
 
+_SETS = "of equal elements the first one counts"
+_PHASE = "complex vectors with the phases that LAPACK gives them"
 FORMS: dict[str, str] = {
     "numpy.clip": "bounds differentiable too",
-    "numpy.corrcoef": "real numbers",
-    "numpy.cov": "without fweights, aweights, dtype",
-    "numpy.cross": "three components",
-    "numpy.geomspace": "positive ends",
-    "numpy.interp": "x, xp and fp; without period",
-    "numpy.linalg.cholesky": "real",
-    "numpy.linalg.det": "of a singular matrix refused",
-    "numpy.linalg.eig": "the values; the vectors refused (their phase is free)",
-    "numpy.linalg.eigh": "real; vectors only where the values differ",
-    "numpy.linalg.eigvalsh": "real",
+    "numpy.geomspace": "ends of one sign, or complex",
+    **{
+        f"numpy.{name}": "edges, density and by weights; counts are plain values"
+        for name in ("histogram", "histogram2d", "histogramdd")
+    },
+    "numpy.interp": "x, xp, fp and period",
+    "numpy.linalg.det": "of a singular matrix by its cofactors, up to 32 rows",
+    "numpy.linalg.eig": f"vectors where the values differ; {_PHASE}",
+    "numpy.linalg.eigh": f"vectors where the values differ; {_PHASE}",
     "numpy.linalg.pinv": "where the rank does not change",
-    "numpy.linalg.qr": "real; mode 'complete' of tall matrices refused",
-    "numpy.linalg.slogdet": "the sign of a complex determinant refused",
-    "numpy.linalg.svd": "vectors: real, full_matrices=False or square; values: all",
+    "numpy.linalg.qr": "mode 'complete' of tall matrices: refused, q's further columns are free",
+    "numpy.linalg.svd": f"vectors where the values differ, not those beyond them; {_PHASE}",
     "numpy.median": "NaN among the numbers refused",
     "numpy.nan_to_num": "slope 1 where finite",
-    "numpy.pad": "modes constant, edge, reflect, symmetric, wrap",
-    "numpy.percentile": "methods linear, lower, higher, midpoint, nearest; not by q",
-    "numpy.polyfit": "without full, cov",
-    "numpy.quantile": "methods linear, lower, higher, midpoint, nearest; not by q",
+    "numpy.pad": "all modes; refused: a function, reflect_type='odd' that mirrors more than once",
+    "numpy.percentile": "by the numbers and by q; not weights, inverted_cdf and its like",
+    "numpy.polydiv": "the remainder has the terms that it has at these values",
+    "numpy.quantile": "by the numbers and by q; not weights, inverted_cdf and its like",
     "numpy.trim_zeros": "one axis",
-    "numpy.unique": "without axis; of equal elements the first one counts",
     "numpy.unwrap": "whole turns are constants",
     "numpy.linalg.lstsq": "where the rank does not change",
     "numpy.roots": "simple roots, the last coefficient not 0",
+    **{
+        f"numpy.{name}": _SETS
+        for name in "unique unique_values unique_counts unique_inverse unique_all union1d "
+        "intersect1d setdiff1d setxor1d".split()
+    },
 }
 
 CLASSES = {
-    "vectorize": _MIXED
-    + "; write the function for whole arrays, or `np.stack([f(a) for a in x.flat])`",
     "nditer": _MIXED + "; iterate over `x.flat`",
     "ndenumerate": _MIXED + "; iterate over `x.flat`",
     "matrix": _MIXED,
@@ -126,7 +118,7 @@ UFUNC_METHODS = {
     "accumulate": "add, multiply; others one element after the other",
     "reduceat": "composed of reductions",
     "outer": "composed",
-    "at": "add, subtract: writes into recorded arrays; others refused",
+    "at": "writes into recorded arrays; into plain ones refused",
     "where=": "with a recorded `out`; without one the other elements are undefined: refused",
     "out=": f"writes into recorded arrays; into plain ones refused: {_MIXED}",
     "axes=, axis=, keepdims=": "of generalized ufuncs: refused; use `np.moveaxis`",
@@ -137,16 +129,13 @@ SPECIAL = (
     "gammasgn i0 i1 iv ive j0 j1 jn logit logsumexp multigammaln polygamma psi rgamma y0 y1 yn"
 ).split()
 SPECIAL_REASONS = {
-    "iv": "by x; by the order refused",
-    "ive": "by x; by the order refused",
-    "jn": "refused: use `jv`'s own recurrences; `j0`, `j1` have rules",
-    "yn": "refused; `y0`, `y1` have rules",
+    "jn": "own rule (its name is `jv`); by the order refused: no closed form",
+    **dict.fromkeys("iv ive yn".split(), "own rule; by the order refused: no closed form"),
+    **dict.fromkeys("gammainc gammaincc".split(), "own rule; by a refused: no closed form"),
+    "betainc": "own rule; by a and b refused: no closed form",
     "logsumexp": f"refused: {_MIXED}; use `np.logaddexp.reduce`",
-    "multigammaln": f"refused: {_MIXED}",
-    "betainc": "by x; by a and b refused",
-    "gammainc": "by x; by a refused",
-    "gammaincc": "by x; by a refused",
-    "polygamma": f"refused: {_MIXED}; `digamma` has a rule",
+    "multigammaln": f"refused: {_MIXED}; use a sum of `gammaln`",
+    "polygamma": f"refused: {_MIXED}; use `zeta`",
 }
 
 # The array API standard, version 2024.12: functions by their names in NumPy's main namespace.
@@ -187,7 +176,7 @@ def explain(name: str, function: Any) -> tuple[str, str]:
     if function in PLAIN:
         return NUMBER, ""
     if function in IN_PLACE:
-        return (WRITES, "") if function in _WRITERS else (REFUSED, _PLACE)
+        return WRITES, ""
     if name in REASONS:
         return REASONS[name]
     if borrow(function):
@@ -266,14 +255,35 @@ def document() -> str:
         "",
         "## scipy.special",
         "",
-        "The functions that `autograd` has rules for, borrowed.",
+        "The functions that `autograd` has rules for:",
         "",
         "| function | |",
         "| --- | --- |",
-        *(f"| `{name}` | {SPECIAL_REASONS.get(name, BORROWED)} |" for name in SPECIAL),
+        *(
+            f"| `{name}` | {SPECIAL_REASONS.get(name, OWN if name in RULES else BORROWED)} |"
+            for name in SPECIAL
+        ),
         "",
-        "`scipy.stats` works on plain arrays only: its functions are refused. Write the density, "
-        "say, with NumPy and `scipy.special`.",
+        "Besides, "
+        + ", ".join(f"`{name.strip('_')}`" for name in RULES if name not in SPECIAL)
+        + "; by an order or a shape parameter refused.",
+        "",
+        "## scipy.stats",
+        "",
+        "The distributions that `autograd` knows are written in functions that have rows. Their "
+        "methods turn their arguments into plain arrays and no protocol asks first: once a program "
+        "that records has loaded `scipy.stats`, gradviz has these methods look for recorded "
+        "arrays; all other calls go to SciPy's own as before. By x, loc, scale and every "
+        "parameter, except where a distribution function has no closed derivative by a shape.",
+        "",
+        "| distribution | |",
+        "| --- | --- |",
+        *(
+            f"| `{name}` | {', '.join(f'`{m}`' for n, m in METHODS if n == name)} |"
+            for name in dict.fromkeys(name for name, _ in METHODS)
+        ),
+        "",
+        "All others are refused: write the density with NumPy and `scipy.special`.",
         "",
     ]
     return "\n".join(lines)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import ast
 import base64
+import gc
 import hashlib
 import json
 import math
 import os
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache, partial
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from gradviz.graph import LEAVES, Graph, Node, Program
 from gradviz.ops import notation
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, Part, literal
 from gradviz.ops.table import ADDED, find
+from gradviz.statistics import SAMPLE, Statistics
 
 FORMAT, VERSION = "gradviz graph", 1
 _DEPTH, _TEXT, _FORMULA, _BITS = 8, 100_000, 1000, 1100
@@ -45,36 +48,60 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> Path:
     OSError
         The file cannot be written.
     """
-    document = pack(graph)
-    document["arrays"] = [_array_text(array) for array in document["arrays"]]
+    return write_atomic(path, dumps(graph))
+
+
+def dumps(graph: Graph) -> str:
+    """The text of the file, see `save`."""
     parts = []
-    for field, content in document.items():
-        if isinstance(content, list) and field in ("arrays", "sources", "nodes", "statements"):
-            lines = ",\n".join(_text(entry) for entry in content)
-            parts.append(f'"{field}": [\n{lines}\n]' if lines else f'"{field}": []')
-        else:
-            parts.append(f'"{field}": {_text(content)}')
-    return write_atomic(path, "{\n" + ",\n".join(parts) + "\n}\n")
+    with _without_collection():
+        document = pack(graph)
+        document["arrays"] = [_array_text(array) for array in document["arrays"]]
+        for field, content in document.items():
+            if isinstance(content, list) and field in ("arrays", "sources", "nodes", "statements"):
+                lines = ",\n".join(map(_text, content))
+                parts.append(f'"{field}": [\n{lines}\n]' if lines else f'"{field}": []')
+            else:
+                parts.append(f'"{field}": {_text(content)}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def load(path: str | os.PathLike[str], max_bytes: int) -> Graph:
     """See `gradviz.load`."""
     with open(path, "rb") as file:
         raw = file.read(max_bytes + 1)
+    return loads(raw, path, max_bytes)
+
+
+def loads(raw: bytes, path: str | os.PathLike[str], max_bytes: int) -> Graph:
+    """The Graph in the text of a file; `path` is for errors."""
     if len(raw) > max_bytes:
         raise ValueError(f"{path}: more than {max_bytes} bytes; max_bytes=... allows more")
     if sum(raw.count(sign) for sign in (b",", b"[", b"{")) > max(max_bytes // 32, 1000):
         raise ValueError(f"{path}: too many parts; max_bytes=... allows more")
+    with _without_collection():
+        try:
+            document = json.loads(raw.decode(), parse_constant=_no_constant)
+        except RecursionError:
+            raise ValueError(f"{path}: nested too deeply") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: not JSON: {error}") from None
+        try:
+            return _Reader(document).graph()
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Millions of new objects, none in a cycle: looking for garbage among them takes long."""
+    enabled = gc.isenabled()
+    gc.disable()
     try:
-        document = json.loads(raw.decode(), parse_constant=_no_constant)
-    except RecursionError:
-        raise ValueError(f"{path}: nested too deeply") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from None
-    try:
-        return _Reader(document).graph()
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -194,6 +221,8 @@ class _Writer:
     def value(self, value: Any) -> Any:
         """A value or keyword in the form of the file."""
         kind = type(value)
+        if kind is np.float64 and math.isfinite(value):
+            return {"dtype": "float64", "value": float(value)}
         if value is None or kind is bool or (kind is int and value.bit_length() < _BITS):
             return value
         if kind is str:
@@ -209,6 +238,8 @@ class _Writer:
             if value.dtype.kind == "c" or not math.isfinite(item):
                 return {"scalar": self.array(np.asarray(value))}
             return {"dtype": _dtype(value.dtype), "value": item}
+        if kind is Statistics:
+            return {"statistics": self.statistics(value)}
         if kind is list:
             return [self.value(part) for part in value]
         if kind is tuple:
@@ -223,6 +254,13 @@ class _Writer:
             except (TypeError, TraceError):
                 pass
         return {"text": _clean(notation.text(literal(value)))}
+
+    def statistics(self, value: Statistics) -> dict[str, Any]:
+        entry: dict[str, Any] = {"shape": list(value.shape), "dtype": value.dtype}
+        entry["numbers"] = [_number(getattr(value, name)) for name in _NUMBERS]
+        if value.sample.size:
+            entry["sample"] = self.array(value.sample)
+        return entry
 
     def array(self, array: np.ndarray[Any, Any]) -> int:
         """The position of an array in the file; equal ones are kept once."""
@@ -270,11 +308,10 @@ def _number(value: float) -> float | str:
 
 def _clean(text: str) -> str:
     """Text that UTF-8 can hold."""
-    return text.encode(errors="replace").decode()
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
-def _text(content: Any) -> str:
-    return json.dumps(content, ensure_ascii=False, allow_nan=False)
+_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def _array_text(array: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -307,6 +344,7 @@ class _Reader:
             )
         self.document = document
         _only(document, _HEAD)
+        self.at: tuple[Any, ...] = ()  # the fields of an entry that lead to what is being read
         self.arrays = self.each("arrays", _array) if arrays is None else arrays
         self.count = len(_list(document.get("nodes")))
         self.rows: dict[str, Operation | None] = {}
@@ -314,16 +352,19 @@ class _Reader:
 
     def each(self, field: str, read: Callable[[Any], Any]) -> list[Any]:
         """Every entry of a list; an error says which."""
-        result = []
+        result: list[Any] = []
         try:
             entries = _list(self.document.get(field))
         except ValueError as error:
             raise ValueError(f"{field}: {error}") from None
-        for i, entry in enumerate(entries):
-            try:
-                result.append(read(entry))
-            except ValueError as error:
-                raise ValueError(f"{field}[{i}]: {error}") from None
+        try:
+            with np.errstate(over="ignore"):  # a number that is too large is told of in words
+                for entry in entries:
+                    result.append(read(entry))
+        except ValueError as error:
+            parts = "".join(f"[{p}]" if type(p) is int else f".{p}" for p in self.at)
+            where = f"{parts.lstrip('.')}: " if parts else ""
+            raise ValueError(f"{field}[{len(result)}]: {where}{error}") from None
         return result
 
     def graph(self) -> Graph:
@@ -336,6 +377,7 @@ class _Reader:
         self.sources = self.each("sources", _source)
         self.nodes: list[Node] = []
         self.operands: list[tuple[int, ...]] = []
+        self.shapes: list[tuple[int, ...]] = []
         self.names: dict[str, int] = {}
         self.named: set[int] = set()
         self.states: dict[int, str] = {}
@@ -390,77 +432,101 @@ class _Reader:
         self.steps[v, u] = self.local(entry.get("local"), v, u)
 
     def node(self, entry: Any) -> None:
-        """One node, which may read the nodes before it."""
+        """One node, which may read the nodes before it; `at` says which field is being read."""
         _only(entry, _NODE)
         i = len(self.nodes)
-        name = _at("name", _string, entry.get("name"))
+        get = entry.get
+        self.at = ("name",)
+        name = _string(get("name"))
+        self.at = ()
         if not name or name in self.names:
             raise ValueError(f"name: {_said(name)} is {'taken' if name else 'empty'}")
-        kind = entry.get("kind")
+        kind = get("kind")
         if kind not in ("operation", *LEAVES):
             raise ValueError(f"kind: {_said(kind)} is none of operation, {', '.join(LEAVES)}")
-        scope = tuple(_at("scope", _string, part) for part in _list(entry.get("scope", [])))
-        read = _at("operands", _list, entry.get("operands", None if kind == "operation" else []))
-        operands = tuple(_at("operands", self.id, u) for u in read)
+        self.at = ("scope",)
+        scope = tuple([_string(part) for part in _list(get("scope", []))])
+        self.at = ("operands",)
+        operands = tuple(
+            [self.id(u) for u in _list(get("operands", None if kind == "operation" else []))]
+        )
         if operands and max(operands) >= i:
-            raise ValueError(f"operands: {max(operands)} does not come before node {i}")
+            raise ValueError(f"{max(operands)} does not come before node {i}")
         self.opaque = False
-        keywords = {
-            _string(k): _at(f"keywords.{k[:40]}", self.value, v)
-            for k, v in _at("keywords", _dict, entry.get("keywords", {})).items()
-        }
-        value = _at("value", self.value, entry.get("value"))
-        if kind != "constant" and not isinstance(value, (np.ndarray, np.generic)):
-            raise ValueError("value: expected an array or a scalar with a dtype")
-        source = entry.get("source")
+        keywords = {}
+        if "keywords" in entry:
+            self.at = ("keywords",)
+            for k, v in _dict(entry["keywords"]).items():
+                self.at = ("keywords", k[:40])
+                keywords[_string(k)] = self.value(v)
+        self.at = ("value",)
+        value = self.value(get("value"))
+        shape = np.shape(value)
+        if kind != "constant" and not isinstance(value, (np.ndarray, np.generic, Statistics)):
+            raise ValueError("expected an array or a scalar with a dtype")
+        source = get("source")
         if source is not None:
+            self.at = ("source",)
             if type(source) is not int or not 0 <= source < len(self.sources):
-                raise ValueError(f"source: expected the number of a source, got {_said(source)}")
+                raise ValueError(f"expected the number of a source, got {_said(source)}")
             source = self.sources[source]
+        self.at = ()
         if kind == "operation":
             operation = self.operation(entry, operands, keywords)
         elif operands or keywords or not _OPERATION.isdisjoint(entry):
             raise ValueError(f"kind: {kind}, but it has operands or an operation")
         else:
             operation = LEAVES[kind]
+        self.at = ("operands",)
         for key, u in enumerate(operands):
             rule = operation.rule(key)
-            if rule is not None and rule.local is not None:
-                _at("operands", partial(_stretch, np.shape(value)), np.shape(self.nodes[u].value))
-        if _at("named", _bool, entry.get("named", False)):
-            self.named.add(i)
+            if rule is not None and rule.local is not None and self.shapes[u] != shape:
+                _stretch(shape, self.shapes[u])
+        if "named" in entry:
+            self.at = ("named",)
+            if _bool(entry["named"]):
+                self.named.add(i)
         self.names[name] = i
+        self.shapes.append(shape)
         self.nodes.append(
             Node.new(value, operation, keywords=keywords, order=i, scope=scope, site=source)
         )
         self.operands.append(operands)
         if "grad" in entry:
-            self.gradients[i] = self.like(i, "grad", entry["grad"])
+            self.at = ("grad",)
+            self.gradients[i] = self.like(i, entry["grad"])
         if "grad_state" in entry:
-            self.states[i] = _at("grad_state", _string, entry["grad_state"])
-        found = _at("edges", _list, entry.get("edges", [{}] * len(operands)))
-        if len(found) != len(operands):
-            raise ValueError(f"edges: {len(found)} for {len(operands)} operands")
-        for key, (u, edge) in enumerate(zip(operands, found, strict=True)):
-            _at(f"edges[{key}]", lambda edge: _only(edge, ("local", "message")), edge)
-            if "local" in edge:
-                local = partial(self.local, v=i, u=u)
-                self.locals[i, key] = _at(f"edges[{key}].local", local, edge["local"])
-            if "message" in edge:
-                self.messages[i, key] = self.like(u, f"edges[{key}].message", edge["message"])
+            self.at = ("grad_state",)
+            self.states[i] = _string(entry["grad_state"])
+        if "edges" in entry:
+            self.at = ("edges",)
+            found = _list(entry["edges"])
+            if len(found) != len(operands):
+                raise ValueError(f"{len(found)} for {len(operands)} operands")
+            for key, (u, edge) in enumerate(zip(operands, found, strict=True)):
+                self.at = ("edges", key)
+                _only(edge, _EDGE)
+                if "local" in edge:
+                    self.at = ("edges", key, "local")
+                    self.locals[i, key] = self.local(edge["local"], i, u)
+                if "message" in edge:
+                    self.at = ("edges", key, "message")
+                    self.messages[i, key] = self.like(u, edge["message"])
+        self.at = ()
 
-    def like(self, i: int, where: str, entry: Any) -> Any:
+    def like(self, i: int, entry: Any) -> Any:
         """A gradient: numbers of the shape of a node's value."""
-        value = _at(where, self.value, entry)
-        shape = np.shape(self.nodes[i].value)
-        numbers = isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fc"
+        value, shape = self.value(entry), self.shapes[i]
+        numbers = isinstance(value, Statistics) or (
+            isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fc"
+        )
         if not numbers or value.shape != shape:
-            raise ValueError(f"{where}: expected floats of shape {shape}")
+            raise ValueError(f"expected floats of shape {shape}")
         return value
 
     def local(self, entry: Any, v: int, u: int) -> Any:
         value = self.value(entry)
-        shapes = ((), np.shape(self.nodes[v].value), np.shape(self.nodes[u].value))
+        shapes = ((), self.shapes[v], self.shapes[u])
         numeric = isinstance(value, (np.ndarray, np.generic, float, int))
         if not numeric or np.shape(value) not in shapes:
             raise ValueError(f"expected numbers of one of the shapes {shapes}")
@@ -521,6 +587,8 @@ class _Reader:
             if tag == "scalar" and array.ndim:
                 raise ValueError(f"scalar: the array {content} has shape {array.shape}")
             return array if tag == "array" else array[()]
+        if tag == "statistics":
+            return self.statistics(content)
         if tag == "float":
             return _float(content)
         if tag == "complex":
@@ -540,14 +608,31 @@ class _Reader:
         raise ValueError(f"expected a value, got the field {_said(tag)}")
 
 
+    def statistics(self, entry: Any) -> Statistics:
+        _only(entry, ("shape", "dtype", "numbers", "sample"))
+        shape = tuple(_list(entry.get("shape")))
+        if not all(type(n) is int and 0 <= n < 2**48 for n in shape):
+            raise ValueError(f"statistics: expected a shape, got {_said(shape)}")
+        dtype = entry.get("dtype")
+        if dtype not in _DTYPES and dtype not in _NARROW:
+            raise ValueError(f"statistics: no dtype {_said(dtype)}")
+        numbers = map(_float, _list(entry.get("numbers"), len(_NUMBERS)))
+        sample = self.value({"array": entry["sample"]}) if "sample" in entry else np.empty(0)
+        if sample.ndim != 1 or sample.dtype.kind != "f" or sample.size > SAMPLE:
+            raise ValueError(f"statistics: a sample is at most {SAMPLE} floats")
+        return Statistics(shape, dtype, **dict(zip(_NUMBERS, numbers, strict=True)), sample=sample)
+
+
+_NUMBERS = "norm", "low", "mean", "high", "zeros", "nonfinite"
+_NARROW = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
+_EDGE = frozenset(("local", "message"))
 _HEAD = (
     "format", "version", "title", "output", "wrt", "differentiated", "sources", "arrays", "nodes",
     "statements",
 )  # fmt: skip
 _OPERATION = frozenset(("op", "part", "drawn_only", "formula", "derivatives", "edges"))
-_NODE = (
-    *_OPERATION,
-    *"name kind named scope source operands keywords value grad grad_state".split(),
+_NODE = _OPERATION.union(
+    "name kind named scope source operands keywords value grad grad_state".split()
 )
 
 
@@ -567,8 +652,8 @@ def _at(where: str, read: Callable[[Any], Any], value: Any) -> Any:
         raise ValueError(f"{where}: {error}") from None
 
 
-def _only(entry: Any, fields: Sequence[str]) -> None:
-    if unknown := _dict(entry).keys() - set(fields):
+def _only(entry: Any, fields: Collection[str]) -> None:
+    if unknown := _dict(entry).keys() - fields:
         raise ValueError(f"unknown field {_said(min(unknown))}")
 
 
@@ -622,13 +707,14 @@ def _known_dtype(name: Any) -> str:
 
 
 def _scalar(name: Any, value: Any) -> np.generic:
+    if name == "float64" and type(value) is float and math.isfinite(value):
+        return np.float64(value)
     dtype = np.dtype(_known_dtype(name))
     kinds = {"b": (bool,), "i": (int,), "u": (int,), "f": (int, float), "c": ()}[dtype.kind]
     if type(value) not in kinds:
         raise ValueError(f"value: {_said(value)} is no {name}")
     try:
-        with np.errstate(over="ignore"):
-            scalar: np.generic = dtype.type(value)
+        scalar: np.generic = dtype.type(value)
     except (OverflowError, ValueError):
         raise ValueError(f"value: {_said(value)} is no {name}") from None
     if not np.isfinite(scalar):

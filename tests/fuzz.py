@@ -1,4 +1,4 @@
-"""Random programs without end, next to torch and finite differences: ``make fuzz``.
+"""Random programs without end, next to torch, JAX and finite differences: ``make fuzz``.
 
 ``python tests/fuzz.py --minutes 10 --seed 1``; the first program that differs is printed, and ends
 the run with an error.
@@ -14,6 +14,8 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ class Difference(AssertionError):
 
 
 class Unknown(Exception):
-    """torch cannot run a program."""
+    """The peer cannot run a program."""
 
 
 def _close(what: str, ours: Any, theirs: Any, tolerance: float) -> None:
@@ -37,68 +39,152 @@ def _close(what: str, ours: Any, theirs: Any, tolerance: float) -> None:
         raise Difference(f"{what}: gradviz\n{ours}\nthe other\n{theirs}")
 
 
-def compare(made: Program, second: bool = False, differences: bool = False) -> None:
-    """Value, gradients and, if asked, gradients of gradients of a program, next to torch's.
+Answer = tuple[Any, list[Any], "list[Any] | None"]
+"""J, its gradients, and the gradients of their sum with the weights of `_weights`."""
+
+
+def _weights(made: Program) -> list[Any]:
+    return [np.cos(np.arange(leaf.size)).reshape(leaf.shape) for leaf in made.leaves]
+
+
+def by_torch(made: Program, second: bool) -> Answer:
+    """What torch computes."""
+    import array_api_compat.torch as xp
+    import torch
+
+    def plain(found: Any) -> list[Any]:
+        return [
+            np.zeros_like(leaf) if g is None else (g.detach() + 0).numpy()
+            for g, leaf in zip(found, made.leaves, strict=True)
+        ]
+
+    tensors = [torch.tensor(leaf, requires_grad=True) for leaf in made.leaves]
+    try:
+        value = made.run(xp, tensors)
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        raise Unknown(str(error)) from error
+    if not value.requires_grad:
+        raise Unknown("no gradient")
+    found = torch.autograd.grad(value, tensors, create_graph=second, allow_unused=True)
+    twice = None
+    if second:
+        total = sum(
+            (g * torch.tensor(w)).sum()
+            for g, w in zip(found, _weights(made), strict=True)
+            if g is not None and g.requires_grad
+        )
+        if hasattr(total, "requires_grad"):
+            twice = plain(torch.autograd.grad(total, tensors, allow_unused=True))
+    return value.detach().numpy(), plain(found), twice
+
+
+def by_jax(made: Program, second: bool) -> Answer:
+    """What JAX computes."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    which = tuple(range(len(made.leaves)))
+
+    def function(*leaves: Any) -> Any:
+        return made.run(jax.numpy, leaves)
+
+    def slope(*leaves: Any) -> Any:
+        found = jax.grad(function, which)(*leaves)
+        return sum((g * w).sum() for g, w in zip(found, _weights(made), strict=True))
+
+    leaves = [jax.numpy.asarray(leaf) for leaf in made.leaves]
+    try:
+        value, found = jax.value_and_grad(function, which)(*leaves)
+        twice = jax.grad(slope, which)(*leaves) if second else None
+    except (AttributeError, TypeError, ValueError, NotImplementedError) as error:
+        raise Unknown(str(error)) from error
+    return value, list(found), twice and list(twice)
+
+
+def _slopes(function: Callable[..., Any], leaves: list[Any]) -> list[Any]:
+    """Central differences of a program on plain arrays."""
+    found = []
+    for k, leaf in enumerate(leaves):
+        slope = np.zeros(leaf.shape)
+        for index in np.ndindex(leaf.shape):
+            ends = []
+            for step in (1e-6, -1e-6):
+                moved = leaf.copy()
+                moved[index] += step
+                ends.append(function(*leaves[:k], moved[()], *leaves[k + 1 :]))
+            slope[index] = (ends[0] - ends[1]) / 2e-6
+        found.append(slope)
+    return found
+
+
+def by_differences(made: Program, second: bool) -> Answer:
+    """What NumPy computes, and central differences of it; the second ones are of our gradients."""
+
+    def function(*leaves: Any) -> Any:
+        return made.run(np, leaves)
+
+    def slope(*leaves: Any) -> Any:
+        found = gv.trace(function, *leaves).gradients().values()
+        return sum(np.sum(g * w) for g, w in zip(found, _weights(made), strict=True))
+
+    with np.errstate(all="ignore"):
+        twice = _slopes(slope, made.leaves) if second else None
+        return function(*made.leaves), _slopes(function, made.leaves), twice
+
+
+def compare(
+    made: Program,
+    second: bool = False,
+    differences: bool = False,
+    peer: Callable[[Program, bool], Answer] = by_torch,
+) -> None:
+    """Value, gradients and, if asked, gradients of gradients of a program, next to a peer's.
 
     Raises
     ------
     Difference
     Unknown
-        torch cannot run it.
+        The peer cannot run it.
     """
-    import array_api_compat.torch as xp
-    import torch
-
     single = made.leaves[0].dtype == np.float32
-    tolerance = 2e-4 if single else 1e-9
-    tensors = [torch.tensor(leaf, requires_grad=True) for leaf in made.leaves]
-    try:
-        theirs = made.run(xp, tensors)
-    except (RuntimeError, IndexError, TypeError, ValueError) as error:
-        raise Unknown(str(error)) from error
-    if not theirs.requires_grad:
-        raise Unknown("no gradient")
+    exact = peer is not by_differences
+    tolerance = 2e-4 if single else 1e-9 if exact else 1e-5
 
     def function(*leaves: Any) -> Any:
         return made.run(np, leaves)
 
-    graph = gv.trace(function, *made.leaves)
-    _close("J", graph.values[graph.output].value, theirs.detach().numpy(), tolerance)
-    found = torch.autograd.grad(theirs, tensors, create_graph=second, allow_unused=True)
+    try:
+        graph = gv.trace(function, *made.leaves)
+    except gv.TraceError as error:
+        if "depends on no recorded" in str(error):
+            raise Unknown("a constant") from error
+        raise
+    value, found, twice = peer(made, second and not single)
+    _close("J", graph.values[graph.output].value, value, tolerance)
     gradients = [graph.adjoint(i) for i in sorted(graph.wrt)]
-    for k, (ours, same, leaf) in enumerate(zip(gradients, found, made.leaves, strict=True)):
-        _close(
-            f"∂J/∂x{k}",
-            ours,
-            np.zeros_like(leaf) if same is None else (same.detach() + 0).numpy(),
-            tolerance,
-        )
+    for k, (ours, theirs, leaf) in enumerate(zip(gradients, found, made.leaves, strict=True)):
+        _close(f"∂J/∂x{k}", ours, theirs, tolerance)
         if ours.dtype != leaf.dtype:
             raise Difference(f"∂J/∂x{k} has dtype {ours.dtype}, the leaf {leaf.dtype}")
     if differences and not graph.check(detail="operations", tolerance=1e-5):
         raise Difference(str(graph.check(detail="operations", tolerance=1e-5)))
-    if second and not single:
-        weights = [np.cos(np.arange(leaf.size)).reshape(leaf.shape) for leaf in made.leaves]
-        total = sum(
-            (g * torch.tensor(w)).sum()
-            for g, w in zip(found, weights, strict=True)
-            if g is not None and g.requires_grad
-        )
-        if not hasattr(total, "requires_grad"):
-            return
-        twice = torch.autograd.grad(total, tensors, allow_unused=True)
+    if twice is None:
+        return
 
-        def slope(*leaves: Any) -> Any:
-            return sum(
-                np.sum(gv.grad(function, k)(*leaves) * w)
-                for k, w in enumerate(weights)
-                if found[k] is not None and found[k].requires_grad
-            )
+    def slope(*leaves: Any) -> Any:
+        return sum(np.sum(gv.grad(function, k)(*leaves) * w) for k, w in enumerate(_weights(made)))
 
-        ours = gv.trace(slope, *made.leaves)
-        for k, same in enumerate(twice):
-            expected = np.zeros_like(made.leaves[k]) if same is None else (same + 0).numpy()
-            _close(f"∂²J/∂x{k}", ours.adjoint(sorted(ours.wrt)[k]), expected, 1e-7)
+    try:
+        again = gv.trace(slope, *made.leaves)
+    except gv.TraceError as error:
+        if "depends on no recorded" not in str(error):  # it is a constant
+            raise
+        again = None
+    for k, theirs in enumerate(twice):
+        ours = np.zeros_like(made.leaves[k])
+        if again is not None:
+            ours = again.adjoint(sorted(again.wrt)[k])
+        _close(f"∂²J/∂x{k}", ours, theirs, 1e-7 if exact else 1e-4)
 
 
 def main() -> int:
@@ -107,6 +193,16 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--steps", type=int, default=14)
+    parser.add_argument(
+        "--numpy", type=float, default=0.4, help="the share of programs in NumPy's own names"
+    )
+    parser.add_argument(
+        "--jax",
+        type=float,
+        default=0.02 if find_spec("jax") else 0.0,
+        help="the share of these that is compared with JAX, which is slow; the others are compared "
+        "with differences",
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     rng = random.Random(options.seed)
@@ -115,12 +211,17 @@ def main() -> int:
     functions: collections.Counter[str] = collections.Counter()
     while time.monotonic() < end:
         dtype = np.float32 if rng.random() < 0.15 else np.float64
-        made = program(rng.randrange, 1 + rng.randrange(options.steps), dtype)
+        peer: Callable[[Program, bool], Answer] = by_torch
+        if rng.random() < options.numpy:
+            peer = by_jax if rng.random() < options.jax else by_differences
+            dtype = np.float64
+        own = peer is not by_torch
+        made = program(rng.randrange, 1 + rng.randrange(options.steps), dtype, numpy=own)
         if not made.lines:
             continue
         second, differences = rng.random() < 0.25, dtype is np.float64 and rng.random() < 0.15
         try:
-            compare(made, second, differences)
+            compare(made, second, differences and not own, peer)
         except Unknown:
             counts.update(unknown=1)
             continue
@@ -128,15 +229,15 @@ def main() -> int:
             print(f"seed {options.seed}, program {counts['programs']}:\n{made.text}\n")
             traceback.print_exception(error, limit=-4)
             return 1
-        counts.update(programs=1, operations=len(made.lines), second=second, checked=differences)
+        counts.update({"programs": 1, "lines": len(made.lines), peer.__name__: 1, "second": second})
         functions.update(word for line in made.lines for word in re.findall(r"xp\.([\w.]+)", line))
         if counts["programs"] % 1000 == 0:
             print(f"{counts['programs']} programs", file=sys.stderr)
+    peers = ", ".join(f"{n} {name}" for name, n in counts.items() if name.startswith("by_"))
     print(
-        f"{counts['programs']} programs of {counts['operations']} lines agree with torch "
-        f"({counts['second']} also in second derivatives, {counts['checked']} with finite "
-        f"differences; {counts['unknown']} that torch cannot run left out); "
-        f"{len(functions)} functions, seed {options.seed}"
+        f"{counts['programs']} programs of {counts['lines']} lines agree ({peers}; "
+        f"{counts['second']} also in second derivatives; {counts['unknown']} that the peer cannot "
+        f"run left out); {len(functions)} functions, seed {options.seed}"
     )
     return 0
 

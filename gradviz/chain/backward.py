@@ -127,7 +127,7 @@ def backward(graph: Graph) -> Gradients:
     value_of = value_of_all.__getitem__
     with np.errstate(all="ignore"):  # what is not finite is shown, not warned of
         try:
-            for v in range(graph.output, -1, -1):
+            for v in sorted(varying, reverse=True):
                 edges = operands[v]
                 if not edges or v not in gradients:
                     continue

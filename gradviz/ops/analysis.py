@@ -22,14 +22,21 @@ def plain(a: Any) -> Any:
 # --- statistics ----------------------------------------------------------------------------------
 
 
+# By method alpha and beta of Hyndman and Fan, "Sample quantiles in statistical packages" (1996).
+_SAMPLES = {
+    "linear": (1, 1), "interpolated_inverted_cdf": (0, 1), "hazen": (1 / 2, 1 / 2),
+    "weibull": (0, 0), "median_unbiased": (1 / 3, 1 / 3), "normal_unbiased": (3 / 8, 3 / 8),
+}  # fmt: skip
+
+
 @stands_for("quantile")
 def _quantile(
     a: Any, q: Any, axis: Any = None, out: None = None, overwrite_input: bool = False,
     method: str = "linear", keepdims: bool = False, *, weights: None = None,
 ) -> Any:  # fmt: skip
-    methods = ("linear", "lower", "higher", "midpoint", "nearest")
-    if method not in methods or weights is not None or hasattr(q, "operands"):
+    if method not in (*_SAMPLES, "lower", "higher", "midpoint", "nearest") or weights is not None:
         return NotImplemented
+    a = a if hasattr(a, "dtype") else np.asarray(a)
     if not np.size(a) or np.isnan(a).any():
         return NotImplemented
     rank = np.ndim(a)
@@ -37,26 +44,28 @@ def _quantile(
     kept = [i for i in range(rank) if i not in along]
     shape = [np.shape(a)[i] for i in kept]
     rows = np.sort(np.reshape(np.transpose(a, [*kept, *along]), [*shape, -1]), axis=-1)
-    at = np.asarray(q, dtype=float) * (np.shape(rows)[-1] - 1)
+    count = np.shape(rows)[-1]
+    dtype = rows.dtype if isinstance(q, (int, float)) else np.result_type(rows.dtype, plain(q))
+    alpha, beta = _SAMPLES.get(method, (1, 1))
+    q = q if hasattr(q, "operands") else np.asarray(q, dtype=float)
+    at = q * (count - 1) if alpha == beta == 1 else count * q + (alpha - 1 + q * (1 - alpha - beta))
+    at = np.clip(at, 0, count - 1)
     if method == "nearest":
         at = np.round(at)
-    low, high = np.floor(at).astype(int), np.ceil(at).astype(int)
-    share = {"lower": 0.0, "higher": 1.0, "midpoint": 0.5 * (high > low)}.get(method, at - low)
-    dtype = rows.dtype if isinstance(q, (int, float)) else np.result_type(rows.dtype, np.asarray(q))
-    share = np.asarray(share, dtype)
+    low, high = (step(plain(at)).astype(int) for step in (np.floor, np.ceil))
+    steps = {"lower": 0.0, "higher": 1.0, "midpoint": 0.5 * (high > low)}
+    share = np.asarray(steps[method], dtype) if method in steps else (at - low).astype(dtype)
     result = rows[..., low] * (1 - share) + rows[..., high] * share
-    order = [*range(len(kept), len(kept) + at.ndim), *range(len(kept))]
+    order = [*range(len(kept), len(kept) + low.ndim), *range(len(kept))]
     result = np.transpose(result, order)  # the axes of q come first
     if keepdims:
-        result = np.expand_dims(result, tuple(at.ndim + i for i in along))
+        result = np.expand_dims(result, tuple(low.ndim + i for i in along))
     return result
 
 
 @stands_for("percentile")
 def _percentile(a: Any, q: Any, *args: Any, **keywords: Any) -> Any:
-    if hasattr(q, "operands"):
-        return NotImplemented
-    part = q / 100 if isinstance(q, (int, float)) else np.asarray(q) / 100
+    part = q / 100 if hasattr(q, "operands") or isinstance(q, (int, float)) else np.asarray(q) / 100
     return _quantile(a, part, *args, **keywords)
 
 
@@ -128,35 +137,102 @@ stands_for("nanvar")(_of_the_others(np.var))
 stands_for("nanstd")(_of_the_others(np.std))
 
 
+_ONE_ROW_IS_TURNED = np.lib.NumpyVersion(np.__version__) >= "2.2.0"
+
+
 @stands_for("cov")
 def _cov(
     m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: Any = None,
-    fweights: None = None, aweights: None = None, *, dtype: None = None,
+    fweights: Any = None, aweights: Any = None, *, dtype: Any = None,
 ) -> Any:  # fmt: skip
-    if fweights is not None or aweights is not None or dtype is not None:
-        return NotImplemented
+    given = (m,) if y is None else (m, y)
+    dtype = dtype or np.result_type(*map(plain, given), float)
 
-    def rows(x: Any) -> Any:
-        x = np.atleast_2d(x).astype(np.result_type(x.dtype, float))
-        return x if rowvar or (np.shape(x)[0] == 1 and np.ndim(x) < 3) else x.T
-
-    x = rows(m)
-    if y is not None:
-        x = np.concatenate([x, rows(y)], axis=0)
-    x = x - np.mean(x, axis=1, keepdims=True)
-    count = np.shape(x)[1] - (ddof if ddof is not None else 0 if bias else 1)
-    return np.squeeze(x @ conjugated(x.T) / count)
+    rows = []
+    for part in given:
+        row = np.atleast_2d(part).astype(dtype)
+        single = np.ndim(part) == 1 if part is m and _ONE_ROW_IS_TURNED else np.shape(row)[0] == 1
+        rows.append(row if rowvar or single else row.T)
+    x = np.concatenate(rows, axis=0)
+    ddof = ddof if ddof is not None else 0 if bias else 1
+    weights = [np.asarray(w) if isinstance(w, (list, tuple)) else w for w in (fweights, aweights)]
+    weights = [w for w in weights if w is not None]
+    if not weights:
+        x = x - np.mean(x, axis=1, keepdims=True)
+        return np.squeeze(x @ conjugated(x.T) / (np.shape(x)[1] - ddof))
+    w = weights[0] * 1.0 if len(weights) == 1 else weights[0] * weights[1]
+    total = np.sum(w)
+    lost = ddof if aweights is None else ddof * np.sum(w * weights[-1]) / total
+    x = x - np.sum(x * w, axis=1, keepdims=True) / total
+    return np.squeeze(x @ conjugated((x * w).T) / (total - lost))
 
 
 @stands_for("corrcoef")
-def _corrcoef(x: Any, y: Any = None, rowvar: bool = True, **keywords: Any) -> Any:
-    if keywords or x.dtype.kind == "c":
-        return NotImplemented
-    c = _cov(x, y, rowvar)
+def _corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
+    c = _cov(x, y, rowvar, dtype=dtype)
     if np.ndim(c) == 0:
         return c / c
-    spread = np.sqrt(np.diagonal(c))
-    return np.clip(c / spread[:, None] / spread, -1, 1)
+    spread = np.sqrt(np.real(np.diagonal(c)))
+    c = c / spread[:, None] / spread
+    parts = [np.clip(part(c), -1, 1) for part in (np.real, np.imag)]
+    return parts[0] + 1j * parts[1] if c.dtype.kind == "c" else parts[0]
+
+
+@stands_for("histogram_bin_edges")
+def _edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Any:
+    if hasattr(bins, "operands"):
+        return bins
+    found = np.histogram_bin_edges(plain(a), bins, range)  # which number of bins, and where
+    if np.ndim(bins) or range is not None or not np.ptp(plain(a)) or not hasattr(a, "operands"):
+        return found
+    return np.linspace(np.min(a), np.max(a), len(found))
+
+
+def _boxes(columns: Any, edges: Any, density: Any, weights: Any) -> Any:
+    """The sums of weights over the points in each box; columns and edges by axis."""
+    place, inside = np.zeros((), int), np.ones((), bool)
+    for points, ends in zip(map(np.ravel, map(plain, columns)), map(plain, edges), strict=True):
+        place = place * (len(ends) - 1) + np.searchsorted(ends, points, side="right") - 1
+        place = place - (points == ends[-1])
+        inside = inside & (points >= ends[0]) & (points <= ends[-1])
+    shape = tuple(len(ends) - 1 for ends in edges)
+    weights = np.ones(inside.size) if weights is None else weights * 1.0
+    size = int(np.prod(shape))
+    sums = np.reshape(scatter(np.ravel(weights)[inside], (size,), place[inside]), shape)
+    if density:
+        sums = sums / np.sum(sums)
+        for axis, ends in enumerate(edges):
+            widths = np.diff(ends).astype(float)
+            sums = sums / np.reshape(widths, [-1 if i == axis else 1 for i, _ in enumerate(edges)])
+    return sums
+
+
+@stands_for("histogram")
+def _histogram(
+    a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None
+) -> Any:
+    edges = _edges(a, bins, range)
+    sums = _boxes([a], [edges], density, weights)
+    return (sums.astype(int) if weights is None and not density else sums), edges
+
+
+@stands_for("histogramdd")
+def _histogramdd(
+    sample: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None
+) -> Any:
+    columns = list(sample) if isinstance(sample, (list, tuple)) else list(np.atleast_2d(sample.T))
+    bins = bins if hasattr(bins, "__len__") else [bins] * len(columns)
+    ranges = range or [None] * len(columns)
+    edges = tuple(map(_edges, columns, bins, ranges))
+    return _boxes(columns, edges, density, weights).astype(float), edges
+
+
+@stands_for("histogram2d")
+def _histogram2d(x: Any, y: Any, bins: Any = 10, *args: Any, **keywords: Any) -> Any:
+    if hasattr(bins, "__len__") and len(bins) != 2:
+        bins = [bins, bins]
+    sums, edges = _histogramdd([x, y], bins, *args, **keywords)
+    return sums, *edges
 
 
 # --- interpolation and differences ---------------------------------------------------------------
@@ -164,17 +240,25 @@ def _corrcoef(x: Any, y: Any = None, rowvar: bool = True, **keywords: Any) -> An
 
 @stands_for("interp")
 def _interp(
-    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: None = None
+    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
 ) -> Any:
-    if period is not None or np.size(xp) < 2:
-        return NotImplemented
     xp, fp = (np.asarray(a) if isinstance(a, (list, tuple)) else a for a in (xp, fp))
     x = np.asarray(x) if isinstance(x, (list, tuple)) else x
     x, xp, fp = (a.astype(float) if hasattr(a, "astype") else float(a) for a in (x, xp, fp))
+    if period is not None:
+        left, right, period = None, None, abs(period)
+        x, xp = x % period, xp % period
+        order = np.argsort(plain(xp))
+        around = np.array([-1.0, *np.zeros(len(order)), 1.0])
+        order = np.concatenate([order[-1:], order, order[:1]])
+        xp, fp = xp[order] + around * period, fp[order]
     where, points = plain(x), plain(xp)
-    i = np.clip(np.searchsorted(points, where, side="right") - 1, 0, points.size - 2)
-    low, high = xp[i], xp[i + 1]
-    inside = fp[i] + (fp[i + 1] - fp[i]) * ((x - low) / (high - low))
+    if points.size > 1:
+        i = np.clip(np.searchsorted(points, where, side="right") - 1, 0, points.size - 2)
+        low, high = xp[i], xp[i + 1]
+        inside = fp[i] + (fp[i + 1] - fp[i]) * ((x - low) / (high - low))
+    else:
+        inside = fp[0] + 0 * x
     inside = np.where(where == points[-1], fp[-1] + 0 * inside, inside)
     inside = np.where(where < points[0], fp[0] if left is None else left, inside)
     return np.where(where > points[-1], fp[-1] if right is None else right, inside)
@@ -209,24 +293,50 @@ def _insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     return np.take(np.concatenate([np.ravel(arr), np.ravel(values).astype(arr.dtype)]), source)
 
 
-@stands_for("unique_values")
-def _unique_values(x: Any, /) -> Any:
-    return _unique(x)
+def _found(values: Any, *arrays: Any) -> Any:
+    """Values that were found in arrays, each taken from the first place where it stands."""
+    flat = [np.ravel(a) for a in arrays]
+    whole = np.concatenate(flat) if len(flat) > 1 else flat[0]
+    order = np.argsort(plain(whole), kind="stable")
+    at = np.searchsorted(plain(whole)[order], values)
+    return whole[order[at]].astype(values.dtype)
+
+
+def _set_of(function: Callable[..., Any], arrays: int) -> Callable[..., Any]:
+    """A function that returns some of its arrays' elements, maybe with indices and counts."""
+
+    def on_recorded(*args: Any, **keywords: Any) -> Any:
+        result = function(*map(plain, args[:arrays]), *args[arrays:], **keywords)
+        if not isinstance(result, tuple):
+            return _found(result, *args[:arrays])
+        parts = (_found(result[0], *args[:arrays]), *result[1:])
+        return type(result)(*parts) if hasattr(result, "_fields") else parts
+
+    return on_recorded
+
+
+for _name in "union1d intersect1d setdiff1d setxor1d".split():
+    stands_for(_name)(_set_of(getattr(np, _name), 2))
+for _name in "unique_values unique_counts unique_inverse unique_all".split():
+    stands_for(_name)(_set_of(getattr(np, _name, np.unique), 1))
 
 
 @stands_for("unique")
-def _unique(
-    ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False,
-    axis: None = None, **keywords: Any,
-) -> Any:  # fmt: skip
-    if axis is not None or keywords.get("sorted", True) is not True:
-        return NotImplemented
-    unique: Any = np.unique
-    _, index, *rest = unique(plain(ar), True, return_inverse, return_counts, **keywords)
-    found = np.ravel(ar)[index]
-    if not (return_index or return_inverse or return_counts):
-        return found
-    return (found, *([index] if return_index else []), *rest)
+def _unique(ar: Any, *args: Any, axis: Any = None, **keywords: Any) -> Any:
+    if len(args) > 3:
+        args, axis = args[:3], args[3]
+    if axis is None:
+        return _set_of(np.unique, 1)(ar, *args, **keywords)
+    result = np.unique(plain(ar), *args, axis=axis, **keywords)
+    others = {k: v for k, v in keywords.items() if not k.startswith("return_")}
+    index = np.unique(plain(ar), True, axis=axis, **others)[1]
+    values = np.take(ar, index, axis)
+    return (values, *result[1:]) if isinstance(result, tuple) else values
+
+
+@stands_for("sort_complex")
+def _sort_complex(a: Any) -> Any:
+    return np.sort(a).astype(np.sort_complex(plain(a)).dtype)
 
 
 @stands_for("trim_zeros")
@@ -245,6 +355,56 @@ def _bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     index = np.asarray(x)
     size = max(int(index.max(initial=-1)) + 1, minlength)
     return scatter(weights.astype(float), (size,), index)
+
+
+_SUMMARIES: dict[str, Any] = {
+    "maximum": np.max, "minimum": np.min, "mean": np.mean, "median": np.median
+}  # fmt: skip
+
+
+@stands_for("pad")
+def _pad(array: Any, pad_width: Any, mode: Any = "constant", **keywords: Any) -> Any:
+    """The modes that compute, axis after axis; the row of `pad` has those that copy elements."""
+    odd = keywords.get("reflect_type") == "odd"
+    filled = mode == "constant" and hasattr(keywords.get("constant_values"), "operands")
+    if mode not in (*_SUMMARIES, "linear_ramp") and not odd and not filled:
+        return NotImplemented
+    rank = np.ndim(array)
+    if isinstance(pad_width, dict):
+        pad_width = [pad_width.get(i, pad_width.get(i - rank, 0)) for i in range(rank)]
+        pad_width = [(w, w) if np.ndim(w) == 0 else w for w in pad_width]
+    setting: Any = next(iter(keywords.values()), None if mode in _SUMMARIES else 0)
+    if setting is not None and not odd:
+        setting = np.broadcast_to(setting, (rank, 2))
+    for axis, widths in enumerate(np.broadcast_to(np.asarray(pad_width), (rank, 2)).tolist()):
+        moved = np.moveaxis(array, axis, 0)
+        if odd and max(widths) > len(moved) - (mode == "reflect") and len(moved) > 1:
+            return NotImplemented  # mirrored more than once
+        if odd:
+            around = [widths, *[(0, 0)] * (rank - 1)]
+            edges = np.pad(moved, around, "edge")
+            moved = 2 * edges - np.pad(moved, around, mode) if len(moved) > 1 else edges
+        else:
+            settings = (None, None) if setting is None else setting[axis]
+            left = _padding(moved, widths[0], mode, settings[0])
+            right = np.flip(_padding(np.flip(moved, 0), widths[1], mode, settings[1]), 0)
+            moved = np.concatenate([left, moved, right]).astype(array.dtype)
+        array = np.moveaxis(moved, 0, axis)
+    return array
+
+
+def _padding(rows: Any, width: int, mode: str, setting: Any) -> Any:
+    """What `pad` puts before the first of some rows."""
+    edge = rows[:1]
+    if mode in _SUMMARIES:
+        part = rows if setting is None else rows[: int(plain(setting))]
+        edge = _SUMMARIES[mode](part, axis=0, keepdims=True)
+    elif mode == "linear_ramp":
+        share = np.reshape(np.arange(width) / max(width, 1), (-1, *[1] * (np.ndim(rows) - 1)))
+        edge = setting + (edge - setting) * share.astype(rows.dtype)
+    else:
+        edge = setting + 0 * edge
+    return np.broadcast_to(edge, (width, *np.shape(rows)[1:]))
 
 
 @stands_for("choose")
@@ -323,6 +483,44 @@ def _along(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
     return np.moveaxis(stacked, list(ends), [axis % np.ndim(arr) + k for k in range(len(inner))])
 
 
+def _collected(results: list[Any], dtype: Any) -> Any:
+    """An array of results, some of which may be recorded; of a dtype, or as the first has it."""
+    results = [r if hasattr(r, "dtype") else np.asarray(r) for r in results]
+    return np.stack(results).astype(dtype or results[0].dtype)
+
+
+def vectorized(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """A call of a `numpy.vectorize`d function: the Python function on each element, recorded."""
+    keys = [k for k in (*range(len(args)), *kwargs) if k not in function.excluded]
+    given = dict(enumerate(args)) | kwargs
+    arrays = [given[k] if hasattr(given[k], "operands") else np.asarray(given[k]) for k in keys]
+    inner = [0] * len(arrays)  # how many axes the function itself takes
+    if function.signature is not None:
+        terms = function.signature.replace(" ", "").partition("->")[0].strip("()").split("),(")
+        inner = [len(term.split(",")) if term else 0 for term in terms]
+    outer = [np.shape(a)[: np.ndim(a) - n] for a, n in zip(arrays, inner, strict=True)]
+    shape = np.broadcast_shapes(*outer)
+    arrays = [
+        np.broadcast_to(a, shape + np.shape(a)[len(own) :]) if own != shape else a
+        for a, own in zip(arrays, outer, strict=True)
+    ]
+    results = []
+    for index in np.ndindex(shape):
+        given |= {k: a[index] for k, a in zip(keys, arrays, strict=True)}
+        called = [given[i] for i in range(len(args))]
+        results.append(function.pyfunc(*called, **{k: given[k] for k in kwargs}))
+    if not results:
+        return NotImplemented
+    several = isinstance(results[0], tuple)
+    columns = list(zip(*results, strict=True)) if several else [results]
+    made = [
+        _collected(list(column), function.otypes and function.otypes[k])
+        for k, column in enumerate(columns)
+    ]
+    made = [np.reshape(m, shape + np.shape(m)[1:]) for m in made]
+    return tuple(made) if several else made[0]
+
+
 @stands_for("apply_over_axes")
 def _over(func: Any, a: Any, axes: Any) -> Any:
     for axis in np.atleast_1d(axes):
@@ -399,13 +597,13 @@ def _vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
 
 @stands_for("poly")
 def _poly(seq_of_zeros: Any) -> Any:
-    if np.ndim(seq_of_zeros) != 1:
-        return NotImplemented
-    result: Any = np.ones(1, seq_of_zeros.dtype)
-    none = np.zeros(1, seq_of_zeros.dtype)
-    for zero in seq_of_zeros:
+    zeros = np.linalg.eigvals(seq_of_zeros) if np.ndim(seq_of_zeros) == 2 else seq_of_zeros
+    result: Any = np.ones(1, zeros.dtype)
+    none = np.zeros(1, zeros.dtype)
+    for zero in zeros:
         result = np.concatenate([result, none]) - zero * np.concatenate([none, result])
-    return result
+    found = np.asarray(np.poly(plain(seq_of_zeros)))
+    return np.real(result) if found.dtype.kind != "c" else result
 
 
 def _trimmed(p: Any) -> Any:
@@ -433,6 +631,21 @@ def _polymul(a1: Any, a2: Any) -> Any:
     return np.convolve(_trimmed(a1), _trimmed(a2))
 
 
+@stands_for("polydiv")
+def _polydiv(u: Any, v: Any) -> Any:
+    rest, v = np.atleast_1d(u) + 0.0, np.atleast_1d(v) + 0.0
+    steps = len(rest) - len(v) + 1
+    quotient = []
+    for k in range(steps):
+        quotient.append(rest[k] / v[0])
+        rest = np.concatenate(
+            [rest[:k], rest[k : k + len(v)] - quotient[k] * v, rest[k + len(v) :]]
+        )
+    while len(rest) > 1 and np.allclose(rest[0], 0, rtol=1e-14):
+        rest = rest[1:]
+    return np.stack(quotient) if quotient else np.zeros(1, rest.dtype), rest
+
+
 @stands_for("polyder")
 def _polyder(p: Any, m: int = 1) -> Any:
     for _ in range(m):
@@ -454,16 +667,25 @@ def _polyint(p: Any, m: int = 1, k: Any = None) -> Any:
 def _polyfit(
     x: Any, y: Any, deg: int, rcond: Any = None, full: bool = False, w: Any = None, cov: Any = False
 ) -> Any:
-    if full or cov or np.ndim(deg):
+    if np.ndim(deg):
         return NotImplemented
-    x, y = x + 0.0, y + 0.0
+    x, y = (a + 0.0 if hasattr(a, "dtype") else np.asarray(a) + 0.0 for a in (x, y))
     rcond = len(x) * np.finfo(x.dtype).eps if rcond is None else rcond
     left = _vander(x, deg + 1)
     if w is not None:
         left = left * w[:, None]
         y = (y.T * w).T
     scale = np.sqrt(np.sum(left * left, axis=0))
-    return (_lstsq(left / scale, y, rcond)[0].T / scale).T
+    left = left / scale
+    c, rest, rank, singular = _lstsq(left, y, rcond)
+    c = (c.T / scale).T
+    if full:
+        return c, rest, rank, singular, rcond
+    if not cov:
+        return c
+    spread = np.linalg.inv(left.T @ left) / np.outer(scale, scale)
+    factor = 1 if cov == "unscaled" else rest / (len(x) - deg - 1)
+    return c, (spread if np.ndim(y) == 1 else spread[:, :, None]) * factor
 
 
 # --- linear algebra ------------------------------------------------------------------------------
@@ -534,10 +756,10 @@ def _logspace(
 def _geomspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
 ) -> Any:
-    if not (np.all(plain(start) > 0) and np.all(plain(stop) > 0)):
-        return NotImplemented
     dtype = dtype or np.result_type(plain(start), plain(stop), float)
-    return np.exp(np.linspace(np.log(start), np.log(stop), num, endpoint, axis=axis)).astype(dtype)
+    sign = np.sign(start)  # the first number is turned to a positive one, and back
+    powers = np.linspace(np.log(start / sign), np.log(stop / sign), num, endpoint)
+    return np.moveaxis(np.exp(powers) * sign, 0, axis).astype(dtype)
 
 
 # --- transforms ----------------------------------------------------------------------------------

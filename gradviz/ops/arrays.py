@@ -521,13 +521,11 @@ def _moved(function: Callable[..., Any]) -> Operation:
 
 
 def _pad(g: Any, v: Any, a: Any, pad_width: Any, mode: Any = "constant", **keywords: Any) -> Any:
-    if mode not in ("constant", "edge", "reflect", "symmetric", "wrap") or (
-        keywords.pop("reflect_type", "even") != "even"
+    if mode not in ("constant", "edge", "reflect", "symmetric", "wrap", "empty") or (
+        keywords.get("reflect_type", "even") != "even"
     ):
-        raise TraceError(
-            f"pad(mode={mode!r}) computes with the elements: it has no derivative rule"
-        )
-    keywords.pop("constant_values", None)
+        raise TraceError(f"no derivative rule for this form of pad(mode={mode!r})")
+    mode = "constant" if mode == "empty" else mode
     numbers = np.arange(1, np.size(a) + 1).reshape(np.shape(a))
     source = np.pad(numbers, pad_width, mode)
     return np.reshape(scatter(np.ravel(g), (int(np.size(a)) + 1,), source.ravel())[1:], np.shape(a))

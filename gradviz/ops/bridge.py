@@ -14,10 +14,8 @@ import numpy as np
 from gradviz.errors import TraceError
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation
 
-# Rules that are wrong, or only meant for complex values; and functions whose first operand, an
-# order, would get a zero for want of a rule.
-_REFUSED = frozenset(("angle", "astype", "eig", "full", "jn", "real_if_close", "yn"))
-_NOT_BY_THE_FIRST = frozenset(("iv", "ive"))
+# Rules that are wrong, or only meant for complex values.
+_REFUSED = frozenset(("angle", "astype", "full", "real_if_close"))
 
 
 def borrow(function: Callable[..., Any]) -> Operation | None:
@@ -31,13 +29,9 @@ def borrow(function: Callable[..., Any]) -> Operation | None:
     if makers is None:
         return None
 
-    ordered = function.__name__ in _NOT_BY_THE_FIRST
-
     def pull(position: int, g: Any, v: Any, *operands: Any, **keywords: Any) -> Any:
-        if type(v) not in (np.ndarray, np.float64) and isinstance(v, tuple):
+        if isinstance(v, tuple):
             v = tuple(v)  # its rules read the parts by number
-        if ordered and position == 0:
-            raise TraceError(f"no derivative rule for {function.__name__} by its order")
         try:
             return makers((position,), v, operands, keywords)(g)[0]
         except NotImplementedError as error:

@@ -297,6 +297,7 @@ def _nanmean(
 @stands_for("cumprod")
 def _cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
     # Every partial product on its own: right at zeros, for all orders of derivative.
+    a = a if np.ndim(a) else np.reshape(a, (1,))  # NumPy has an axis 0 of a number here
     rows = np.ravel(a) if axis is None else np.moveaxis(a, axis, -1)
     lower = np.tri(np.shape(rows)[-1], dtype=bool)
     products = np.prod(np.where(lower, rows[..., None, :], 1.0), axis=-1)
@@ -450,9 +451,11 @@ def _cross(
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = np.moveaxis(a, axisa, -1), np.moveaxis(b, axisb, -1)
-    if np.shape(a)[-1] != 3 or np.shape(b)[-1] != 3:
-        return NotImplemented
-    (a0, a1, a2), (b0, b1, b2) = ([u[..., i] for i in range(3)] for u in (a, b))
+    (a0, a1, a2), (b0, b1, b2) = (
+        [u[..., i] if i < np.shape(u)[-1] else u[..., 0] * 0 for i in range(3)] for u in (a, b)
+    )
+    if np.shape(a)[-1] == np.shape(b)[-1] == 2:
+        return a0 * b1 - a1 * b0
     return np.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axis=axisc)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.ops.arrays import conjugated
-from gradviz.ops.bridge import borrow
 from gradviz.ops.operation import linear
 
 
@@ -17,17 +15,28 @@ def _t(a: Any) -> Any:
     return np.swapaxes(a, -1, -2)
 
 
-def _real(a: Any, name: str) -> None:
-    if a.dtype.kind == "c":
-        raise TraceError(f"no derivative rule for {name} of complex matrices")
+def _h(a: Any) -> Any:
+    return conjugated(_t(a))
+
+
+def _diagonal(a: Any) -> Any:
+    return np.diagonal(a, 0, -2, -1)
+
+
+_MINORS = 32
 
 
 def _det(g: Any, v: Any, a: Any) -> Any:
-    if np.any(v == 0):
-        raise TraceError(
-            "the gradient of det is computed with the inverse, and this matrix has none"
-        )
-    return (g * v)[..., None, None] * _t(np.linalg.inv(a))
+    if np.all(v != 0):
+        return (g * v)[..., None, None] * _t(np.linalg.inv(a))
+    # A singular matrix has no inverse: the cofactors one by one, right for all orders.
+    n = np.shape(a)[-1]
+    if n > _MINORS:
+        raise TraceError(f"the gradient of det of a singular matrix of {n} > {_MINORS} rows")
+    others = np.array([[k for k in range(n) if k != i] for i in range(n)], int).reshape(n, n - 1)
+    minors = a[..., others[:, None, :, None], others[None, :, None, :]]
+    signs = (-1.0) ** np.add.outer(np.arange(n), np.arange(n))
+    return g[..., None, None] * np.linalg.det(minors) * signs.astype(np.real(v).dtype)
 
 
 def _solve(g: Any, v: Any, a: Any, b: Any) -> Any:
@@ -44,38 +53,68 @@ def _solve_matrix(g: Any, v: Any, a: Any, b: Any) -> Any:
 
 
 def _fold(m: Any, triangle: str) -> Any:
-    """NumPy reads one triangle of a symmetric matrix: it stands for its mirror image too."""
-    both = m + _t(m)
+    """NumPy reads one triangle of a Hermitian matrix: it stands for its mirror image too."""
+    both = m + _h(m)
     off = np.tril(both, -1) if triangle == "L" else np.triu(both, 1)
-    return off + m * np.eye(np.shape(m)[-1])
+    return off + np.real(m) * np.eye(np.shape(m)[-1], dtype=_real_dtype(m))
+
+
+def _real_dtype(a: Any) -> Any:
+    return np.finfo(a.dtype).dtype
+
+
+def _inverse_gaps(values: Any) -> Any:
+    """1 / (values[j] - values[i]) at i, j, and 0 at i = j."""
+    identity = np.eye(np.shape(values)[-1], dtype=_real_dtype(values))
+    return (1 - identity) / (values[..., None, :] - values[..., :, None] + identity)
+
+
+# The vectors of a complex decomposition may be turned by any phase. LAPACK's choice keeps one
+# component of each real: the first of eigh's (the last with UPLO="U") and of svd's shorter
+# side's, the largest of eig's, and the diagonal of qr's R. So do the rules, whose gradients then
+# are those of what NumPy returns; where a function does not depend on the phase, so they are with
+# any other LAPACK.
+
+
+def _held(turn: Any, vectors: Any, row: Any) -> Any:
+    """What a change of the vectors' phases (gradient `turn`) adds to their upstream term.
+
+    `row` says which component of each stays real.
+    """
+    chosen = np.arange(np.shape(vectors)[-2])[:, None] == np.asarray(row)[..., None, :]
+    pivots = np.sum(np.where(chosen, np.real(vectors), 0.0), axis=-2, keepdims=True)
+    along = chosen / np.where(pivots == 0, np.inf, pivots)  # a pivot of 0 holds nothing
+    return -1j * turn[..., None, :] * along
 
 
 def _eigh(g: Any, v: Any, a: Any, UPLO: str = "L") -> Any:
-    _real(a, "eigh")
     (g_values, g_vectors), (values, vectors) = g, v
-    identity = np.eye(np.shape(a)[-1])
-    inner = identity * g_values[..., None, :]
+    triangle = UPLO.upper()
+    inner = np.eye(np.shape(a)[-1], dtype=_real_dtype(a)) * g_values[..., None, :]
     # Without need the gaps between eigenvalues are left alone: they may be zero.
-    if not isinstance(g_vectors, np.ndarray) or g_vectors.any():
-        gaps = values[..., None, :] - values[..., :, None] + identity
-        inner = inner + (1 - identity) / gaps * (_t(vectors) @ g_vectors)
-    return _fold(vectors @ inner @ _t(vectors), UPLO.upper())
+    if _given(g_vectors):
+        if a.dtype.kind == "c":
+            turn = np.imag(np.sum(g_vectors * vectors, axis=-2))
+            row = np.full(np.shape(values), 0 if triangle == "L" else np.shape(a)[-1] - 1)
+            g_vectors = g_vectors + _held(turn, vectors, row)
+        inner = inner + _inverse_gaps(values) * (_t(vectors) @ g_vectors)
+    return _fold(conjugated(vectors) @ inner @ _t(vectors), triangle)
 
 
 def _cholesky(g: Any, v: Any, a: Any, *, upper: bool = False) -> Any:
-    _real(a, "cholesky")
     if upper:
-        g, v = _t(g), _t(v)
-    half = np.tril(np.ones(np.shape(v)[-2:])) - np.eye(np.shape(v)[-1]) / 2
-    inner = (_t(v) @ g) * half
-    left = np.linalg.solve(_t(v), inner)
-    return _fold(_t(np.linalg.solve(_t(v), _t(left))), "U" if upper else "L")
+        g, v = _h(g), _h(v)
+    n, real = np.shape(v)[-1], _real_dtype(v)
+    half = np.tri(n, dtype=real) - np.eye(n, dtype=real) / 2
+    left = np.linalg.solve(_t(v), (_t(v) @ g) * half)
+    return _fold(_t(np.linalg.solve(_h(v), _t(left))), "U" if upper else "L")
 
 
 def _slogdet(g: Any, v: Any, a: Any) -> Any:
-    if _given(g[0]) and a.dtype.kind == "c":
-        raise TraceError("no derivative rule for the sign of a complex determinant")
-    return g[1][..., None, None] * _t(np.linalg.inv(a))
+    upstream = g[1]
+    if a.dtype.kind == "c" and _given(g[0]):
+        upstream = upstream + 1j * np.imag(g[0] * v[0])  # the sign turns by Im tr(inv(a) da)
+    return upstream[..., None, None] * _t(np.linalg.inv(a))
 
 
 def _given(g: Any) -> bool:
@@ -89,44 +128,72 @@ def _qr(g: Any, v: Any, a: Any, mode: str = "reduced") -> Any:
         g, v = (0.0 * q, g), (q, v)
     (g_q, g_r), (q, r) = g, v
     rows, columns = np.shape(a)[-2:]
-    _real(a, "qr")
     if mode not in ("reduced", "r") and not (mode == "complete" and rows <= columns):
         raise TraceError(f"no derivative rule for qr(mode={mode!r})")
     if rows >= columns:
         return _qr_tall(g_q, g_r, q, r)
     # The first columns alone make q; the others are only turned.
     others, g_first, g_others = a[..., rows:], g_r[..., :rows], g_r[..., rows:]
-    first = _qr_tall(g_q + others @ _t(g_others), g_first, q, r[..., :rows])
-    return np.concatenate([first, q @ g_others], axis=-1)
+    first = _qr_tall(g_q + conjugated(others @ _t(g_others)), g_first, q, r[..., :rows])
+    return np.concatenate([first, conjugated(q) @ g_others], axis=-1)
 
 
 def _qr_tall(g_q: Any, g_r: Any, q: Any, r: Any) -> Any:
+    # Roberts and Roberts, "QR and LQ decomposition matrix backpropagation algorithms" (2020), for
+    # complex matrices with a real diagonal of r.
     inner = r @ _t(g_r) - _t(g_q) @ q
     lower = np.tril(inner, -1)
-    symmetric = lower + _t(lower) + inner * np.eye(np.shape(r)[-1])
-    return _t(np.linalg.solve(r, _t(g_q + q @ symmetric)))
+    both = lower + _h(lower) + np.real(inner) * np.eye(np.shape(r)[-1], dtype=_real_dtype(r))
+    return _t(np.linalg.solve(r, _t(g_q + conjugated(q @ both))))
 
 
 def _svd(
     g: Any, v: Any, a: Any, full_matrices: bool = True, compute_uv: bool = True,
     hermitian: bool = False,
 ) -> Any:  # fmt: skip
-    if compute_uv and (_given(g[0]) or _given(g[2])):
-        _real(a, "the vectors of svd")
-        if full_matrices and np.shape(a)[-2] != np.shape(a)[-1]:
+    if not compute_uv or not (_given(g[0]) or _given(g[2])):
+        thin = compute_uv and (hermitian or not full_matrices)
+        left, _, right = v if thin else np.linalg.svd(a, False, hermitian=hermitian)
+        message = conjugated(left * (g[1] if compute_uv else g)[..., None, :] @ right)
+    else:
+        (u, s, vh), (g_u, g_s, g_vh) = v, g
+        short = np.shape(s)[-1]
+        further = g_u[..., short:], g_vh[..., short:, :]
+        if any(_given(getattr(part, "value", part)) for part in further):
             raise TraceError(
-                "no derivative rule for svd(full_matrices=True), whose further vectors are not "
-                "determined; use full_matrices=False"
+                "no derivative rule for the further vectors of svd(full_matrices=True), which are "
+                "not determined; use full_matrices=False"
             )
-        return _borrowed_svd().pull(0, g, v, (a,), {"full_matrices": False})
-    left, _, right = v if compute_uv and not full_matrices else np.linalg.svd(a, False)
-    message = left * (g[1] if compute_uv else g)[..., None, :] @ right
-    return conjugated(message)
+        u, g_u, vh, g_vh = (
+            u[..., :short],
+            g_u[..., :short],
+            vh[..., :short, :],
+            g_vh[..., :short, :],
+        )
+        if np.shape(a)[-2] >= np.shape(a)[-1]:
+            message = _svd_tall(g_u, g_s, g_vh, u, s, vh)
+        else:
+            message = _h(_svd_tall(_h(g_vh), g_s, _h(g_u), _h(vh), s, _h(u)))
+    return _fold(message, "L") if hermitian else message
 
 
-@cache
-def _borrowed_svd() -> Any:
-    return borrow(np.linalg.svd)
+def _svd_tall(g_u: Any, g_s: Any, g_vh: Any, u: Any, s: Any, vh: Any) -> Any:
+    # With P = u^H da v: off the diagonal u^H du and v^H dv are such that du and dv solve
+    # P = (u^H du) s + ds - s (v^H dv); Townsend, "Differentiating the singular value
+    # decomposition" (2016), here for complex matrices.
+    g_v, v = _h(g_vh), _h(vh)
+    w, diagonal = _t(u) @ g_u, g_s
+    if u.dtype.kind == "c":
+        turn = np.imag(_diagonal(w))
+        diagonal = g_s + 1j * turn / s
+        turn = turn + np.imag(_diagonal(_t(v) @ g_v))
+        g_v = g_v + _held(turn, v, np.zeros(np.shape(s), int))
+    gaps = _inverse_gaps(s**2)
+    w_gaps, z_gaps = gaps * w, gaps * (_t(v) @ g_v)
+    inner = (w_gaps + _h(w_gaps)) * s[..., None, :] + s[..., :, None] * (z_gaps + _h(z_gaps))
+    inner = inner + np.eye(np.shape(s)[-1], dtype=s.dtype) * diagonal[..., None, :]
+    outside = (g_u - conjugated(u) @ w) / s[..., None, :]  # of what u spans
+    return (conjugated(u) @ inner + outside) @ conjugated(vh)
 
 
 def _eigenvalues(g: Any, a: Any) -> Any:
@@ -135,9 +202,19 @@ def _eigenvalues(g: Any, a: Any) -> Any:
 
 
 def _eig(g: Any, v: Any, a: Any) -> Any:
-    if _given(g[1]):
-        raise TraceError("no derivative rule for the vectors of eig, whose phase is not determined")
-    return _eigenvalues(g[0], a)
+    # Boeddeker et al., "On the computation of complex-valued gradients with application to
+    # statistically optimum beamforming" (2017), for vectors of length 1 with their largest
+    # component real.
+    (g_values, g_vectors), (values, vectors) = g, v
+    inner = np.eye(np.shape(a)[-1], dtype=_real_dtype(a)) * g_values[..., None, :]
+    if _given(g_vectors):
+        along = np.sum(g_vectors * vectors, axis=-2)
+        g_vectors = g_vectors - np.real(along)[..., None, :] * conjugated(vectors)
+        if vectors.dtype.kind == "c":
+            row = np.argmax(np.abs(vectors), axis=-2)
+            g_vectors = g_vectors + _held(np.imag(along), vectors, row)
+        inner = inner + _inverse_gaps(values) * (_t(vectors) @ g_vectors)
+    return np.linalg.solve(_t(vectors), inner @ _t(vectors))
 
 
 def _pinv(g: Any, v: Any, a: Any, *_: Any, **__: Any) -> Any:

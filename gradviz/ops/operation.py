@@ -75,9 +75,13 @@ class _Variadic:
 
     def __init__(self, rule: Pull) -> None:
         self.rule = rule
+        self.made: dict[int, Pull] = {}
 
     def __getitem__(self, position: int) -> Pull:
-        return functools.partial(self.rule, position)
+        made = self.made.get(position)
+        if made is None:
+            made = self.made[position] = functools.partial(self.rule, position)
+        return made
 
 
 class Operation:

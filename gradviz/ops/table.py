@@ -16,6 +16,7 @@ from gradviz.errors import TraceError
 from gradviz.ops import arrays, elementwise, fourier, linalg
 from gradviz.ops.bridge import borrow
 from gradviz.ops.operation import Operation
+from gradviz.ops.special import special_row
 
 ROWS: dict[Any, Operation] = {
     row.function: row
@@ -63,7 +64,7 @@ _PARAMETERS: dict[Any, str] = {
 @lru_cache(maxsize=4096)
 def lookup(function: Any) -> Operation:
     """The row of a NumPy function: our own, else one borrowed, else one without a rule."""
-    row = ROWS.get(function) or borrow(function)
+    row = ROWS.get(function) or special_row(function) or borrow(function)
     if row is None and plugins():
         row = ROWS.get(function)
     name = getattr(function, "__name__", str(function))
@@ -79,13 +80,15 @@ def find(name: str) -> Operation | None:
     for row in reversed((*arrays.UNDISPATCHED, *ROWS.values())):  # the last one added
         if row.name == name:
             return row
-    for module in ("numpy", "numpy.linalg", "scipy.special"):
+    for module in ("numpy", "numpy.linalg", "scipy.special", "scipy.special._ufuncs"):
         try:
             function = vars(importlib.import_module(module)).get(name)
         except ImportError:
             continue
-        if callable(function) and not inspect.isclass(function) and borrow(function):
-            return lookup(function)
+        if callable(function) and not inspect.isclass(function):
+            row = lookup(function)
+            if row.derivatives is not None:
+                return row
     return find(name) if plugins() else None
 
 

@@ -11,12 +11,14 @@ import dis
 import inspect
 import itertools
 import operator
+import sys
 import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
 from sys import _getframe
 from types import FrameType
 from typing import Any
@@ -27,6 +29,7 @@ from gradviz.errors import TraceError
 from gradviz.graph import LEAVES, Node
 from gradviz.ops import analysis, arrays
 from gradviz.ops.composed import COMPOSED, outer
+from gradviz.ops.distributions import METHODS
 from gradviz.ops.operation import Operation, Part
 from gradviz.ops.table import IN_PLACE, PLAIN, ROWS, lookup, refuse_nested, split
 from gradviz.record import names
@@ -99,6 +102,8 @@ def scope(name: str) -> Iterator[None]:
 
 def leaf(value: Any, name: str, kind: str, frame: FrameType | None = None) -> Array:
     """A leaf that holds a copy of `value`, so that later changes to it cannot reach the record."""
+    if not _distributions:
+        _meet_distributions()
     array = np.array(value)
     if array.dtype.kind not in "fciub":
         raise TypeError(
@@ -316,7 +321,12 @@ def compose(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     place = site(frame) if frame else None
     inside = (*place[:2], None) if place else None
     for step in steps:
-        step.site = place if step is result else inside
+        if step is result:
+            step.site = place
+        elif not place or not step.site or step.site[:2] == place[:2]:
+            step.site = inside
+        elif len(step.site) > 2:  # returned by a function of the program's that was called here
+            step.site = (*step.site[:2], None)
         append(step)
     return result
 
@@ -331,6 +341,7 @@ def _values(value: Any) -> Any:
 
 
 _PLAIN = frozenset((float, int, np.float64, np.float32))
+_FLOATS = frozenset((np.ndarray, np.float64, np.float32))
 _NUMBERS = (int, float, complex, np.generic)
 
 
@@ -389,6 +400,16 @@ _TWINS = {
     **{name: f"arc{name[1:]}" for name in "acos acosh asin asinh atan atan2 atanh".split()},
     "pow": "power", "fsum": "sum", "prod": "prod", "dist": "linalg.norm", "phase": "angle",
 }  # fmt: skip
+# What SciPy's functions that turn their arguments into plain arrays are written as.
+_INSTEAD = {
+    "logsumexp": "write np.logaddexp.reduce(x, axis)",
+    "softmax": "write np.exp(x - np.logaddexp.reduce(x))",
+    "log_softmax": "write x - np.logaddexp.reduce(x)",
+    "polygamma": "write (-1)**(n + 1) * special.gamma(n + 1) * special.zeta(n + 1, x)",
+    "multigammaln": "write np.sum(special.gammaln(a - np.arange(d) / 2)) "
+    "+ d * (d - 1) / 4 * np.log(np.pi)",
+    "factorial": "write special.gamma(n + 1)",
+}
 _NO_KEYWORDS: dict[str, Any] = {}
 _STORE_SUBSCR = dis.opmap["STORE_SUBSCR"]
 
@@ -596,10 +617,18 @@ class Array(Node):
                 operation = lookup(ufunc)
         try:
             if operation is not None:
-                plain = [o.value if type(o) is Array else o for o in inputs]
-                if _PLAIN.issuperset(map(type, plain)):  # `apply`, for programs on scalars
+                plain = []
+                for operand in inputs:  # `apply`, for what programs mostly consist of
+                    kind = type(operand)
+                    if kind is Array:
+                        plain.append(operand.value)
+                    elif kind in _PLAIN:
+                        plain.append(operand)
+                    else:
+                        break
+                else:
                     value = ufunc(*plain)
-                    if value.dtype.kind == "f":
+                    if type(value) in _FLOATS and value.dtype.kind == "f":
                         return _append(operation, value, inputs, _NO_KEYWORDS, _getframe(1))
                 return apply(operation, inputs, None, _getframe(1))
             return self._ufunc(ufunc, method, inputs, keywords)
@@ -609,11 +638,18 @@ class Array(Node):
     def _ufunc(self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], keywords: Any) -> Any:
         """All but the plain call of a ufunc that has a row."""
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-        if method == "at" and isinstance(inputs[0], Array) and ufunc in (np.add, np.subtract):
+        if method == "at" and isinstance(inputs[0], Array):
             target, index, *others = inputs
-            part = np.broadcast_to(others[0], np.shape(target.value[index]))
-            added = arrays.scatter(part + 0.0, np.shape(target), _plain_index(index))
-            _overwritten(target, ufunc(target, added), _getframe(2))
+            frame, shape = _getframe(2), np.shape(target.value[index])
+            others = [np.broadcast_to(o, shape) for o in others]
+            if ufunc in (np.add, np.subtract):
+                added = arrays.scatter(others[0] + 0.0, np.shape(target), _plain_index(index))
+                _overwritten(target, ufunc(target, added), frame)
+                return None
+            numbers = np.arange(int(np.size(target))).reshape(np.shape(target))[index]
+            for k in np.ndindex(shape):  # one after the other, as places may repeat
+                at = np.unravel_index(numbers[k], np.shape(target))
+                target._write(at, ufunc(target[at], *(o[k] for o in others)), frame)
             return None
         out = keywords.pop("out", None)
         if out is not None and method != "at" and len(out) == 1 and isinstance(out[0], Array):
@@ -676,7 +712,7 @@ class Array(Node):
                 result = compose(COMPOSED[function], args, kwargs)
                 if result is not NotImplemented:
                     return result
-                ruled = False
+                ruled = function in ROWS
             operation, operands, keywords = split(function, args, kwargs, ruled)
             if keywords.get("out") is not None:
                 raise TraceError(
@@ -689,17 +725,19 @@ class Array(Node):
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         if self.operation is LEAVES["constant"]:
             return np.array(self.value, dtype=dtype)
-        frame = user_frame(_getframe(1))
-        if frame is not None and isinstance(names.callee(frame), np.vectorize):
-            raise TraceError(
-                "np.vectorize calls its function on plain numbers, which would forget their "
-                "history; write the function for whole arrays (np.where for its cases), or "
-                f"np.stack([f(a) for a in x.flat]), at {where(frame)}"
+        caller = _getframe(1)
+        frame = user_frame(caller)
+        if caller.f_globals.get("__name__", "").startswith("scipy.stats"):
+            instead = "write its formula with NumPy and scipy.special"
+        else:
+            instead = _INSTEAD.get(
+                names.calls(frame) if frame is not None else "",
+                "use NumPy's functions on it directly (np.stack or np.concatenate to collect "
+                "values)",
             )
         raise TraceError(
-            "a recorded array is turned into a plain one here, which would forget its history; "
-            "use NumPy's functions on it directly (np.stack or np.concatenate to collect values), "
-            f"or its .value if no gradient is wanted, at {where(_getframe(1))}"
+            f"a recorded array is turned into a plain one here, which would forget its history; "
+            f"{instead}, or its .value if no gradient is wanted, at {where(frame)}"
         )
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -906,34 +944,92 @@ for _name in (
     setattr(Array, _name, _method(getattr(np, _name)))
 
 
+def _also_recorded(owner: Any, method: str, substitute: Callable[..., Any]) -> None:
+    """Have a method of a class of NumPy's or SciPy's take recorded arrays.
+
+    Such methods call `asarray` on their arguments and have no protocol to be asked by. Arguments
+    without a recorded array, and objects of derived classes, go to the original as they are.
+    """
+    original = getattr(owner, method)
+
+    @wraps(original)
+    def asked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        recorded = any(isinstance(a, Array) for a in (*args, *kwargs.values()))
+        if recorded and type(self) is owner:
+            try:
+                result = compose(substitute, (self, *args), kwargs)
+            except TraceError as error:
+                raise _placed(error) from None
+            if result is not NotImplemented:
+                return result
+        return original(self, *args, **kwargs)
+
+    setattr(owner, method, asked)
+
+
+_also_recorded(np.vectorize, "__call__", analysis.vectorized)
+_distributions: list[Any] = []
+
+
+def _meet_distributions() -> None:
+    """Have the distributions of `scipy.stats` take recorded arrays, once a program loads it."""
+    stats = sys.modules.get("scipy.stats")
+    if stats is None or _distributions or not hasattr(stats, "multivariate_normal"):
+        return
+    _distributions.append(stats)
+    for (name, method), substitute in METHODS.items():
+        _also_recorded(type(getattr(stats, name)), method, substitute)
+
+
+_meet_distributions()
+
+
 def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     value = np.broadcast_to(src, np.shape(dst))
     _overwritten(dst, value if where is True else np.where(where, value, dst), _getframe(1))
 
 
+def _repeated(values: Any, count: int) -> Any:
+    return np.resize(values, count) if np.ndim(values) else values
+
+
 def _put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
-    index = np.asarray(ind)
-    if mode != "raise" or (np.ndim(v) and np.size(v) != index.size):
-        raise TraceError("put() that repeats, wraps or clips is not recorded")
-    value = np.reshape(v, index.shape) if np.ndim(v) else v
-    a._write(np.unravel_index(index, np.shape(a)), value, _getframe(1))
+    numbers = np.arange(int(np.size(a))).reshape(np.shape(a))
+    index = np.ravel(np.take(numbers, ind, mode=mode))  # type: ignore[call-overload]
+    a._write(np.unravel_index(index, np.shape(a)), _repeated(v, index.size), _getframe(1))
+
+
+def _place(arr: Any, mask: Any, vals: Any) -> None:
+    mask = np.reshape(np.asarray(mask, bool), np.shape(arr))
+    arr._write(mask, _repeated(vals, int(mask.sum())), _getframe(1))
 
 
 def _putmask(a: Any, mask: Any, values: Any) -> None:
-    value = values if np.ndim(values) == 0 else np.reshape(values, np.shape(a))
-    a._write(np.asarray(mask), value if np.ndim(value) == 0 else value[mask], _getframe(1))
+    mask = np.asarray(mask, bool)
+    value = np.resize(values, np.shape(a))[mask] if np.ndim(values) else values
+    a._write(mask, value, _getframe(1))
+
+
+def _put_along_axis(arr: Any, indices: Any, values: Any, axis: Any = -1) -> None:
+    if axis is None:
+        arr._write(np.unravel_index(indices, np.shape(arr)), values, _getframe(1))
+        return
+    index = list(np.indices(np.shape(indices), sparse=True))
+    index[axis] = indices
+    arr._write(tuple(index), values, _getframe(1))
 
 
 def _fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
-    if wrap or (len(set(np.shape(a))) > 1 and np.ndim(a) > 2):
-        raise TraceError("fill_diagonal(wrap=True) is not recorded")
-    steps = np.arange(min(np.shape(a)))
-    a._write((steps,) * np.ndim(a), val, _getframe(1))
+    chosen = np.zeros(np.shape(a), bool)
+    np.fill_diagonal(chosen, True, wrap)
+    a._write(chosen, _repeated(val, int(chosen.sum())), _getframe(1))
 
 
 _WRITERS: dict[Any, Callable[..., None]] = {
     np.copyto: _copyto,
     np.put: _put,
+    np.place: _place,
+    np.put_along_axis: _put_along_axis,
     np.putmask: _putmask,
     np.fill_diagonal: _fill_diagonal,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -111,6 +112,7 @@ _DOMAINS: dict[Any, tuple[Callable[..., Any], ...]] = {
     np.arccosh: (lambda *shape: 1 + P(*shape),),
     **dict.fromkeys((np.arcsin, np.arccos, np.arctanh), (lambda *shape: 0.9 * R(*shape),)),
     **dict.fromkeys((np.power, np.float_power), (P, R)),
+    np.i0: (lambda *shape: 3 * R(*shape),),
     np.clip: (R, lambda *shape: P(*shape) / 2 - 0.5, lambda *shape: P(*shape) / 2),
     np.where: (lambda *shape: R(*shape) > 0, R, R),
 }
@@ -333,7 +335,22 @@ LINEAR_CASES: list[Case] = [
     case(np.lib.stride_tricks.sliding_window_view, R(4, 5), (2, 3)),
     case(np.pad, R(3), 2),
     case(np.pad, R(2, 3), ((1, 0), (2, 1)), constant_values=7),
-    *(case(np.pad, R(4), (2, 3), mode=mode) for mode in ("edge", "reflect", "symmetric", "wrap")),
+    *(case(np.pad, R(4), (2, 9), mode=mode) for mode in ("edge", "reflect", "symmetric", "wrap")),
+    *(
+        case(np.pad, R(3, 4), ((1, 2), (3, 0)), mode=mode, **kw)
+        for mode, kw in (
+            *((mode, {}) for mode in ("maximum", "minimum", "mean", "median", "linear_ramp")),
+            *((mode, {"stat_length": 2}) for mode in ("maximum", "minimum", "mean", "median")),
+            ("mean", {"stat_length": ((1, 2), (3, 9))}),
+            ("linear_ramp", {"end_values": ((1.5, -2.0), (0.5, 1.0))}),
+            ("reflect", {"reflect_type": "odd"}),
+            ("symmetric", {"reflect_type": "odd"}),
+        )
+    ),
+    case(lambda a, c: np.pad(a, 1, constant_values=c), R(2, 3), R(), second=False),
+    case(np.pad, R(2, 3), {-1: (1, 2)}, "mean")
+    if np.lib.NumpyVersion(np.__version__) >= "2.2.0"
+    else case(np.copy, R(1)),
     case(np.concatenate, [R(2, 3), R(1, 3)]),
     case(np.concatenate, [R(2, 3), R(2, 1), R(2, 2)], axis=1),
     case(np.concatenate, [R(2, 3), R(2, 1)], axis=-1),
@@ -367,6 +384,16 @@ LINEAR_CASES: list[Case] = [
 _A, _B = R(2, 3), R(2, 3)
 _W = np.array([1, 2])
 
+
+def _quietly(function: Any) -> Any:
+    def quiet(*args: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return function(*args)
+
+    return quiet
+
+
 COMPOSED_CASES: list[Case] = [
     *(case(f, R(2, 3), axis=axis) for f in (np.amax, np.amin, np.ptp) for axis in (None, 0, 1)),
     case(np.ptp, R(2, 3), axis=1, keepdims=True),
@@ -380,6 +407,11 @@ COMPOSED_CASES: list[Case] = [
     *(case(f, R(2, 3), R(2, 3)) for f in (np.cross, np.linalg.cross)),
     case(np.cross, R(3, 2), R(3, 2), axis=0),
     case(np.cross, R(3), R(4, 3)),
+    # of two components: NumPy warns that it will drop this form
+    *(
+        case(_quietly(np.cross), R(*a), R(*b))
+        for a, b in (((4, 2), (2,)), ((2,), (4, 3)), ((3,), (2,)))
+    ),
     case(np.fliplr, R(2, 3)),
     case(np.flipud, R(2, 3)),
     case(np.copy, R(2, 3)),
@@ -510,9 +542,148 @@ def _parts(result: Any) -> Any:
     return np.real(result) + 0.7 * np.imag(result)
 
 
+def _overlapping(function: Any) -> Any:
+    """A function of two sets as one of an array that both are parts of: they share elements."""
+    return lambda a: function(a[:4], a[2:])
+
+
+def _density(a: Any, bins: Any, density: bool) -> Any:
+    counts, edges = np.histogram(a, bins, density=density)
+    return counts * edges[1:]
+
+
+def _heights_2d(a: Any, b: Any, w: Any, **keywords: Any) -> Any:
+    sums, first, second = np.histogram2d(a, b, weights=w, **keywords)
+    return sums * first[1:, None] * second[1:]
+
+
+def _heights(a: Any, w: Any, **keywords: Any) -> Any:
+    counts, edges = np.histogram(a, weights=w, **keywords)
+    return counts * edges[1:]
+
+
+def _power(a: Any, b: Any) -> Any:
+    return abs(a) ** b
+
+
 def _polar(result: Any) -> Any:
     return np.abs(result) ** 2
 
+
+def _thin(result: Any) -> Any:
+    """What is determined of all the vectors of svd."""
+    u, s, vh = result
+    return (u[:, : len(s)] * s) @ vh[: len(s)] + u[0, : len(s)] @ vh[: len(s), 0]
+
+
+def _of_complex(function: Any) -> Any:
+    """A function of a complex matrix as one of its real and imaginary parts."""
+
+    def of_parts(a: Any, b: Any) -> Any:
+        return function(a + 1j * b)
+
+    of_parts.__name__ = function.__name__
+    return of_parts
+
+
+def _hermitian(m: Any) -> Any:
+    return m + m.conj().T
+
+
+# In the names that NumPy and torch share. A power of a matrix of projections has no phase.
+def eigh_projections(m: Any, xp: Any = np) -> Any:
+    values, vectors = xp.linalg.eigh(_hermitian(m))
+    return abs(vectors) ** 2 + values
+
+
+def eigh_function(m: Any, xp: Any = np) -> Any:
+    values, vectors = xp.linalg.eigh(_hermitian(m))
+    return abs((vectors * xp.exp(values / 4)) @ vectors.conj().T) ** 2
+
+
+def svd_polar(m: Any, xp: Any = np) -> Any:
+    u, s, vh = xp.linalg.svd(m, full_matrices=False)
+    return abs(u @ vh + (u * xp.log(s)) @ vh) ** 2
+
+
+def svd_lengths(m: Any, xp: Any = np) -> Any:
+    u, s, vh = xp.linalg.svd(m, full_matrices=False)
+    return s * (abs(u[0]) ** 2 + 0.3 * abs(vh[:, 1]) ** 2)
+
+
+def eig_lengths(m: Any, xp: Any = np) -> Any:
+    values, vectors = xp.linalg.eig(m)
+    return xp.sum(abs(values + 2) * abs(vectors) ** 4, 1)
+
+
+def qr_lengths(m: Any, xp: Any = np) -> Any:
+    q, r = xp.linalg.qr(m)
+    return abs(q) ** 2 @ abs(r + 0.5 * (q.conj().T @ m)) ** 2
+
+
+def cholesky(m: Any, xp: Any = np) -> Any:
+    lower = xp.linalg.cholesky(m @ m.conj().T)
+    return lower.real + 0.7 * lower.imag
+
+
+def slogdet_sign(m: Any, xp: Any = np) -> Any:
+    sign, logdet = xp.linalg.slogdet(m)
+    return sign.real + 0.7 * sign.imag + logdet
+
+
+def det_squared(m: Any, xp: Any = np) -> Any:
+    return abs(xp.linalg.det(m)) ** 2
+
+
+def _twins() -> list[tuple[Any, Any, tuple[int, int]]]:
+    square = (eigh_projections, eigh_function, eig_lengths, cholesky, slogdet_sign, det_squared)
+    both = [(f, s) for f in (svd_polar, svd_lengths, qr_lengths) for s in ((3, 3), (4, 3))]
+    found = []
+    for f, shape in [(f, (3, 3)) for f in square] + both + [(svd_polar, (2, 4))]:
+
+        def twin(m: Any, f: Any = f) -> Any:
+            import torch
+
+            return f(m, torch)
+
+        twin.__name__ = f.__name__
+        found.append((f, twin, shape))
+    return found
+
+
+_INVARIANT = _twins()
+
+
+def eigh_vectors(m: Any) -> Any:
+    return _parts(np.linalg.eigh(_hermitian(m))[1])
+
+
+def eigh_upper(m: Any) -> Any:
+    return _parts(np.linalg.eigh(m, "U")[1])
+
+
+def eig_vectors(m: Any) -> Any:
+    return _parts(np.linalg.eig(m)[1][:, np.argsort(np.abs(np.linalg.eig(m)[0]))])
+
+
+def svd_left(m: Any) -> Any:
+    return _parts(np.linalg.svd(m, full_matrices=False)[0])
+
+
+def svd_right(m: Any) -> Any:
+    return _parts(np.linalg.svd(m, full_matrices=False)[2])
+
+
+def qr_both(m: Any) -> Any:
+    q, r = np.linalg.qr(m)
+    return _parts(q @ r[:, -2:] * q[:, :2])
+
+
+_HELD = [
+    *((f, (3, 3)) for f in (eigh_vectors, eigh_upper, eig_vectors)),
+    *((f, s) for f in (svd_left, svd_right, qr_both) for s in ((3, 3), (4, 2), (2, 4))),
+]
+"""Here the phases that LAPACK chose count: only differences know them."""
 
 ANALYSIS_CASES: list[Case] = [
     *(case(np.median, R(3, 4), axis=axis) for axis in (None, 0, 1, (0, 1))),
@@ -524,6 +695,20 @@ ANALYSIS_CASES: list[Case] = [
     ),
     case(np.quantile, R(2, 3, 2), [_Q[:2]], axis=(2, 0), keepdims=True),
     case(np.percentile, R(7), [25, 75]),
+    *(
+        case(np.quantile, R(3, 5), q, 1, method=m)
+        for q in (0.3, [0.03, 0.55, 0.97])
+        for m in (
+            *("interpolated_inverted_cdf", "hazen", "weibull", "median_unbiased"),
+            "normal_unbiased",
+        )
+    ),
+    *(
+        case(np.quantile, R(3, 5), np.array([0.33, 0.6]), a, method=m)
+        for a, m in ((1, "linear"), (None, "linear"), (0, "hazen"))
+    ),
+    case(np.quantile, [3.0, 1.0, 7.0], np.float64(0.4)),
+    case(np.percentile, R(5), np.array([[15.0], [62.0]])),
     *(
         case(f, _N, axis=axis)
         for axis in (None, 0, 1)
@@ -544,10 +729,39 @@ ANALYSIS_CASES: list[Case] = [
     *(case(np.cov, R(3, 4), **kw) for kw in ({}, {"rowvar": False}, {"bias": True}, {"ddof": 2})),
     case(np.cov, R(4), R(4)),
     case(np.cov, R(5)),
+    *(
+        case(np.cov, R(3, 4), **kw)
+        for kw in (
+            {"fweights": [1, 2, 0, 3]},
+            {"aweights": [0.5, 1.0, 2.0, 0.25]},
+            {"fweights": [1, 2, 0, 3], "aweights": np.array([1, 2, 1, 4]), "ddof": 2},
+        )
+    ),
+    case(lambda m, w: np.cov(m, aweights=w), R(3, 4), P(4)),
+    case(np.cov, R(2, 4), dtype=np.float64),
+    case(np.histogram_bin_edges, R(5), 4),
+    *(
+        case(_density, R(6), bins, second=False, density=d)
+        for bins in (3, np.array([-1.0, -0.1, 0.5, 1.0]))
+        for d in (False, True)
+    ),
+    case(_heights, R(7), P(7), bins=3, range=(-1, 0.6), second=False),
+    *(
+        case(_heights_2d, R(7), P(7), P(7), bins=b, density=d, second=False)
+        for b in (2, [2, 3], [np.array([-1.0, 0.2, 1.0]), 2])
+        for d in (False, True)
+    ),
+    case(_heights_2d, R(7), R(7), P(7), bins=np.array([-1.0, 0.1, 0.4, 1.0]), second=False),
+    case(np.histogram2d, R(5), R(5), 3, pick=lambda r: r[1] * r[2], second=False),
+    case(np.histogramdd, R(6, 2), (2, 3), pick=lambda r: r[1][0], second=False),
+    case(np.histogram, R(5), 3, pick=lambda r: r[1], second=False),
+    case(_heights, R(7), P(7), bins=4, density=True),
     case(np.corrcoef, R(3, 5)),
     case(np.corrcoef, R(4), R(4)),
     case(np.interp, _UNSURE[0], _UNSURE[1], R(4)),
     case(np.interp, _UNSURE[0], _UNSURE[1], R(4), left=2.0, right=-1.0),
+    case(np.interp, 9 * R(4), np.array([0.4, 3.1, -2.0]), R(3), period=5.5),
+    case(np.interp, 9 * R(4), [0.4, 3.1, -2.0], R(3), period=np.float64(5.5)),
     case(np.interp, R(2, 2), [-2.0, 0.1, 3.0], [1.0, 0.5, -2.0]),
     case(np.unwrap, R(6) * 9),
     case(np.ediff1d, R(2, 3)),
@@ -565,9 +779,24 @@ ANALYSIS_CASES: list[Case] = [
     case(np.insert, R(4), 2, R()),
     case(np.unique, np.array([0.5, -1.0, 0.5, 2.0][1:])),
     case(np.unique, R(4), return_index=True, pick=lambda r: r[0]),
-    case(np.unique_values, np.array([3.0, -1.0]))
-    if hasattr(np, "unique_values")
-    else case(np.copy, R(1)),
+    case(np.unique, R(2, 3), axis=1),
+    case(np.unique, R(2, 3), return_index=True, axis=0, pick=lambda r: r[0]),
+    case(np.unique, R(2, 3), False, True, False, 1, pick=lambda r: r[0]),
+    case(lambda a: np.unique(a[:, [1, 0, 1]], axis=1), R(2, 2)),
+    case(lambda a: np.unique(a[[1, 0, 1]], return_counts=True), R(3), pick=lambda r: r[0] * r[1]),
+    *(
+        case(h, *arrays, second=len(arrays) == 1)
+        for f in (np.union1d, np.intersect1d, np.setdiff1d, np.setxor1d)
+        for h, arrays in ((f, [R(3), R(2)]), (_overlapping(f), [R(6)]))
+        if h is not np.intersect1d
+    ),
+    case(np.intersect1d, R(3), R(3), second=False),
+    *(
+        case(getattr(np, n), R(5), pick=lambda r: np.sum(getattr(r, "values", r) ** 2))
+        for n in ("unique_values", "unique_counts", "unique_inverse", "unique_all")
+        if hasattr(np, n)
+    ),
+    case(np.sort_complex, R(4), pick=_parts),
     *(
         case(f, R(2, 3), axis=1, include_initial=True)
         for f in (getattr(np, n, None) for n in ("cumulative_sum", "cumulative_prod"))
@@ -584,6 +813,16 @@ ANALYSIS_CASES: list[Case] = [
     case(np.frexp, R(3), pick=lambda r: r[0]),
     case(np.apply_along_axis, lambda row: row * np.sum(row), 1, R(2, 3)),
     case(np.apply_along_axis, np.sum, 0, R(2, 3)),
+    *(case(np.vectorize(f), R(2, 3), R(3)) for f in (lambda a, b: a * b if a > 0 else b, _power)),
+    case(np.vectorize(lambda a, n: (a**n, a), excluded=[1]), R(3), 2, pick=lambda r: r[0] * r[1]),
+    case(np.vectorize(lambda a, scale: a * scale), R(3), scale=2.0),
+    case(np.vectorize(lambda a: a * 2, otypes="d"), R(2)),
+    case(np.vectorize(lambda a, b: a @ b, signature="(m,n),(n)->(m)"), R(2, 3, 2), R(2)),
+    case(
+        np.vectorize(lambda a: (a[1:] * a[0], a[0]), signature="(n)->(k),()"),
+        R(2, 3),
+        pick=lambda r: r[0] * r[1][:, None],
+    ),
     case(np.apply_over_axes, np.sum, R(2, 3, 2), [0, 2]),
     *(
         case(f, R(3, 2), axis=axis)
@@ -600,6 +839,11 @@ ANALYSIS_CASES: list[Case] = [
     case(np.vander, R(3)),
     case(np.vander, R(3), 2, increasing=True),
     case(np.poly, R(3)),
+    case(np.poly, S(3, 3), second=False),
+    case(np.polydiv, R(5), R(3), pick=lambda r: r[0]),
+    case(np.polydiv, R(5), R(2), pick=lambda r: r[1]),
+    case(np.polydiv, R(2), R(3), pick=lambda r: r[1], second=False),
+    case(np.polydiv, np.array([1.0, 5.0, 6.0]), np.array([1.0, 2.0]), pick=lambda r: r[0]),
     case(
         np.roots,
         np.array([1.0, -0.5, -3.0, 0.75]),
@@ -613,6 +857,12 @@ ANALYSIS_CASES: list[Case] = [
     case(np.polyder, R(4), 2),
     case(np.polyint, R(3), 2),
     case(np.polyfit, np.arange(5.0), R(5), 2),
+    *(
+        case(np.polyfit, np.arange(6.0), R(6), 2, cov=c, pick=lambda r: r[1], second=c is True)
+        for c in (True, "unscaled")
+    ),
+    case(np.polyfit, np.arange(6.0) + R(6) / 9, R(6, 2), 1, cov=True, pick=lambda r: r[1]),
+    case(np.polyfit, np.arange(6.0), R(6), 2, full=True, pick=lambda r: r[1]),
     case(np.polyfit, P(6) * np.arange(6), R(6), 1, w=P(6)),
     case(np.linalg.lstsq, R(4, 2), R(4), None, pick=lambda r: r[0]),
     case(np.linalg.lstsq, R(4, 2), R(4, 2), None, pick=lambda r: r[1]),
@@ -628,6 +878,7 @@ ANALYSIS_CASES: list[Case] = [
     ),
     case(np.logspace, R(), R(), 4),
     case(np.geomspace, P(), P(), 4),
+    case(np.geomspace, -P(2), -P(2), 4, axis=1),
     # through complex numbers
     *(
         case(f, R(2, 4), n, axis, norm, pick=_parts)
@@ -684,6 +935,21 @@ ANALYSIS_CASES: list[Case] = [
         second=False,
     ),
     case(np.linalg.eig, S(2, 3, 3), pick=lambda r: np.real(r[0]), second=False),
+    *(
+        case(np.linalg.eig, S(3, 3) @ np.diag([1.0, 2.0, 4.0]), pick=lambda r, i=i: r[i])
+        for i in (0, 1)
+    ),
+    *(case(np.linalg.svd, R(*s), pick=_thin) for s in ((3, 2), (2, 3), (3, 3))),
+    case(np.linalg.svd, S(3, 3), hermitian=True, pick=lambda r: r[1]),
+    # complex matrices of two real ones; torch has those that no phase enters
+    *(case(_of_complex(f), R(*s), R(*s), torch=_of_complex(t)) for f, t, s in _INVARIANT),
+    *(case(_of_complex(f), R(*s), R(*s)) for f, s in _HELD),
+    *(
+        case(np.linalg.det, np.outer(np.arange(1.0, n + 1), np.arange(2.0, n + 2)))
+        for n in (1, 2, 3)
+    ),
+    case(np.linalg.det, np.array([[0.0]])),
+    case(np.linalg.det, np.array([[[0.5, 1.0], [1.0, 2.0]], [[1.0, 2.0], [4.0, 3.0]]])),
 ]
 
 BORROWED_CASES: list[Case] = [

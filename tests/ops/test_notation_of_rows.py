@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from cases import ELEMENTWISE_CASES, PLAIN_EINSUMS, P, R, S, case
@@ -11,11 +13,17 @@ from gradviz.ops import notation
 from gradviz.ops.arrays import norm
 from gradviz.ops.table import lookup, split
 
+# Abramowitz and Stegun 9.6.10: the power series of the Bessel function I1
+_I1 = [c for k in range(30, -1, -1) for c in (1 / math.factorial(k) / math.factorial(k + 1), 0)][
+    :-1
+]
+
 NAMESPACE = {name: getattr(np, name) for name in np.__all__ if callable(getattr(np, name))} | {
     "pi": np.pi,
     "arsinh": np.arcsinh,
     "arcosh": np.arccosh,
     "artanh": np.arctanh,
+    "i1": lambda a: np.polyval(_I1, a / 2) * a / 2,
     "inv": np.linalg.inv,
     "det": np.linalg.det,
     "solve": np.linalg.solve,

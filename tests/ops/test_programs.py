@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from array_programs import program
-from fuzz import Unknown, compare
+from fuzz import Unknown, by_differences, compare
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -21,5 +21,17 @@ def test_random_programs_agree_with_torch_and_finite_differences(data, steps, dt
     try:
         with np.errstate(all="ignore"):
             compare(made, second=len(made.lines) < 5, differences=dtype is np.float64)
+    except Unknown:
+        assume(False)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(1, 6))
+def test_random_programs_of_numpys_own_functions_agree_with_finite_differences(data, steps):
+    made = program(lambda n: data.draw(st.integers(0, n - 1)), steps, numpy=True)
+    assume(made.lines)
+    try:
+        with np.errstate(all="ignore"):
+            compare(made, second=len(made.lines) < 4, peer=by_differences)
     except Unknown:
         assume(False)

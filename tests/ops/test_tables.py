@@ -95,13 +95,13 @@ def test_every_special_function_of_autograd_is_listed(coverage):
 def test_classes_that_would_make_plain_arrays_are_refused(coverage):
     x = np.array([1.0, 2.0])
     for code in (
-        "np.vectorize(lambda a: a * a)(x)", "[a for a in np.nditer(x)]",
+        "[a for a in np.nditer(x)]",
         "[a for _, a in np.ndenumerate(x)]", "np.r_[x, x]", "np.c_[x, x]",
         "np.ma.masked_array(x, [True, False])",
     ):  # fmt: skip
         with pytest.raises(gv.TraceError):
             gv.trace(lambda x, code=code: np.sum(eval(code, {"np": np, "x": x})), x)
-    assert len(coverage.CLASSES) == 7
+    assert len(coverage.CLASSES) == 6
 
 
 def test_our_column_of_the_conventions_is_what_is_computed(conventions):

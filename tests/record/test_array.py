@@ -197,9 +197,7 @@ LOSSES = {
     "np.add(buffer, x[0], out=buffer)": "in-place",
     "np.add.at(buffer, [0], s)": "add.at",
     "np.copyto(buffer, x[0])": "copyto",
-    "np.maximum.at(x, 0, 1)": "at",
     "x.partition(1)": "np.sort",
-    "np.place(x, X > 0, [1.0])": "place",
     "np.put(buffer, [0], s)": "",
     "np.sum(x, out=buffer[0:1].reshape(()))": "sum",
     "X[x[0, 0]]": "",
@@ -207,7 +205,6 @@ LOSSES = {
     "x[0, s]": "index",
     "np.sum(x, initial=s)": "initial",
     "np.add(x, 1, where=X > 0)": "np.where",
-    "np.pad(x, 1, constant_values=s)": "constant_values",
     "np.matmul(x, x, axes=[(0, 1), (1, 0), (0, 1)])": "axes",
     "x + np.array([None, 1, 2])": "object",
     "x * np.array(['a', 'b', 'c'])": "",
@@ -266,27 +263,24 @@ def test_error_shows_the_users_line():
 
 def test_an_operation_without_a_rule_runs_and_fails_only_in_the_gradient():
     def program(w, v):
-        middle = np.ptp(np.polydiv(w, [1.0])[0])
+        middle = np.ptp(np.nextafter(w, w))
         return np.sum(v * middle)
 
     g = gv.trace(program, X[0], X, wrt="v")
     assert g.value("middle") == np.ptp(X[0])
     np.testing.assert_array_equal(g.grad("v"), np.full_like(X, np.ptp(X[0])))
-    with pytest.raises(gv.TraceError, match=r"polydiv.*test_array\.py:\d+: middle = np\.ptp"):
+    with pytest.raises(gv.TraceError, match=r"nextafter.*test_array\.py:\d+: middle = np\.ptp"):
         gv.trace(program, X[0], X, wrt="w").backward()
 
 
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: np.sum(np.pad(x, 1, mode="linear_ramp")), "pad"),
-        (lambda x: np.sum(np.pad(x, 1, mode="reflect", reflect_type="odd")), "pad"),
-        (lambda x: np.sum(np.linalg.svd(x)[0]), "full_matrices"),
+        (lambda x: np.sum(np.pad(x, 9, mode="reflect", reflect_type="odd")), "pad"),
+        (lambda x: np.sum(np.linalg.svd(x.T)[0]), "full_matrices"),
         (lambda x: np.sum(np.linalg.qr(x.T, "complete")[0]), "complete"),
-        (lambda x: np.sum(np.linalg.eigh(x @ x.T * 1j)[0]), "eigh of complex"),
         (lambda x: np.sum(x * 1j), "J is complex"),
-        (lambda x: np.sum(np.abs(np.linalg.eig(x @ x.T)[1])), "eig"),
-        (lambda x: np.linalg.det(x.T @ x), "det"),
+        (lambda x: np.linalg.det(np.kron(x.T @ x, np.eye(11))), "det of a singular"),
         (lambda x: np.sum(np.ravel(x, order="K")), "order"),
         (lambda x: np.sum(np.logaddexp.reduce(x, where=X > 0, initial=0.0)), "logaddexp.reduce"),
     ],
@@ -472,10 +466,10 @@ def test_membership_is_numpys(x):
 def test_errors_inside_a_rule_name_the_users_line():
     def program(x):
         inverse = np.linalg.pinv(x)  # fine
-        return np.sum(inverse) + np.linalg.det(x @ x.T)  # singular
+        return np.sum(inverse) + np.sum(np.linalg.qr(x[:, :1], "complete")[0])  # free columns
 
     singular = np.array([[1.0, 2.0], [2.0, 4.0]])
-    with pytest.raises(gv.TraceError, match=r"det.*test_array\.py:\d+.*singular"):
+    with pytest.raises(gv.TraceError, match=r"qr.*test_array\.py:\d+.*free columns"):
         gv.trace(program, singular).gradients()
 
 

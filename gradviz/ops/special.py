@@ -1,0 +1,92 @@
+"""Rows of `scipy.special`: what densities are made of, and what `autograd` lacks.
+
+SciPy is not needed: a row is made when a program calls its function. The derivatives are those of
+the NIST Digital Library of Mathematical Functions (DLMF); an order, whose derivative has no closed
+form, is refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from gradviz.errors import TraceError
+from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, elementwise, in_formulas
+
+RULES: dict[str, tuple[str | None, ...]] = {
+    # the normal distribution
+    "ndtr": ("exp(-a**2 / 2) / sqrt(2 * pi)",),
+    "log_ndtr": ("exp(-a**2 / 2 - v) / sqrt(2 * pi)",),
+    "ndtri": ("sqrt(2 * pi) * exp(v**2 / 2)",),
+    "erfcx": ("2 * a * v - 2 / sqrt(pi)",),
+    # logarithms; what NumPy has too
+    "log1p": ("1 / (1 + a)",),
+    "expm1": ("exp(a)",),
+    "exp2": ("v * log(2)",),
+    "exp10": ("v * log(10)",),
+    "cbrt": ("1 / (3 * v**2)",),
+    "xlogy": ("log(b)", "a / where((a == 0) & (b == 0), 1, b)"),
+    "xlog1py": ("log1p(b)", "a / where((a == 0) & (b == -1), 1, 1 + b)"),
+    "log_expit": ("expit(-a)",),
+    "entr": ("-log(a) - 1",),
+    "rel_entr": ("log(a / b) + 1", "-a / b"),
+    "kl_div": ("log(a / b)", "1 - a / b"),
+    # gamma and beta functions: DLMF 5.15, 8.8, 8.17, 25.11
+    "psi": ("zeta(2, a)",),
+    "_zeta": (None, "-a * zeta(a + 1, b)"),
+    "gammainc": (None, "exp(xlogy(a - 1, b) - b - gammaln(a))"),
+    "gammaincc": (None, "-exp(xlogy(a - 1, b) - b - gammaln(a))"),
+    "betainc": (None, None, "exp(xlogy(a - 1, c) + xlog1py(b - 1, -c) - betaln(a, b))"),
+    "betaincc": (None, None, "-exp(xlogy(a - 1, c) + xlog1py(b - 1, -c) - betaln(a, b))"),
+    "stdtr": (
+        None,
+        "exp(gammaln((a + 1) / 2) - gammaln(a / 2) - (a + 1) / 2 * log1p(b**2 / a)) / sqrt(pi * a)",
+    ),
+    # Bessel functions: DLMF 10.6, 10.29
+    "jv": (None, "(jv(a - 1, b) - jv(a + 1, b)) / 2"),
+    "yv": (None, "(yv(a - 1, b) - yv(a + 1, b)) / 2"),
+    "yn": (None, "(yv(a - 1, b) - yv(a + 1, b)) / 2"),
+    "iv": (None, "(iv(a - 1, b) + iv(a + 1, b)) / 2"),
+    "kv": (None, "-(kv(a - 1, b) + kv(a + 1, b)) / 2"),
+    "ive": (None, "(ive(a - 1, b) + ive(a + 1, b)) / 2 - sign(b) * v"),
+    "i0e": ("i1e(a) - sign(a) * v",),
+    "i1e": ("(i0e(a) + ive(2, a)) / 2 - sign(a) * v",),
+    # integrals: DLMF 6.2, 8.19
+    "expi": ("exp(a) / a",),
+    "exp1": ("-exp(-a) / a",),
+    "expn": (None, "-expn(a - 1, b)"),
+}
+"""By the name of a function: the local derivative by each operand."""
+
+
+def special_row(function: Any) -> Operation | None:
+    """The row of a function of `scipy.special`; None where it has none."""
+    name = getattr(function, "__name__", "")
+    scipy = sys.modules.get("scipy.special")
+    if name not in RULES or scipy is None or not isinstance(function, np.ufunc):
+        return None
+    letters = OPERAND_NAMES[: len(RULES[name])]
+    names = vars(scipy) | {known: getattr(np, known) for known in in_formulas()}
+    signature = f"v, {', '.join(letters)}"
+    # The formulas are the rows above, never input.
+    locals_ = [
+        None if rule is None else (rule, eval(f"lambda {signature}, **_: {rule}", names))
+        for rule in RULES[name]
+    ]
+    row = elementwise(function, f"{name.strip('_')}({', '.join(letters)})", *locals_)
+    rules = tuple(rule or _order(name) for rule in row.derivatives or ())
+    return Operation(name, function, row.formula, rules)
+
+
+def _order(name: str) -> Derivative:
+    """The rule of an operand that the function cannot be differentiated by."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise TraceError(
+            f"no derivative rule for {name} by this operand: it has no closed form; pass its plain "
+            "value (.value) if no gradient is wanted"
+        )
+
+    return Derivative(refuse, "0", refuse)
