@@ -27,7 +27,9 @@ import numpy as np
 import gradviz as gv
 
 if TYPE_CHECKING:
+    from gradviz.chain.check import Check
     from gradviz.chain.formula import Explanation
+    from gradviz.chain.health import Health
     from gradviz.chain.reuse import Reuse
     from gradviz.show.drawing import Drawing
 
@@ -90,6 +92,7 @@ Examples:
   gradviz draw "sigmoid(w*x + b)" w=2 x=-1 b=0.5 -o neuron.svg
   gradviz draw "z = w*x + b; (sigmoid(z) - 1)**2" w=2 x=-1 b=0.5 --explain w
   gradviz trace model.py:loss --wrt w,b -o loss.svg
+  gradviz trace model.py:loss --diagnose
 """
 
 
@@ -120,6 +123,11 @@ def _picture(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--check", is_flag=True,
                      help="Compare every gradient with finite differences; exit status 1 if one "
                           "differs."),
+        click.option("--diagnose", is_flag=True,
+                     help="What is wrong: NaNs, vanishing and exploding gradients, parameters "
+                          "without one, dead units; exit status 1 if something is."),
+        click.option("--rate", type=float, metavar="RATE",
+                     help="With --diagnose: the learning rate, to judge the size of a step."),
     )):  # fmt: skip
         command = option(command)
     return command
@@ -426,14 +434,18 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _deliver(
     graph: gv.Graph, *, output: str | None, explain: str | None, after: str, reuse: str | None,
-    detail: str | None, theme: str, direction: str, check: bool,
+    detail: str | None, theme: str, direction: str, check: bool, diagnose: bool, rate: float | None,
 ) -> None:  # fmt: skip
-    """Draw, explain or account for a Graph, as the options say."""
-    if explain is not None and reuse is not None:
-        raise _Misuse("choose one of --explain and --reuse")
+    """Draw, explain, account for or diagnose a Graph, as the options say."""
+    if (explain is not None) + (reuse is not None) + diagnose > 1:
+        raise _Misuse("choose one of --explain, --reuse and --diagnose")
     if after and explain is None:
         raise _Misuse("--after goes with --explain")
-    graph.backward()
+    if rate is not None and not diagnose:
+        raise _Misuse("--rate goes with --diagnose")
+    health = graph.diagnose(rate=rate) if diagnose else None
+    if health is None:  # else it says why there is no gradient
+        graph.backward()
     story: Explanation | Reuse | None = None
     if explain is not None:
         name = unicodedata.normalize("NFKC", explain.strip())
@@ -443,8 +455,9 @@ def _deliver(
     look = {"theme": theme, "direction": direction}
     if output is None and story is not None:
         say(story.text)
-    else:
-        drawing = story.draw(**look) if story else graph.draw(detail=detail, **look)
+    elif output is not None or health is None:
+        shown = graph if health is None else health
+        drawing = story.draw(**look) if story else shown.draw(detail=detail, **look)
         if output is None:
             say(drawing.text.rstrip("\n"))
         elif output == "-":
@@ -452,11 +465,13 @@ def _deliver(
         else:
             _write(Path(output), _rendered(drawing, output))
             say(f"Written to {output}")
+    results: list[Check | Health] = [] if health is None else [health]
     if check:
-        result = graph.check()
+        results.append(graph.check())
+    for result in results:
         say(result.text, error=output == "-")
-        if not result:
-            raise click.exceptions.Exit(1)
+    if not all(results):
+        raise click.exceptions.Exit(1)
 
 
 def _rendered(drawing: Drawing, name: str) -> str | bytes:

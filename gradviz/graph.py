@@ -456,7 +456,8 @@ class Graph:
             node = self.values[i]
             found = notation.name(self.names[i])
             if node.operation is CONSTANT and np.ndim(node.value) == 0:
-                value = np.asarray(node.value)
+                single = isinstance(node.value, Statistics)
+                value = np.asarray(node.value.mean if single else node.value)
                 if value.dtype.kind in "fiu":
                     number = float(format(value, ".6g"))  # it is for reading
                     whole = abs(number) < 1e6 and number == int(number)
@@ -638,7 +639,7 @@ class Graph:
         return shares(self.detailed(detail))
 
     def draw(self, *, detail: str | None = None, **options: Any) -> Drawing:
-        """The picture.
+        """The picture; of a large Graph, folded into boxes that ``unfold=`` opens.
 
         Parameters
         ----------

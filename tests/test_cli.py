@@ -51,6 +51,13 @@ def forgets(w=np.ones(2)):
 
 def leave(w=1.0):
     raise SystemExit(7)
+
+def sick(w=np.array([0.0, 2.0])):
+    y = np.where(w > 0, np.log(w), 0.0)
+    return np.sum(y)
+
+def vector(w=np.ones(2)):
+    return w * 2.0
 """
 
 
@@ -231,6 +238,8 @@ WRONG = [
     (["w*2", "w=1", "-o", "w.gif"], "must end in .svg"),
     (["w*2", "w=1", "--explain", "w", "--reuse", "w"], "choose one of"),
     (["w*2", "w=1", "--after", "w"], "--after goes with --explain"),
+    (["w*2", "w=1", "--explain", "w", "--diagnose"], "choose one of"),
+    (["w*2", "w=1", "--rate", "1"], "--rate goes with --diagnose"),
 ]
 
 
@@ -375,6 +384,31 @@ def test_trace_lets_a_file_import_its_neighbours_but_not_hide_ours(shell, tmp_pa
     )
     (tmp_path / "sub" / "graphviz.py").write_text("two = 2.0\n")
     assert "J = w * 2 = 2" in shell("trace", "sub/main.py:f").out
+
+
+def test_trace_diagnoses_and_its_status_tells_whether_something_is_wrong(shell, model, tmp_path):
+    done = shell("trace", model("sick"), "--diagnose", code=1)
+    assert done.out.startswith("✗ non-finite gradient: ∂J/∂w is NaN in 1 of 2 entries: log of 0")
+    assert "at model.py:" in done.out
+    assert "y = np.where(w > 0, np.log(w), 0.0)" in done.out
+    drawn = shell("trace", model("sick"), "--diagnose", "-o", "sick.svg", code=1)
+    assert drawn.out == f"Written to sick.svg\n{done.out}"
+    assert "non-finite gradient" in (tmp_path / "sick.svg").read_text(encoding="utf-8")
+    piped = shell("trace", model("sick"), "--diagnose", "-o", "-", code=1)
+    assert ET.fromstring(piped.out).tag.endswith("svg")
+    assert "✗ non-finite gradient" in piped.error
+
+
+def test_trace_says_of_a_healthy_program_that_it_is(shell, model):
+    assert shell("trace", model("switch"), "--diagnose").out.startswith("✓ healthy")
+    steps = ("draw", "sum((w @ x - 1)**2)", "w=[[1, 2], [3, 4]]", "x=[1, -1]", "--diagnose")
+    assert shell(*steps, "--rate", "0.001", "--check").out.count("✓") == 4
+    assert "a step of rate 1 changes it" in shell(*steps, "--rate", "1", code=1).out
+
+
+def test_trace_diagnoses_what_has_no_gradient(shell, model):
+    out = shell("trace", model("vector"), "--diagnose", code=1).out
+    assert out.startswith("✗ no backward pass: J has shape (2,)")
 
 
 # --- as a citizen of the shell

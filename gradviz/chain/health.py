@@ -1,0 +1,297 @@
+"""The health of a computation: what is wrong with its numbers, where, why, and what to do."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradviz.graph import Graph
+
+if TYPE_CHECKING:
+    from gradviz.show.drawing import Drawing
+    from gradviz.show.view import Highlight
+
+SEVERITIES = ("error", "warning", "note")
+"""A number that is none; what keeps a model from learning; what is worth knowing all the same."""
+KINDS = (
+    "non-finite value",
+    "non-finite gradient",
+    "no backward pass",
+    "no gradient",
+    "zero gradient",
+    "exploding gradient",
+    "vanishing gradient",
+    "dead units",
+    "saturated units",
+    "ill-scaled parameter",
+    "frozen parameters",
+)
+MOST = 3
+"""Of one kind, so many findings are told; more are counted."""
+CLOSE = 40
+"""A graph of more values is folded, and of a finding's path the ends are shown."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, and where.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    severity : str
+        One of `SEVERITIES`.
+    node : int
+        The id of the value that is to blame.
+    path : tuple of int
+        Ids along the edges of the graph: what it is about, what is to blame, and on to J.
+    message, advice : str
+        What and why; what to do.
+    numbers : dict of str to float
+        What the message is founded on.
+    graph : Graph
+    badges : dict of int to str
+        What its picture says at further values: the sizes of gradients on their way, say.
+    """
+
+    kind: str
+    severity: str
+    node: int
+    path: tuple[int, ...]
+    message: str
+    advice: str
+    numbers: Mapping[str, float]
+    graph: Graph = field(repr=False)
+    badges: Mapping[int, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The name of the value that is to blame."""
+        return self.graph.names[self.node]
+
+    @property
+    def operation(self) -> str:
+        """The operation that computed it, or the kind of a leaf."""
+        return self.graph.values[self.node].operation.name
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """The scope of the value."""
+        return self.graph.values[self.node].scope
+
+    @property
+    def source(self) -> tuple[str, int, str] | None:
+        """File, line and text of the line that computed the value."""
+        return self.graph.source(self.node)
+
+    @property
+    def text(self) -> str:
+        """What, where, and what to do."""
+        mark = {"error": "✗", "warning": "!", "note": "·"}[self.severity]
+        place = [f"in {'.'.join(self.scope)}"] if self.scope else []
+        if self.source:
+            file, line, code = self.source
+            place.append(f"at {os.path.basename(file)}:{line}: {code}")
+        further = (" ".join(place), f"→ {self.advice}" if self.advice else "")
+        lines = [f"{mark} {self.kind}: {self.message}", *(f"    {x}" for x in further if x)]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def highlight(self, detail: str | None = None) -> Highlight:
+        """The value and its path; all else is greyed."""
+        return _highlight(self.graph, (self,), f"{self.kind}: {self.name}", detail)
+
+    def draw(self, *, detail: str | None = None, **options: Any) -> Drawing:
+        """The picture of the value and its path (options as in `Graph.draw`).
+
+        Of a graph that is large, what is next to the value, and both ends of the path.
+        """
+        from gradviz.show.drawing import draw
+
+        shown = self.graph.detailed(detail)
+        if len(shown) > CLOSE and "show" not in options:
+            place = _places(self.graph, shown)
+            path = list(dict.fromkeys(place[i] for i in self.path))
+            at = place[self.node]
+            options["show"] = sorted({at, *shown.operands[at], *path[:6], *path[-6:]})
+        return draw(shown, highlight=self.highlight(detail), **options)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        return {**self.draw()._repr_mimebundle_(include, exclude), "text/plain": self.text}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A row of `Health.layers`.
+
+    Attributes
+    ----------
+    name : str
+        Its scope; without scopes, the value that is computed from its parameters.
+    parameters : int
+        How many numbers.
+    weights, gradient : float
+        The root mean square of its parameters, and of their gradients.
+    incoming, outgoing : float
+        The norm of the gradient of what the layer computes, and of what it sends to its inputs.
+    """
+
+    name: str
+    parameters: int
+    weights: float
+    gradient: float
+    incoming: float
+    outgoing: float
+
+
+@dataclass(frozen=True)
+class Health:
+    """The result of `Graph.diagnose`; true if nothing is wrong.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+        The worst first.
+    layers : tuple of Layer
+        In the order in which they compute.
+    graph : Graph
+    """
+
+    graph: Graph
+    findings: tuple[Finding, ...]
+    layers: tuple[Layer, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing but notes."""
+        return all(finding.severity == "note" for finding in self.findings)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    @property
+    def text(self) -> str:
+        """Each finding: what, where, and what to do."""
+        lines: list[str] = []
+        if self.ok:
+            flows = [layer.incoming for layer in self.layers if layer.incoming]
+            span = f", ‖gradient‖ {min(flows):.2g} … {max(flows):.2g}" if flows else ""
+            lines = [f"✓ healthy: {counted(len(self.layers), 'layer')}{span}"]
+        kinds: Counter[str] = Counter()
+        for finding in self.findings:
+            kinds[finding.kind] += 1
+            if kinds[finding.kind] <= MOST:
+                lines.append(finding.text)
+        lines += [f"and {n - MOST} more: {kind}" for kind, n in kinds.items() if n > MOST]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def table(self) -> str:
+        """`layers` as a table of text."""
+        rows = [["layer", "parameters", "rms weight", "rms gradient", "‖gradient‖ in", "out"]]
+        for row in self.layers:
+            sizes = (row.weights, row.gradient, row.incoming, row.outgoing)
+            rows.append([row.name, str(row.parameters), *(f"{x:.3g}" for x in sizes)])
+        first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+        return "\n".join(
+            "  ".join([name.ljust(first), *map(str.rjust, cells, others)]) for name, *cells in rows
+        )
+
+    def highlight(self, detail: str | None = None) -> Highlight:
+        """Every finding's value, numbered, and its path."""
+        title = "What is wrong" if not self.ok else "Nothing is wrong"
+        return _highlight(self.graph, self.findings, title, detail)
+
+    def draw(self, *, detail: str | None = None, **options: Any) -> Drawing:
+        """The picture with the findings pointed out (options as in `Graph.draw`).
+
+        A graph that is large is folded.
+        """
+        from gradviz.show.drawing import draw
+
+        shown = self.graph.detailed(detail)
+        if len(shown) > CLOSE and "show" not in options:
+            options.setdefault("budget", CLOSE)
+        return draw(shown, highlight=self.highlight(detail), **options)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        return {**self.draw()._repr_mimebundle_(include, exclude), "text/plain": self.text}
+
+
+def diagnose(graph: Graph, rate: float | None = None) -> Health:
+    """See `Graph.diagnose`."""
+    from gradviz.chain.examination import Examination
+
+    with np.errstate(all="ignore"):
+        found = Examination(graph, rate)
+        findings = sorted(
+            found.findings(),
+            key=lambda f: (SEVERITIES.index(f.severity), KINDS.index(f.kind), f.node),
+        )
+        return Health(graph, tuple(findings), tuple(found.layers()))
+
+
+def counted(n: int, word: str) -> str:
+    """A number and the plural that it needs."""
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"
+
+
+# --- drawn ---------------------------------------------------------------------------------------
+
+
+def _highlight(
+    graph: Graph, findings: Sequence[Finding], title: str, detail: str | None
+) -> Highlight:
+    from gradviz.show.style import PATHS
+    from gradviz.show.view import Highlight
+
+    shown = graph.detailed(detail)
+    place = _places(graph, shown)
+    boxes: dict[int, str] = {}
+    arrows: dict[tuple[int, int, int], tuple[str, ...]] = defaultdict(tuple)
+    badges: dict[int, str] = {}
+    legend: list[tuple[str, str]] = []
+    for number, finding in enumerate(findings[:PATHS], 1):
+        role = f"path {number}"
+        path = list(dict.fromkeys(place[i] for i in finding.path))
+        for u, v in itertools.pairwise(path):
+            for key, operand in enumerate(shown.operands[v]):
+                if operand == u:
+                    arrows[u, v, key] += (role,)
+        boxes = dict.fromkeys(path, role) | boxes
+        label = finding.kind if len(findings) == 1 else f"{number} {finding.kind}"
+        at = place[finding.node]
+        if finding.severity == "error":
+            boxes[at] = role = "non-finite"
+        badges[at] = f"{badges[at]}, {label}" if at in badges else label
+        legend.append((role, f"{label}: {finding.name}"))
+        for i, said in finding.badges.items():
+            badges.setdefault(place[i], said)
+    if len(findings) == 1:
+        legend.append(("unneeded", "not on its path"))
+        boxes = dict.fromkeys(range(len(shown)), "unneeded") | boxes
+        everything: dict[tuple[int, int, int], tuple[str, ...]]
+        everything = dict.fromkeys(shown.edges(), ("unneeded",))
+        arrows = everything | arrows
+    return Highlight(boxes, arrows, badges, title=title, legend=tuple(legend))
+
+
+def _places(graph: Graph, shown: Graph) -> Sequence[int] | Mapping[int, int]:
+    """Where each value is seen: an unnamed step is part of the named value."""
+    from gradviz.chain.statements import Summary
+
+    if not isinstance(shown, Summary) or shown is graph:
+        return range(len(graph))
+    return {i: shown.new_id[kept] for kept, inside in shown.members.items() for i in inside}
