@@ -7,7 +7,9 @@ compute the same numbers.
 """
 
 import argparse
+import contextlib
 import gc
+import io
 import itertools
 import os
 import platform
@@ -18,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,9 +33,15 @@ import numpy as np
 import scipy.special
 import threadpoolctl
 import torch
+import torchlens
+import torchview
+import torchviz
 from micrograd.engine import Value
 
 import gradviz as gv
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+import torch_programs
 
 Contestant = tuple[Callable, Callable]  # prepare() -> state, not measured; run(state), measured
 
@@ -325,6 +335,137 @@ def long(turns: int) -> None:
     report(title, "µs", {name: 1e6 * t / CALLS for name, t in times.items()}, {"autograd": 1.0})
 
 
+# --- models of the usual size --------------------------------------------------------------------
+
+
+def captured(model, arguments, loss):
+    """Capture a step, as a user would."""
+    return gv.trace(model, *arguments, **({"loss": loss} if loss else {}))
+
+
+def stepped(model, arguments, loss) -> None:
+    """Take the step alone."""
+    model.zero_grad()
+    output = model(*arguments)
+    (output if loss is None else loss(output)).backward()
+
+
+def quietly(call: Callable) -> Callable:
+    """Call it for a race, without what it prints and warns of."""
+
+    def run(_):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            return call()
+
+    return run
+
+
+def models(turns: int) -> None:
+    """Time the capture of models, next to the tools that show models."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    for name in MODELS:
+        torch.manual_seed(0)
+        model, arguments, loss = getattr(torch_programs, name)()
+        graph = captured(model, arguments, loss)
+        stepped(model, arguments, loss)
+        for path, parameter in model.named_parameters():
+            norm = parameter.grad.norm().item()
+            np.testing.assert_allclose(graph.grad(path).norm, norm, rtol=1e-3, atol=1e-9)
+
+        def drawn(_, model=model, arguments=arguments, loss=loss):
+            with tempfile.TemporaryDirectory() as folder:
+                captured(model, arguments, loss).draw().save(f"{folder}/model.svg")
+
+        step = model, arguments, loss
+        runs = {
+            "gradviz, the step captured lean": lambda _, step=step: captured(*step),
+            "the step alone": lambda _, step=step: stepped(*step),
+            "gradviz, captured and drawn on disk": drawn,
+            "torchlens, forward alone": quietly(
+                lambda step=step: torchlens.trace(step[0], step[1])
+            ),
+            "torchview, shapes alone": quietly(
+                lambda step=step: torchview.draw_graph(step[0], input_data=step[1])
+            ),
+            "torchviz, names of backward operations": quietly(
+                lambda step=step: torchviz.make_dot(
+                    step[0](*step[1]), params=dict(step[0].named_parameters())
+                )
+            ),
+        }
+        times = race({name: ((lambda: None), run) for name, run in runs.items()}, turns)
+        values, edges = len(graph), sum(map(len, graph.operands))
+        title = f"{name}: {values} values, {edges} edges, threads: {torch.get_num_threads()}"
+        ms = {name: 1e3 * t for name, t in times.items()}
+        report(title, "ms", ms, {"the step alone": 2.0})
+        spent = ms["gradviz, captured and drawn on disk"]
+        verdict = "pass" if spent <= 2000 else "MISS"
+        print(f"  captured and drawn: {spent:.0f} ms   target 2000 ms   {verdict}")
+        peaks = {
+            kind: statistics.median(in_process(f"--peak={kind}", f"--model={name}") for _ in "abc")
+            for kind in ("captured", "stepped")
+        }
+        names = {"captured": "gradviz, lean", "stepped": "the step alone"}
+        megabytes = {names[kind]: peak / 2**20 for kind, peak in peaks.items()}
+        report(f"{name}: peak memory beyond the model", "MiB", megabytes, {"the step alone": 1.3})
+
+
+def in_process(*arguments: str) -> float:
+    """The number that this script prints, run in a process of its own."""
+    command = [sys.executable, __file__, *arguments]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def peak(kind: str, name: str) -> float:
+    """Bytes that a step takes at most, beyond what is there before (Linux)."""
+    torch.manual_seed(0)
+    step = getattr(torch_programs, name)()
+    captured(*torch_programs.gpt(vocabulary=9, width=8, heads=2, layers=1, tokens=4))  # imports
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak until now
+    before = memory("VmRSS")
+    kept = {"captured": captured, "stepped": stepped}[kind](*step)
+    after = memory("VmHWM")
+    del kept
+    return after - before
+
+
+def memory(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * float(next(line.split()[1] for line in lines if line.startswith(field)))
+
+
+def large(turns: int) -> None:
+    """Time the folded picture of a long NumPy program, from recording to disk; and its memory."""
+
+    def program(x):
+        y = x
+        for _ in range(LONG // 4):
+            y = y * 0.999 + x * 0.001
+        return y
+
+    def drawn(_):
+        with tempfile.TemporaryDirectory() as folder:
+            gv.trace(program, 0.5).draw().save(f"{folder}/long.svg")
+
+    times = race({"gradviz": ((lambda: None), drawn)}, turns)
+    title = f"{LONG:,} operations on scalars: recorded, differentiated, folded, drawn on disk"
+    report(title, "s", times, {})
+    print(f"  target 3 s   {'pass' if times['gradviz'] <= 3 else 'MISS'}")
+    tracemalloc.start()
+    graph = gv.trace(program, 0.5)
+    _ = graph.draw().svg
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    values = LONG * np.float64(0).nbytes * 2  # of each operation its value and its gradient
+    each = (most - values) / LONG
+    verdict = "pass" if each <= 1024 else "MISS"
+    print(f"  peak memory beyond values and gradients: {each:.0f} bytes an operation"
+          f"   target 1024   {verdict}")  # fmt: skip
+
+
+MODELS = "resnet", "gpt"
 SECTIONS = {
     "scalars": lambda: scalars(100),
     "arrays": lambda: [
@@ -333,6 +474,8 @@ SECTIONS = {
         for dtype in ("float64", "float32")
     ],
     "long": lambda: long(10),
+    "models": lambda: models(5),
+    "large": lambda: large(3),
     "processes": lambda: processes(15),
 }
 
@@ -340,7 +483,13 @@ SECTIONS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description="How fast gradviz is, next to other libraries.")
     parser.add_argument("section", nargs="?", default="all", choices=["all", *SECTIONS])
-    section = parser.parse_args().section
+    parser.add_argument("--peak", choices=["captured", "stepped"], help=argparse.SUPPRESS)
+    parser.add_argument("--model", choices=MODELS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    section = options.section
+    if options.peak:
+        print(peak(options.peak, options.model))
+        return
 
     blas = next(i for i in threadpoolctl.threadpool_info() if i["user_api"] == "blas")
     cores, load = os.cpu_count() or 1, os.getloadavg()[0]

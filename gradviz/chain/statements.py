@@ -19,49 +19,54 @@ from gradviz.graph import CONSTANT, Graph, Node
 from gradviz.ops import notation
 from gradviz.ops.idioms import recognize
 from gradviz.ops.operation import Derivative, Operation
+from gradviz.statistics import Statistics
 
 
 def statements(graph: Graph) -> Graph:
-    """See `Graph.statements`: `graph` itself where no intermediate value has a name."""
+    """See `Graph.statements`: `graph` itself where no intermediate value has a name.
+
+    Also where arrays were not kept: the messages of several steps cannot be summed then.
+    """
+    if any(isinstance(node.value, Statistics) for node in graph.values):
+        return graph
     if all(graph.is_leaf(i) or i == graph.output for i in graph.named):
         return graph
     group = _groups(graph)
-    members: dict[int, list[int]] = {}
-    for i, kept in enumerate(group):
-        members.setdefault(kept, []).append(i)
-    kept_ids = sorted(members)
+    kept_ids = [i for i, owner in enumerate(group) if i == owner]
     new_id = {old: new for new, old in enumerate(kept_ids)}
+    members = _members(group)
     values: list[Node] = []
     operands: list[tuple[int, ...]] = []
     for old in kept_ids:
-        node = graph.values[old]
-        if graph.is_leaf(old):
-            values.append(node)
-            operands.append(())
-            continue
-        inside = set(members[old])
-        outside = dict.fromkeys(
-            u for i in members[old] for u in graph.operands[i] if u not in inside
+        node, inside = graph.values[old], members[old]
+        outside = list(
+            dict.fromkeys([u for i in inside for u in graph.operands[i] if group[u] != old])
         )
-        steps = [i for i in members[old] if not graph.is_leaf(i)]
-        operation = node.operation
-        if len(steps) > 1 or len(outside) < len(graph.operands[old]):
-            operation = Statement(graph, steps, list(outside))
-            operands.append(tuple(new_id[u] for u in outside))
-        else:
-            operands.append(tuple(new_id[u] for u in graph.operands[old]))
+        if len(inside) == 1 and len(outside) == len(graph.operands[old]):
+            values.append(node)
+            operands.append(tuple([new_id[u] for u in outside]))
+            continue
+        operands.append(tuple([new_id[u] for u in outside]))
+        steps = tuple([i for i in inside if not graph.is_leaf(i)])
         values.append(
             Node.new(
                 node.value,
-                operation,
-                keywords={} if isinstance(operation, Statement) else node.keywords,
+                Statement(graph, steps, tuple(outside)),
                 order=node.order,
                 scope=node.scope,
                 name=node.name,
                 site=node.site,
             )
         )
-    return Summary(graph, kept_ids, members, values, operands)
+    return Summary(graph, group, new_id, values, operands)
+
+
+def _members(group: list[int]) -> dict[int, list[int]]:
+    """By kept value its steps, the numbers among them included."""
+    members: dict[int, list[int]] = {i: [] for i, owner in enumerate(group) if i == owner}
+    for i, kept in enumerate(group):
+        members[kept].append(i)
+    return members
 
 
 class Summary(Graph):
@@ -70,12 +75,12 @@ class Summary(Graph):
     def __init__(
         self,
         whole: Graph,
-        kept: list[int],
-        members: dict[int, list[int]],
+        group: list[int],
+        new_id: dict[int, int],
         values: list[Node],
         operands: list[tuple[int, ...]],
     ) -> None:
-        new_id = {old: new for new, old in enumerate(kept)}
+        kept = list(new_id)
         named = frozenset(new_id[i] for i in whole.named if i in new_id)
         super().__init__(
             values,
@@ -87,7 +92,7 @@ class Summary(Graph):
             program=whole.program,
             title=whole.title,
         )
-        self.whole, self.kept, self.members, self.new_id = whole, kept, members, new_id
+        self.whole, self.group, self.kept, self.new_id = whole, group, kept, new_id
         if whole.statement_locals is not None:
             self.locals = {
                 (v, key): whole.statement_locals.get((kept[v], kept[u]))
@@ -103,25 +108,24 @@ class Summary(Graph):
         """Those of the whole; a message is the sum of the messages of its steps."""
         gradients, inner = self.whole.derivatives
         messages: dict[tuple[int, int], Any] = {}
-        for v, old in enumerate(self.kept):
-            found: dict[int, Any] = {}
+        for step, position in sorted(inner):
+            message = inner[step, position]
+            u = self.new_id.get(self.whole.operands[step][position])
+            if u is None:  # passed on inside a statement
+                continue
+            v = self.new_id[self.group[step]]
             single = not isinstance(self.values[v].operation, Statement)
-            for step in self.members[old]:
-                for position, u in enumerate(self.whole.operands[step]):
-                    message = inner.get((step, position))
-                    if message is None or u not in self.new_id:
-                        continue
-                    if single:
-                        messages[v, position] = message
-                    else:
-                        found[u] = found[u] + message if u in found else message
-            for key, u in enumerate(self.operands[v]):
-                if self.kept[u] in found:
-                    messages[v, key] = found[self.kept[u]]
+            edge = v, position if single else self.operands[v].index(u)
+            messages[edge] = messages[edge] + message if edge in messages else message
         return Gradients(
             {self.new_id[i]: gradient for i, gradient in gradients.items() if i in self.new_id},
             messages,
         )
+
+    @property
+    def members(self) -> dict[int, list[int]]:
+        """By kept value (its id in the whole) its steps, the numbers among them included."""
+        return _members(self.group)
 
     @cached_property
     def underflown(self) -> frozenset[int]:
@@ -143,8 +147,11 @@ def _groups(graph: Graph) -> list[int]:
     steps: list[int] = []  # in the formula of each value, written out
     broken: set[int] = set()
     for i, operands in enumerate(graph.operands):
-        count = 1 + sum(steps[u] for u in operands if group[u] == group[i] and u not in broken)
-        if count > LONGEST and group[i] != i:
+        owner, count = group[i], 1
+        for u in operands:
+            if group[u] == owner and u not in broken:
+                count += steps[u]
+        if count > LONGEST and owner != i:
             broken.add(i)
         steps.append(count)
     return _owners(graph, graph.named | broken) if broken else group
@@ -152,14 +159,18 @@ def _groups(graph: Graph) -> list[int]:
 
 def _owners(graph: Graph, shown: frozenset[int]) -> list[int]:
     group = list(range(len(graph)))
+    several = len(graph)
+    reader = [-1] * len(graph)  # the value that all readers so far belong to, or `several`
     for i in range(len(graph) - 1, -1, -1):
         node = graph.values[i]
-        is_number = node.operation is CONSTANT and np.ndim(node.value) == 0
-        if i in shown or i == graph.output or (graph.is_leaf(i) and not is_number):
-            continue
-        owners = {group[v] for v, _ in graph.readers[i]}
-        if len(owners) == 1:
-            group[i] = owners.pop()
+        owner = reader[i]
+        if 0 <= owner < several and i not in shown and i != graph.output:
+            is_number = node.operation is CONSTANT and np.ndim(node.value) == 0
+            if is_number or not graph.is_leaf(i):
+                group[i] = owner
+        owner = group[i]
+        for u in graph.operands[i]:
+            reader[u] = owner if reader[u] in (-1, owner) else several
     return group
 
 
@@ -168,12 +179,21 @@ class Statement(Operation):
 
     __slots__ = ("graph", "outside", "steps")
 
-    def __init__(self, graph: Graph, steps: list[int], outside: list[int]) -> None:
-        super().__init__(graph.values[steps[-1]].operation.name, self._evaluate)
+    def __init__(self, graph: Graph, steps: tuple[int, ...], outside: tuple[int, ...]) -> None:
+        self.name = graph.values[steps[-1]].operation.name
+        self.formula, self.variadic = "", False
         self.graph = graph
         self.steps = steps
         self.outside = outside
-        self.derivatives = tuple(self._rule(u) for u in outside)
+
+    def __getattr__(self, attribute: str) -> Any:  # a slot that is still empty: most stay so
+        if attribute == "derivatives":
+            self.derivatives = tuple(self._rule(u) for u in self.outside)
+        elif attribute in ("evaluate", "function"):
+            self.evaluate = self.function = self._evaluate
+        else:
+            return super().__getattr__(attribute)
+        return getattr(self, attribute)
 
     def _carriers(self, outside: int) -> set[int]:
         """The steps that a gradient passes on its way to an operand."""

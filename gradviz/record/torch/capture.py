@@ -301,6 +301,7 @@ class Capture(TorchFunctionMode):
         if not tensor.requires_grad and (not name or id(tensor) in self._buffers):
             kind = CONSTANT
         found = self._append(kind, (), tensor, name=name)
+        found.site = None  # the line is that of its first reader
         if tensor.requires_grad:
             found.name = name or f"leaf_{len(self._leaves) + 1}"
             self._leaves.append((found, tensor))
@@ -336,7 +337,7 @@ class Capture(TorchFunctionMode):
         node = TensorNode.new(
             value, operation, tuple(operands), keywords=keywords, order=len(self.recorded),
             scope=self._scope[-1][1] if self._scope else (), name=name,
-            site=_site() if operands or not name else None,
+            site=_site(),
         )  # fmt: skip
         node.edge, node.sent = None, []
         if tensor.requires_grad and (torch.is_grad_enabled() or not operands):

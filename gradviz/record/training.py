@@ -1,0 +1,75 @@
+"""Recording a whole training run, and reading it again."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradviz.record.torch.training import Recorder
+    from gradviz.training import Training
+
+
+def record_training(model: Any, path: str | os.PathLike[str], *, every: int = 1) -> Recorder:
+    """Record every n-th step of a PyTorch training loop into a file, as it goes.
+
+    Of a sampled step the whole graph is kept by its statistics: every value, gradient and message.
+    The other steps run as they would without it. The step's own numbers are not touched.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    path : str or path-like
+        Written anew; see `gradviz.load_training`. After a crash, all finished steps can be read.
+    every : int, optional
+
+    Returns
+    -------
+    Recorder
+        A context manager, whose `step()` goes around each step.
+
+    Raises
+    ------
+    TypeError
+        `model` is no module.
+    ValueError
+        `every` is no positive whole number.
+    OSError
+        The file cannot be written.
+    TraceError
+        A step calls no ``loss.backward()``.
+
+    Examples
+    --------
+    >>> with gv.record_training(model, "run.gvtrain", every=10) as recorder:  # doctest: +SKIP
+    ...     for x, t in batches:
+    ...         with recorder.step():
+    ...             optimizer.zero_grad()
+    ...             loss_of(model(x), t).backward()
+    ...             optimizer.step()
+    >>> gv.load_training("run.gvtrain").draw()  # doctest: +SKIP
+    """
+    from gradviz.record.torch.training import Recorder
+
+    return Recorder(model, path, every)
+
+
+def load_training(path: str | os.PathLike[str]) -> Training:
+    """A run that `record_training` wrote, or is still writing.
+
+    Returns
+    -------
+    Training
+        Its sampled `steps`, each with the loss and a few numbers of every parameter; `graph(n)` is
+        the Graph of a step, by statistics; it draws itself as a map of layers by steps.
+
+    Raises
+    ------
+    ValueError
+        The file is no recorded training.
+    OSError
+        The file cannot be read.
+    """
+    from gradviz.training import Training
+
+    return Training(path)

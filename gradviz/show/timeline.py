@@ -1,0 +1,230 @@
+"""The health of a training run: a map of layers by steps, under the curve of the loss."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import mathtext, style
+from .drawing import Drawing
+from .mathtext import clean
+from .view import View
+
+if TYPE_CHECKING:
+    from gradviz.training import Step, Training
+
+ROWS, COLUMNS = 40, 120
+QUANTITIES = {
+    "gradients": "gradient, root mean square",
+    "updates": "update / weight",
+    "weights": "weight, root mean square",
+}
+CELL, LOSS, LEFT, TOP = 15.0, 90.0, 12.0, 40.0
+RAMP = {
+    # One hue from near the ground to far from it: a map reads the same to every eye, and in grey.
+    "light": ("#eef4fa", "#9fc3e0", "#3f86bd", "#0b4a7d", "#062a4a"),
+    "dark": ("#1a2733", "#1f4e73", "#2f7fb5", "#76b9e6", "#d8eefc"),
+}
+
+
+class Timeline(Drawing):
+    """The map: a row for each layer, a column for each sampled step.
+
+    Parameters
+    ----------
+    training : Training
+    what : {"gradients", "updates", "weights"}
+    theme : {"light", "dark"}
+
+    Raises
+    ------
+    ValueError
+        `what` or `theme` does not exist, or no step was finished.
+    """
+
+    def __init__(self, training: Training, what: str = "gradients", theme: str = "light") -> None:
+        style.choose("quantity", what, QUANTITIES)
+        style.choose("theme", theme, RAMP)
+        view = View((), (), title=f"{training.path.name}: {QUANTITIES[what]}")
+        super().__init__(view, theme=theme, words=lambda: training.text)
+        self.training, self.what = training, what
+        self.svg = _svg(training, what, theme)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """See `Drawing.save`; a map is no graph that DOT or TikZ could draw."""
+        style.choose("file type", Path(path).suffix.lower(), (".svg", ".png", ".pdf", ".txt"))
+        return super().save(path)
+
+    def __repr__(self) -> str:
+        return f"<Timeline of {self.what}: {self.training!r}>"
+
+
+def _svg(training: Training, what: str, theme: str) -> str:
+    if not training.steps:
+        raise ValueError(f"{training.path}: no step was finished")
+    from gradviz.training import spread
+
+    steps = spread(training.steps, COLUMNS)
+    rows = _layers(training.steps[-1].sizes)
+    cells = [[_combined(step, members, what) for step in steps] for members in rows.values()]
+    return _Map(training, steps, list(rows), cells, what, theme).svg()
+
+
+def _layers(names: Iterable[str]) -> dict[str, list[str]]:
+    """Parameters by layer: as deep into the names as `ROWS` allows."""
+    paths = [(name, tuple(name.split(".")[:-1]) or (name,)) for name in names]
+    depth = max(len(path) for _, path in paths)
+    while True:
+        rows: dict[str, list[str]] = {}
+        for name, path in paths:
+            rows.setdefault(".".join(path[:depth]), []).append(name)
+        if len(rows) <= ROWS or depth == 1:
+            return rows
+        depth -= 1
+
+
+def _combined(step: Step, names: Sequence[str], what: str) -> float:
+    """One number for several parameters, as if they were one."""
+    known = [n for n in names if n in step.sizes]
+    found = [n for n in known if not math.isnan(getattr(step, what)[n])] if known else []
+    if not found:
+        return math.nan
+    size = {n: step.sizes[n] for n in found}
+    if what == "updates":
+        weight = sum(size[n] * step.weights[n] ** 2 for n in found)
+        change = sum(size[n] * (step.weights[n] * step.updates[n]) ** 2 for n in found)
+        return math.sqrt(change / weight) if weight else math.nan
+    values = getattr(step, what)
+    return math.sqrt(sum(size[n] * values[n] ** 2 for n in found) / sum(size.values()))
+
+
+class _Map:
+    def __init__(
+        self, training: Training, steps: list[Step], names: list[str], cells: list[list[float]],
+        what: str, theme: str,
+    ) -> None:  # fmt: skip
+        self.training, self.steps, self.names, self.cells = training, steps, names, cells
+        self.what, self.theme = what, theme
+        self.colours = style.PALETTES[theme]
+        plain = [c for row in cells for c in row if 0 < c < math.inf]
+        self.low = math.floor(math.log10(min(plain, default=1.0)))
+        self.high = max(math.ceil(math.log10(max(plain, default=1.0))), self.low + 1)
+        widest = max(mathtext.line_width(mathtext.plain(clean(n, 40)), 11.0) for n in names)
+        self.left = LEFT + max(widest, 50.0) + 10  # or what stands beside the curve
+        self.cell = max(4.0, min(CELL, 900.0 / len(steps)))
+        self.out: list[str] = []
+
+    def svg(self) -> str:
+        width = self.left + self.cell * len(self.steps) + 24
+        below = TOP + LOSS + 14
+        height = below + CELL * len(self.names) + 74
+        self.text(LEFT, 24, f"{clean(self.training.path.name)}: {QUANTITIES[self.what]}", 15, "ink")
+        self.curve()
+        for i, (name, row) in enumerate(zip(self.names, self.cells, strict=True)):
+            y = below + CELL * i
+            self.text(self.left - 8, y + CELL - 4, clean(name, 40), 11, "ink", "end")
+            for j, value in enumerate(row):
+                self.square(self.left + self.cell * j, y, value, name, self.steps[j])
+        y = below + CELL * len(self.names)
+        self.axis(y + 14)
+        self.key(y + 40, width)
+        ground = self.colours["ground"]
+        width = max(width, self.left + 430)
+        about = escape(f"{self.training!r}: {QUANTITIES[self.what]}")
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
+            f'width="{width:.0f}" height="{height:.0f}" style="max-width:100%;height:auto" '
+            f'role="img" aria-label="{about}" font-family="Arial, Helvetica, sans-serif">'
+            f'<title>{about}</title><rect width="100%" height="100%" fill="{ground}"/>'
+            + "".join(self.out)
+            + "</svg>\n"
+        )
+
+    def curve(self) -> None:
+        """The loss, above the columns that it belongs to."""
+        losses = [step.loss for step in self.steps]
+        finite = [loss for loss in losses if math.isfinite(loss)]
+        low, high = min(finite, default=0.0), max(finite, default=1.0)
+        span = (high - low) or 1.0
+
+        def place(j: int, loss: float) -> tuple[float, float]:
+            return self.left + self.cell * (j + 0.5), TOP + LOSS * (1 - (loss - low) / span)
+
+        path, pen = [], "M"
+        for j, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                self.text(place(j, low)[0], TOP + LOSS, "✗", 11, "gradient", "middle")
+                pen = "M"
+                continue
+            x, y = place(j, loss)
+            path.append(f"{pen}{x:.1f} {y:.1f}")
+            pen = "L"
+        line = self.colours["value"]
+        self.out.append(f'<path d="{"".join(path)}" fill="none" stroke="{line}" stroke-width="2"/>')
+        self.text(self.left - 8, TOP + 8, f"J {style.number(high, 4)}", 11, "soft", "end")
+        self.text(self.left - 8, TOP + LOSS, style.number(low, 4), 11, "soft", "end")
+
+    def square(self, x: float, y: float, value: float, name: str, step: Step) -> None:
+        said = "none" if math.isnan(value) else style.number(value, 4)
+        tip = escape(f"{clean(name)}, step {step.number}: {said}")
+        broken = math.isinf(value) or math.isnan(value)
+        colour = self.colours["gradient-card"] if broken else self.shade(value)
+        self.out.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{self.cell - 0.6:.1f}" '
+            f'height="{CELL - 0.6:.1f}" fill="{colour}"><title>{tip}</title></rect>'
+        )
+        if broken or value == 0:
+            sign = "✗" if broken else "0"
+            self.text(x + self.cell / 2, y + CELL - 4, sign, 9, "gradient", "middle")
+
+    def shade(self, value: float) -> str:
+        """The colour of a number, by its order of magnitude."""
+        if value <= 0:
+            return self.colours["ground"]
+        part = (math.log10(value) - self.low) / (self.high - self.low)
+        ramp = RAMP[self.theme]
+        place = min(max(part, 0.0), 1.0) * (len(ramp) - 1)
+        i = min(int(place), len(ramp) - 2)
+        return _mixed(ramp[i], ramp[i + 1], place - i)
+
+    def axis(self, y: float) -> None:
+        """The numbers of the steps, where there is room."""
+        every = max(1, math.ceil(46 / self.cell))
+        for j in range(0, len(self.steps), every):
+            x = self.left + self.cell * (j + 0.5)
+            self.text(x, y, str(self.steps[j].number), 10, "soft", "middle")
+        self.text(self.left - 8, y, "step", 10, "soft", "end")
+
+    def key(self, y: float, width: float) -> None:
+        """What the colours mean."""
+        n = self.high - self.low
+        x = self.left
+        for k in range(n + 1):
+            colour = self.shade(10.0 ** (self.low + k))
+            self.out.append(
+                f'<rect x="{x:.1f}" y="{y}" width="18" height="12" fill="{colour}" '
+                f'stroke="{self.colours["line"]}" stroke-width="0.5"/>'
+            )
+            if k % 2 == 0:
+                self.text(x + 9, y + 25, f"1e{self.low + k}", 10, "soft", "middle")
+            x += 18
+        self.text(x + 14, y + 10, "0: exactly zero", 10, "soft")
+        self.text(x + 104, y + 10, "✗: not finite, or none", 10, "soft")
+
+    def text(
+        self, x: float, y: float, words: str, size: float, colour: str, anchor: str = "start"
+    ) -> None:
+        self.out.append(
+            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
+            f'fill="{self.colours[colour]}">{escape(words)}</text>'
+        )
+
+
+def _mixed(first: str, second: str, part: float) -> str:
+    """A colour between two."""
+    pairs = [(int(first[i : i + 2], 16), int(second[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + (b - a) * part):02x}" for a, b in pairs)
