@@ -1,6 +1,7 @@
 """gradviz shows how a gradient comes about."""
 
 from gradviz import examples
+from gradviz.chain.compare import compare
 from gradviz.errors import TraceError
 from gradviz.graph import Graph, Node, load
 from gradviz.ops.custom import operation
@@ -8,6 +9,7 @@ from gradviz.record.array import Array, input, parameter, scope
 from gradviz.record.expression import expression
 from gradviz.record.micrograd import draw_dot
 from gradviz.record.trace import graph, trace
+from gradviz.record.training import load_training, record_training
 from gradviz.record.transforms import grad, hessian, hvp, jacobian, jvp
 
 __version__ = "0.1.0"
@@ -17,6 +19,7 @@ __all__ = [
     "Graph",
     "Node",
     "TraceError",
+    "compare",
     "draw_dot",
     "examples",
     "expression",
@@ -28,8 +31,10 @@ __all__ = [
     "jacobian",
     "jvp",
     "load",
+    "load_training",
     "operation",
     "parameter",
+    "record_training",
     "scope",
     "trace",
 ]
