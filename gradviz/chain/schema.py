@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,10 +19,12 @@ from gradviz.ops import notation
 if TYPE_CHECKING:
     import networkx
 
+    from gradviz.chain.backward import Gradients
     from gradviz.graph import Graph
 
 Edge = tuple[int, int, int, dict[str, Any]]
 """(u, v, key, attributes)"""
+T = TypeVar("T")
 
 
 @dataclass
@@ -30,16 +35,16 @@ class Table:
     ----------
     graph : dict
         The graph's own attributes.
-    nodes : dict of int to dict
-    edges : list of (u, v, key, attributes)
+    nodes : mapping of int to dict
+    edges : sequence of (u, v, key, attributes)
     """
 
     graph: dict[str, Any]
-    nodes: dict[int, dict[str, Any]] = field(default_factory=dict)
-    edges: list[Edge] = field(default_factory=list)
+    nodes: Mapping[int, dict[str, Any]] = field(default_factory=dict)
+    edges: Sequence[Edge] = field(default_factory=list)
 
     @cached_property
-    def incoming(self) -> dict[int, list[Edge]]:
+    def incoming(self) -> Mapping[int, list[Edge]]:
         """The edges into each node."""
         found: dict[int, list[Edge]] = defaultdict(list)
         for edge in self.edges:
@@ -47,12 +52,21 @@ class Table:
         return found
 
     @cached_property
-    def outgoing(self) -> dict[int, list[Edge]]:
+    def outgoing(self) -> Mapping[int, list[Edge]]:
         """The edges out of each node."""
         found: dict[int, list[Edge]] = defaultdict(list)
         for edge in self.edges:
             found[edge[0]].append(edge)
         return found
+
+    def operands(self, node: int) -> Sequence[int]:
+        """The nodes that a node is computed from."""
+        return [edge[0] for edge in self.incoming[node]]
+
+    def words(self, node: int) -> Sequence[str]:
+        """A node's name, then its scopes."""
+        data = self.nodes[node]
+        return data["name"], *data.get("scope", ())
 
     def dag(self) -> networkx.MultiDiGraph:
         """The same as a NetworkX graph."""
@@ -64,33 +78,99 @@ class Table:
         return result
 
 
-def forward(graph: Graph) -> Table:
-    """The table of `Graph.dag`."""
-    result = Table({"schema": SCHEMA, "output": graph.output, "name": graph.title})
-    try:
-        derivatives = graph.derivatives
-    except TraceError:  # shown as "not computed"; asking for the gradient says why
-        derivatives = None
-    for i, node in enumerate(graph.values):
+class Rows(Mapping[int, T]):
+    """A row for each number below `count`, made when it is first asked for."""
+
+    def __init__(self, count: int, make: Callable[[int], T]) -> None:
+        self._count, self._make = count, make
+        self._made: dict[int, T] = {}
+
+    def __getitem__(self, i: int) -> T:
+        if i not in self._made:
+            if not 0 <= i < self._count:
+                raise KeyError(i)
+            self._made[i] = self._make(i)
+        return self._made[i]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._count))
+
+    def __len__(self) -> int:
+        return self._count
+
+
+class _Edges(Sequence[Edge]):
+    """The edges in the order of their heads; their number is known before they are made."""
+
+    def __init__(self, count: int, incoming: Mapping[int, list[Edge]]) -> None:
+        self._count, self._incoming = count, incoming
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Edge]:
+        return chain.from_iterable(self._incoming.values())
+
+    def __getitem__(self, i: Any) -> Any:
+        return list(self)[i]
+
+
+class Forward(Table):
+    """The table of `Graph.dag`; of a large graph a picture asks for few of its rows."""
+
+    def __init__(self, whole: Graph) -> None:
+        self.whole = whole
+        self.derivatives: Gradients | None = None
+        with suppress(TraceError):  # shown as "not computed"; asking for the gradient says why
+            self.derivatives = whole.derivatives
+        incoming = Rows(len(whole), self._into)
+        super().__init__(
+            {"schema": SCHEMA, "output": whole.output, "name": whole.title},
+            Rows(len(whole), self._node),
+            _Edges(sum(map(len, whole.operands)), incoming),
+        )
+        self.incoming = incoming
+        self.outgoing = Rows(len(whole), self._out_of)
+
+    def operands(self, node: int) -> Sequence[int]:
+        """See `Table.operands`."""
+        return self.whole.operands[node]
+
+    def words(self, node: int) -> Sequence[str]:
+        """See `Table.words`."""
+        return self.whole.names[node], *self.whole.values[node].scope
+
+    def _node(self, i: int) -> dict[str, Any]:
+        graph, node, found = self.whole, self.whole.values[i], self.derivatives
         expression = graph.expression(i)
-        result.nodes[i] = dict(
+        return dict(
             name=graph.names[i],
             op=node.operation.name,
             kind=graph.kind(i),
             value=node.value,
             shape=np.shape(node.value),
             dtype=getattr(node.value, "dtype", None) or type(node.value),
-            grad=derivatives.gradients.get(i) if derivatives else None,
-            grad_state=graph.grad_state(i) if derivatives else "not computed",
+            grad=found.gradients.get(i) if found else None,
+            grad_state=graph.grad_state(i) if found else "not computed",
             scope=node.scope,
             source=graph.source(i),
             expression=notation.text(expression) if expression is not None else "",
         )
-    for v, operands in enumerate(graph.operands):
-        for key, u in enumerate(operands):
-            message = derivatives.messages.get((v, key)) if derivatives else None
-            result.edges.append((u, v, key, {"message": message, **_rule(graph, v, key)}))
-    return result
+
+    def _into(self, v: int) -> list[Edge]:
+        messages = self.derivatives.messages if self.derivatives else {}
+        return [
+            (u, v, key, {"message": messages.get((v, key)), **_rule(self.whole, v, key)})
+            for key, u in enumerate(self.whole.operands[v])
+        ]
+
+    def _out_of(self, u: int) -> list[Edge]:
+        return [self.incoming[v][key] for v, key in self.whole.readers[u]]
+
+
+def forward(graph: Graph) -> Table:
+    """The table of `Graph.dag`."""
+    return Forward(graph)
 
 
 def backward(graph: Graph) -> Table:
@@ -98,13 +178,7 @@ def backward(graph: Graph) -> Table:
     derivatives = graph.derivatives
     output = graph.names[graph.output]
     order = {i: n for n, i in enumerate(sorted(derivatives.gradients, reverse=True))}
-    result = Table(
-        {
-            "schema": SCHEMA,
-            "output": max(order.values(), default=0),
-            "name": f"backward pass of {graph.title}",
-        }
-    )
+    nodes, edges = {}, []
     for i, n in order.items():
         gradient: Any = derivatives.gradients[i]
         terms = [
@@ -112,14 +186,14 @@ def backward(graph: Graph) -> Table:
             for v, key in graph.readers[i]
             if (v, key) in derivatives.messages
         ]
-        result.nodes[n] = dict(
+        nodes[n] = dict(
             of=i,
             name=f"∂{output}/∂{graph.names[i]}",
             op="accumulate" if terms else "seed",
             kind="operation" if terms else "constant",
             value=gradient,
             shape=np.shape(gradient),
-            dtype=np.asarray(gradient).dtype,
+            dtype=getattr(gradient, "dtype", None) or type(gradient),
             grad=None,
             grad_state=graph.grad_state(i),
             scope=graph.values[i].scope,
@@ -129,8 +203,13 @@ def backward(graph: Graph) -> Table:
     for (v, key), message in derivatives.messages.items():
         u = graph.operands[v][key]
         edge = {"message": message, **_rule(graph, v, key)}
-        result.edges.append((order[v], order[u], key, edge))
-    return result
+        edges.append((order[v], order[u], key, edge))
+    about = {
+        "schema": SCHEMA,
+        "output": max(order.values(), default=0),
+        "name": f"backward pass of {graph.title}",
+    }
+    return Table(about, nodes, edges)
 
 
 def _rule(graph: Graph, v: int, key: int) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _cell(row: Row, text: str) -> Runs:
     plain = row.kind == "value" or row.state in ("number", "")
     # A state in words is set in italics: it can never be taken for a number.
     runs = mathtext.number(mathtext.clean(text)) if plain else mathtext.plain(text, "italic")
-    return mathtext.elide(runs, DATA, CELL_LIMIT)
+    return mathtext.elide(runs, DATA, CELL_LIMIT * (2 if " … " in text else 1))  # a range
 
 
 def sizes(view: View) -> dict[str, tuple[float, float]]:
@@ -76,13 +76,21 @@ def sizes(view: View) -> dict[str, tuple[float, float]]:
     return found
 
 
+def name_runs(box: Box) -> Runs:
+    """A value's name is set as mathematics, a fold's as text."""
+    return mathtext.plain(box.name, "bold") if box.kind == "fold" else mathtext.name(box.name)
+
+
 @lru_cache(maxsize=2048)
 def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     """The card of a box, of at least the given width and height."""
-    title = mathtext.elide(mathtext.name(box.name), NAME, NAME_LIMIT)
+    title = mathtext.elide(name_runs(box), NAME, NAME_LIMIT)
     tag = mathtext.plain(box.tag)
     expression = mathtext.elide(mathtext.expression(box.expression), SMALL, EXPRESSION_LIMIT)
-    if box.kind == "gradient":
+    if box.kind == "fold":
+        said = mathtext.plain(box.expression)
+        expression = mathtext.elide(said, SMALL, EXPRESSION_LIMIT)
+    elif box.kind == "gradient":
         expression = mathtext.plain(box.expression, "roman")
     elif expression:
         expression = (mathtext.Run("="), replace(expression[0], space=0.3), *expression[1:])

@@ -154,7 +154,7 @@ def _node(box: Box, colours: dict[str, str]) -> dict[str, str]:
         sorted(row, key=lambda text: text.x) for row in rows.values()
     ]
     role = style.token(box.role)
-    kind = "gradient-card" if box.kind == "gradient" else box.kind
+    kind = f"{box.kind}-card" if f"{box.kind}-card" in colours else box.kind
     width = 2.2 if role in colours or box.kind == "output" else 1.0
     shape = "rounded" if box.kind != "parameter" else "solid"
     dashed = ",dashed" if box.kind == "constant" else ""

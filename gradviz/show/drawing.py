@@ -8,8 +8,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from gradviz.graph import Graph
+
 from . import style
-from .view import Highlight, View, backward_view, beside_view, forward_view
+from .overview import overview
+from .view import BUDGET, Highlight, View, backward_view, beside_view, forward_view
 
 SUFFIXES = {kind: kind[1:] for kind in (".svg", ".png", ".pdf", ".dot", ".tex")} | {".txt": "text"}
 __all__ = ["Drawing", "Highlight", "draw"]
@@ -142,13 +145,20 @@ def draw(
     direction: str = "LR",
     title: str | None = None,
     engine: str = "auto",
+    budget: int | None = None,
+    unfold: str | Iterable[str] = (),
 ) -> Drawing:
     """Draw a graph.
+
+    A graph of more than 100 values is folded into about 40 boxes: a scope, a loop with its count, a
+    chain. Each says what it holds: operations, parameters, the paths to J through it, and the norms
+    of what passes through; of what repeats, the range over its iterations.
 
     Parameters
     ----------
     graph : Graph
-        Anything with a `table` (and `backward_table`) of the documented schema.
+        Of one that is not folded, anything with a `table` (and `backward_table`) of the documented
+        schema.
     show : iterable of str, optional
         Names of the nodes (or scopes) to show; what lies between them becomes a dashed arrow.
     highlight : Highlight, optional
@@ -163,24 +173,41 @@ def draw(
     title : str, optional
         Heading; by default the graph's name.
     engine : {"auto", "graphviz-pure", "dot"}
+    budget : int, optional
+        A graph of more values is folded, into at most so many boxes.
+    unfold : str or iterable of str, optional
+        What else to open, by the key that its tooltip tells, such as ``"blocks.0/attn"``: all
+        other folds stay as they are.
 
     Raises
     ------
     ValueError
-        For a name, theme, direction or engine that does not exist.
+        For a name, theme, direction, engine or fold that does not exist.
     """
     if backward is not None:
         style.choose("value of backward", backward, ("beside", "alone"))
     if highlight is not None and not isinstance(highlight, Highlight):
         highlight = highlight.highlight()
+    looks: dict[str, Any] = dict(direction=direction, title=title)
+    most = BUDGET if budget is None else budget
+    if show is None and isinstance(graph, Graph) and (unfold or len(graph) > most):
+        view = overview(graph, highlight=highlight, backward=backward, budget=budget,
+                        unfold=unfold, **looks)  # fmt: skip
+        return Drawing(view, theme=theme, engine=engine, words=partial(_words_of_view, view))
     chosen = show if show is None or isinstance(show, str) else tuple(show)
     if backward == "alone":
-        view = backward_view(graph, show=chosen, direction=direction, title=title)
+        view = backward_view(graph, show=chosen, **looks)
     else:
         make = beside_view if backward else forward_view
-        view = make(graph, show=chosen, highlight=highlight, direction=direction, title=title)
+        view = make(graph, show=chosen, highlight=highlight, **looks)
     words = partial(_words, graph, chosen, highlight, view.title)
     return Drawing(view, theme=theme, engine=engine, words=words)
+
+
+def _words_of_view(view: View) -> str:
+    from .text import of_view
+
+    return of_view(view)
 
 
 def _words(*args: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from gradviz.graph import Graph
 
 from . import style
-from .story import at_first, drawing, folds, numbers, story
+from .story import drawing, folds, numbers, story
 
 _WEB = files("gradviz.show") / "web"
 _PAGE = """<!doctype html>
@@ -104,8 +104,8 @@ def to_html(
         style.choose("language", language, words())
     for name in (*targets, *selected):
         graph.detailed(detail).id(name)
-    first = at_first(graph, detail)
-    kept = list(dict.fromkeys([first, *folds(graph, detail)]))
+    kept = folds(graph, detail)
+    first = kept[0]
     drawings = [drawing(graph, folded, direction, detail) for folded in kept]
     told = story(graph, detail)
     state = {

@@ -25,11 +25,12 @@ from gradviz.ops.mathml import TEX, Math, mathml, symbol
 from gradviz.ops.operation import Operation
 
 from . import style
+from .fold import SCREEN, Fold, Folding
 from .mathtext import clean
 from .svg import to_svg
-from .view import BUDGET, Arrow, Box, View, forward_view
+from .view import BUDGET, Arrow, Box, Highlight, View, arrow_of, box_of, description, output_name
 
-MOST = 320  # so many boxes are laid out where nothing can be folded; of more only both ends
+MOST = 320  # of so many boxes only scopes fold: then each edge keeps an arrow of its own
 VALUE_ROOM, LOCAL_ROOM = "−0.00012345", "−0.0000"  # what most numbers fit in as they change
 FUNCTIONS = frozenset(
     "+ - * / ** % // neg < <= > >= == != & abs sign sqrt cbrt exp exp2 expm1 log log2 log10 log1p "
@@ -64,7 +65,7 @@ def story(graph: Graph, detail: str | None = None) -> dict[str, Any]:
         "nodes": [_node(shown, i) for i in range(len(shown))],
         "edges": [_edge(shown, u, v, key) for u, v, key in edges(shown)],
         "steps": steps(shown),
-        "scopes": ["/".join(scope) for scope in _scopes(shown)],
+        "scopes": _keys(_folding(graph, detail)),
         "moving": sorted(i for i in shown.wrt if shown.values[i].operation is PARAMETER)
         or sorted(shown.wrt),
         "program": program,
@@ -82,7 +83,6 @@ def _node(graph: Graph, i: int) -> dict[str, Any]:
     return {
         "id": graph.names[i],
         "name": clean(graph.names[i]),
-        "math": mathml(graph.symbol(i)),
         "label": symbol(graph.names[i]),
         "kind": "output" if i == graph.output else graph.kind(i),
         "shape": style.shape(node.value),
@@ -192,117 +192,143 @@ def quantity(value: Any) -> Any:
 def drawing(
     graph: Graph, folded: Iterable[str] = (), direction: str = "LR", detail: str | None = None
 ) -> dict[str, Any]:
-    """The picture with some scopes folded; ``inside`` says which box holds a hidden node.
+    """The picture with some folds closed; ``inside`` says which box holds a hidden node.
 
     Parameters
     ----------
     graph : Graph
     folded : iterable of str
-        Scopes, their parts joined with "/".
+        The keys of closed folds (see `gradviz.show.fold`): of a graph of a page's size scopes,
+        their parts joined with "/". What is then seen closed, and what lies below it, joins them
+        in ``folded``; all folds that are seen are in ``scopes``.
     direction : {"LR", "TB"}
     detail : {"names", "operations"}, optional
     """
-    shown = graph.detailed(detail)
-    view, inside = _live(shown, folded, direction)
-    return {"svg": to_svg(view).replace(' style="max-width:100%;height:auto"', ""),
-            "folded": sorted(folded), "inside": inside}  # fmt: skip
+    folding = _folding(graph, detail)
+    opened, closed = _state(folding, folded)
+    view, inside = _live(folding, opened, direction)
+    return {
+        "svg": to_svg(view).replace(' style="max-width:100%;height:auto"', ""),
+        "folded": sorted(closed),
+        "scopes": [part.key for fold in opened for part in fold.folds],
+        "inside": inside,
+    }
 
 
 def folds(graph: Graph, detail: str | None = None, most: int = 16) -> list[tuple[str, ...]]:
-    """The foldings that a page brings along: every combination, or those that matter most."""
-    scopes = ["/".join(scope) for scope in _scopes(graph.detailed(detail))]
+    """The foldings that a page brings along, the first one first.
+
+    Every combination, or those that matter most: all open, all closed, one closed; of a large graph
+    the first one, and one more open.
+    """
+    folding, first = _folding(graph, detail), at_first(graph, detail)
+    if not folding.scopes:
+        seen = [part.key for fold in _state(folding, first)[0] for part in fold.folds]
+        opening = [key for key in seen if key in first][: most - 1]
+        for key in opening:  # what they bring to light is closed in all
+            first = tuple(sorted(_state(folding, {*first} - {key})[1] | {key}))
+        return [first, *(tuple(k for k in first if k != key) for key in opening)]
+    scopes = _keys(folding)
     if 2 ** len(scopes) <= most:
         sizes = range(len(scopes) + 1)
-        return [tuple(c) for n in sizes for c in itertools.combinations(sorted(scopes), n)]
-    outer = tuple(sorted(scope for scope in scopes if "/" not in scope))
-    chosen = [(), outer, *((scope,) for scope in scopes)]
+        every = (tuple(c) for n in sizes for c in itertools.combinations(sorted(scopes), n))
+        return list(dict.fromkeys([first, *every]))
+    outer = tuple(sorted(fold.key for fold in folding.root.folds))
+    chosen = [first, (), outer, *((scope,) for scope in scopes)]
     return list(dict.fromkeys(chosen))[:most]
 
 
 def at_first(graph: Graph, detail: str | None = None) -> tuple[str, ...]:
-    """What is folded at first: nothing, or of a large graph every scope."""
+    """What is folded at first: nothing, the outer scopes, or what keeps it on a screen."""
+    folding = _folding(graph, detail)
+    if len(folding.graph) <= BUDGET:
+        return ()
+    return tuple(sorted(_closed([folding.root] if folding.scopes else folding.opened(), folding)))
+
+
+def _folding(graph: Graph, detail: str | None) -> Folding:
     shown = graph.detailed(detail)
-    return tuple("/".join(s) for s in _scopes(shown) if len(s) == 1) if len(shown) > BUDGET else ()
+    return Folding(shown, scopes=len(shown) <= MOST)
 
 
-def _scopes(graph: Graph) -> list[tuple[str, ...]]:
-    found = {node.scope[:n] for node in graph.values for n in range(1, len(node.scope) + 1)}
-    return sorted(found, key=lambda scope: (len(scope), scope))
+def _keys(folding: Folding) -> list[str]:
+    """All scopes, outer ones first; of a large graph the folds that are seen at first."""
+    opened = folding.unless((), MOST) if folding.scopes else folding.opened()
+    found = [part for fold in opened for part in fold.folds]
+    return [fold.key for fold in sorted(found, key=lambda fold: (fold.depth, fold.key))]
 
 
-def _live(graph: Graph, folded: Iterable[str], direction: str) -> tuple[View, dict[int, int]]:
-    """A View whose numbers have room to change, with arrows keyed by the number of their edge."""
-    shut = set(folded)
-    count = len(graph) if shut or len(graph) <= MOST else 0
-    view = forward_view(graph, show=range(count) or None, direction=direction, title="")
-    number = {(f"n{u}", f"n{v}", key): n for n, (u, v, key) in enumerate(edges(graph))}
-    boxes = tuple(
-        replace(
-            box,
-            tooltip="",
-            rows=tuple(
-                replace(row, room=VALUE_ROOM if not _has_shape(graph, box) else "0") for row in
-                box.rows
-            ),
+def _state(folding: Folding, folded: Iterable[str]) -> tuple[list[Fold], set[str]]:
+    """The folds to open, and the keys of those that are closed.
+
+    A fold that is opened shows the folds in it closed: those below what is seen are closed too.
+    """
+    opened = folding.unless(folded, MOST if folding.scopes else 3 * SCREEN)
+    return opened, {*folded} if folding.scopes else {*folded} | _closed(opened, folding)
+
+
+def _closed(opened: Sequence[Fold], folding: Folding) -> set[str]:
+    """What is seen closed and, of a large graph, the folds right below it."""
+    seen = [part for fold in opened for part in fold.folds if part not in opened]
+    below = [] if folding.scopes else [inner for part in seen for inner in part.folds]
+    return {part.key for part in seen + below}
+
+
+def _live(
+    folding: Folding, opened: Sequence[Fold], direction: str
+) -> tuple[View, dict[int, int]]:
+    """A View whose numbers have room to change, with arrows keyed by the number of their edge.
+
+    A fold has the numbers of the last value in it that something outside reads.
+    """
+    graph, table = folding.graph, folding.graph.table
+    cut = folding.cut(opened)
+    owner = [0] * len(graph)
+    for n, (part, _) in enumerate(cut):
+        for i in part.values if isinstance(part, Fold) else (part,):
+            owner[i] = n
+    last = {owner[graph.output]: graph.output}
+    for u, v, _ in graph.edges():
+        if owner[u] != owner[v]:
+            last[owner[u]] = max(last.get(owner[u], 0), u)
+    boxes: list[Box] = []
+    inside: dict[int, int] = {}
+    ids: dict[int, str] = {}
+    for n, (part, around) in enumerate(cut):
+        i = part if isinstance(part, int) else last.get(n, part.values[-1])
+        box = box_of(f"n{i}", i, table, Highlight(), output_name(table))
+        scope = box.scope
+        if isinstance(part, Fold):
+            inside |= {v: i for v in part.values if v != i}
+            box = replace(box, name=part.title, kind="fold", tag=f"{len(part.values)} folded",
+                          expression=box.name)  # fmt: skip
+            scope = tuple(fold.name for fold in around)
+        if not folding.scopes:
+            scope = tuple(fold.title for fold in around)
+        room = VALUE_ROOM if not np.ndim(graph.values[i].value) else "0"
+        rows = tuple(replace(row, room=room) for row in box.rows)
+        boxes.append(replace(box, tooltip="", rows=rows, scope=scope))
+        ids |= dict.fromkeys(part.values if isinstance(part, Fold) else (part,), box.id)
+    arrows = []
+    known: set[tuple[int, int]] = set()
+    for number, (u, v, key) in enumerate(graph.edges()):
+        ends = owner[u], owner[v]
+        if ends[0] == ends[1]:
+            continue
+        if folding.scopes or not any(isinstance(cut[n][0], Fold) for n in ends):
+            arrow = arrow_of(table, table.incoming[v][key], Highlight(), ids)
+        elif ends in known:
+            continue
+        else:
+            known.add(ends)
+            arrow = Arrow(ids[u], ids[v])
+        arrows.append(
+            replace(arrow, key=number, tooltip="", room=LOCAL_ROOM if arrow.number else "")
         )
-        for box in view.boxes
-    )  # fmt: skip
-    arrows = tuple(
-        replace(
-            arrow,
-            tooltip="",
-            key=number.get((arrow.tail, arrow.head, arrow.key), -1),
-            room=LOCAL_ROOM if arrow.number else "",
-        )
-        for arrow in view.arrows
-    )
-    boxes, arrows, inside = _fold(graph, boxes, arrows, shut)
-    return replace(view, boxes=boxes, arrows=arrows, legend=()), inside
-
-
-def _has_shape(graph: Graph, box: Box) -> bool:
-    return np.ndim(graph.values[int(box.id[1:])].value) > 0
-
-
-def _fold(
-    graph: Graph, boxes: Sequence[Box], arrows: Sequence[Arrow], shut: set[str]
-) -> tuple[tuple[Box, ...], tuple[Arrow, ...], dict[int, int]]:
-    """Each shut scope as one box: that of the last value in it which something outside reads."""
-    members: dict[tuple[str, ...], list[Box]] = {}
-    for box in boxes:
-        for depth in range(1, len(box.scope) + 1):
-            if "/".join(box.scope[:depth]) in shut:  # the outermost one counts
-                members.setdefault(box.scope[:depth], []).append(box)
-                break
-    stands_for: dict[str, str] = {}
-    folded: dict[str, Box] = {}
-    for scope, found in members.items():
-        ids = {box.id for box in found}
-        outward = [arrow.tail for arrow in arrows if arrow.tail in ids and arrow.head not in ids]
-        last = max(outward or ids, key=lambda ident: int(ident[1:]))
-        shown = next(box for box in found if box.id == last)
-        stands_for |= dict.fromkeys(ids, last)
-        folded[last] = replace(
-            shown,
-            name=scope[-1],
-            tag=f"{len(found)} folded",
-            expression=shown.name,
-            scope=scope[:-1],
-            kind=shown.kind if shown.kind == "output" else "operation",
-        )
-    kept = tuple(
-        folded.get(box.id, box) for box in boxes if stands_for.get(box.id, box.id) == box.id
-    )
-    moved = (
-        replace(
-            arrow,
-            tail=stands_for.get(arrow.tail, arrow.tail),
-            head=stands_for.get(arrow.head, arrow.head),
-        )
-        for arrow in arrows
-    )
-    inside = {int(a[1:]): int(b[1:]) for a, b in stands_for.items() if a != b}
-    return kept, tuple(arrow for arrow in moved if arrow.tail != arrow.head), inside
+    boxes.sort(key=lambda box: int(box.id[1:]))
+    arrows.sort(key=lambda arrow: (int(arrow.head[1:]), int(arrow.tail[1:])))
+    view = View(tuple(boxes), tuple(arrows), description=description(table), direction=direction)
+    return view, inside
 
 
 # --- the program, for a page that computes by itself ---------------------------------------------

@@ -21,6 +21,7 @@ LIGHT = {
     "value": "#00609c", "gradient": "#b04a00",
     "input": "#eaf3fb", "parameter": "#fdf3e1", "constant": "#f0f1f3", "operation": "#ffffff",
     "output": "#f6eef5", "gradient-card": "#fff5ee",
+    "fold-card": "#eef1f8", "non-finite": "#b3261e", "non-finite-card": "#fdeceb",
     "target": "#a03a78", "target-card": "#fbeaf4",
     "computed": "#00775a", "computed-card": "#e4f5ef",
     "cached": "#8a6500", "cached-card": "#fff2c2", "read": "#c25400",
@@ -34,6 +35,7 @@ DARK = {
     "value": "#7cc4f5", "gradient": "#ffab73",
     "input": "#172a3a", "parameter": "#2f2718", "constant": "#22272e", "operation": "#1c232c",
     "output": "#2d2130", "gradient-card": "#2c2119",
+    "fold-card": "#1d2433", "non-finite": "#ff8a80", "non-finite-card": "#3a1c1b",
     "target": "#ee9fd0", "target-card": "#3a2033",
     "computed": "#4fd0a8", "computed-card": "#15332a",
     "cached": "#f2ce4e", "cached-card": "#3a3011", "read": "#ff9248",
@@ -74,12 +76,17 @@ def choose(kind: str, value: object, allowed: Iterable[str]) -> str:
     names = list(allowed)
     if isinstance(value, str) and value in names:
         return value
+    raise ValueError(unknown(kind, value, names))
+
+
+def unknown(kind: str, value: object, names: list[str]) -> str:
+    """Words for what does not exist: what there is, and what is nearest."""
     import difflib
 
     near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     shown = ", ".join(map(repr, names[:12])) + (", ..." if len(names) > 12 else "")
-    raise ValueError(f"no {kind} {value!r}{hint}; there is: {shown or 'none'}")
+    return f"no {kind} {value!r}{hint}; there is: {shown or 'none'}"
 
 
 def number(value: object, digits: int = 5) -> str:

@@ -225,7 +225,7 @@ class _Painter:
         role = box.role.replace(" ", "")
         state = next((row.state for row in box.rows if row.state), "")
         self._open("node", box.tooltip, (box.role,), node=box.id, kind=box.kind, state=state)
-        kind = "gradient-card" if box.kind == "gradient" else box.kind
+        kind = f"{box.kind}-card" if f"{box.kind}-card" in self.colours else box.kind
         fill = f"{role}-card" if f"{role}-card" in self.colours else kind
         stroke = style.token(role, "line")
         width = {"target": 3.0}.get(role, 2.2 if stroke != "line" else 1.2)
@@ -233,6 +233,8 @@ class _Painter:
         rx = {"input": 14.0, "parameter": 2.5}.get(box.kind, 7.0)
         dash = ' stroke-dasharray="5 3"' if box.kind == "constant" or role == "unneeded" else ""
         frame = f'x="{_n(x)}" y="{_n(top)}" width="{_n(card.width)}" height="{_n(height)}"'
+        if box.kind == "fold":  # what lies in it looks out below
+            self._stack(x, top, card.width, height, fill, stroke)
         self.out.append(
             f'<rect {frame} rx="{rx}" {self._paint(fill=fill, stroke=stroke)} '
             f'stroke-width="{width}"{dash}/>'
@@ -256,6 +258,15 @@ class _Painter:
         if card.chip:
             self._chip(card.chip, x, y, style.token(role, "soft"))
         self.out.append("</g>")
+
+    def _stack(
+        self, x: float, top: float, width: float, height: float, fill: str, stroke: str
+    ) -> None:
+        paint = self._paint(fill=fill, stroke=stroke)
+        for step in (6.0, 3.0):
+            left, right, bottom = x + 2 * step, x + width - 2 * step, top + height + step
+            path = f"M{_n(left)} {_n(bottom - 9)}V{_n(bottom)}H{_n(right)}V{_n(bottom - 9)}Z"
+            self.out.append(f'<path d="{path}" {paint} stroke-width="1"/>')
 
     def _chip(self, chip: cards.Text, x: float, y: float, token: str) -> None:
         self.out.append(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import style
 from .mathtext import clean
-from .view import BUDGET, Highlight, _select
+from .view import Highlight, View, _select
 
 if TYPE_CHECKING:
     from gradviz.chain.schema import Table
@@ -30,7 +30,7 @@ def to_text(
     graph : Graph
         Anything with a `table` of the documented schema.
     show : iterable of str, optional
-        Names of the values (or scopes) to tell of. Default: all, of a large graph both ends.
+        Names of the values (or scopes) to tell of. Default: all.
     highlight : Highlight, optional
         What the picture points out comes first; what it greys out is left out.
     title : str, optional
@@ -43,18 +43,36 @@ def to_text(
     return heading + "\n".join(_Teller(graph.table, show, mark).lines()) + "\n"
 
 
+def of_view(view: View) -> str:
+    """What a picture with folded boxes shows, in words."""
+    boxes = {box.id: box for box in view.boxes}
+    lines = [clean(view.title), ""] if view.title else []
+    lines += [view.description, "", "Each box from those before it."]
+    for count, box in enumerate(view.boxes, 1):
+        scope = "In " + ", ".join(map(clean, box.scope)) + ": " if box.scope else ""
+        formula = f" = {clean(box.expression)}" if box.expression and box.kind != "fold" else ""
+        about = f" ({', '.join(filter(None, (box.tag, box.badge)))})" if box.tag else ""
+        rows = [f"{row.label} {' … '.join(row.cells)}" for row in box.rows]
+        lines.append(f"{count:>3}. {scope}{clean(box.name)}{formula}{about}"
+                     f"{': ' if rows else ''}{', '.join(rows)}.")  # fmt: skip
+    lines += ["", "What leads to what, and what flows back."]
+    for arrow in view.arrows:
+        tail, head = (clean(boxes[end].name) for end in arrow.ends)
+        label = clean(" = ".join(filter(None, (arrow.symbol, arrow.number))))
+        lines.append(f"  {tail} → {head}{f': {label}' if label else ''}.")
+    return "\n".join(lines) + "\n"
+
+
 class _Teller:
     def __init__(self, table: Table, show: Iterable[str] | None, mark: Highlight) -> None:
         self.table = table
         self.mark = mark
-        self.output = table.graph.get("output")
+        self.output: Any = table.graph.get("output")
         nodes = sorted(table.nodes)
         if show is not None:
             nodes = _select(table, show)
         else:
             nodes = [node for node in nodes if mark.boxes.get(node) != "unneeded"]
-            if len(nodes) > BUDGET:
-                nodes = nodes[: BUDGET // 2] + nodes[-BUDGET // 2 :]
         self.nodes = nodes
         self.hidden = len(table.nodes) - len(nodes)
         self.reads: Counter[int] = Counter()

@@ -18,7 +18,7 @@ from .view import Arrow, Box, Row, View
 
 _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
 \usepackage{textcomp,amsmath,amssymb,iftex,adjustbox,tikz}
-\usetikzlibrary{arrows.meta}
+\usetikzlibrary{arrows.meta,shadows}
 %(colours)s
 \ifPDFTeX\newcommand{\uni}[1]{\text{\tiny U+#1}}\else\newcommand{\uni}[1]{\text{\symbol{"#1}}}\fi
 %% Text widths were measured in other fonts; what turns out wider here is scaled down.
@@ -35,7 +35,7 @@ _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
     append after command={\pgfextra{\draw[line, line width=2pt]
       (\tikzlastnode.north west) -- (\tikzlastnode.south west);}}},
   constant/.style={fill=constant, dashed}, operation/.style={}, output/.style={fill=output, double},
-  gradient/.style={fill=gradient-card},
+  gradient/.style={fill=gradient-card}, fold/.style={fill=fold-card, double copy shadow},
   pill/.style={draw=pill-line, fill=white, rounded corners=7pt, inner xsep=4pt, inner ysep=2.5pt,
     font=\small},
   arrow/.style={draw=edge, line width=0.5pt, -{Latex[length=5pt]}},
@@ -45,12 +45,14 @@ _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
   target/.style={draw=target, fill=target-card, line width=1.6pt},
   computed/.style={draw=computed, fill=computed-card, line width=1.2pt},
   cached/.style={draw=cached, fill=cached-card, line width=1.2pt},
+  non-finite/.style={draw=non-finite, fill=non-finite-card, line width=1.2pt},
   value/.style={draw=value, line width=1.2pt}, unneeded/.style={opacity=0.35, dashed},
 %(roles)s}
 \begin{document}
 \begin{tikzpicture}[x=1pt, y=-1pt]
 """
 _ARROW_ROLES = ("computed", "read", *(f"path{i + 1}" for i in range(style.PATHS)))
+_BOX_ROLES = ("target", "computed", "cached", "value", "unneeded", "non-finite")
 _TEX = {
     **{letter: "\\" + name for name, letter in GREEK.items() if name.isalpha() and len(name) > 1},
     "ε": r"\varepsilon", "ο": "o", "λ": r"\lambda", "−": "-", "·": r"\cdot ", "×": r"\times ",
@@ -155,19 +157,19 @@ def _box(box: Box, place: Layout) -> list[str]:
     width, height = place.sizes[box.id]
     x, y = place.centres[box.id]
     card = cards.box_card(box, (width, height))
-    role = box.role if box.role in ("target", "computed", "cached", "value", "unneeded") else ""
+    role = box.role if box.role in _BOX_ROLES else ""
     options = ", ".join(filter(None, ("card", box.kind, role)))
     rows = r"\\ ".join(_row(row) for row in box.rows)
     formula = mathtext.elide(
         mathtext.expression(box.expression), cards.SMALL, cards.EXPRESSION_LIMIT
     )
     expression = f"$={_math(formula)}$" if formula else ""
-    if box.kind == "gradient":
+    if box.kind in ("gradient", "fold"):
         expression = _text(box.expression)
     inner = width - 2 * cards.PAD
     room = inner - (mathtext.line_width(mathtext.plain(box.tag), cards.TINY) + 10) * bool(box.tag)
-    name = _math(mathtext.elide(mathtext.name(box.name), cards.NAME, cards.NAME_LIMIT))
-    heading = f"\\fit{{{room:.0f}pt}}{{\\fontsize{{16}}{{18}}\\selectfont${name}$}}"
+    name = _mixed(mathtext.elide(cards.name_runs(box), cards.NAME, cards.NAME_LIMIT))
+    heading = f"\\fit{{{room:.0f}pt}}{{\\fontsize{{16}}{{18}}\\selectfont{{}}{name}}}"
     label = f"\\card{{{inner:.0f}pt}}{{{heading}}}{{{_text(box.tag)}}}{{{expression}}}{{{rows}}}"
     out = [
         f"\\node[{options}, minimum width={width:g}pt, minimum height={height - card.top:g}pt] "

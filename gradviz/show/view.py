@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from . import mathtext, style
 
 if TYPE_CHECKING:
-    from gradviz.chain.schema import Table
+    from gradviz.chain.schema import Edge, Table
 
 DIRECTIONS = ("LR", "TB")
-BUDGET = 200
-ROLES = ("target", "computed", "cached", "read", "unneeded")
+BUDGET = 100  # a larger graph is shown folded
+ROLES = ("target", "cached", "computed", "read", "unneeded")
 Roles = tuple[str, ...]
 
 
@@ -55,7 +55,7 @@ class Highlight:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a card: a label and its cells; `kind` is "value" or "gradient"."""
+    """A line of a card: a label and its cells; `kind` is "value", "gradient" or "ink"."""
 
     kind: str
     label: str
@@ -71,7 +71,7 @@ class Box:
 
     id: str
     name: str
-    kind: str  # input, parameter, constant, operation, output, gradient
+    kind: str  # input, parameter, constant, operation, output, gradient, fold
     tag: str = ""  # small, in the corner: the kind of a leaf, the shape of an array
     expression: str = ""
     rows: tuple[Row, ...] = ()
@@ -127,8 +127,7 @@ class View:
 
     def groups(self) -> list[tuple[str, ...]]:
         """Every scope and every scope around it, outer ones first."""
-        seen = {box.scope[:depth]: None for box in self.boxes for depth in range(1, 9)
-                if len(box.scope) >= depth}  # fmt: skip
+        seen = {box.scope[:n]: None for box in self.boxes for n in range(1, len(box.scope) + 1)}
         return sorted(seen, key=lambda scope: (len(scope), scope))
 
 
@@ -150,10 +149,10 @@ def forward_view(
     return View(
         boxes=boxes,
         arrows=arrows,
-        title=_title(title, mark, dag),
-        description=_description(dag, hidden),
+        title=title_of(title, mark, dag),
+        description=description(dag, hidden),
         direction=style.choose("direction", direction, DIRECTIONS),
-        legend=mark.legend or _legend(boxes, arrows, _output_name(dag)),
+        legend=mark.legend or legend_of(boxes, arrows, output_name(dag)),
     )
 
 
@@ -171,7 +170,7 @@ def backward_view(
         boxes=boxes,
         arrows=arrows,
         title=title if title is not None else "Backward pass",
-        description=_description(dag, hidden),
+        description=description(dag, hidden),
         direction=style.choose("direction", direction, DIRECTIONS),
         legend=_BACKWARD_LEGEND,
     )
@@ -217,8 +216,8 @@ def beside_view(
     return View(
         boxes=ahead,
         arrows=tuple(replace(arrow, symbol="", number="") for arrow in forward),
-        title=_title(title, highlight or Highlight(), dag),
-        description=_description(dag, hidden),
+        title=title_of(title, highlight or Highlight(), dag),
+        description=description(dag, hidden),
         direction=style.choose("direction", direction, DIRECTIONS),
         legend=(("value", "cached value that the backward pass reads"), *_BACKWARD_LEGEND),
         caption="Forward pass: values",
@@ -251,7 +250,8 @@ def _names(text: str) -> Iterator[str]:
             yield token[0].removesuffix(".T")
 
 
-def _title(title: str | None, highlight: Highlight, dag: Table) -> str:
+def title_of(title: str | None, highlight: Highlight, dag: Table) -> str:
+    """The heading: the one asked for, the highlight's, or the graph's name."""
     if title is not None:
         return title
     return highlight.title or str(dag.graph.get("name") or "")
@@ -260,10 +260,9 @@ def _title(title: str | None, highlight: Highlight, dag: Table) -> str:
 def _select(dag: Table, show: Iterable[str | int]) -> list[int]:
     """The node ids of names (or scopes, or ids), in order of recording."""
     by_name: dict[str, list[int]] = defaultdict(list)
-    for node, data in dag.nodes.items():
-        by_name[data["name"]].append(node)
-        for scope in data.get("scope", ()):
-            by_name[scope].append(node)
+    for node in dag.nodes:
+        for word in dag.words(node):
+            by_name[word].append(node)
     wanted = [show] if isinstance(show, str) else show
     chosen: set[int] = set()
     for item in wanted:
@@ -276,31 +275,28 @@ def _select(dag: Table, show: Iterable[str | int]) -> list[int]:
 
 def _parts(
     dag: Table, show: Iterable[str | int] | None, highlight: Highlight, backward: bool
-) -> tuple[tuple[Box, ...], tuple[Arrow, ...], int]:
-    """Boxes, arrows, and how many nodes stay hidden."""
+) -> tuple[tuple[Box, ...], tuple[Arrow, ...], str]:
+    """Boxes, arrows, and in words how many nodes stay hidden."""
     nodes = sorted(dag.nodes)
-    if show is not None:
-        shown = _select(dag, show)
-    elif len(nodes) <= BUDGET:
-        shown = nodes
-    else:  # both ends of the recording; the middle becomes dashed arrows
-        shown = nodes[: BUDGET // 2] + nodes[-BUDGET // 2 :]
+    shown = nodes if show is None else _select(dag, show)
     # A gradient is named by the node it belongs to.
-    ids = {node: f"n{data.get('of', node)}" for node, data in dag.nodes.items()}
-    target = _output_name(dag)
-    boxes = tuple(_box(ids[node], node, dag, highlight, target) for node in shown)
+    ids = {node: f"n{dag.nodes[node].get('of', node)}" for node in shown}
+    target = output_name(dag)
+    boxes = tuple(box_of(ids[node], node, dag, highlight, target) for node in shown)
     arrows = tuple(_arrows(dag, nodes, set(shown), highlight, ids, backward))
-    return boxes, arrows, len(nodes) - len(shown)
+    hidden = len(nodes) - len(shown)
+    return boxes, arrows, f"{hidden} nodes are not shown" if hidden else ""
 
 
-def _box(
+def box_of(
     ident: str,
     node: int,
     dag: Table,
     mark: Highlight,
     target: str,
 ) -> Box:
-    data, messages = dag.nodes[node], len(dag.incoming[node])
+    """One node as a card."""
+    data, messages = dag.nodes[node], len(dag.operands(node))
     output = node == dag.graph.get("output")
     leaf = data["kind"] != "operation"
     gradient = "of" in data
@@ -377,32 +373,41 @@ def _arrows(
 ) -> Iterator[Arrow]:
     behind: dict[int, set[int]] = {}  # hidden node -> the shown nodes it depends on
     for head in nodes:
-        direct = [e for e in dag.incoming[head] if e[0] in shown]
-        through = set().union(*(behind[e[0]] for e in dag.incoming[head] if e[0] not in shown))
+        before = dag.operands(head)
+        through = set().union(*(behind[u] for u in before if u not in shown))
         if head not in shown:
-            behind[head] = {e[0] for e in direct} | through
+            behind[head] = shown.intersection(before) | through
             continue
-        for tail, _, key, data in sorted(direct, key=lambda e: (e[0], e[2])):
-            role = highlight.arrows.get((tail, head, key)) or ()
-            constant = dag.nodes[tail]["kind"] == "constant" and not backward
-            number = "" if constant else style.local(data.get("local"))
-            symbol = "" if constant else mathtext.clean(data.get("derivative") or "")
-            if not (symbol or number or constant):  # a linear map: its VJP, if it is short enough
-                symbol = mathtext.clean(data.get("vjp") or "")
-                if len(symbol) > LONGEST_VJP:
-                    symbol = "linear map"
-            yield Arrow(
-                tail=ids[tail],
-                head=ids[head],
-                key=key,
-                symbol="" if symbol == number else symbol,
-                number=number,
-                roles=(role,) if isinstance(role, str) else tuple(role),
-                tooltip=_arrow_tooltip(dag, tail, head, data, backward),
-                backward=backward,
-            )
+        direct = [e for e in dag.incoming[head] if e[0] in shown]
+        for edge in sorted(direct, key=lambda e: (e[0], e[2])):
+            yield arrow_of(dag, edge, highlight, ids, backward)
         for tail in sorted(through):
             yield Arrow(ids[tail], ids[head], -1, hidden=True, backward=backward)
+
+
+def arrow_of(
+    dag: Table, edge: Edge, highlight: Highlight, ids: Mapping[int, str], backward: bool = False
+) -> Arrow:
+    """One edge between two values."""
+    tail, head, key, data = edge
+    role = highlight.arrows.get((tail, head, key)) or ()
+    constant = dag.nodes[tail]["kind"] == "constant" and not backward
+    number = "" if constant else style.local(data.get("local"))
+    symbol = "" if constant else mathtext.clean(data.get("derivative") or "")
+    if not (symbol or number or constant):  # a linear map: its VJP, if it is short enough
+        symbol = mathtext.clean(data.get("vjp") or "")
+        if len(symbol) > LONGEST_VJP:
+            symbol = "linear map"
+    return Arrow(
+        tail=ids[tail],
+        head=ids[head],
+        key=key,
+        symbol="" if symbol == number else symbol,
+        number=number,
+        roles=(role,) if isinstance(role, str) else tuple(role),
+        tooltip=_arrow_tooltip(dag, tail, head, data, backward),
+        backward=backward,
+    )
 
 
 def _arrow_tooltip(
@@ -421,24 +426,26 @@ def _arrow_tooltip(
     return "\n".join(lines)
 
 
-def _description(dag: Table, hidden: int) -> str:
-    output = dag.graph.get("output")
+def description(dag: Table, hidden: str = "") -> str:
+    """The picture in a sentence, and what is hidden in it."""
+    output: Any = dag.graph.get("output")
     text = f"A computational graph of {len(dag.nodes)} nodes and {len(dag.edges)} edges"
     if output in dag.nodes:
         data = dag.nodes[output]
         text += f"; {mathtext.clean(data['name'])} = {' '.join(style.cells(data.get('value')))}"
-    return text + (f"; {hidden} nodes are not shown." if hidden else ".")
+    return text + (f"; {hidden}." if hidden else ".")
 
 
-def _output_name(dag: Table) -> str:
-    output = dag.graph.get("output")
+def output_name(dag: Table) -> str:
+    """What J is called here."""
+    output: Any = dag.graph.get("output")
     return mathtext.clean(dag.nodes[output]["name"], 12) if output in dag.nodes else "J"
 
 
-def _legend(
+def legend_of(
     boxes: tuple[Box, ...], arrows: tuple[Arrow, ...], target: str
 ) -> tuple[tuple[str, str], ...]:
-    """Only what a reader of this very picture needs to know."""
+    """What a reader of this very picture needs to know, and no more."""
     rows = list(itertools.chain.from_iterable(box.rows for box in boxes))
     entries = [("value", "value, from the forward pass")]
     if any(row.state not in ("", "not computed") for row in rows):

@@ -73,6 +73,7 @@ class Widget(anywidget.AnyWidget):
     drawing = traitlets.Dict().tag(sync=True)
     words = traitlets.Dict().tag(sync=True)
     answer = traitlets.Dict().tag(sync=True)
+    settled = traitlets.Unicode("").tag(sync=True)
     kernel = traitlets.Bool(True).tag(sync=True)
     theme = traitlets.Unicode("auto").tag(sync=True)
     language = traitlets.Unicode("").tag(sync=True)
@@ -125,6 +126,9 @@ class Widget(anywidget.AnyWidget):
         self.observe(self._folded_assigned, "folded")
         self.observe(self._at_assigned, "at")
 
+    def __repr__(self) -> str:  # all that is shown of it where the notebook is not trusted
+        return f"<gradviz widget of {self._told['title'] or 'a graph'}: run this cell to see it>"
+
     @property
     def last_step(self) -> int:
         """The step after both passes."""
@@ -147,6 +151,8 @@ class Widget(anywidget.AnyWidget):
     # --- what the view asks ------------------------------------------------------------------
 
     def _asked(self, _: Any, request: Mapping[str, Any], __: Any) -> None:
+        if not request:  # the view only makes itself heard
+            return
         trouble = ""
         with self.hold_sync():  # all that changes goes in one message
             try:
@@ -223,7 +229,11 @@ class Widget(anywidget.AnyWidget):
             self._move(self.graph.update(new))
 
     def _folded_assigned(self, change: Any) -> None:
-        self.drawing = drawing(self.graph, change["new"], self.direction, self.detail)
+        drawn = drawing(self.graph, change["new"], self.direction, self.detail)
+        if drawn["folded"] != sorted(change["new"]):  # what came to light is closed
+            self.folded = drawn["folded"]
+        else:
+            self.drawing = drawn
 
     def _at_assigned(self, change: Any) -> None:
         if 0 <= change["new"] < len(self._past):

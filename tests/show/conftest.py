@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import graphs
+import models
 import pytest
 
 from gradviz.show.drawing import Drawing, Highlight, draw
@@ -137,6 +138,8 @@ def pictures() -> dict[str, Drawing]:
         "weird": draw(graphs.weird()),
         "weird, from top to bottom": draw(graphs.weird(), direction="TB", theme="dark"),
         "states": draw(graphs.states()),
+        "folded": draw(models.transformer(), unfold="blocks.1"),
+        "folded, both passes": draw(models.recurrent(), budget=20, backward="beside"),
     }
 
 

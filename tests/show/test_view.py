@@ -8,12 +8,12 @@ import shutil
 import subprocess
 
 import graphs
+import models
 import numpy as np
 import pytest
 
 from gradviz.show import mathtext, style
 from gradviz.show.drawing import Drawing, Highlight, draw
-from gradviz.show.view import BUDGET
 
 
 def box(drawing: Drawing, name: str, panel: int = 0):
@@ -133,15 +133,10 @@ def test_beside_each_other_the_passes_share_one_arrangement_and_name_what_they_r
     assert len({y for y, _ in places["n23"]}) == 1
 
 
-def test_a_graph_over_the_budget_is_cut_and_says_so():
-    pen = graphs.Pen("long")
-    pen.node("x", 1.0, "input")
-    for i in range(1000):
-        pen.node(f"v{i}", 1.0, op="sin", expression="sin(x)")
-        pen.edge(f"v{i - 1}" if i else "x", f"v{i}", 1.0, "1")
-    drawing = draw(graphs.Hand(pen.dag))
-    assert len(drawing.view.boxes) == BUDGET
-    assert "801 nodes are not shown" in drawing.view.description
+def test_a_graph_over_the_budget_is_folded_and_says_so():
+    drawing = models.scalar(4000).draw()
+    assert len(drawing.view.boxes) <= 40
+    assert "1000 nodes are folded into 6 boxes" in drawing.view.description
     assert drawing.svg
 
 
@@ -216,7 +211,7 @@ def test_an_expression_is_set_as_mathematics(source, text):
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX")
-@pytest.mark.parametrize("name", ["article", "reuse", "both passes", "arrays", "weird"])
+@pytest.mark.parametrize("name", ["article", "reuse", "both passes", "arrays", "weird", "folded"])
 def test_latex_accepts_the_tikz(pictures, name, tmp_path):
     (tmp_path / "picture.tex").write_text(pictures[name].tex)
     done = subprocess.run(

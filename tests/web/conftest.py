@@ -56,18 +56,28 @@ def jupyter(tmp_path_factory) -> Iterator[tuple[str, Path]]:
 
 
 @pytest.fixture
-def notebook(chromium, jupyter) -> Iterator[Callable]:
-    """Opens a notebook of some cells in JupyterLab (or Notebook 7)."""
-    address, folder = jupyter
+def new_page(chromium) -> Iterator[Callable]:
+    """A window of a reader of its own."""
     contexts = []
 
-    def open_notebook(*cells: str, frontend: str = "lab"):
+    def make():
         context = chromium.new_context(
             viewport={"width": 1400, "height": 1000}, locale="en-US", reduced_motion="reduce"
         )
         contexts.append(context)
-        return lab.open_notebook(context.new_page(), address, folder, cells, frontend)
+        return context.new_page()
 
-    yield open_notebook
+    yield make
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def notebook(new_page, jupyter) -> Callable:
+    """Opens a notebook of some cells in JupyterLab (or Notebook 7)."""
+    address, folder = jupyter
+
+    def open_notebook(*cells: str, frontend: str = "lab"):
+        return lab.open_notebook(new_page(), address, folder, cells, frontend)
+
+    return open_notebook

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
-from lab import ready, run
+from lab import open_saved, ready, run
 from test_page import node, pretty, shown
 
 import gradviz as gv
@@ -141,12 +143,8 @@ def test_shown_twice_both_views_agree_and_without_a_kernel_both_stay_usable(note
         arg=pretty(expected.value("J")),
     )
     address, _ = jupyter
-    for kernel in json.load(urllib.request.urlopen(f"{address}/api/kernels")):
-        # A server without a token still asks for the cookie that forged requests lack.
-        urllib.request.urlopen(
-            urllib.request.Request(f"{address}/api/kernels/{kernel['id']}", method="DELETE",
-                                   headers=xsrf(page, address))
-        )  # fmt: skip
+    for kernel in kernels(page, address):
+        api(page, address, f"kernels/{kernel}", "DELETE")
     field.fill("0.1")
     field.press("Enter")
     page.get_by_text("Python does not answer").wait_for(timeout=15000)
@@ -155,12 +153,6 @@ def test_shown_twice_both_views_agree_and_without_a_kernel_both_stay_usable(note
     assert "read from the cache" in views.nth(1).locator(".told").inner_text()
     views.nth(1).locator('g.node[data-node="n8"]').click()
     assert views.nth(1).locator(".paths li").count() == 1
-
-
-def xsrf(page, address) -> dict[str, str]:
-    cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies(address)}
-    written = "; ".join(f"{name}={value}" for name, value in cookies.items())
-    return {"Cookie": written, "X-XSRFToken": cookies.get("_xsrf", "")}
 
 
 def test_arrays_are_poked_through_the_kernel(notebook):
@@ -214,45 +206,94 @@ def test_it_works_in_notebook_7_and_follows_its_theme(notebook, network):
     assert page.outside == []
 
 
-def test_a_saved_notebook_opens_without_a_kernel(chromium, network, tmp_path):
-    """The module alone, given a model that nobody answers, as a reopened notebook has."""
-    from gradviz.show.page import module, stylesheet
-    from gradviz.show.widget import Widget
+def api(page, address: str, path: str, method: str):
+    """Ask Jupyter's server for something, as this page may."""
+    # A server without a token still asks for the cookie that forged requests lack.
+    cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies(address)}
+    written = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    headers = {"Cookie": written, "X-XSRFToken": cookies.get("_xsrf", "")}
+    request = urllib.request.Request(f"{address}/api/{path}", method=method, headers=headers)
+    with urllib.request.urlopen(request) as response:
+        return json.loads(response.read() or "null")
 
-    state = Widget(network).get_state()
-    state = {k: v for k, v in state.items() if not k.startswith("_")}
-    page = chromium.new_page()
-    page.set_default_timeout(9000)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.set_content("<main></main>")
-    page.add_style_tag(content=stylesheet())
-    page.evaluate(
-        """async ([code, state]) => {
-             const url = URL.createObjectURL(new Blob([code], {type: 'text/javascript'}));
-             const {default: {render}} = await import(url);
-             const heard = {};
-             const model = {get: name => state[name], off() {},
-               on(name, f) { (heard[name] ??= []).push(f) },
-               set(name, value) { state[name] = value; heard['change:' + name]?.forEach(f => f()) },
-               save_changes() { throw new Error('no comm') },
-               send() { throw new Error('no comm') }};
-             window.undo = render({model, el: document.querySelector('main')});
-           }""",
-        [module(), state],
-    )
-    assert shown(page, network)["J"][0] == "0.29837"
-    page.get_by_role("button", name="One step back").click()
-    page.get_by_role("button", name="One step on").click()
+
+def kernels(page, address: str) -> list[str]:
+    return [kernel["id"] for kernel in api(page, address, "kernels", "GET")]
+
+
+def poke_in_vain(page, network) -> None:
+    """A value is asked for that nobody computes: it is said, and all else goes on."""
     node(page, "w1").click()
     field = page.get_by_role("textbox", name="New value of w1")
     field.fill("0.5")
     field.press("Enter")
-    page.get_by_text("Python does not answer").wait_for()
-    page.evaluate("undo()")
-    assert page.locator(".gradviz-app").count() == 0
-    assert errors == []
+    page.get_by_text("Python does not answer").wait_for(timeout=15000)
+    assert shown(page, network)["w1"] == ("0.15", "0.00043857")
+    for _ in range(2):
+        page.get_by_role("button", name="One step back").click()
+    assert "read from the cache" in page.locator(".told").inner_text()
+    page.get_by_role("button", name="To the end").click()
+    assert page.locator(".paths li").count() == 2
+    node(page, "w5").click(modifiers=["Shift"])
+    assert page.locator(".reuse tbody tr").count() == 1
+    assert page.errors == []
+    assert page.outside == []
+
+
+def test_the_kernel_is_restarted_and_a_cell_run_again(notebook, network):
+    page = notebook(SETUP, SETUP)
+    ready(page)
+    run(page, 0)
+    page.locator(".gradviz-app g.node").first.wait_for()
+    page.locator('[data-jp-item-name="restart"]').click()
+    page.locator("dialog.jp-Dialog").wait_for(state="detached")
+    ready(page)
+    poke_in_vain(page, network)
+    run(page, 1)
+    view = page.locator(".gradviz-app").nth(1)
+    node(view, "w1").click()
+    field = view.get_by_role("textbox", name="New value of w1")
+    field.fill("0.5")
+    field.press("Enter")
+    wait_shown(view, "J", pretty(network.update(w1=0.5).value("J")))
+    assert view.locator(".notice").is_hidden()
+
+
+@pytest.fixture
+def saved(notebook, jupyter) -> Path:
+    """A notebook that JupyterLab saved with the widget's state."""
+    page = notebook(SETUP)
+    ready(page)
+    run(page, 0)
+    page.locator(".gradviz-app g.node").first.wait_for()
+    path = jupyter[1] / page.url.split("/")[-1]
+    page.keyboard.press("Control+s")
+    deadline = time.monotonic() + 20
+    while "widgets" not in json.loads(path.read_text())["metadata"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     page.close()
+    return path.rename(path.with_stem(f"{path.stem}-saved"))  # no kernel is running for this one
+
+
+@pytest.mark.parametrize("kernel", ["started anew", "gone"])
+def test_a_saved_notebook_is_opened_again(kernel, saved, new_page, network, jupyter):
+    address, _ = jupyter
+    page = open_saved(new_page(), address, saved)
+    page.locator(".gradviz-app g.node").first.wait_for()
+    if kernel == "gone":
+        ready(page)
+        for running in kernels(page, address):
+            api(page, address, f"kernels/{running}", "DELETE")
+    assert shown(page, network)["J"][0] == "0.29837"
+    poke_in_vain(page, network)
+
+
+def test_a_notebook_from_elsewhere_says_what_to_do(saved, new_page, jupyter):
+    """Jupyter runs no widget of a notebook that it has not signed."""
+    saved.write_text(saved.read_text().replace("backprop_222()", "backprop_222( )"))
+    page = open_saved(new_page(), jupyter[0], saved)
+    page.get_by_text("gradviz widget of 2-2-2 network: run this cell to see it").wait_for()
 
 
 def test_the_module_is_small():

@@ -4,7 +4,7 @@
 // gradviz/show/story.py), and is interpreted here: the content-security policy allows no code but
 // this file's, and no operation has to be written twice.
 
-import { render, scalar } from "./gradviz.js";
+import { App, scalar } from "./gradviz.js";
 
 // What JSON lacks travels as text.
 const wire = (x) => (Number.isFinite(x) ? x : Number.isNaN(x) ? "NaN" : x > 0 ? "inf" : "-inf");
@@ -229,7 +229,7 @@ class PageModel {
   off(event, listener) {
     this.listeners.set(event, (this.listeners.get(event) ?? []).filter((l) => l !== listener));
   }
-  send(request) { this.local.answer(request); }
+  send(request) { if (request.kind) this.local.answer(request); }
 }
 
 /** The page: the state is in the document itself. */
@@ -237,7 +237,7 @@ export function openPage() {
   const state = JSON.parse(document.querySelector('script[type="application/json"]').textContent);
   const model = new PageModel(state);
   const el = document.querySelector("main");
-  render({ model, el });
+  new App(model, el);
   // The page is the graph's alone: its keys work wherever the focus is not.
   document.addEventListener("keydown", (event) => {
     if (event.target !== document.body) return;

@@ -9,20 +9,33 @@
 const SVG = "http://www.w3.org/2000/svg";
 const MATHML = "http://www.w3.org/1998/Math/MathML";
 const SHOWN_PATHS = 8;
-const PATIENCE = 5000; // ms until a kernel that does not answer is said to be gone
+const NUDGE = 20, PATIENCE = 5000; // ms until a kernel that does not answer is reminded, said to be gone
+const SETTLE = 200; // ms without a request until Python is told that the view has settled
 const PACE = 1300; // ms between steps while playing
 
 // --- elements ---
 
+const isThere = (x) => (x ?? false) !== false;
 function element(namespace, tag, attributes, children) {
   const made = namespace ? document.createElementNS(namespace, tag) : document.createElement(tag);
-  set(made, attributes ?? {});
-  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  set(made, attributes);
+  made.append(...children.flat(Infinity).filter(isThere));
   return made;
 }
+/** Give an element other children; what is the same stays, with its layout and its focus. */
+function fill(target, ...children) {
+  const next = [...html("div", {}, children).childNodes], old = [...target.childNodes];
+  if (next.length !== old.length) return target.replaceChildren(...next);
+  old.forEach((child, i) => {
+    if (child.isEqualNode(next[i])) return;
+    // A button that says something else does something else.
+    const alike = child.nodeName !== "BUTTON" && child.cloneNode().isEqualNode(next[i].cloneNode());
+    if (alike) fill(child, ...next[i].childNodes);
+    else child.replaceWith(next[i]);
+  });
+}
 function set(target, attributes) {
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === undefined || value === null || value === false) continue;
+  for (const [name, value] of Object.entries(attributes).filter(([, value]) => isThere(value))) {
     if (name.startsWith("on")) target.addEventListener(name.slice(2), value);
     else target.setAttribute(name, value === true ? "" : value);
   }
@@ -30,6 +43,7 @@ function set(target, attributes) {
 const html = (tag, attributes, ...children) => element("", tag, attributes, children);
 const svg = (tag, attributes, ...children) => element(SVG, tag, attributes, children);
 
+const hint = (...children) => html("p", { class: "hint" }, children);
 const button = (label, title, onclick, more = {}) =>
   html("button", { type: "button", title, "aria-label": title, onclick, ...more }, label);
 
@@ -51,6 +65,7 @@ function digitsOf(x, digits) {
   if (exponent >= -4 && exponent < digits) return [trim(x.toPrecision(digits)), ""];
   return [trim(mantissa), String(Number(exponent))];
 }
+const toggled = (list, x) => (list.includes(x) ? list.filter((y) => y !== x) : [...list, x]);
 const minus = (text) => text.replaceAll("-", "−");
 const raised = (text) => [...text].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("");
 function short(x, digits = 5) {
@@ -66,7 +81,7 @@ const norm = (q) => (q === null ? 0 : isNumber(q) ? Math.abs(scalar(q)) : scalar
 // --- formulas: nested lists -> MathML, LaTeX ---
 
 const MATH = new Set(
-  "math mrow mi mn mo mtext mfrac msup msub msubsup msqrt mover munder mspace".split(" "),
+  "math mrow mi mn mo mtext mfrac msup msub msubsup msqrt mover munder".split(" "),
 );
 
 function mathml(tree) {
@@ -105,16 +120,14 @@ const escapeTex = (text) =>
     ({ "\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}" })[c] ?? `\\${c}`);
 
 /** The same formula for a paper; `tex` has the commands of symbols. */
-function latex(tree, tex) {
-  const [tag, ...children] = tree;
-  if (tag === "mtext") return `\\text{${escapeTex(children[0])}}`;
+function latex({ localName: tag, textContent: text, children }, tex) {
+  if (tag === "mtext") return `\\text{${escapeTex(text)}}`;
   if (tag === "mi" || tag === "mn" || tag === "mo") {
-    const text = children[0];
     if (text in tex) return `\\${tex[text]} `;
     if (text === "−") return "-";
     return tag === "mi" && text.length > 1 ? `\\mathit{${escapeTex(text)}}` : escapeTex(text);
   }
-  const parts = children.map((child) => latex(child, tex)), [a, b, c] = parts;
+  const parts = [...children].map((child) => latex(child, tex)), [a, b, c] = parts;
   switch (tag) {
     case "mfrac": return `\\frac{${a}}{${b}}`;
     case "msup": return `{${a}}^{${b}}`;
@@ -122,7 +135,7 @@ function latex(tree, tex) {
     case "msubsup": return `${a}_{${b}}^{${c}}`;
     case "msqrt": return `\\sqrt{${parts.join("")}}`;
     case "mover": return `\\bar{${a}}`;
-    case "munder": return children[1][1] === "⏟" ? `\\underbrace{${a}}` : `${a}_{${b}}`;
+    case "munder": return children[1].textContent === "⏟" ? `\\underbrace{${a}}` : `${a}_{${b}}`;
     default: return parts.join("");
   }
 }
@@ -180,8 +193,7 @@ class Chain {
       if (u !== target && !needed.has(u)) continue;
       const found = [];
       for (const e of this.out[u]) {
-        const local = isNumber(locals[e]) ? scalar(locals[e]) : NaN;
-        const size = isNumber(locals[e]) && !isNaN(local) ? Math.abs(local) : 1;
+        const local = scalar(locals[e]), size = isNaN(local) ? 1 : Math.abs(local);
         for (const next of best.get(this.story.edges[e].v) ?? []) {
           found.push({ value: next.value * local, size: next.size * size, edge: e, next });
         }
@@ -242,7 +254,7 @@ class Chain {
         const { u, v } = edges[what];
         reads.set(v, (reads.get(v) ?? 0) + 1);
         const before = sums.get(u);
-        const message = isNumber(messages[what]) ? scalar(messages[what]) : NaN;
+        const message = scalar(messages[what]);
         sums.set(u, { total: before ? before.total + message : message, terms: (before?.terms ?? 0) + 1 });
       }
     }
@@ -466,7 +478,7 @@ class App {
     this.id = Math.random().toString(36).slice(2); // a widget may be shown twice
     this.serial = 0;
     this.queue = [];
-    this.flying = new Map();
+    this.flying = new Set();
     this.cleanup = [];
     this.el = el;
     this.root = html("div", { class: "gradviz-app", role: "region", "data-lm-suppress-shortcuts": "true" });
@@ -476,8 +488,7 @@ class App {
     // A program that took another branch has another story, which is built as a whole.
     const redraw = () => { if (this.get("story") === this.story) this.soon(); };
     for (const name of ["numbers", "step", "selected", "targets", "history", "at"]) this.on(name, redraw);
-    this.on("story", () => this.build());
-    this.on("language", () => this.build());
+    for (const name of ["story", "language"]) this.on(name, () => this.build());
     this.on("theme", () => this.paint());
     this.on("drawing", () => {
       if (this.get("story") !== this.story) return;
@@ -549,14 +560,13 @@ class App {
     this.stop();
     this.problem = "";
     this.story = this.get("story");
-    Object.assign(this, { nodes: this.story.nodes, edges: this.story.edges, output: this.story.output,
-      last: this.story.steps.length - 1 });
+    const { nodes, edges, output, steps } = this.story;
+    Object.assign(this, { nodes, edges, output, loss: nodes[output].name, last: steps.length - 1 });
     this.chain = new Chain(this.story);
     this.words = this.get("words")[this.language];
     const t = (key) => this.t(key);
     this.root.lang = this.language;
     this.root.setAttribute("aria-label", this.t("app", { title: this.story.title }));
-    this.root.replaceChildren();
 
     const names = `gradviz-names-${this.id}`, file = this.story.title.replace(/[^\p{L}\p{N}]+/gu, "-") || "graph";
     this.search = html("input", { type: "search", list: names, placeholder: t("search"),
@@ -599,7 +609,7 @@ class App {
       this.slider, this.counter);
     this.told = html("div", { class: "told", "aria-live": "polite" });
 
-    this.root.append(bar, this.notice,
+    this.root.replaceChildren(bar, this.notice,
       html("div", { class: "body" },
         html("div", { class: "left" }, this.stage, transport, this.told), panel));
     this.root.onkeydown = (event) => this.key(event);
@@ -613,16 +623,14 @@ class App {
 
   foldButtons() {
     const folded = this.get("folded");
-    this.folds.replaceChildren(...this.story.scopes.map((scope) => {
+    fill(this.folds, this.story.scopes.map((scope) => {
       const shut = folded.includes(scope);
       return button(`${shut ? "▸" : "▾"} ${scope}`, this.t(shut ? "unfold" : "foldOne", { scope }),
         () => this.fold(scope), { "aria-pressed": String(shut), class: "fold" });
     }));
   }
   fold(scope) {
-    const folded = this.get("folded");
-    const next = folded.includes(scope) ? folded.filter((s) => s !== scope) : [...folded, scope];
-    this.ask({ kind: "fold", folded: next });
+    this.ask({ kind: "fold", folded: toggled(this.get("folded"), scope) });
   }
 
   /** Say what is wrong: with what was just asked for, else with the numbers that are shown. */
@@ -630,32 +638,43 @@ class App {
     this.problem = text;
     const { trouble, values } = this.get("numbers"), loss = values[this.output];
     const lost = isNumber(loss) && !finite(scalar(loss))
-      && this.t("nonFinite", { name: this.nodes[this.output].name, value: short(scalar(loss)) });
+      && this.t("nonFinite", { name: this.loss, value: short(scalar(loss)) });
     this.notice.textContent = text || trouble || lost || "";
     this.notice.hidden = !this.notice.textContent;
   }
 
   // Asking the other half of the model: two requests at a time, and of those that wait the newest
-  // value wins.
+  // wins.
 
   ask(request) {
-    const last = this.queue.at(-1);
-    if (request.kind === "set" && last?.kind === "set") last.values = { ...last.values, ...request.values };
-    else if (request.kind === "at" && last?.kind === "at") last.index = request.index;
+    const last = this.queue.at(-1), newer = last?.kind === request.kind && request.kind !== "train";
+    if (newer) Object.assign(last, request, { values: { ...last.values, ...request.values } });
     else this.queue.push(request);
     this.next();
   }
   next() {
     if (this.flying.size > 1 || !this.queue.length) return;
-    const request = this.queue.shift(), serial = `${this.id}.${++this.serial}`;
-    this.flying.set(serial, setTimeout(() => this.gone(), PATIENCE));
-    try { this.model.send({ ...request, serial }); } catch { this.gone(); }
+    const serial = `${this.id}.${++this.serial}`;
+    this.flying.add(serial);
+    this.send({ ...this.queue.shift(), serial });
+  }
+  /** Until the answer comes, an empty message now and then: Jupyter's server keeps a small answer
+      back until the browser has acknowledged what came before it, for which browsers take some
+      40 ms, unless they have something to send. */
+  send(message, patience = NUDGE) {
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(
+      () => (3 * patience > PATIENCE ? this.gone() : this.send({}, 1.5 * patience)), patience);
+    try { this.model.send(message); } catch { this.gone(); }
   }
   answered() {
     const { serial, trouble } = this.get("answer");
-    if (!this.flying.has(serial)) return;
-    clearTimeout(this.flying.get(serial));
+    if (!serial?.startsWith(this.id)) return; // another view asked
     this.flying.delete(serial);
+    if (!this.flying.size) { // marimo runs again what reads the widget where a trait is put
+      clearTimeout(this.waiting);
+      this.waiting = setTimeout(() => this.put("settled", serial), SETTLE);
+    }
     this.warn(trouble);
     this.next();
   }
@@ -665,7 +684,7 @@ class App {
     this.warn(this.t("gone"));
   }
   forget() {
-    this.flying.forEach((timer) => clearTimeout(timer));
+    clearTimeout(this.waiting);
     this.flying.clear();
     this.queue = [];
   }
@@ -717,7 +736,7 @@ class App {
   }
 
   writeNumbers({ values, sums }) {
-    const { nodes, edges, output, picture, numbers } = this;
+    const { nodes, edges, picture, numbers } = this;
     for (const [i, group] of picture.nodes) {
       const known = values.has(i);
       picture.write(`node ${i}`, "value", known ? cells(numbers.values[i]) : [""]);
@@ -725,7 +744,7 @@ class App {
       picture.write(`node ${i}`, "gradient", gradient, words);
       const { name } = nodes[i];
       const label = `${name} = ${known ? cells(numbers.values[i]).join(", ") : "?"}${
-        gradient.join("") && `; ∂${nodes[output].name}/∂${name}: ${gradient.join(", ")}`}`;
+        gradient.join("") && `; ∂${this.loss}/∂${name}: ${gradient.join(", ")}`}`;
       group.setAttribute("aria-label", label);
     }
     for (const e of picture.arrows.keys()) {
@@ -737,17 +756,15 @@ class App {
 
   /** What the gradient's row says, and whether in words. */
   gradient(i, sums) {
-    const state = this.numbers.states[i];
+    const state = this.numbers.states[i], grad = this.numbers.grads[i];
     if (!this.done) {
       const sum = sums.get(i);
       if (!sum) return [[""], false];
-      if (sum.terms < this.chain.terms(i) && isNumber(this.numbers.grads[i])) return [[short(sum.total)], false];
-      if (sum.terms < this.chain.terms(i)) return [["…"], false];
+      if (sum.terms < this.chain.terms(i)) return [[isNumber(grad) ? short(sum.total) : "…"], false];
     }
-    if (state === "number") return [cells(this.numbers.grads[i]), false];
-    const name = this.nodes[this.output].name;
-    const extra = state === "non-finite" && isNumber(this.numbers.grads[i]) ? `${short(scalar(this.numbers.grads[i]))} ` : "";
-    return [[extra + this.t(`state ${state}`, { name })], true];
+    if (state === "number") return [cells(grad), false];
+    const extra = state === "non-finite" && isNumber(grad) ? `${short(scalar(grad))} ` : "";
+    return [[extra + this.t(`state ${state}`, { name: this.loss })], true];
   }
 
   markAll({ values, reads, now }) {
@@ -829,17 +846,17 @@ class App {
     const backward = steps.filter(([k]) => k === "message").length;
     const name = (i) => formula(nodes[i].label);
     const [asked] = this.selection();
-    let words = [], tree = null, place = "";
+    let words = [], trees = [], place = "";
     if (kind === "given") {
       words = this.say("given");
       place = this.t("atForward", { n: 0, m: forward });
     } else if (kind === "value") {
       words = this.say("value", { v: name(what), n: nodes[what].name });
-      tree = row(nodes[what].label, op("="), nodes[what].expression, op("="), amount(numbers.values[what]));
+      trees = [row(nodes[what].label, op("="), nodes[what].expression, op("="), amount(numbers.values[what]))];
       place = this.t("atForward", { n: this.step, m: forward });
     } else if (kind === "seed") {
       words = this.say("seed", { d: formula(this.d(what)), v: name(what) });
-      tree = row(this.d(what), op("="), ["mn", "1"]);
+      trees = [row(this.d(what), op("="), ["mn", "1"])];
       place = this.t("atBackward", { n: 0, m: backward });
     } else if (kind === "message") {
       const { u, v } = edges[what];
@@ -848,10 +865,10 @@ class App {
         { d: formula(this.d(v)), k: this.ordinal(k) }), " ",
         ...this.say(terms === 1 ? "whole" : had === terms ? "sumLast" : "sum",
           { u: formula(this.d(u)), n: had, m: terms })];
-      tree = this.message(what);
+      trees = [this.message(what)];
       if (terms > 1 && isNumber(numbers.messages[what])) {
-        tree = row(tree, op(","), ["mspace"], this.d(u), op("="), numeral(sums.get(u).total),
-          ...(had < terms ? [op("+"), op("…")] : []));
+        trees.push(row(this.d(u), op("="), numeral(sums.get(u).total),
+          ...(had < terms ? [op("+"), op("…")] : [])));
       }
       place = this.t("atBackward", { n: this.step - forward - 1, m: backward });
     } else {
@@ -859,22 +876,20 @@ class App {
       place = this.t("atEnd");
       if (asked?.node !== undefined && this.hasChain(asked.node)) { // the answer, where everybody looks
         const count = this.chain.counts.paths[asked.node], paths = this.chain.paths(asked.node, numbers.locals, 2);
-        const [symbols, result] = this.lines(asked.node, paths, count - BigInt(paths.length));
         words = [];
-        tree = row(...symbols, ...result);
+        trees = this.lines(asked.node, paths, count - BigInt(paths.length)).map((parts) => row(...parts));
       }
     }
     this.slider.value = this.step;
     this.slider.setAttribute("aria-valuetext", place);
     this.counter.textContent = place;
-    this.told.replaceChildren(html("p", {}, ...words), ...(tree ? lines([tree]) : []));
+    fill(this.told, words.length > 0 && html("p", {}, words), lines(trees));
   }
 
   // Selecting
 
-  targets() {
-    return this.get("targets").map((id) => this.nodes.findIndex((n) => n.id === id)).filter((i) => i >= 0);
-  }
+  index(id) { return this.nodes.findIndex((node) => node.id === id); }
+  targets() { return this.get("targets").map((id) => this.index(id)).filter((i) => i >= 0); }
   edgeName(e) {
     const { edges, nodes } = this;
     const { u, v, key } = edges[e];
@@ -884,7 +899,7 @@ class App {
   /** What the trait `selected` names: nodes, and edges as "u→v". */
   selection() {
     return this.get("selected").flatMap((name) => {
-      const node = this.nodes.findIndex((n) => n.id === name);
+      const node = this.index(name);
       if (node >= 0) return [{ node }];
       const edge = this.edges.findIndex((_, e) => this.edgeName(e) === name);
       return edge >= 0 ? [{ edge }] : [];
@@ -895,17 +910,14 @@ class App {
     this.put("selected", name ? [name] : []);
   }
   toggleTarget(i) {
-    const { id } = this.nodes[i], targets = this.get("targets");
     if (!this.done) this.go(this.last);
-    this.put("targets", targets.includes(id) ? targets.filter((t) => t !== id) : [...targets, id]);
+    this.put("targets", toggled(this.get("targets"), this.nodes[i].id));
   }
   find(text) {
-    const asked = text.trim();
-    const i = this.nodes.findIndex(({ name }) => name === asked);
-    const near = i >= 0 ? i : this.nodes.findIndex(({ name }) => name.includes(asked));
-    if (!asked) return this.warn("");
-    if (near < 0) return this.warn(this.t("notFound", { name: asked }));
-    this.warn("");
+    const name = text.trim(), names = this.nodes.map((node) => node.name), exact = names.indexOf(name);
+    const near = exact < 0 ? names.findIndex((other) => other.includes(name)) : exact;
+    this.warn(near < 0 ? this.t("notFound", { name }) : "");
+    if (!name || near < 0) return;
     this.select(this.nodes[near].id);
     this.picture.show(near);
   }
@@ -1007,20 +1019,17 @@ class App {
   hover(what, group) {
     this.tip.hidden = !what;
     if (!what) return;
-    const { nodes, edges, output, numbers } = this;
-    const lines = [];
-    if (what.node !== undefined) {
-      const i = what.node, node = nodes[i];
-      lines.push(`${node.name} = ${full(numbers.values[i])}`);
-      lines.push(`∂${nodes[output].name}/∂${node.name}: ${this.gradientInFull(i)}`);
-      lines.push([this.t(`kind ${node.kind}`), node.shape, node.dtype].filter(Boolean).join(" · "));
-      if (node.source) lines.push(node.source);
-    } else {
-      const { u, v } = edges[what.edge];
-      lines.push(`∂${nodes[v].name}/∂${nodes[u].name} = ${full(numbers.locals[what.edge]) || this.t("linear")}`);
-      if (numbers.messages[what.edge] !== null) lines.push(`${this.t("message")}: ${full(numbers.messages[what.edge])}`);
-    }
-    this.tip.replaceChildren(...lines.map((line) => html("div", {}, line)));
+    const { nodes, edges, numbers } = this, { node: i, edge: e } = what;
+    const lines = i !== undefined ? [
+      `${nodes[i].name} = ${full(numbers.values[i])}`,
+      `∂${this.loss}/∂${nodes[i].name}: ${this.gradientInFull(i)}`,
+      [this.t(`kind ${nodes[i].kind}`), nodes[i].shape, nodes[i].dtype].filter(Boolean).join(" · "),
+      nodes[i].source,
+    ] : [
+      `∂${nodes[edges[e].v].name}/∂${nodes[edges[e].u].name} = ${full(numbers.locals[e]) || this.t("linear")}`,
+      numbers.messages[e] !== null && `${this.t("message")}: ${full(numbers.messages[e])}`,
+    ];
+    fill(this.tip, lines.filter(Boolean).map((line) => html("div", {}, line)));
     const box = group.getBoundingClientRect(), stage = this.stage.getBoundingClientRect();
     const { offsetWidth: wide, offsetHeight: high } = this.tip;
     const left = Math.max(Math.min(box.left - stage.left, stage.width - wide - 8), 4);
@@ -1030,8 +1039,7 @@ class App {
   }
   gradientInFull(i) {
     const state = this.numbers.states[i];
-    const name = this.nodes[this.output].name;
-    const said = state === "number" ? "" : this.t(`state ${state}`, { name });
+    const said = state === "number" ? "" : this.t(`state ${state}`, { name: this.loss });
     return [said, state === "number" || state === "non-finite" ? full(this.numbers.grads[i]) : ""].filter(Boolean).join(" ");
   }
 
@@ -1081,15 +1089,16 @@ class App {
     const [what] = this.selection();
     const open = this.answers.querySelector("details")?.open ?? false;
     const [head, rest] = what?.node !== undefined ? this.aboutNode(what.node, open)
-      : what ? [this.aboutEdge(what.edge), []] : [[html("p", { class: "hint" }, this.t("hint"))], []];
-    this.asked.replaceChildren(...head);
-    this.answers.replaceChildren(...rest);
+      : [what ? this.aboutEdge(what.edge) : hint(this.t("hint"))];
+    fill(this.asked, head);
+    fill(this.answers, rest);
     this.showField(this.nodes[what?.node]?.leaf ? what.node : null);
   }
 
-  copyButton(trees) {
-    return button("LaTeX", this.t("copyLatex"), async ({ target }) => {
-      const lines = trees.map((tree) => latex(tree, this.story.tex).replace(/^([^=]*)=/, "$1&="));
+  copyButton() {
+    return button("LaTeX", this.t("copyLatex"), ({ target }) => {
+      const lines = [...target.parentNode.querySelectorAll("math")].map((math) =>
+        latex(math, this.story.tex).replace(/^([^=]*)=/, "$1&="));
       const text = `\\begin{aligned}\n${lines.join(" \\\\\n")}\n\\end{aligned}`;
       const area = html("textarea", {}, text); // an old way, which needs no permission
       this.root.append(area);
@@ -1100,6 +1109,8 @@ class App {
       setTimeout(() => { target.textContent = "LaTeX"; }, 1200);
     }, { class: "copy" });
   }
+
+  link(key, name, id = name) { return button(name, this.t(key, { name }), () => this.select(id)); }
 
   aboutNode(i, open) {
     const { nodes, numbers } = this, node = nodes[i];
@@ -1115,16 +1126,16 @@ class App {
         [html("dt", {}, this.t(key)), html("dd", { class: style }, text)])),
     ], [
       node.expression && html("div", { class: "formulas" }, lines([row(node.label, op("="), node.expression)])),
-      ...(this.hasChain(i) ? this.chainRule(i, open) : []),
-      edges.length ? html("p", { class: "edges" }, this.t("edges"), " ", edges.map((e) => button(this.edgeName(e),
-        this.t("askEdge", { name: this.edgeName(e) }), () => this.select(this.edgeName(e))))) : null,
-    ].filter(Boolean)];
+      this.hasChain(i) && this.chainRule(i, open),
+      edges.length > 0 && html("p", { class: "edges" }, this.t("edges"), " ",
+        edges.map((e) => this.link("askEdge", this.edgeName(e)))),
+    ]];
   }
 
   /** A leaf's number, to type or to drag. The field stays while somebody is in it. */
   showField(i) {
     const key = `${i} ${this.language} ${this.editable}`;
-    if (i !== null && this.fieldKey !== key) this.field.replaceChildren(...this.fieldOf(i));
+    if (i !== null && this.fieldKey !== key) fill(this.field, this.fieldOf(i));
     this.fieldKey = key;
     this.field.hidden = i === null;
     if (i === null) return;
@@ -1135,14 +1146,14 @@ class App {
   }
   fieldOf(i) {
     const q = this.numbers.values[i], { name } = this.nodes[i], label = this.t("change", { name });
-    if (!this.editable) return [html("p", { class: "hint" }, this.refusal())];
+    if (!this.editable) return hint(this.refusal());
     const input = html("input", { type: "text", inputmode: "decimal", "aria-label": label, spellcheck: "false",
       onchange: () => this.type(i, input) });
     const x = scalar(q), reach = Math.max(2 * Math.abs(x), 1);
     return [html("label", {}, `${name} = `), input,
       finite(x) && html("input", { type: "range", min: x - reach, max: x + reach, step: reach / 200,
         "aria-label": label, oninput: (event) => this.change(i, Number(Number(event.target.value).toPrecision(6))) }),
-      !this.get("kernel") && html("p", { class: "hint" }, this.t("byFormulas"))].filter(Boolean);
+      !this.get("kernel") && hint(this.t("byFormulas"))];
   }
 
   /** ∂J/∂u over all paths: a line per path in symbols, one in numbers, the result. */
@@ -1171,7 +1182,7 @@ class App {
   hasChain(i) { return i !== this.output && this.chain.out[i].length > 0 && this.numbers.grads[i] !== null; }
 
   chainRule(i, open) {
-    const { nodes, edges, output, numbers, chain } = this;
+    const { nodes, edges, numbers, chain } = this;
     const count = chain.counts.paths[i], paths = chain.paths(i, numbers.locals);
     const written = this.lines(i, paths, count - BigInt(paths.length)).flat(), factored = this.factored(i);
     const total = numbers.grads.reduce((sum, q, j) => sum + (nodes[j].wrt ? norm(q) ** 2 : 0), 0);
@@ -1182,14 +1193,14 @@ class App {
         this.t("showPath", { name }), () => { this.go(this.last); show(path.edges); },
         { onpointerenter: () => show(path.edges), onpointerleave: () => show(null), onblur: () => show(null) }));
     });
-    const formulas = (trees) => [this.copyButton(trees), lines(trees)];
+    const formulas = (trees) => html("div", { class: "formulas" }, this.copyButton(), lines(trees));
     return [
-      html("h4", {}, this.t("chainRule")), html("div", { class: "formulas" }, formulas(written)),
-      html("details", { open }, html("summary", {}, this.t("factored")), html("div", { class: "formulas" }, formulas(factored))),
+      html("h4", {}, this.t("chainRule")), formulas(written),
+      html("details", { open }, html("summary", {}, this.t("factored")), formulas(factored)),
       html("h4", {}, this.t(count === 1n ? "onePath" : "paths", { n: count })),
       html("ol", { class: "paths" }, list),
-      nodes[i].wrt && total ? html("p", { class: "share" },
-        this.t("share", { p: short((norm(numbers.grads[i]) ** 2 / total) * 100, 3), name: nodes[output].name })) : null,
+      nodes[i].wrt && total > 0 && html("p", { class: "share" },
+        this.t("share", { p: short((norm(numbers.grads[i]) ** 2 / total) * 100, 3), name: this.loss })),
     ];
   }
 
@@ -1213,24 +1224,18 @@ class App {
   }
 
   aboutEdge(e) {
-    const { nodes, edges } = this;
-    const { u, v, derivative } = edges[e];
-    const { numbers } = this;
+    const { nodes, edges, numbers } = this, { u, v, derivative } = edges[e];
     const local = numbers.locals[e], message = numbers.messages[e];
     const trees = [row(this.partial(e), op("="), derivative ?? ["mtext", this.t("linear")],
       ...(derivative && local !== null ? [op("="), amount(local)] : []))];
-    if (message !== null) {
-      trees.push(this.message(e));
-    }
-    const share = isNumber(message) && isNumber(numbers.grads[u]) && scalar(numbers.grads[u])
-      ? (scalar(message) / scalar(numbers.grads[u])) * 100 : null;
+    if (message !== null) trees.push(this.message(e));
+    const share = (scalar(message) / scalar(numbers.grads[u])) * 100;
     return [
       html("h3", {}, formula(nodes[u].label), " → ", formula(nodes[v].label), " ", html("small", {}, this.t("edge"))),
-      html("div", { class: "formulas" }, this.copyButton(trees), lines(trees)),
-      share === null ? html("p", { class: "hint" }, this.t("noMessage"))
-        : html("p", {}, ...this.say("edgeShare", { p: short(share, 3), d: formula(this.d(u)) })),
-      html("p", { class: "edges" }, ...[u, v].map((i) =>
-        button(nodes[i].name, this.t("askNode", { name: nodes[i].name }), () => this.select(nodes[i].id)))),
+      html("div", { class: "formulas" }, this.copyButton(), lines(trees)),
+      message === null && hint(this.t("noMessage")),
+      finite(share) && html("p", {}, this.say("edgeShare", { p: short(share, 3), d: formula(this.d(u)) })),
+      html("p", { class: "edges" }, [u, v].map((i) => this.link("askNode", nodes[i].name, nodes[i].id))),
     ];
   }
 
@@ -1239,11 +1244,11 @@ class App {
   showReuse() {
     const targets = this.targets();
     this.reuse.hidden = !targets.length;
-    if (!targets.length) return this.reuse.replaceChildren();
+    if (!targets.length) return;
     const { rows } = this.chain.ledger(targets);
     const terms = (ids) => (ids.length ? ids.map((i) => formula(this.d(i))) : [this.t("nothing")]);
     const sum = (pick) => rows.reduce((total, r) => total + BigInt(pick(r)), 0n);
-    this.reuse.replaceChildren(
+    fill(this.reuse,
       html("h3", {}, this.t("reuse"), " ", button(this.t("clear"), this.t("clearTitle"), () => this.put("targets", []))),
       html("div", { class: "scroll" }, html("table", {},
         html("thead", {}, html("tr", {}, ["target", "computes", "reuses", "reads", "vjps"].map((key) =>
@@ -1256,7 +1261,7 @@ class App {
           html("td", {}, `${r.vjps} / ${r.without}`)))),
         html("tfoot", {}, html("tr", {}, html("th", { scope: "row", colspan: 4 }, this.t("together")),
           html("td", {}, `${sum((r) => r.vjps)} / ${sum((r) => r.without)}`))))),
-      html("p", { class: "hint" }, this.t("vjpsHint")), html("p", { class: "key" },
+      hint(this.t("vjpsHint")), html("p", { class: "key" },
         Object.entries(this.words.key).map(([role, text]) => html("span", { class: `k-${role}` }, text))));
   }
 
@@ -1271,10 +1276,10 @@ class App {
       oninput: () => this.ask({ kind: "at", index: +this.scrubber.value }) });
     this.losses = html("output", { class: "counter" });
     const why = this.refusal();
-    this.training.replaceChildren(html("h3", {}, t("train")), ...(why ? [html("p", { class: "hint" }, why)] : [
+    fill(this.training, html("h3", {}, t("train")), why ? hint(why) : [
       html("p", {}, html("label", {}, "η = ", this.rate), " ",
         ...[1, 10, 100].map((n) => button(this.t("steps", { n }), this.t("stepsTitle", { n }), () => this.train(n)))),
-      this.plot, html("div", { class: "scrub" }, this.scrubber, this.losses)]));
+      this.plot, html("div", { class: "scrub" }, this.scrubber, this.losses)]);
   }
   train(steps) {
     const rate = Number(this.rate.value.trim() || NaN);
@@ -1285,7 +1290,7 @@ class App {
   }
   showTraining() {
     const history = this.get("history").map(scalar), at = this.get("at");
-    const name = this.nodes[this.output].name;
+    const name = this.loss;
     if (document.activeElement !== this.rate) this.rate.value = String(this.get("rate"));
     this.scrubber.max = Math.max(history.length - 1, 0);
     this.scrubber.value = at;
@@ -1301,23 +1306,23 @@ class App {
     const points = history.map((loss, n) => (finite(loss) ? `${x(n).toFixed(1)},${y(loss).toFixed(1)}` : "")).join(" ");
     const label = (text, px, py, anchor) => svg("text", { x: px, y: py, "text-anchor": anchor, class: "f-soft" }, text);
     this.plot.setAttribute("aria-label", this.t("plotted", { name, first: short(history[0]), last: short(history.at(-1)), n: history.length - 1 }));
-    this.plot.replaceChildren(
+    fill(this.plot,
       svg("path", { d: "M44 8V104H296", class: "axis" }),
       label(short(high, 3), 40, 14, "end"), label(short(low, 3), 40, 106, "end"),
       label("0", 44, 117, "start"), label(String(history.length - 1), 296, 117, "end"),
-      label(name, 50, 14, "start"),
+      label(name, 296, 14, "end"),
       svg("polyline", { points, class: "curve" }),
-      ...(finite(history[at]) ? [svg("circle", { cx: x(at), cy: y(history[at]), r: 4, class: "here" })] : []));
+      finite(history[at]) && svg("circle", { cx: x(at), cy: y(history[at]), r: 4, class: "here" }));
   }
 }
 
 // --- the way in ---
 
 /** anywidget's contract: show the model in `el`; what is returned undoes it. */
-export function render({ model, el }) {
+function render({ model, el }) {
   const app = new App(model, el);
   return () => app.close();
 }
 
-export { scalar, short };
+export { App, scalar, short };
 export default { render };

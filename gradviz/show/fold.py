@@ -1,0 +1,564 @@
+"""Folds: a large Graph as a tree of boxes that can be opened, so that a picture fits on a screen.
+
+A scope is a fold. What repeats is one fold with a count: blocks that are alike, the iterations of a
+loop that the program went through. Where a level is still too wide, chains fold, and then stretches
+of the recording. A leaf lies in the innermost fold that holds all its readers.
+
+No path leaves a fold and comes back to it: a scope that is entered again is a fold per visit. So
+the boxes of a picture form a DAG, whichever of them are open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+import numpy as np
+
+from gradviz.graph import Graph
+
+from . import style
+
+SCREEN = 40  # so many boxes are read well at once ...
+ROW = 7  # ... and so many one after the other
+FEW = 3  # fewer boxes tell too little
+WIDE = 20  # an opened fold has at most so many parts, leaves aside
+LEAVES = 8  # at least so many leaves stay apart in it
+STRETCHES = 6  # into so many stretches it is cut where it has more
+SMALLEST = 6  # so many values must repeat to be a fold
+CHAIN = 3  # and so many make a chain
+PERIODS = 64  # so many lengths of an iteration are tried, the most frequent ones
+
+
+class Fold:
+    """Values that can be shown as one box.
+
+    Attributes
+    ----------
+    key : str
+        What it is opened by; the same in every picture of the same program.
+    name : str
+        What it is called among its neighbours: its `label`, numbered where others have the same.
+    units : sequence of int or Fold
+        What it consists of in topological order, leaves aside: values by their ids, and folds.
+    leaves : list of int
+        The leaves that nothing outside reads.
+    depth : int
+        How many scopes are around its parts.
+    scope : bool
+        Whether it is a scope of the program.
+    period : int
+        How many units an iteration has; 0 where nothing repeats.
+    first : int or None
+        Of a stretch of iterations, the number of its first one.
+    """
+
+    def __init__(
+        self,
+        folding: Folding,
+        label: str,
+        units: Sequence[int | Fold],
+        depth: int,
+        *,
+        scope: bool = False,
+        period: int = 0,
+        first: int | None = None,
+    ) -> None:
+        self.folding, self.label, self.units, self.depth = folding, label, units, depth
+        self.scope, self.period, self.first = scope, period, first
+        self.leaves: list[int] = []
+        self.blocks = False  # whether it repeats scopes that keep their own keys
+        self.call("", label)
+
+    def call(self, key: str, name: str, inside: str | None = None) -> None:
+        """Give it its place: the keys of its parts begin with `inside`."""
+        self.key, self.name = key, name
+        self.inside = f"{key}/" if inside is None else inside
+
+    def __repr__(self) -> str:
+        return f"<Fold {self.key!r}: {len(self.values)} values>"
+
+    @cached_property
+    def steps(self) -> list[int]:
+        """The ids of the values in it in the order of recording, its leaves aside."""
+        found: list[int] = []
+        for unit in self.units:
+            found += unit.steps if isinstance(unit, Fold) else (unit,)
+        return sorted(found)
+
+    @property
+    def values(self) -> list[int]:
+        """The ids of all values in it, in the order of recording."""
+        return sorted((*self.steps, *self.leaves))
+
+    @cached_property
+    def look(self) -> int:
+        """A number that folds of the same structure share."""
+        return self.folding.look_of_fold(self)
+
+    @cached_property
+    def _parts(self) -> list[int | Fold]:
+        return self.folding.arranged(self)
+
+    @property
+    def _only(self) -> Fold | None:
+        """The one fold that this consists of, if it does: the two are one box, not two in one."""
+        if self.period or not self.key or len(self._parts) > 1:
+            return None
+        only = self._parts[0]
+        return only if isinstance(only, Fold) else None
+
+    @property
+    def parts(self) -> list[int | Fold]:
+        """What it is opened into."""
+        return self._only.parts if self._only else self._parts
+
+    @property
+    def folds(self) -> list[Fold]:
+        """The folds among its parts."""
+        return [part for part in self.parts if isinstance(part, Fold)]
+
+    @cached_property
+    def edges(self) -> set[tuple[int, int]]:
+        """Which part leads to which, by their numbers."""
+        return self.folding.between([_values(part) for part in self.parts])
+
+    @property
+    def repeated(self) -> Fold | None:
+        """The fold whose iterations are its parts: itself or the only one in it, if so."""
+        return self if self.period else self._only and self._only.repeated
+
+    @property
+    def count(self) -> int:
+        """How many iterations it stands for; 1 where nothing repeats."""
+        fold = self.repeated
+        return len(fold.units) // fold.period if fold else 1
+
+    @property
+    def title(self) -> str:
+        """Its name, with the count of what repeats."""
+        counted = self.count > 1 and self.first is None
+        return f"{self.name} × {self.count}" if counted else self.name
+
+
+class Folding:
+    """The folds of a Graph.
+
+    Parameters
+    ----------
+    graph : Graph
+    scopes : bool
+        Whether only scopes fold, with just the leaves that were made in them.
+
+    Attributes
+    ----------
+    root : Fold
+        The whole Graph.
+    """
+
+    def __init__(self, graph: Graph, scopes: bool = False) -> None:
+        self.graph, self.scopes = graph, scopes
+        self._numbers: dict[Any, int] = {}  # what looks alike has one number
+        leaves: list[int] = []
+        steps: list[int] = []
+        for i in range(len(graph)):
+            (leaves if graph.is_leaf(i) and not scopes else steps).append(i)
+        self.root = Fold(self, graph.title or "all", steps, 0)
+        self.root.leaves, self.root.inside = leaves, ""
+
+    # --- what is open ------------------------------------------------------------------------
+
+    def opened(self, budget: int | None = None) -> list[Fold]:
+        """What to open, outer folds first, so that at most `budget` boxes are shown.
+
+        Level by level; what repeats reads best as one box with a count, unless it is nearly all.
+        Without a budget, what fits on a screen.
+        """
+        boxes, pending, repeats = 1, deque([self.root]), deque[Fold]()
+        found: list[Fold] = []
+        while pending or (repeats and boxes < FEW):
+            fold = (pending or repeats).popleft()
+            more = boxes - 1 + len(fold.parts)
+            if more > (SCREEN if budget is None else budget):
+                continue
+            if budget is None and found and self._row(self.root, {*found, fold}) > ROW:
+                continue
+            boxes = more
+            found.append(fold)
+            for part in fold.folds:
+                (repeats if part.count > 1 else pending).append(part)
+        return found
+
+    def unless(self, shut: Iterable[str], budget: int) -> list[Fold]:
+        """All folds but those with these keys, outer ones first, as far as the budget goes."""
+        closed, boxes, pending = set(shut), 1, deque([self.root])
+        found: list[Fold] = []
+        while pending:
+            fold = pending.popleft()
+            more = boxes - 1 + len(fold.parts)
+            if fold.key not in closed and more <= budget:
+                boxes = more
+                found.append(fold)
+                pending += fold.folds
+        return found
+
+    def _row(self, fold: Fold, opened: set[Fold]) -> int:
+        """How many boxes lie one after the other at most."""
+        longest = [
+            self._row(part, opened) if isinstance(part, Fold) and part in opened else 1
+            for part in fold.parts
+        ]
+        before: dict[int, list[int]] = {}
+        for u, v in fold.edges:
+            before.setdefault(v, []).append(u)
+        for n in topological(len(longest), fold.edges):
+            longest[n] += max((longest[u] for u in before.get(n, ())), default=0)
+        return max(longest)
+
+    def way(self, key: str) -> list[Fold]:
+        """The folds around the one with this key, outer ones first, and itself.
+
+        Raises
+        ------
+        ValueError
+            There is none; the message names the nearest key.
+        """
+        ways = [[self.root]]
+        while ways:
+            way = ways.pop()
+            if way[-1].key == key:
+                return way
+            if key.startswith(way[-1].inside):
+                ways += [[*way, part] for part in way[-1].folds]
+        seen = [part.key for fold in self.opened() for part in fold.folds]
+        raise ValueError(style.unknown("fold", key, seen))
+
+    def cut(self, opened: Iterable[Fold]) -> list[tuple[int | Fold, tuple[Fold, ...]]]:
+        """The boxes to show: values and closed folds, each with the opened folds around it."""
+        wanted = set(opened)
+        found: list[tuple[int | Fold, tuple[Fold, ...]]] = []
+
+        def visit(part: int | Fold, around: tuple[Fold, ...]) -> None:
+            if isinstance(part, int) or part not in wanted:
+                found.append((part, around))
+                return
+            for inner in part.parts:
+                visit(inner, around if part is self.root else (*around, part))
+
+        visit(self.root, ())
+        return found
+
+    # --- the parts of a fold -----------------------------------------------------------------
+
+    def arranged(self, fold: Fold) -> list[int | Fold]:
+        """What a fold is opened into; its leaves go along."""
+        if fold.period:
+            parts = self._iterations(fold)
+        else:
+            parts = self._by_scope(fold)
+            if not self.scopes:
+                parts = self._repeats(parts, fold.depth)
+                parts = self._chains(parts, fold.depth) if len(parts) > WIDE else parts
+                parts = self._stretches(parts, fold.depth) if len(parts) > WIDE else parts
+        loose: list[int | Fold] = [*self._settle(fold.leaves, parts)]
+        room = max(WIDE - len(parts), 0) + LEAVES
+        if len(loose) > room and not self.scopes:
+            loose = self._repeats(loose, fold.depth)
+            loose = self._stretches(loose, fold.depth) if len(loose) > room else loose
+        parts = sorted((*loose, *parts), key=_first)
+        if not fold.period:
+            self._name(fold, [part for part in parts if isinstance(part, Fold)])
+        return parts
+
+    def _name(self, around: Fold, parts: list[Fold]) -> None:
+        """Keys and names of the parts of a fold; blocks that are alike keep those they have."""
+        used: Counter[str] = Counter()
+        for part in parts:
+            labels = [unit.label for unit in part.units if isinstance(unit, Fold) and unit.scope]
+            part.blocks = part.period == 1 and bool(labels) and len({*labels}) == len(labels)
+            part.blocks = part.blocks and not used.keys() & labels
+            used.update(labels if part.blocks else ())
+            used[part.label] += 1
+            number = f" {used[part.label]}" if used[part.label] > 1 else ""
+            name = part.label + number
+            part.call(around.inside + name, name, around.inside if part.blocks else None)
+
+    def _by_scope(self, fold: Fold) -> list[int | Fold]:
+        """The units, those of an inner scope in one fold: in one for each visit, if need be."""
+        values, depth, units = self.graph.values, fold.depth, fold.units
+        visits: list[tuple[str | None, list[int]]] = []
+        for unit in units:
+            if isinstance(unit, Fold):  # this level is arranged already
+                return list(units)
+            scope = values[unit].scope
+            label = scope[depth] if len(scope) > depth else None
+            if label is None or not visits or visits[-1][0] != label:
+                visits.append((label, []))
+            visits[-1][1].append(unit)
+        count = Counter(label for label, _ in visits if label is not None)
+        if not count:
+            return list(units)
+        if max(count.values()) > 1:
+            visits = self._acyclic(visits)
+        return [
+            inner[0] if label is None else Fold(self, label, inner, depth + 1, scope=True)
+            for label, inner in visits
+        ]
+
+    def _acyclic(
+        self, visits: list[tuple[str | None, list[int]]]
+    ) -> list[tuple[str | None, list[int]]]:
+        """The visits of each scope as one, except where a path leaves it and comes back."""
+        whole: dict[Any, tuple[str | None, list[int]]] = {}
+        for label, inner in visits:
+            key = inner[0] if label is None else label
+            whole.setdefault(key, (label, []))[1].extend(inner)
+        groups = list(whole.values())
+        edges = self.between([inner for _, inner in groups])
+        ahead = topological(len(groups), edges)
+        if len(ahead) < len(groups):
+            back = topological(len(groups), {(v, u) for u, v in edges})
+            kept = {*ahead, *back}  # the others lie on a way that comes back, or between two
+            apart = {groups[n][0] for n in range(len(groups)) if n not in kept}
+            groups = [group for group in groups if group[0] is None or group[0] not in apart]
+            groups += [visit for visit in visits if visit[0] is not None and visit[0] in apart]
+            groups.sort(key=lambda group: group[1][0])
+            ahead = topological(len(groups), self.between([inner for _, inner in groups]))
+        return [groups[n] for n in ahead]
+
+    def between(self, groups: Sequence[Sequence[int]]) -> set[tuple[int, int]]:
+        """The edges between groups of values, by their numbers."""
+        group = {i: n for n, inner in enumerate(groups) for i in inner}
+        return {
+            (group[u], n)
+            for n, inner in enumerate(groups)
+            for v in inner
+            for u in self.graph.operands[v]
+            if u in group and group[u] != n
+        }
+
+    def _repeats(self, units: list[int | Fold], depth: int) -> list[int | Fold]:
+        """The units, with each stretch that repeats as one fold; from the inside outwards."""
+        while True:
+            alike = Counter(stem(unit.label) for unit in units if isinstance(unit, Fold))
+            looks = [
+                self._look(unit) if isinstance(unit, int) or alike[stem(unit.label)] > 1
+                else self._number(unit)
+                for unit in units
+            ]  # fmt: skip
+            sizes = [len(unit.steps) if isinstance(unit, Fold) else 1 for unit in units]
+            found: list[int | Fold] = []
+            at = 0
+            for start, period, rounds in repetitions(looks, sizes):
+                found += units[at:start]
+                at = start + period * rounds
+                repeated = units[start:at]
+                label = self._label(repeated) if period == 1 else "loop"
+                found.append(Fold(self, label, repeated, depth, period=period))
+            if not at:
+                return units
+            units = found + units[at:]
+
+    def _label(self, units: list[int | Fold]) -> str:
+        """What single things that are alike are called together."""
+        if isinstance(units[0], Fold):
+            return common([unit.label for unit in units if isinstance(unit, Fold)]) or "blocks"
+        if not self.graph.is_leaf(units[0]):
+            return "loop"
+        return common([self.graph.names[i] for i in units if isinstance(i, int)]) or "leaves"
+
+    def _iterations(self, fold: Fold) -> list[int | Fold]:
+        first, period = fold.first or 1, fold.period
+        rounds = [fold.units[n : n + period] for n in range(0, len(fold.units), period)]
+        parts: list[int | Fold] = []
+        if len(rounds) > WIDE:
+            size = -(-len(rounds) // STRETCHES)
+            for start in range(0, len(rounds), size):
+                units = fold.units[start * period : (start + size) * period]
+                ends = first + start, first + start + len(units) // period - 1
+                stretch = Fold(self, fold.label, units, fold.depth, period=period, first=ends[0])
+                stretch.blocks = fold.blocks
+                named = [unit.label for unit in (units[0], units[-1]) if isinstance(unit, Fold)]
+                name = " … ".join(named) if fold.blocks else f"iterations {ends[0]}–{ends[1]}"
+                stretch.call(f"{fold.key}/{ends[0]}-{ends[1]}", name, fold.inside)
+                parts.append(stretch)
+            return parts
+        for n, units in enumerate(rounds, first):
+            unit = units[0] if period == 1 else Fold(self, "iteration", units, fold.depth)
+            if isinstance(unit, Fold) and fold.blocks:
+                unit.call(fold.inside + unit.label, unit.label)
+            elif isinstance(unit, Fold):
+                unit.call(f"{fold.inside}{n}", f"{unit.label} {n}")
+            parts.append(unit)
+        return parts
+
+    def _chains(self, units: list[int | Fold], depth: int) -> list[int | Fold]:
+        """The units, with each chain of values that only the next one reads as one fold."""
+        graph = self.graph
+        apart = {unit for unit in units if isinstance(unit, int)} - {graph.output}
+        length: dict[int, int] = {}
+        before: dict[int, int] = {}
+        for v in sorted(apart):
+            only = [
+                u for u in set(graph.operands[v])
+                if u in apart and all(reader == v for reader, _ in graph.readers[u])
+            ]  # fmt: skip
+            longest = max(only, key=lambda u: (length[u], u), default=None)
+            length[v] = 1 if longest is None else length[longest] + 1
+            if longest is not None:
+                before[v] = longest
+        chains: dict[int, list[int]] = {}
+        for end in apart.difference(before.values()):
+            if length[end] >= CHAIN:
+                chains[end] = [end]
+                while chains[end][-1] in before:
+                    chains[end].append(before[chains[end][-1]])
+        within = {i for chain in chains.values() for i in chain}
+        return [  # a chain stands where it ends: all that it reads comes before
+            Fold(self, "chain", chains[unit][::-1], depth)
+            if isinstance(unit, int) and unit in chains else unit
+            for unit in units
+            if unit in chains or unit not in within
+        ]  # fmt: skip
+
+    def _stretches(self, units: list[int | Fold], depth: int) -> list[int | Fold]:
+        """The units in a few folds of some that follow each other; J stays by itself."""
+        last = [unit for unit in units[-1:] if unit == self.graph.output]
+        units = units[: len(units) - len(last)]
+        size = -(-len(units) // STRETCHES)
+        cut = [units[start : start + size] for start in range(0, len(units), size)]
+        return [*(Fold(self, "part", stretch, depth) for stretch in cut), *last]
+
+    def _settle(self, leaves: list[int], parts: list[int | Fold]) -> list[int]:
+        """Give the leaves that only one of the folds reads to it; the others are returned."""
+        if not leaves:
+            return []
+        several = len(parts)
+        reader = dict.fromkeys(leaves, -1)  # the part that all readers so far are in, or `several`
+        for n, part in enumerate(parts):
+            for v in _steps(part):
+                for u in self.graph.operands[v]:
+                    if u in reader and reader[u] != n:
+                        reader[u] = n if reader[u] < 0 else several
+        loose = []
+        for leaf, n in reader.items():
+            only = parts[n] if 0 <= n < several else None
+            if isinstance(only, Fold):
+                only.leaves.append(leaf)
+            else:
+                loose.append(leaf)
+        return loose
+
+    # --- what looks alike --------------------------------------------------------------------
+
+    def _number(self, look: Any) -> int:
+        return self._numbers.setdefault(look, len(self._numbers))
+
+    def _look(self, unit: int | Fold) -> int:
+        """Alike are values of one shape that the same instruction computed, and leaves."""
+        if isinstance(unit, Fold):
+            return unit.look
+        node = self.graph.values[unit]
+        shape = getattr(node.value, "shape", ())
+        if self.graph.is_leaf(unit):
+            return self._number((node.operation.name, shape, stem(self.graph.names[unit])))
+        site = node.site
+        place = (id(site[0]), site[1]) if site else None
+        return self._number((node.operation.name, shape, place))
+
+    def look_of_fold(self, fold: Fold) -> int:
+        """Alike are repeats of the same, and folds of one name with the same operations inside."""
+        if fold.period:
+            return self._number(("repeat", *map(self._look, fold.units[: fold.period])))
+        graph = self.graph
+        place = {i: n for n, i in enumerate(fold.steps, 1)}
+        look = tuple(
+            (
+                graph.values[i].operation.name,
+                getattr(graph.values[i].value, "shape", ()),
+                *(place.get(u) or getattr(graph.values[u].value, "shape", ())
+                  for u in graph.operands[i]),
+            )
+            for i in fold.steps
+        )  # fmt: skip
+        return self._number((stem(fold.label), look))
+
+
+def stem(name: str) -> str:
+    """A name without its numbers: ``blocks`` of ``blocks.11``, ``h`` of ``h1``."""
+    return re.sub(r"[\W_]*\d+[\])]*", "", name).strip(" ._-")
+
+
+def common(names: list[str]) -> str:
+    """What numbered names begin with: ``blocks`` for ``blocks.0``, ``blocks.1``, ..."""
+    first, last = min(names), max(names)
+    while not last.startswith(first):
+        first = first[:-1]
+    return re.sub(r"[\W\d_]*$", "", first)
+
+
+def topological(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
+    """The numbers below `count` in topological order, less those on or behind a cycle."""
+    after: dict[int, list[int]] = {}
+    waits = [0] * count
+    for u, v in edges:
+        after.setdefault(u, []).append(v)
+        waits[v] += 1
+    ready = [n for n in range(count) if not waits[n]]
+    heapify(ready)
+    found = []
+    while ready:
+        found.append(heappop(ready))
+        for v in after.get(found[-1], ()):
+            waits[v] -= 1
+            if not waits[v]:
+                heappush(ready, v)
+    return found
+
+
+def repetitions(looks: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Stretches of a sequence that repeat, from left to right: start, period, number of rounds.
+
+    The shortest periods are taken first, so that a loop in a loop is found whatever its count.
+    """
+    seen: dict[int, int] = {}
+    distances: Counter[int] = Counter()
+    for i, look in enumerate(looks):
+        if look in seen:
+            distances[i - seen[look]] += 1
+        seen[look] = i
+    sequence, before = np.array(looks), np.concatenate(([0], np.cumsum(sizes)))
+    candidates: list[tuple[int, int, int]] = []
+    for period, _ in distances.most_common(PERIODS):
+        same = sequence[period:] == sequence[:-period]
+        ends = np.flatnonzero(np.diff(np.concatenate(([False], same, [False])).astype(np.int8)))
+        starts, lengths = ends[::2], (ends[1::2] - ends[::2]) // period * period + period
+        enough = (lengths > period) & (before[starts + lengths] - before[starts] >= SMALLEST)
+        candidates += [
+            (period, -length, start)
+            for start, length in zip(starts[enough].tolist(), lengths[enough].tolist(), strict=True)
+        ]
+    taken = np.zeros(len(looks), bool)
+    found = []
+    for period, negative, start in sorted(candidates):
+        stretch = slice(start, start - negative)
+        if not taken[stretch].any():
+            taken[stretch] = True
+            found.append((start, period, -negative // period))
+    return sorted(found)
+
+
+def _steps(part: int | Fold) -> Sequence[int]:
+    return part.steps if isinstance(part, Fold) else (part,)
+
+
+def _values(part: int | Fold) -> Sequence[int]:
+    return part.values if isinstance(part, Fold) else (part,)
+
+
+def _first(part: int | Fold) -> int:
+    return part.values[0] if isinstance(part, Fold) else part

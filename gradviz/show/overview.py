@@ -1,0 +1,238 @@
+"""The View of a large Graph: values, and folds as boxes that say what they hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from gradviz.graph import Graph
+
+from . import mathtext, style
+from .fold import Fold, Folding, common
+from .totals import OVER, Bundle, Tally, Totals, is_broken
+from .view import (
+    DIRECTIONS,
+    ROLES,
+    Arrow,
+    Box,
+    Highlight,
+    Row,
+    View,
+    arrow_of,
+    box_of,
+    description,
+    legend_of,
+    output_name,
+    title_of,
+)
+
+
+def overview(
+    graph: Graph,
+    *,
+    budget: int | None = None,
+    unfold: str | Iterable[str] = (),
+    highlight: Highlight | None = None,
+    backward: str | None = None,
+    direction: str = "LR",
+    title: str | None = None,
+) -> View:
+    """A View of at most `budget` boxes, and what is unfolded (see `gradviz.show.drawing.draw`)."""
+    if budget is not None and budget < 1:
+        raise ValueError(f"budget={budget}: a picture has at least one box")
+    mark = highlight or Highlight()
+    folding = Folding(graph)
+    opened = folding.opened(budget)
+    for key in [unfold] if isinstance(unfold, str) else unfold:
+        opened += [fold for fold in folding.way(key) if fold not in opened]
+    view = replace(
+        view_of(graph, folding, opened, mark),
+        title=title_of(title, mark, graph.table),
+        direction=style.choose("direction", direction, DIRECTIONS),
+    )
+    if backward is None:
+        return view
+    target = output_name(graph.table)
+    behind = tuple(_gradient(box, target) for box in view.boxes)
+    messages = tuple(
+        replace(arrow, tail=arrow.head, head=arrow.tail, backward=True) for arrow in view.arrows
+    )
+    if backward == "alone":
+        return replace(view, boxes=behind, arrows=messages)
+    ahead = (replace(box, rows=_rows(box, "value", "ink")) for box in view.boxes)
+    return replace(
+        view,
+        boxes=tuple(ahead),
+        arrows=tuple(replace(arrow, symbol="", number="") for arrow in view.arrows),
+        caption="Forward pass: values",
+        below=View(behind, messages, caption="Backward pass: gradients"),
+    )
+
+
+def _gradient(box: Box, target: str) -> Box:
+    if box.kind == "fold":
+        return replace(box, rows=_rows(box, "gradient"))
+    name = f"∂{target}/∂{box.name}"
+    return replace(box, name=name, kind="gradient", expression="", rows=_rows(box, "gradient"))
+
+
+def _rows(box: Box, *kinds: str) -> tuple[Row, ...]:
+    return tuple(row for row in box.rows if row.kind in kinds)
+
+
+def view_of(graph: Graph, folding: Folding, opened: Iterable[Fold], mark: Highlight) -> View:
+    """What is seen when some folds are open: a box for each part, an arrow between each two."""
+    table, target = graph.table, output_name(graph.table)
+    cut = folding.cut(opened)
+    tally = Tally(graph, [part for part, _ in cut])
+    boxes: list[Box] = []
+    for n, (part, around) in enumerate(cut):
+        if isinstance(part, Fold):
+            box = _box(graph, part, tally.totals[n], mark, target)
+        else:
+            box = box_of(f"n{part}", part, table, mark, target)
+            broken = is_broken(graph.values[part].value)
+            if broken or any(row.state == "non-finite" for row in box.rows):
+                box = replace(box, role=box.role or "non-finite")
+        boxes.append(replace(box, scope=tuple(fold.title for fold in around)))
+    arrows: list[Arrow] = []
+    roles: dict[tuple[int, int], dict[str, None]] = {}
+    for (u, v, _), role in mark.arrows.items():
+        between = roles.setdefault((tally.owner[u], tally.owner[v]), {})
+        between |= dict.fromkeys((role,) if isinstance(role, str) else role)
+    for (tail, head), bundle in sorted(tally.bundles.items()):
+        ends = boxes[tail], boxes[head]
+        if "fold" in (ends[0].kind, ends[1].kind):
+            arrows.append(_arrow(*ends, bundle, roles.get((tail, head), {})))
+            continue
+        v, _ = bundle.first
+        ids = {part: boxes[n].id for n in (tail, head) if isinstance(part := cut[n][0], int)}
+        arrows += [arrow_of(table, edge, mark, ids) for edge in table.incoming[v] if edge[0] in ids]
+    folds = [part for part, _ in cut if isinstance(part, Fold)]
+    hidden = sum(len(fold.values) for fold in folds)
+    legend = mark.legend or legend_of(tuple(boxes), tuple(arrows), target)
+    if folds:
+        legend += (("fold", "several values in one box"), ("", "‖·‖: Euclidean norm"))
+    return View(
+        boxes=tuple(boxes),
+        arrows=tuple(arrows),
+        description=description(table, f"{hidden} nodes are folded into {len(folds)} boxes"),
+        legend=legend,
+    )
+
+
+def _box(graph: Graph, fold: Fold, total: Totals, mark: Highlight, target: str) -> Box:
+    rows = []
+    if total.parameters:
+        rows.append(Row("ink", "parameters", (f"{total.parameters:,}",)))
+    if total.size.into is not None:
+        rows.append(Row("ink", f"paths to {target}", (_short(total.paths),)))
+    if graph.output in fold.values:
+        rows.append(Row("value", target, style.cells(graph.values[graph.output].value)[:1]))
+    least, most = total.least, total.most
+    rows += filter(
+        None,
+        (
+            _row("value", "‖value‖", least.value, most.value),
+            _row("gradient", "‖gradient‖ in", least.into, most.into),
+            _row("gradient", "‖gradient‖ out", least.out, most.out),
+        ),
+    )
+    broken = total.broken_values + total.broken_gradients
+    marks = [mark.marks[i] for i in fold.values if i in mark.marks]
+    if marks:
+        rows[-1] = replace(rows[-1], mark=all(marks))
+    last = total.leaving if total.leaving >= 0 else fold.values[-1]
+    return Box(
+        id=f"n{last}",
+        name=fold.title,
+        kind="fold",
+        tag=_count(total.operations, "operation"),
+        expression=caption(graph, fold),
+        rows=tuple(rows),
+        role=_role(fold, mark) or ("non-finite" if broken else ""),
+        badge=f"{broken} not finite" if broken else "",
+        tooltip=_tooltip(graph, fold, total, target),
+    )
+
+
+def _row(kind: str, label: str, least: float | None, most: float | None) -> Row | None:
+    """A size, or its range over iterations."""
+    if least is None or most is None:
+        return None
+    if not math.isfinite(most):
+        return Row(kind, label, (f"{style.number(most)} (non-finite)",), "non-finite")
+    ends = [style.number(end, 3) for end in (least, most)]
+    return Row(kind, label, (" … ".join(dict.fromkeys(ends)),), "number")
+
+
+def _short(paths: int) -> str:
+    return "over 1e300" if paths >= OVER else style.number(paths, 2)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'s' if number != 1 else ''}"
+
+
+def caption(graph: Graph, fold: Fold) -> str:
+    """What a fold stands for: the line of a loop, the first and the last of several."""
+    repeated = fold.repeated
+    units = (repeated or fold).units
+    first, last = units[0], units[-1]
+    if repeated and not isinstance(first, Fold):
+        source = graph.source(fold.steps[-1])
+        if source:
+            return source[2]
+    if isinstance(first, Fold) and isinstance(last, Fold):
+        whole = repeated and repeated.blocks and fold.first is None
+        named = whole and common([first.label, last.label])
+        return f"{first.label} … {last.label}" if named else ""
+    return "" if fold.scope else f"{_name(graph, first)} … {_name(graph, last)}"
+
+
+def _name(graph: Graph, unit: int | Fold) -> str:
+    return unit.label if isinstance(unit, Fold) else graph.names[unit]
+
+
+def _role(fold: Fold, mark: Highlight) -> str:
+    """The most telling role of the values in it; that of all of them, if it greys them out."""
+    roles = {mark.boxes.get(i, "") for i in fold.values} if mark.boxes else set()
+    if roles == {"unneeded"}:
+        return "unneeded"
+    known = [role for role in ROLES[:-1] if role in roles]
+    return (known or sorted(role for role in roles if role[:4] == "path") or [""])[0]
+
+
+def _tooltip(graph: Graph, fold: Fold, total: Totals, target: str) -> str:
+    lines = [f"{mathtext.clean(fold.title)}, opened by unfold={mathtext.clean(fold.key)!r}"]
+    lines.append(f"{_count(len(fold.values), 'value')}, {_count(total.operations, 'operation')}")
+    if total.size.into is not None:
+        paths = "over 10^300" if total.paths >= OVER else str(total.paths)
+        lines.append(f"paths through it to {target}: {paths}")
+    for words, size in (
+        ("values that leave it", total.size.value),
+        ("their gradients", total.size.into),
+        ("messages to what lies before it", total.size.out),
+    ):
+        if size is not None:
+            lines.append(f"{words}: ‖·‖ = {size!r}")
+    for words, count in (("values", total.broken_values), ("gradients", total.broken_gradients)):
+        if count:
+            lines.append(f"{words} that are not finite: {count}")
+    if source := graph.source(fold.steps[-1]):
+        lines.append(style.place(source))
+    return "\n".join(lines)
+
+
+def _arrow(tail: Box, head: Box, bundle: Bundle, roles: dict[str, None]) -> Arrow:
+    known = [role for role in roles if role != "unneeded"] or list(roles)
+    lines = [f"{mathtext.clean(tail.name)} → {mathtext.clean(head.name)}"]
+    lines[0] += f": {_count(bundle.count, 'edge')}"
+    number = ""
+    if bundle.norm is not None:
+        number = f"‖·‖ {style.number(bundle.norm, 3)}"
+        lines.append(f"messages that flow back: ‖·‖ = {bundle.norm!r}")
+        if not math.isfinite(bundle.norm):
+            known = known or ["non-finite"]
+    return Arrow(tail.id, head.id, number=number, roles=tuple(known), tooltip="\n".join(lines))

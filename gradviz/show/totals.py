@@ -1,0 +1,276 @@
+"""What a box of many values says of them: how many, how large, and how many paths lead through it.
+
+Norms are Euclidean, of all the numbers in question as one vector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradviz.chain.statements import Statement
+from gradviz.errors import TraceError
+from gradviz.graph import Graph
+from gradviz.statistics import measure
+
+from .fold import Fold
+
+OVER = 10**300 + 1
+"""Stands for every larger number of paths: 2^100000 would not fit into memory."""
+
+
+@dataclass(slots=True)
+class Size:
+    """How large what passes through a box is.
+
+    Attributes
+    ----------
+    value : float
+        The norm of the values in it that are read outside.
+    into : float or None
+        The norm of their gradients, which enter the box in the backward pass, if there are any.
+    out : float or None
+        The norm of the messages that it sends to what lies before it.
+    """
+
+    value: float = 0.0
+    into: float | None = None
+    out: float | None = None
+
+
+@dataclass
+class Totals:
+    """What a box holds.
+
+    Attributes
+    ----------
+    operations, parameters : int
+        How many operations were recorded in it; how many numbers its parameters have.
+    paths : int
+        How many paths from the leaves asked for lead through it to J; `OVER` for too many.
+    size : Size
+    least, most : Size
+        The range over the iterations of what repeats; else the same.
+    broken_values, broken_gradients : int
+        How many values and gradients in it are not finite.
+    leaving : int
+        The last value in it that is read outside, or J.
+    """
+
+    operations: int = 0
+    parameters: int = 0
+    paths: int = 0
+    size: Size = field(default_factory=Size)
+    least: Size = field(default_factory=Size)
+    most: Size = field(default_factory=Size)
+    broken_values: int = 0
+    broken_gradients: int = 0
+    leaving: int = -1
+
+
+@dataclass(slots=True)
+class Bundle:
+    """The edges from one box to another: how many, the first, the norm of all their messages."""
+
+    first: tuple[int, int]
+    count: int = 0
+    norm: float | None = None
+
+
+class Tally:
+    """The totals of the boxes of a picture.
+
+    Parameters
+    ----------
+    graph : Graph
+    boxes : sequence of int or Fold
+        Values and folds, which hold every value once.
+
+    Attributes
+    ----------
+    owner : list of int
+        By value the number of its box.
+    bundles : dict of (int, int) to Bundle
+        By the numbers of the boxes that they lead from and to.
+    totals : dict of int to Totals
+        By number, of the boxes that are folds.
+    differentiated : bool
+        Whether there are gradients.
+    """
+
+    def __init__(self, graph: Graph, boxes: Sequence[int | Fold]) -> None:
+        self.graph = graph
+        self.gradients: dict[int, Any] = {}
+        self.messages: dict[tuple[int, int], Any] = {}
+        self.differentiated = True
+        try:
+            self.gradients, self.messages = graph.derivatives
+        except TraceError:  # shown as "not computed"; asking for the gradient says why
+            self.differentiated = False
+        self.owner = [0] * len(graph)
+        for n, box in enumerate(boxes):
+            for i in box.values if isinstance(box, Fold) else (box,):
+                self.owner[i] = n
+        folds = {n: box for n, box in enumerate(boxes) if isinstance(box, Fold)}
+        self.totals = {n: self._count(fold) for n, fold in folds.items()}
+        self.bundles: dict[tuple[int, int], Bundle] = {}
+        self.leaving = {graph.output}  # the values that are read outside of their box, and J
+        self._cross()
+        for n, total in self.totals.items():
+            repeated = folds[n].repeated
+            sizes = self._iterations(repeated, folds[n].leaves) if repeated else [total.size]
+            total.least, total.most = _range(min, sizes), _range(max, sizes)
+
+    def _count(self, fold: Fold) -> Totals:
+        graph, found = self.graph, Totals()
+        for i in fold.values:
+            node = graph.values[i]
+            if not graph.is_leaf(i):
+                steps = node.operation.steps if isinstance(node.operation, Statement) else (i,)
+                found.operations += len(steps)
+            elif graph.kind(i) == "parameter":
+                found.parameters += int(np.size(node.value))
+            found.broken_values += is_broken(node.value)
+            found.broken_gradients += i in self.gradients and is_broken(self.gradients[i], True)
+        return found
+
+    def _cross(self) -> None:
+        """What passes between boxes."""
+        owner, messages = self.owner, self.messages
+        before, behind = self._paths()
+        leaving = self.leaving
+        for v, operands in enumerate(self.graph.operands):
+            head = owner[v]
+            for key, u in enumerate(operands):
+                tail = owner[u]
+                if tail == head:
+                    continue
+                bundle = self.bundles.get((tail, head))
+                if bundle is None:
+                    bundle = self.bundles[tail, head] = Bundle((v, key))
+                bundle.count += 1
+                leaving.add(u)
+                message = messages.get((v, key))
+                if message is None:
+                    continue
+                size = norm(message)
+                bundle.norm = _add(bundle.norm, size)
+                if head in self.totals:
+                    total = self.totals[head]
+                    total.size.out = _add(total.size.out, size)
+                    total.paths = min(total.paths + before[u] * behind[v], OVER)
+        for i in sorted(leaving):
+            if owner[i] in self.totals:
+                total = self.totals[owner[i]]
+                total.leaving = i
+                self._leave(total.size, i)
+        for i in self.graph.wrt:
+            if owner[i] in self.totals:
+                total = self.totals[owner[i]]
+                total.paths = min(total.paths + behind[i], OVER)
+
+    def _leave(self, size: Size, i: int) -> None:
+        size.value = math.hypot(size.value, norm(self.graph.values[i].value))
+        if i in self.gradients:
+            size.into = _add(size.into, norm(self.gradients[i]))
+
+    def _iterations(self, fold: Fold, leaves: Iterable[int]) -> list[Size]:
+        """The sizes of each iteration of what repeats; a leaf that only one reads is part of it."""
+        operands = self.graph.operands
+        sizes: list[Size] = []
+        iteration: dict[int, int] = {}
+        for n, unit in enumerate(fold.units):
+            if n % fold.period == 0:
+                sizes.append(Size())
+            for i in unit.steps if isinstance(unit, Fold) else (unit,):
+                iteration[i] = len(sizes) - 1
+        steps = list(iteration)
+        reading: dict[int, set[int]] = {leaf: set() for leaf in leaves}
+        if reading:
+            for i in steps:
+                for u in operands[i]:
+                    if u in reading:
+                        reading[u].add(iteration[i])
+            iteration |= {leaf: read.pop() for leaf, read in reading.items() if len(read) == 1}
+        leaving = {i for i in steps if i in self.leaving}
+        for i in steps:
+            n = iteration[i]
+            for key, u in enumerate(operands[i]):
+                if iteration.get(u) != n:
+                    if u in iteration:
+                        leaving.add(u)
+                    message = self.messages.get((i, key))
+                    if message is not None:
+                        sizes[n].out = _add(sizes[n].out, norm(message))
+        for i in leaving:
+            self._leave(sizes[iteration[i]], i)
+        return sizes
+
+    def _paths(self) -> tuple[list[int], list[int]]:
+        """By value the number of paths to it from the leaves asked for, and from it to J.
+
+        They follow the messages. No path enters a fold twice (see `gradviz.show.fold`), so those
+        through a fold are those that enter it.
+        """
+        graph, messages = self.graph, self.messages
+        before, behind = [0] * len(graph), [0] * len(graph)
+        for i in graph.wrt:
+            before[i] = 1
+        for v, operands in enumerate(graph.operands):
+            for key, u in enumerate(operands):
+                if before[u] and (v, key) in messages:
+                    before[v] = min(before[v] + before[u], OVER)
+        behind[graph.output] = 1
+        for v in range(graph.output, -1, -1):
+            if behind[v]:
+                for key, u in enumerate(graph.operands[v]):
+                    if (v, key) in messages:
+                        behind[u] = min(behind[u] + behind[v], OVER)
+        return before, behind
+
+
+def norm(value: Any) -> float:
+    """The Euclidean norm of an array, a number or `Statistics`."""
+    if isinstance(value, (float, int)):  # NumPy's float64 too
+        return abs(float(value))
+    if type(value) is np.ndarray and value.dtype == np.float64:  # of small ones there are many
+        flat = value.ravel()
+        square = float(flat.dot(flat))
+        if 1e-280 < square < 1e280:
+            return math.sqrt(square)
+        top = float(np.abs(flat).max(initial=0.0))
+        if top < math.inf:  # the square leaves the range of numbers
+            return top * math.sqrt(((flat / top) ** 2).sum()) if top else 0.0
+    return measure(value).norm
+
+
+def _range(end: Callable[[list[float]], float], sizes: list[Size]) -> Size:
+    """The least or the largest of each; one that is not finite comes first."""
+    found = Size()
+    for name in Size.__slots__:
+        known = [size for each in sizes if (size := getattr(each, name)) is not None]
+        bad = [size for size in known if not math.isfinite(size)]
+        setattr(found, name, bad[0] if bad else end(known) if known else None)
+    return found
+
+
+def _add(total: float | None, part: float) -> float:
+    return math.hypot(total or 0.0, part)  # which does not underflow as squares do
+
+
+def is_broken(value: Any, gradient: bool = False) -> bool:
+    """Whether it holds what is no number: NaN or an infinity.
+
+    Of values, not a -inf among finite ones: such is a mask.
+    """
+    if isinstance(value, (float, int)):
+        return not math.isfinite(value)
+    if type(value) is np.ndarray and value.dtype.kind == "f" and value.size:
+        with np.errstate(all="ignore"):  # a sum is finite only if all are; mostly that is all
+            return not math.isfinite(value.sum()) and is_broken(measure(value), gradient)
+    found = measure(value)
+    return found.nonfinite > 0 and (gradient or not math.isfinite(found.high))

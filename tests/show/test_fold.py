@@ -1,0 +1,453 @@
+"""Folds: every value in one box, whatever is open; what a box says adds up."""
+
+from __future__ import annotations
+
+import models
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import gradviz as gv
+from gradviz.chain.backward import Gradients
+from gradviz.chain.paths import count_paths
+from gradviz.graph import Graph, Node
+from gradviz.show import drawing, fold, story
+from gradviz.show.fold import Fold, Folding, repetitions
+from gradviz.show.totals import OVER, Tally
+from gradviz.statistics import measure
+
+# --- random programs: operations, scopes and loops inside each other -----------------------------
+
+OPERATIONS = {  # no value grows beyond 1
+    "mean": lambda a, b: (a + b) * 0.5,
+    "multiply": lambda a, b: a * b,
+    "square": lambda a, b: a * a,
+    "tanh": lambda a, b: np.tanh(a),
+}
+_step = st.tuples(st.sampled_from([*OPERATIONS]), st.integers(0, 5), st.integers(0, 5))
+
+
+def _blocks(inner):
+    scope = st.tuples(st.just("scope"), st.sampled_from("ab"), st.lists(inner, max_size=4))
+    loop = st.tuples(st.just("loop"), st.integers(1, 4), st.lists(inner, max_size=4))
+    return scope | loop
+
+
+program = st.lists(st.recursive(_step, _blocks, max_leaves=12), min_size=1, max_size=8)
+many = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def record(body, wrt=None):
+    def run(w, x, c):
+        values = [w, x, c]
+
+        def do(body):
+            for kind, first, second in body:
+                if kind == "scope":
+                    with gv.scope(first):
+                        do(second)
+                elif kind == "loop":
+                    for _ in range(first):
+                        do(second)
+                else:
+                    a, b = values[-1 - first % len(values)], values[-1 - second % len(values)]
+                    values.append(OPERATIONS[kind](a, b))
+
+        do(body)
+        return values[-1] + w
+
+    return gv.trace(run, 0.5, -0.25, 0.75, wrt=wrt)
+
+
+def boxes(folding, opened):
+    return [part for part, _ in folding.cut(opened)]
+
+
+def members(part):
+    return list(part.values) if isinstance(part, Fold) else [part]
+
+
+def every(folding):
+    """All folds there are, outer ones first."""
+    found = [folding.root]
+    for part in found:
+        found += part.folds
+    return found
+
+
+def quotient(graph, parts):
+    """The boxes as a NetworkX graph."""
+    owner = {i: n for n, part in enumerate(parts) for i in members(part)}
+    edges = {(owner[u], owner[v]) for u, v, _ in graph.edges()}
+    result = nx.DiGraph((a, b) for a, b in edges if a != b)
+    result.add_nodes_from(range(len(parts)))
+    return result
+
+
+@many
+@given(program, st.sampled_from(["names", "operations"]), st.integers(1, 60))
+def test_every_value_is_in_one_box_and_the_boxes_form_a_dag_within_the_budget(body, detail, budget):
+    graph = record(body).detailed(detail)
+    folding = Folding(graph)
+    parts = boxes(folding, folding.opened(budget))
+    assert len(parts) <= budget
+    assert sorted(i for part in parts for i in members(part)) == list(range(len(graph)))
+    assert nx.is_directed_acyclic_graph(quotient(graph, parts))
+
+
+@many
+@given(program, st.data())
+def test_whatever_is_open_the_boxes_form_a_dag_and_an_opened_one_leaves_the_others(body, data):
+    graph = record(body)
+    folding = Folding(graph)
+    folds = every(folding)
+    assert len({part.key for part in folds}) == len(folds)
+    opened = [folding.root]
+    for _ in range(4):
+        before = boxes(folding, opened)
+        shut = [part for part in before if isinstance(part, Fold)]
+        if not shut:
+            break
+        chosen = data.draw(st.sampled_from(shut))
+        assert folding.way(chosen.key)[-1] is chosen
+        opened.append(chosen)
+        after = boxes(folding, opened)
+        assert [part for part in after if part in before] == [p for p in before if p is not chosen]
+        inside = [i for part in after if part not in before for i in members(part)]
+        assert sorted(inside) == members(chosen)
+        assert nx.is_directed_acyclic_graph(quotient(graph, after))
+
+
+@many
+@given(program, st.integers(3, 20))
+def test_operations_and_parameters_add_up(body, budget):
+    graph = record(body, wrt=("w", "x"))
+    shown = graph.statements
+    folding = Folding(shown)
+    parts = boxes(folding, folding.opened(budget))
+    tally = Tally(shown, parts)
+    loose = [part for part in parts if not isinstance(part, Fold)]
+    counted = sum(total.operations for total in tally.totals.values())
+    counted += sum(len(getattr(shown.values[i].operation, "steps", (i,))) for i in loose
+                   if not shown.is_leaf(i))  # fmt: skip
+    assert counted == sum(not graph.is_leaf(i) for i in range(len(graph)))
+    numbers = sum(total.parameters for total in tally.totals.values())
+    numbers += sum(graph.kind(graph.id(shown.names[i])) == "parameter" for i in loose)
+    assert numbers == sum(graph.kind(i) == "parameter" for i in range(len(graph)))
+
+
+def brute_force(graph):
+    """Every path from a leaf asked for to J, as NetworkX lists them: its nodes."""
+    carrying = nx.MultiDiGraph()
+    carrying.add_nodes_from(graph.dag)
+    carrying.add_edges_from(
+        (u, v, key) for u, v, key, m in graph.dag.edges(keys=True, data="message") if m is not None
+    )
+    for leaf in graph.wrt:
+        for path in nx.all_simple_edge_paths(carrying, leaf, graph.output):
+            yield {leaf, *(v for _, v, _ in path)}
+
+
+@many
+@given(program, st.integers(1, 12))
+def test_the_paths_through_a_fold_are_those_that_networkx_finds(body, budget):
+    graph = record(body)
+    assume(len(graph) <= 60 and sum(count_paths(graph, graph.wrt).values()) <= 1000)
+    folding = Folding(graph)
+    parts = boxes(folding, folding.opened(budget))
+    paths = list(brute_force(graph))
+    for n, total in Tally(graph, parts).totals.items():
+        assert total.paths == sum(not path.isdisjoint(parts[n].values) for path in paths)
+
+
+def length(values):
+    return np.linalg.norm(np.concatenate([np.ravel(value) for value in values]))
+
+
+def test_the_norms_are_those_of_all_that_passes_through_as_one_vector():
+    graph = models.transformer(layers=2)
+    folding = Folding(graph)
+    parts = boxes(folding, [folding.root, *folding.root.folds])
+    tally = Tally(graph, parts)
+    gradients, messages = graph.derivatives
+    for n, total in tally.totals.items():
+        inside = set(parts[n].values)
+        leaving = {u for u, v, _ in graph.edges() if u in inside and v not in inside}
+        out = [messages[v, key] for u, v, key in graph.edges()
+               if v in inside and u not in inside and (v, key) in messages]  # fmt: skip
+        np.testing.assert_allclose(total.size.value, length(graph.values[i].value for i in leaving))
+        np.testing.assert_allclose(total.size.into, length(gradients[i] for i in leaving))
+        if out:
+            np.testing.assert_allclose(total.size.out, length(out))
+    for (a, b), bundle in tally.bundles.items():
+        ends = [(v, key) for u, v, key in graph.edges()
+                if tally.owner[u] == a and tally.owner[v] == b]  # fmt: skip
+        sent = [messages[edge] for edge in ends if edge in messages]
+        assert bundle.count == len(ends)
+        if sent:
+            np.testing.assert_allclose(bundle.norm, length(sent))
+
+
+# --- what becomes of real programs ---------------------------------------------------------------
+
+
+def box(view, name):
+    return next(box for box in view.boxes if box.name == name)
+
+
+def texts(box):
+    return {row.label: " ".join(row.cells) for row in box.rows}
+
+
+def test_blocks_that_are_alike_are_one_box_with_their_count_and_the_range_over_them():
+    graph = models.transformer()
+    view = graph.draw().view
+    blocks = box(view, "blocks × 12")
+    assert blocks.expression == "blocks.0 … blocks.11"
+    leaves = graph.leaf_values().items()
+    size = sum(w.size for name, w in leaves if name.startswith("params.blocks"))
+    assert texts(blocks)["parameters"] == f"{size:,}"
+    last = {node.scope: i for i, node in enumerate(graph.values)}
+    norms = [np.linalg.norm(graph.adjoint(last[f"blocks.{n}",])) for n in range(12)]
+    least, _, most = texts(blocks)["‖gradient‖ in"].split()
+    assert float(least) == pytest.approx(min(norms), rel=1e-2)
+    assert float(most) == pytest.approx(max(norms), rel=1e-2)
+    assert len(view.boxes) <= 40
+
+
+def test_opened_they_are_a_box_each_which_opens_too():
+    graph = models.transformer()
+    closed = {box.name for box in graph.draw().view.boxes}
+    opened = graph.draw(unfold="blocks").view
+    assert {box.name for box in opened.boxes} == (
+        closed - {"blocks × 12"} | {f"blocks.{n}" for n in range(12)}
+    )
+    assert ("blocks × 12",) in opened.groups()
+    inner = graph.draw(detail="operations", unfold=["blocks.3/attention"]).view
+    names = {box.name for box in inner.boxes}
+    assert {"blocks.2", "head × 2", "blocks.3.attention.q", "params.blocks[3].q"} <= names
+    assert ("blocks × 12", "blocks.3", "attention") in inner.groups()
+
+
+def test_an_unrolled_loop_is_one_box_with_its_count_and_its_line():
+    graph = models.recurrent(60)
+    for detail in ("names", "operations"):
+        view = graph.draw(detail=detail, budget=20).view
+        loop = box(view, "loop × 60")
+        assert loop.expression == "h = np.tanh(z)"
+        assert loop.tag == f"{3 * 60} operations"
+        assert texts(loop)["paths to J"] == "60"
+        assert "W" not in {box.name for box in view.boxes}  # only the loop reads it
+    opened = graph.draw(budget=20, unfold=("loop/7",)).view
+    assert {"iterations 11–20", "iteration 6"} <= {box.name for box in opened.boxes}
+    assert {"z(7)", "h(7)", "xs[6]"} <= {box.name for box in opened.boxes}
+
+
+def test_a_loop_in_a_loop_is_found_even_if_its_count_changes():
+    def run(x):
+        for n in range(8):
+            for _ in range(6 + n % 3):
+                x = np.sin(x)
+            x = x * 2.0
+        return x
+
+    folding = Folding(gv.trace(run, 0.1))
+    (outer,) = folding.root.folds
+    assert (outer.count, outer.title) == (8, "loop × 8")
+    assert [part.folds[0].count for part in outer.folds] == [6, 7, 8, 6, 7, 8, 6, 7]
+
+
+def test_a_scope_that_is_entered_again_after_others_read_it_is_a_box_for_each_visit():
+    def run(x):
+        for _ in range(3):
+            for name in ("encoder", "decoder"):
+                with gv.scope(name):
+                    x = np.tanh(x * 2.0)
+        with gv.scope("other"):
+            x = np.exp(x) + x
+        return x
+
+    folding = Folding(gv.trace(run, 0.1))
+    assert {part.key for part in every(folding)} >= {"loop/1/encoder", "loop/2/decoder", "other"}
+
+
+def test_interleaved_scopes_are_one_box_each_as_long_as_no_path_comes_back():
+    def run(x):
+        total = 0.0
+        for _ in range(3):
+            for name in ("left", "right"):
+                with gv.scope(name):
+                    total = total + np.sum(x) if name == "left" else total
+                    y = np.sin(x)
+        return total + y
+
+    folding = Folding(gv.trace(run, 0.1))
+    assert [part.key for part in folding.root.folds] == ["left", "right"]
+
+
+def test_a_program_without_any_structure_is_cut_into_chains_and_stretches():
+    rng = np.random.default_rng(0)
+    leaf = gv.input(0.5, "x")
+    values = [leaf]
+    for _ in range(3000):
+        values.append(values[-1] + values[rng.integers(len(values))] * rng.normal())
+    graph = gv.graph(values[-1])
+    view = graph.draw(budget=30).view
+    assert 3 <= len(view.boxes) <= 30
+    folding = Folding(graph)
+    assert max(len(part.parts) for part in every(folding)) <= fold.WIDE + fold.LEAVES
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("abababab", [(0, 2, 4)]),
+        ("xabcabcabcy", [(1, 3, 3)]),
+        ("aaaaaabbbbbb", [(0, 1, 6), (6, 1, 6)]),
+        ("ababcababcababc", [(0, 5, 3)]),  # the outer loop
+        ("abcdef", []),
+        ("abab", []),  # too little to be worth a box
+    ],
+)
+def test_what_repeats_is_found_with_its_period(text, found):
+    assert repetitions([ord(letter) for letter in text], [1] * len(text)) == found
+
+
+# --- numbers that are too large, not finite, or were not kept ------------------------------------
+
+
+def test_more_paths_than_memory_could_count_are_said_to_be_so():
+    graph = models.doubling(3000)
+    folding = Folding(graph)
+    (part,) = [part for part in boxes(folding, [folding.root]) if isinstance(part, Fold)]
+    total = Tally(graph, [part]).totals[0]
+    assert total.paths == OVER
+    view = graph.draw(detail="operations").view
+    assert any("over 1e300" in texts(box).values() for box in view.boxes)
+    exact = models.doubling(300)
+    folding = Folding(exact)
+    assert Tally(exact, [folding.root]).totals[0].paths == 2**300
+
+
+def test_what_is_not_finite_stands_out():
+    def run(x):
+        for _ in range(100):
+            x = x * 2.0
+        y = np.exp(1e9 * x)
+        for _ in range(100):
+            y = y * 0.5
+        return np.log(y)
+
+    with np.errstate(all="ignore"):
+        drawn = gv.trace(run, 1.0).draw(detail="operations")
+    boxes = drawn.view.boxes
+    last = next(box for box in boxes if box.name == "loop 2 × 100")
+    assert last.role == "non-finite"
+    assert "not finite" in last.badge
+    assert "(non-finite)" in texts(last)["‖value‖"]
+    assert "not finite" in drawn.svg
+
+
+def test_a_mask_of_minus_infinity_is_nothing_to_worry_about():
+    mask = np.triu(np.full((4, 4), -np.inf), 1)
+
+    def run(x):
+        for _ in range(60):
+            e = np.exp(x + mask)
+            x = e / np.sum(e, axis=1, keepdims=True)
+        return np.sum(x * x)
+
+    view = gv.trace(run, np.eye(4)).draw(detail="operations").view
+    assert {box.role for box in view.boxes} == {""}
+
+
+def lean(graph):
+    """The same with statistics in place of the arrays."""
+    values = [
+        node if np.ndim(node.value) == 0 else Node.new(
+            measure(node.value), node.operation, keywords=node.keywords, scope=node.scope,
+            name=node.name, site=node.site)
+        for node in graph.values
+    ]  # fmt: skip
+    result = Graph(values, graph.operands, lambda: (graph.names, graph.named), graph.output,
+                   graph.wrt, sources=graph._source)  # fmt: skip
+    gradients, messages = graph.derivatives
+    result.locals = {}
+    result.derivatives = Gradients(
+        {i: measure(gradient) for i, gradient in gradients.items()},
+        {edge: measure(message) for edge, message in messages.items()},
+    )
+    return result
+
+
+def test_a_graph_of_statistics_says_the_same_of_its_folds():
+    graph = models.transformer()
+    whole, kept = (drawing.draw(g).view for g in (graph, lean(graph)))
+    assert [(box.name, box.tag) for box in whole.boxes] == [(b.name, b.tag) for b in kept.boxes]
+    for before, after in zip(whole.boxes, kept.boxes, strict=True):
+        if before.kind == "fold":
+            assert texts(before) == texts(after)
+
+
+# --- the picture ---------------------------------------------------------------------------------
+
+
+def test_a_small_graph_is_drawn_as_it_is_and_a_budget_folds_it_too():
+    graph = models.recurrent(10)
+    assert len(graph.draw().view.boxes) == len(graph.statements)
+    assert len(graph.draw(budget=15).view.boxes) <= 15
+
+
+def test_only_the_rows_that_are_shown_are_made():
+    graph = models.scalar(4000)
+    graph.draw(detail="operations").svg
+    assert len(graph.table.nodes._made) < 50
+    assert len(graph.dag) == len(graph)  # all of them, when they are asked for
+
+
+def test_every_form_of_the_picture_can_be_had():
+    graph = models.transformer(layers=3)
+    for backward in (None, "beside", "alone"):
+        drawn = graph.draw(backward=backward, budget=12)
+        assert "blocks × 3" in drawn.dot
+        assert "</svg>" in drawn.svg
+        assert r"\end{document}" in drawn.tex
+        assert "blocks × 3" in drawn.text
+    assert "graph of" in graph.draw().view.description
+
+
+def test_the_reuse_of_cached_terms_is_pointed_out_at_folds_too():
+    graph = models.transformer()
+    drawn = graph.reuse("params.blocks[0].q", "params.scale").draw()
+    assert box(drawn.view, "blocks × 12").role == "target"
+    assert any("computed" in arrow.roles for arrow in drawn.view.arrows)
+
+
+def test_a_wrong_key_or_budget_is_named():
+    graph = models.transformer()
+    with pytest.raises(ValueError, match=r"no fold 'block' \(did you mean 'blocks'\?\)"):
+        graph.draw(unfold="block")
+    with pytest.raises(ValueError, match="budget=0"):
+        graph.draw(budget=0)
+
+
+def test_a_loaded_graph_folds_in_the_same_way(tmp_path):
+    graph = models.scalar(1000)
+    graph.save(tmp_path / "g.json")
+    assert gv.load(tmp_path / "g.json").draw().svg == graph.draw().svg
+
+
+def test_the_page_brings_along_each_fold_opened():
+    graph = models.transformer()
+    kept = story.folds(graph, "operations")
+    pictures = [story.drawing(graph, folded, detail="operations") for folded in kept]
+    for folded, picture in zip(kept, pictures, strict=True):
+        assert picture["folded"] == list(folded)  # so that the page finds its way back
+    assert {"blocks"} == set(kept[0]) - set(kept[1])
+    assert "blocks.7" in pictures[1]["scopes"]
+    shown = {int(node) for node in pictures[1]["svg"].split('data-node="n')[1:] for node in
+             [node.partition('"')[0]]}  # fmt: skip
+    assert shown.isdisjoint(pictures[1]["inside"])
+    assert shown | set(pictures[1]["inside"]) == set(range(len(graph)))
