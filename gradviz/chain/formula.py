@@ -147,7 +147,7 @@ class Explanation:
         latex = [
             f"{notation.latex(head)} &= " + r" \\ &+ ".join(x for _, x in symbols) + more_latex
         ]
-        scalar = all(np.size(path.value) == 1 for path in self._shown) and self._all_numbers()
+        scalar = self._all_numbers()
         if scalar and not rest:
             products = [self._numbers(path) for path in self._shown]
             text.append("= " + " + ".join(product for product, _ in products))
@@ -165,6 +165,8 @@ class Explanation:
         return Formula("\n".join(text), _aligned(latex))
 
     def _all_numbers(self) -> bool:
+        if any(path.value is None for path in self._shown):
+            return False
         values = [self.graph.values[i].value for p in self._shown for i in p.nodes]
         return all(np.size(value) == 1 and not np.iscomplexobj(value) for value in values)
 
@@ -337,11 +339,12 @@ class Explanation:
                 on = arrows[edge] if arrows[edge] != "unneeded" else ()
                 arrows[edge] = (f"path {n}", *on)  # an edge may serve several paths
         for n, path in enumerate(shown, 1):
-            size = (
-                _plain(path.value)
-                if np.size(path.value) == 1
-                else f"‖·‖ = {np.linalg.norm(np.ravel(path.value)):.4g}"
-            )
+            if path.value is None:
+                size = f"‖·‖ about {path.gain:.2g}"
+            elif np.size(path.value) == 1:
+                size = _plain(path.value)
+            else:
+                size = f"‖·‖ = {path.norm:.4g}"
             legend.append((f"path {n}", f"path {n}: {size}"))
         boxes |= dict.fromkeys(self.reused & {i for p in shown for i in p.nodes}, "cached")
         if self.reused:

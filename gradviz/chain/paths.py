@@ -13,6 +13,7 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
+from gradviz.statistics import Statistics
 
 Edge = tuple[int, int]
 """(reader's id, operand's position)"""
@@ -31,14 +32,23 @@ class Path:
         Ids from the value to J.
     edges : tuple of (int, int)
         The reader's id and the operand's position, in the same order.
-    value : float or numpy.ndarray
+    value : float or numpy.ndarray or None
         Its contribution to the gradient, of the value's own shape: the product of its local
-        derivatives.
+        derivatives; None where arrays were not kept.
+    gain : float
+        What it was sorted by: |contribution| of scalars; of arrays an estimate of its norm, the
+        product of ‖message‖ / ‖upstream term‖ of its edges.
     """
 
     nodes: tuple[int, ...]
     edges: tuple[Edge, ...]
     value: Any
+    gain: float = math.nan
+
+    @property
+    def norm(self) -> float:
+        """The norm of its contribution; its estimate where arrays were not kept."""
+        return self.gain if self.value is None else _norm(self.value)
 
 
 def carrying(graph: Graph) -> list[list[Edge]]:
@@ -82,7 +92,8 @@ def paths(graph: Graph, target: int) -> Iterator[Path]:
 
     Scalars: exactly in the order of |product of local derivatives|, found lazily (best first).
     Arrays: in the order of the contributions' norms, where there are at most `EXHAUSTIVE` paths;
-    beyond that best first by an estimate, the product of ‖message‖ / ‖upstream term‖ of its edges.
+    beyond that, and where only statistics were kept, best first by an estimate, the product of
+    ‖message‖ / ‖upstream term‖ of its edges.
 
     Raises
     ------
@@ -95,11 +106,12 @@ def paths(graph: Graph, target: int) -> Iterator[Path]:
     if graph.output not in below:
         return
     readers = [edges if i in below else [] for i, edges in enumerate(readers)]
-    if all(np.size(graph.values[i].value) == 1 for i in below):
+    lean = isinstance(graph.values[target].value, Statistics)
+    if not lean and all(np.size(graph.values[i].value) == 1 for i in below):
         yield from _best_first(graph, readers, target, lambda v, key: _size(graph, v, key))
-    elif count_paths(graph, [target])[target] <= EXHAUSTIVE:
+    elif not lean and count_paths(graph, [target])[target] <= EXHAUSTIVE:
         found = _best_first(graph, readers, target, lambda v, key: 1.0)
-        yield from sorted(found, key=lambda path: (-_norm(path.value), path.nodes))
+        yield from sorted(found, key=lambda path: (-path.norm, path.nodes))
     else:
 
         def gain(v: int, key: int) -> float:
@@ -129,6 +141,8 @@ def _size(graph: Graph, v: int, key: int) -> float:
 
 
 def _norm(value: Any) -> float:
+    if isinstance(value, Statistics):
+        return value.norm
     return float(np.linalg.norm(np.ravel(value)))
 
 
@@ -173,7 +187,9 @@ def _best_first(graph: Graph, readers: list[list[Edge]], target: int, gain: Any)
                 chain = chain[1]
             edges.reverse()
             nodes = (target, *(v for v, _ in edges))
-            yield Path(nodes, tuple(edges), contribution(graph, edges))
+            kept = not isinstance(graph.values[target].value, Statistics)
+            value = contribution(graph, edges) if kept else None
+            yield Path(nodes, tuple(edges), value, math.exp(min(log, 700.0)))
             continue
         for v, key in readers[end]:
             if v in best:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from gradviz.show.view import Highlight
 
 
+TOLD = 8
+"""So many terms and targets are told in words, of a longer list."""
+
+
 @dataclass(frozen=True)
 class Row:
     """What one target's gradient took.
@@ -80,10 +84,13 @@ class Reuse:
         output = self.graph.names[self.graph.output]
 
         def terms(names: Sequence[str]) -> str:
-            return ", ".join(f"∂{output}/∂{name}" for name in names) or "nothing"
+            most = names if len(names) <= TOLD + 2 else names[:TOLD]
+            rest = f" and {len(names) - len(most)} more" if len(most) < len(names) else ""
+            return (", ".join(f"∂{output}/∂{name}" for name in most) or "nothing") + rest
 
         lines: list[str] = []
-        for row in self.rows:
+        shown = self.rows if len(self.rows) <= TOLD + 2 else self.rows[:TOLD]
+        for row in shown:
             lines += [
                 f"∂{output}/∂{row.target}",
                 f"    computes  {terms(row.computed)}",
@@ -91,9 +98,15 @@ class Reuse:
                 f"    reads     {terms(row.read)} from the cache",
                 f"    VJPs      {row.vjps} with the cache, {row.vjps_without_cache} path by path",
             ]
+        if len(shown) < len(self.rows):
+            lines.append(f"… and {len(self.rows) - len(shown)} more targets")
         lines.append(
             f"together      {self.vjps} VJPs with the cache, {self.vjps_without_cache} path by path"
         )
+        most = sorted(self.reads.items(), key=lambda item: -item[1])
+        if len(self.rows) > TOLD or len(most) > 2 * TOLD:  # of a large graph, what matters most
+            told = [f"∂{output}/∂{name} ×{count}" for name, count in most[:TOLD] if count > 1]
+            lines.append(f"most read     {', '.join(told) or 'none is read twice'}")
         return "\n".join(lines)
 
     def __str__(self) -> str:
