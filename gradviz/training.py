@@ -44,7 +44,7 @@ class Step:
     sizes : dict of str to int
         How many numbers each parameter is.
     weights, gradients : dict of str to float
-        Their root mean square, and that of their gradient; NaN where there is none.
+        Their root mean square, and that of their gradient, where there is one.
     updates : dict of str to float
         ‖change‖ / ‖weight‖ of each parameter in this step; NaN where it is not known.
     """
@@ -70,15 +70,15 @@ def append(
     lean = _lean(graph)
     head: dict[str, Any] = {"format": FORMAT, "version": VERSION, "step": number}
     head["loss"] = _written(measure(lean.values[lean.output].value).mean)
-    head["parameters"] = {
-        lean.names[i]: [
-            measure(lean.values[i].value).size,
-            _written(measure(lean.values[i].value).rms),
-            _written(measure(lean.derivatives.gradients.get(i, np.nan)).rms),
+    head["parameters"] = {}
+    for i in sorted(lean.wrt):
+        value, gradient = lean.values[i].value, lean.derivatives.gradients.get(i)
+        head["parameters"][lean.names[i]] = [
+            measure(value).size,
+            _written(measure(value).rms),
+            None if gradient is None else _written(measure(gradient).rms),
             _written(updates.get(lean.names[i], np.nan)),
         ]
-        for i in sorted(lean.wrt)
-    }
     packer = zlib.compressobj(wbits=_GZIP)
     text = f"{json.dumps(head)}\n{saved.dumps(lean)}"
     with open(path, "ab") as file:
@@ -111,6 +111,7 @@ def _lean(graph: Graph) -> Graph:
         {i: shrunk(gradient) for i, gradient in gradients.items()},
         {edge: shrunk(message) for edge, message in messages.items()},
     )
+    lean.underflown = graph.underflown
     locals_ = {(v, key): graph.local(v, key) for _, v, key in graph.edges()}
     lean.locals = {edge: shrunk(local) for edge, local in locals_.items() if local is not None}
     return lean
@@ -203,9 +204,8 @@ class Training:
         """The run in a table of at most 24 steps: the loss, and the range over the parameters."""
         lines = [f"{'step':>8}  {'J':>10}  {'gradient (rms)':<24}  update/weight"]
         for step in spread(self.steps, 24):
-            gradients = [g for g in step.gradients.values() if not math.isnan(g)]
-            updates = [u for u in step.updates.values() if not math.isnan(u)]
-            told = [f"{min(f):.1e} … {max(f):.1e}" if f else "" for f in (gradients, updates)]
+            found = list(step.gradients.values()), list(step.updates.values())
+            told = [f"{min(f):.1e} … {max(f):.1e}" if f else "" for f in found]
             lines.append(f"{step.number:>8}  {step.loss:>10.5g}  {told[0]:<24}  {told[1]}".rstrip())
         return "\n".join(lines)
 
@@ -234,10 +234,11 @@ def _step(line: bytes, path: Path) -> Step:
         head = json.loads(line)
         if head["format"] != FORMAT or head["version"] != VERSION:
             raise ValueError(f"version {head['version']} of {head['format']!r}")
-        rows = {str(name): [float(n) for n in row] for name, row in head["parameters"].items()}
-        columns = ({name: row[k] for name, row in rows.items()} for k in range(4))
-        sizes, weights, gradients, updates = columns
+        rows = head["parameters"].items()
+        sizes, *others = (
+            {str(name): float(row[k]) for name, row in rows if row[k] is not None} for k in range(4)
+        )
         counts = {name: int(size) for name, size in sizes.items()}
-        return Step(int(head["step"]), float(head["loss"]), counts, weights, gradients, updates)
+        return Step(int(head["step"]), float(head["loss"]), counts, *others)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: not a recorded training: {error}") from None

@@ -87,35 +87,36 @@ def _layers(names: Iterable[str]) -> dict[str, list[str]]:
         depth -= 1
 
 
-def _combined(step: Step, names: Sequence[str], what: str) -> float:
-    """One number for several parameters, as if they were one."""
-    known = [n for n in names if n in step.sizes]
-    found = [n for n in known if not math.isnan(getattr(step, what)[n])] if known else []
+def _combined(step: Step, names: Sequence[str], what: str) -> float | None:
+    """One number for several parameters, as if they were one; None where they have none."""
+    values = getattr(step, what)
+    found = [n for n in names if n in values and n in step.sizes]
     if not found:
-        return math.nan
+        return None
     size = {n: step.sizes[n] for n in found}
     if what == "updates":
         weight = sum(size[n] * step.weights[n] ** 2 for n in found)
         change = sum(size[n] * (step.weights[n] * step.updates[n]) ** 2 for n in found)
         return math.sqrt(change / weight) if weight else math.nan
-    values = getattr(step, what)
     return math.sqrt(sum(size[n] * values[n] ** 2 for n in found) / sum(size.values()))
 
 
 class _Map:
     def __init__(
-        self, training: Training, steps: list[Step], names: list[str], cells: list[list[float]],
+        self, training: Training, steps: list[Step], names: list[str],
+        cells: list[list[float | None]],
         what: str, theme: str,
     ) -> None:  # fmt: skip
         self.training, self.steps, self.names, self.cells = training, steps, names, cells
         self.what, self.theme = what, theme
         self.colours = style.PALETTES[theme]
-        plain = [c for row in cells for c in row if 0 < c < math.inf]
+        plain = [c for row in cells for c in row if c is not None and 0 < c < math.inf]
         self.low = math.floor(math.log10(min(plain, default=1.0)))
         self.high = max(math.ceil(math.log10(max(plain, default=1.0))), self.low + 1)
         widest = max(mathtext.line_width(mathtext.plain(clean(n, 40)), 11.0) for n in names)
         self.left = LEFT + max(widest, 50.0) + 10  # or what stands beside the curve
         self.cell = max(4.0, min(CELL, 900.0 / len(steps)))
+        self.right = 0.0
         self.out: list[str] = []
 
     def svg(self) -> str:
@@ -131,9 +132,9 @@ class _Map:
                 self.square(self.left + self.cell * j, y, value, name, self.steps[j])
         y = below + CELL * len(self.names)
         self.axis(y + 14)
-        self.key(y + 40, width)
+        self.key(y + 40)
         ground = self.colours["ground"]
-        width = max(width, self.left + 430)
+        width = max(width, self.right)
         about = escape(f"{self.training!r}: {QUANTITIES[self.what]}")
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
@@ -168,17 +169,17 @@ class _Map:
         self.text(self.left - 8, TOP + 8, f"J {style.number(high, 4)}", 11, "soft", "end")
         self.text(self.left - 8, TOP + LOSS, style.number(low, 4), 11, "soft", "end")
 
-    def square(self, x: float, y: float, value: float, name: str, step: Step) -> None:
-        said = "none" if math.isnan(value) else style.number(value, 4)
+    def square(self, x: float, y: float, value: float | None, name: str, step: Step) -> None:
+        said = "none" if value is None else style.number(value, 4)
         tip = escape(f"{clean(name)}, step {step.number}: {said}")
-        broken = math.isinf(value) or math.isnan(value)
-        colour = self.colours["gradient-card"] if broken else self.shade(value)
+        broken = value is not None and not math.isfinite(value)
+        colour = self.colours["gradient-card"] if broken else self.shade(value or 0.0)
         self.out.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{self.cell - 0.6:.1f}" '
             f'height="{CELL - 0.6:.1f}" fill="{colour}"><title>{tip}</title></rect>'
         )
-        if broken or value == 0:
-            sign = "✗" if broken else "0"
+        if broken or not value:
+            sign = "✗" if broken else "–" if value is None else "0"
             self.text(x + self.cell / 2, y + CELL - 4, sign, 9, "gradient", "middle")
 
     def shade(self, value: float) -> str:
@@ -199,7 +200,7 @@ class _Map:
             self.text(x, y, str(self.steps[j].number), 10, "soft", "middle")
         self.text(self.left - 8, y, "step", 10, "soft", "end")
 
-    def key(self, y: float, width: float) -> None:
+    def key(self, y: float) -> None:
         """What the colours mean."""
         n = self.high - self.low
         x = self.left
@@ -212,8 +213,12 @@ class _Map:
             if k % 2 == 0:
                 self.text(x + 9, y + 25, f"1e{self.low + k}", 10, "soft", "middle")
             x += 18
-        self.text(x + 14, y + 10, "0: exactly zero", 10, "soft")
-        self.text(x + 104, y + 10, "✗: not finite, or none", 10, "soft")
+        for sign, words in (("0", "exactly zero"), ("–", "none"), ("✗", "not finite")):
+            x += 16
+            self.text(x, y + 10, sign, 10, "gradient")
+            self.text(x + 12, y + 10, words, 10, "soft")
+            x += 12 + mathtext.line_width(mathtext.plain(words), 10.0)
+        self.right = x + LEFT
 
     def text(
         self, x: float, y: float, words: str, size: float, colour: str, anchor: str = "start"

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from gradviz.statistics import measure
+
 from . import mathtext, style
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 DIRECTIONS = ("LR", "TB")
 BUDGET = 100  # a larger graph is shown folded
-ROLES = ("target", "cached", "computed", "read", "unneeded")
+ROLES = ("sick", "target", "cached", "computed", "read", "unneeded")
 Roles = tuple[str, ...]
 
 
@@ -31,7 +33,7 @@ class Highlight:
     ----------
     boxes : mapping
         Node id to a role: "target", "computed" (newly, for this target), "cached" (an upstream
-        term that is read again), "unneeded" (greyed), or "path 1", "path 2", ...
+        term that is read again), "sick" (to blame), "unneeded" (greyed), or "path 1", "path 2", ...
     arrows : mapping
         Edge (u, v, key) to a role as above or "read" (the edge that reads a cached term); several
         paths that share an edge are given as a tuple of roles.
@@ -79,6 +81,7 @@ class Box:
     role: str = ""
     badge: str = ""
     tooltip: str = ""
+    title: str = ""  # what is shown of the name: inside a scope, what follows the scope's
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def forward_view(
     *,
     show: Iterable[str | int] | None = None,
     highlight: Highlight | None = None,
-    direction: str = "LR",
+    direction: str | None = None,
     title: str | None = None,
 ) -> View:
     """The forward graph: values, gradients, and local derivatives on the edges."""
@@ -151,7 +154,7 @@ def forward_view(
         arrows=arrows,
         title=title_of(title, mark, dag),
         description=description(dag, hidden),
-        direction=style.choose("direction", direction, DIRECTIONS),
+        direction=direction_of(direction),
         legend=mark.legend or legend_of(boxes, arrows, output_name(dag)),
     )
 
@@ -160,7 +163,7 @@ def backward_view(
     graph: Any,
     *,
     show: Iterable[str] | None = None,
-    direction: str = "LR",
+    direction: str | None = None,
     title: str | None = None,
 ) -> View:
     """The backward graph: one card per gradient, one arrow per message."""
@@ -171,7 +174,7 @@ def backward_view(
         arrows=arrows,
         title=title if title is not None else "Backward pass",
         description=description(dag, hidden),
-        direction=style.choose("direction", direction, DIRECTIONS),
+        direction=direction_of(direction),
         legend=_BACKWARD_LEGEND,
     )
 
@@ -181,7 +184,7 @@ def beside_view(
     *,
     show: Iterable[str] | None = None,
     highlight: Highlight | None = None,
-    direction: str = "LR",
+    direction: str | None = None,
     title: str | None = None,
 ) -> View:
     """Both passes in one picture, with what each message reads from the two caches."""
@@ -218,7 +221,7 @@ def beside_view(
         arrows=tuple(replace(arrow, symbol="", number="") for arrow in forward),
         title=title_of(title, highlight or Highlight(), dag),
         description=description(dag, hidden),
-        direction=style.choose("direction", direction, DIRECTIONS),
+        direction=direction_of(direction),
         legend=(("value", "cached value that the backward pass reads"), *_BACKWARD_LEGEND),
         caption="Forward pass: values",
         below=View(boxes=behind, arrows=messages, caption="Backward pass: gradients"),
@@ -248,6 +251,16 @@ def _names(text: str) -> Iterator[str]:
             if version:
                 yield token[0] + version[0]
             yield token[0].removesuffix(".T")
+
+
+def direction_of(asked: str | None, long: bool = False) -> str:
+    """The direction asked for; else from left to right, if the rows are not too long for that."""
+    return style.choose("direction", asked or ("TB" if long else "LR"), DIRECTIONS)
+
+
+def within(name: str, scope: Iterable[str]) -> str:
+    """What follows a scope's path in a name: ``weight`` of ``fc.weight``."""
+    return name.removeprefix("".join(f"{part}." for part in scope)) or name
 
 
 def title_of(title: str | None, highlight: Highlight, dag: Table) -> str:
@@ -331,6 +344,7 @@ def box_of(
         role=mark.boxes.get(node) or "",
         badge=mark.badges.get(node, ""),
         tooltip=_tooltip(data),
+        title=within(data["name"], data.get("scope", ())),
     )
 
 
@@ -394,9 +408,11 @@ def arrow_of(
     constant = dag.nodes[tail]["kind"] == "constant" and not backward
     number = "" if constant else style.local(data.get("local"))
     symbol = "" if constant else mathtext.clean(data.get("derivative") or "")
-    if not (symbol or number or constant):  # a linear map: its VJP, if it is short enough
+    if not (symbol or number or constant):  # a linear map: its VJP, if that is short and a formula
         symbol = mathtext.clean(data.get("vjp") or "")
-        if len(symbol) > LONGEST_VJP:
+        if symbol[:4] == "vjp_" and data.get("message") is not None:
+            symbol, number = "", f"‖·‖ {style.number(measure(data['message']).norm, 3)}"
+        elif symbol[:4] == "vjp_" or len(symbol) > LONGEST_VJP:
             symbol = "linear map"
     return Arrow(
         tail=ids[tail],
@@ -422,7 +438,8 @@ def _arrow_tooltip(
     if data.get("local") is not None:
         lines.append(f"local derivative: {style.full(data['local'])}")
     if data.get("message") is not None:
-        lines.append(f"message: {style.full(data['message'])}")
+        norm = f", ‖·‖ = {measure(data['message']).norm!r}" if np.ndim(data["message"]) else ""
+        lines.append(f"message: {style.full(data['message'])}{norm}")
     return "\n".join(lines)
 
 
@@ -450,8 +467,11 @@ def legend_of(
     entries = [("value", "value, from the forward pass")]
     if any(row.state not in ("", "not computed") for row in rows):
         entries.append(("gradient", f"gradient ∂{target}/∂·, from the backward pass"))
-    if any(arrow.number or arrow.symbol for arrow in arrows):
-        entries.append(("local", "local derivative, on each edge"))
+    numbers = {arrow.number[:1] == "‖" for arrow in arrows if arrow.number or arrow.symbol}
+    if False in numbers:
+        entries.append(("local", "local derivative, on an edge"))
+    if True in numbers:
+        entries.append(("local", "‖·‖: size of the message that an edge sends back"))
     if any(arrow.hidden for arrow in arrows):
         entries.append(("hidden", "nodes that are not shown"))
     return tuple(entries)

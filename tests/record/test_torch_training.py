@@ -111,15 +111,19 @@ def test_the_map_shows_every_layer_and_step(tmp_path):
         training.draw("losses")
 
 
-def test_a_number_that_is_not_finite_is_seen_in_the_map(tmp_path):
-    model = nn.Linear(2, 1)
+def test_what_is_not_finite_or_zero_or_missing_is_seen_in_the_map(tmp_path):
+    model = nn.ModuleDict({"used": nn.Linear(2, 1), "unused": nn.Linear(2, 1)})
     with gv.record_training(model, tmp_path / "run") as recorder:
-        for scale in (1.0, float("inf")):
+        for scale in (1.0, float("inf"), 0.0):
             with recorder.step():
-                (model(torch.ones(1, 2)) * scale).sum().backward()
+                (model["used"](torch.ones(1, 2)) * scale).sum().backward()
     training = gv.load_training(tmp_path / "run")
-    assert "✗" in training.draw().svg
+    titles = [e.text for e in ET.fromstring(training.draw().svg).iter() if e.tag.endswith("title")]
+    assert {"used, step 1: inf", "used, step 2: 0", "unused, step 0: none"} < set(titles)
+    assert all(sign in training.draw().svg for sign in ("✗</text>", ">0</text>", "–</text>"))
+    assert "unused.weight" not in training.steps[0].gradients
     assert not training.graph(1).diagnose().ok
+    assert training.graph(2).grad_state(training.graph(2).id("used.weight")) == "zero"
 
 
 CRASH = """
