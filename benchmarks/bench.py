@@ -295,7 +295,7 @@ def long(turns: int) -> None:
 
     def program(x):
         y = x
-        for _ in range(LONG // 4):
+        for _ in range(LONG // 3):
             y = y * 0.999 + x * 0.001
         return y
 
@@ -441,7 +441,7 @@ def large(turns: int) -> None:
 
     def program(x):
         y = x
-        for _ in range(LONG // 4):
+        for _ in range(LONG // 3):
             y = y * 0.999 + x * 0.001
         return y
 

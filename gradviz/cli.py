@@ -103,23 +103,42 @@ def main() -> None:
     _warn_of_namesake()
 
 
+def _look(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of every picture of a Graph."""
+    for option in reversed((
+        _output,
+        click.option("--detail", type=click.Choice(["names", "operations"]),
+                     help="A box for each named value (default), or for each operation."),
+        _theme,
+        click.option("--direction", type=click.Choice(["auto", "LR", "TB"]), default="auto",
+                     help="Left to right, or top to bottom; auto: the latter for a long row of "
+                          "folded boxes."),
+        click.option("--budget", type=click.IntRange(1), metavar="N",
+                     help="Fold into at most N boxes. Default: some 40 of more than 100."),
+        click.option("--unfold", metavar="KEYS", default="",
+                     help="What else to open, a,b,...: the keys of folds that their tooltips tell, "
+                          "such as blocks.0/attn, or names of values."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _looks(theme: str, direction: str, budget: int | None, unfold: str) -> dict[str, Any]:
+    """How to draw, as `Graph.draw` is told it."""
+    way = None if direction == "auto" else direction
+    return {"theme": theme, "direction": way, "budget": budget, "unfold": _names(unfold)}
+
+
 def _picture(command: Callable[..., None]) -> Callable[..., None]:
     """The options that `draw` and `trace` share."""
     for option in reversed((
-        click.option("-o", "--output", metavar="FILE", callback=_check_output,
-                     help=f"Write the picture; the suffix says as what ({', '.join(SUFFIXES)}). "
-                          "'-' writes SVG to stdout. Without it the text is printed."),
+        _look,
         click.option("--explain", metavar="NAME", help="The chain rule for one value."),
         click.option("--after", metavar="NAMES", default="",
                      help="With --explain: values whose gradients are computed already, a,b,..."),
         click.option("--reuse", metavar="NAMES",
                      help="The ledger of cached upstream terms for the gradients of a,b,... in "
                           "this order."),
-        click.option("--detail", type=click.Choice(["names", "operations"]),
-                     help="A box for each named value (default), or for each operation."),
-        click.option("--theme", type=click.Choice(["light", "dark", "auto"]), default="light"),
-        click.option("--direction", type=click.Choice(["LR", "TB"]), default="LR",
-                     help="Left to right, or top to bottom."),
         click.option("--check", is_flag=True,
                      help="Compare every gradient with finite differences; exit status 1 if one "
                           "differs."),
@@ -140,6 +159,13 @@ def _check_output(_: click.Context, __: click.Parameter, output: str | None) -> 
     return output
 
 
+_output = click.option(
+    "-o", "--output", metavar="FILE", callback=_check_output,
+    help=f"Write the picture; the suffix says as what ({', '.join(SUFFIXES)}). '-' writes SVG to "
+         "stdout. Without it the text is printed.",
+)  # fmt: skip
+_theme = click.option("--theme", type=click.Choice(["light", "dark", "auto"]), default="light")
+
 PUBLISHED = {"J": 0.298371109, "∂J/∂w5": 0.082167041, "∂J/∂w1": 0.000438568}
 """Matt Mazur, "A Step by Step Backpropagation Example" (2015)."""
 
@@ -158,6 +184,7 @@ def demo(folder: Path) -> None:
     """
     from concurrent.futures import ThreadPoolExecutor
 
+    from gradviz.files import write_atomic
     from gradviz.show import engine
     from gradviz.show.svg import to_svg
 
@@ -178,9 +205,10 @@ def demo(folder: Path) -> None:
         words = [explanation.formula.text for explanation in explained]
         words += [f"What is reused, in this order:\n{reuse.text}", _proofs(graph)]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, svg in zip(pictures, drawn, strict=True):
-        _write(folder / name, svg)
-    _write(folder / "values.txt", values.text)
+    files = dict(zip(pictures, drawn, strict=True)) | {"values.txt": values.text}
+    for name, data in files.items():
+        with _writing(folder / name):
+            write_atomic(folder / name, data)
     say("\n\n".join(words))
     say(f"""
 Written to {folder}{os.sep}
@@ -297,13 +325,19 @@ def _shortened(text: str) -> str:
 @click.option("--wrt", metavar="NAMES", default="",
               help="Differentiate by these arguments, a,b,... Default: all that hold floats.",
               )  # fmt: skip
+@click.option("--capture", type=click.Choice(["whole", "lean"]),
+              help="Of a PyTorch program, keep every tensor, or of each its statistics. Default: "
+                   "whole for small ones.")  # fmt: skip
 @_picture
-def trace(target: str, values: tuple[str, ...], wrt: str, **options: Any) -> None:
+def trace(
+    target: str, values: tuple[str, ...], wrt: str, capture: str | None, **options: Any
+) -> None:
     """Record a function of your own and draw it. This runs FILE.py.
 
     The function gets its arguments from NAME=VALUE and from its defaults, and returns J, a scalar.
     Floats and lists of floats are recorded; an integer is passed as it is (write 2.0, or name it in
-    --wrt). A function without arguments may also return a Graph, or a value made from gv.input.
+    --wrt). A function without arguments may also return a Graph, a value made from gv.input, or the
+    loss of a PyTorch model.
     """
     path, function = _function(target)
     wanted = _names(wrt)
@@ -311,7 +345,7 @@ def trace(target: str, values: tuple[str, ...], wrt: str, **options: Any) -> Non
         name: _argument(value, name in wanted) for name, value in _assignments(values).items()
     }
     with _running(path):
-        graph = _record(function, target, arguments, wanted)
+        graph = _record(function, target, arguments, wanted, capture)
     _deliver(graph, **options)
 
 
@@ -356,9 +390,12 @@ def _argument(value: Any, differentiated: bool) -> Any:
 
 
 def _record(
-    function: Callable[..., Any], target: str, given: dict[str, Any], wrt: tuple[str, ...]
-) -> gv.Graph:
+    function: Callable[..., Any], target: str, given: dict[str, Any], wrt: tuple[str, ...],
+    capture: str | None,
+) -> gv.Graph:  # fmt: skip
     """Run a function on its arguments and record it."""
+    from gradviz.record.trace import is_torch
+
     parameters = inspect.signature(function).parameters.values()
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
@@ -382,7 +419,12 @@ def _record(
         raise _Misuse(f"{target} needs more arguments: {words}")
     if extra:
         raise _Misuse(f"{target} has no argument {', '.join(extra)}")
-    if positional or keywords:
+    torch = is_torch(function, positional, keywords)
+    if capture and not torch:
+        raise _Misuse(f"--capture is for PyTorch, and {target} uses no tensor and no module")
+    if capture:
+        keywords["capture"] = capture
+    if positional or keywords or torch:
         return gv.trace(function, *positional, wrt=wrt or None, **keywords)
     result = function()
     if isinstance(result, gv.Graph):
@@ -424,6 +466,37 @@ def _running(path: Path) -> Iterator[None]:
             sys.path.remove(folder)
 
 
+# --- what was recorded before ------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("first", metavar="A.json")
+@click.argument("second", metavar="B.json")
+@_look
+def compare(first: str, second: str, output: str | None, detail: str | None, **look: Any) -> None:
+    """Say where two saved Graphs of one program part; exit status 1 if they do.
+
+    Such a file is written by Graph.save("A.json").
+    """
+    found = gv.compare(gv.load(first), gv.load(second))
+    if output is not None:
+        _put(found.draw(detail=detail, **_looks(**look)), output)
+    say(found.text, error=output == "-")
+    if not found:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("run")
+@click.option("--step", type=int, metavar="N", help="The graph of this step, not of all.")
+@_output
+@_theme
+def training(run: str, step: int | None, output: str | None, theme: str) -> None:
+    """Show a RUN that gv.record_training wrote: its steps in a table, or as a map of its layers."""
+    found = gv.load_training(run)
+    _put((found if step is None else found.graph(step)).draw(theme=theme), output)
+
+
 # --- what is shown -------------------------------------------------------------------------------
 
 
@@ -434,7 +507,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _deliver(
     graph: gv.Graph, *, output: str | None, explain: str | None, after: str, reuse: str | None,
-    detail: str | None, theme: str, direction: str, check: bool, diagnose: bool, rate: float | None,
+    detail: str | None, check: bool, diagnose: bool, rate: float | None, **look: Any,
 ) -> None:  # fmt: skip
     """Draw, explain, account for or diagnose a Graph, as the options say."""
     if (explain is not None) + (reuse is not None) + diagnose > 1:
@@ -452,19 +525,13 @@ def _deliver(
         story = graph.explain(name, after=_names(after), detail=detail)
     elif reuse is not None:
         story = graph.reuse(*_names(reuse), detail=detail)
-    look = {"theme": theme, "direction": direction}
+    look = _looks(**look)
     if output is None and story is not None:
         say(story.text)
     elif output is not None or health is None:
         shown = graph if health is None else health
         drawing = story.draw(**look) if story else shown.draw(detail=detail, **look)
-        if output is None:
-            say(drawing.text.rstrip("\n"))
-        elif output == "-":
-            click.echo(drawing.svg.encode(), nl=False)  # UTF-8, whatever the terminal's encoding
-        else:
-            _write(Path(output), _rendered(drawing, output))
-            say(f"Written to {output}")
+        _put(drawing, output)
     results: list[Check | Health] = [] if health is None else [health]
     if check:
         results.append(graph.check())
@@ -474,19 +541,23 @@ def _deliver(
         raise click.exceptions.Exit(1)
 
 
-def _rendered(drawing: Drawing, name: str) -> str | bytes:
-    """A drawing in the form that a file name asks for."""
-    suffix = Path(name).suffix.lower()[1:]
-    data: str | bytes = getattr(drawing, {"txt": "text"}.get(suffix, suffix))
-    return data
+def _put(drawing: Drawing, output: str | None) -> None:
+    """Write a drawing to a file or to stdout, or print its text."""
+    if output is None:
+        say(drawing.text.rstrip("\n"))
+    elif output == "-":
+        click.echo(drawing.svg.encode(), nl=False)  # UTF-8, whatever the terminal's encoding
+    else:
+        with _writing(Path(output)):
+            drawing.save(output)
+        say(f"Written to {output}")
 
 
-def _write(path: Path, data: str | bytes) -> None:
-    """Write a file whole or not at all."""
-    from gradviz.files import write_atomic
-
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Name the file that cannot be written."""
     try:
-        write_atomic(path, data)
+        yield
     except OSError as error:  # it may name the temporary file
         raise click.ClickException(f"cannot write {path}: {error.strerror or error}") from None
 

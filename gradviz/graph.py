@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import copy
 import difflib
+import itertools
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +34,18 @@ if TYPE_CHECKING:
     from gradviz.show.widget import Widget
 
 SCHEMA = 1
+
+
+def place(source: tuple[str, int, str]) -> str:
+    """Where a value was computed: file, line and text of the line.
+
+    What tells it may be passed on: the file's name, not where the author keeps it. A notebook's
+    cell has no name that its reader knows.
+    """
+    file, line, text = source
+    name = "notebook cell" if "ipykernel_" in file else os.path.basename(file)
+    return f"{name}:{line}: {text}"
+
 
 INPUT, PARAMETER, CONSTANT = (
     Operation(kind, lambda: None) for kind in ("input", "parameter", "constant")
@@ -115,6 +128,22 @@ class Node:
         node.keywords, node.order, node.scope = keywords or _NO_KEYWORDS, order, scope
         node.name, node.site = name, site
         return node
+
+
+class Ids(Set[int]):
+    """A set of ids, with a mark for each value: of a large Graph they take a byte each."""
+
+    def __init__(self, marks: bytearray) -> None:
+        self.marks = marks
+
+    def __contains__(self, i: Any) -> bool:
+        return bool(0 <= i < len(self.marks) and self.marks[i])
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.compress(itertools.count(), self.marks)
+
+    def __len__(self) -> int:
+        return sum(self.marks)
 
 
 class Program:
@@ -203,6 +232,8 @@ class Graph:
     wrt : frozenset of int
         The leaves that gradients are asked for.
 
+    legible : int
+        A picture of more values is folded.
     error : Exception or None
         What ended the program before it had computed J; the last value stands for it.
     locals, statement_locals : dict or None
@@ -210,6 +241,7 @@ class Graph:
         `statements`, by (id of v, id of u): those of a Graph that was loaded from a file.
     """
 
+    legible: int = 100
     error: Exception | None = None
     locals: Mapping[tuple[int, int], Any] | None = None
     statement_locals: Mapping[tuple[int, int], Any] | None = None
@@ -316,13 +348,17 @@ class Graph:
         return [self.values[u].value for u in self.operands[v]]
 
     @cached_property
-    def varying(self) -> frozenset[int]:
+    def varying(self) -> Ids:
         """The ids that depend on a leaf of `wrt`: only these have gradients."""
-        found = set(self.wrt)
+        marks = bytearray(len(self))
+        for i in self.wrt:
+            marks[i] = 1
         for v, operands in enumerate(self.operands):
-            if not found.isdisjoint(operands):
-                found.add(v)
-        return frozenset(found)
+            for u in operands:
+                if marks[u]:
+                    marks[v] = 1
+                    break
+        return Ids(marks)
 
     # --- its derivatives ---------------------------------------------------------------------
 
@@ -442,12 +478,10 @@ class Graph:
                 except TraceError:  # shown without it; asking for the gradient says why
                     return None
             local = node.operation.local(key, node.value, operands, node.keywords)
-        # A derivative such as the 1 of an addition is one number for all elements.
-        return (
-            local
-            if local is None or np.ndim(local) or not np.ndim(node.value)
-            else (np.full_like(node.value, local))
-        )
+        if local is None or np.shape(local) == np.shape(node.value):
+            return local
+        # The 1 of an addition, or a row of numbers for every row: it says so for each element.
+        return np.full_like(node.value, local, dtype=local.dtype if np.ndim(local) else None)
 
     def symbol(self, i: int) -> ast.expr:
         """A value in a formula: its name, or a constant's number."""
@@ -741,7 +775,9 @@ class Graph:
                 raise ValueError(
                     f"{name} has shape {np.shape(current[name])}, the new value {np.shape(value)}"
                 )
-            new[name] = np.asarray(value, dtype=np.asarray(current[name]).dtype)[()]
+            known = current[name]
+            dtype = known.dtype if isinstance(known, Statistics) else np.asarray(known).dtype
+            new[name] = np.asarray(value, None if dtype == "bfloat16" else dtype)[()]
         return self.program.record(current | new)
 
     def step(self, rate: float = 0.1) -> Graph:

@@ -137,6 +137,9 @@ class _Writer:
             differentiated = False
         nodes = [self.node(i, differentiated) for i in range(len(graph))]
         statements = list(self.statements())
+        drawn: dict[str, Any] = {"detail": "operations"} if graph.statements is graph else {}
+        if graph.legible != Graph.legible:
+            drawn["legible"] = graph.legible
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -144,6 +147,7 @@ class _Writer:
             "output": graph.output,
             "wrt": sorted(graph.wrt),
             "differentiated": differentiated,
+            **drawn,
             "sources": self.sources,
             "arrays": self.arrays,
             "nodes": nodes,
@@ -410,6 +414,13 @@ class _Reader:
                     raise ValueError(f"nodes[{i}].grad_state: it is {graph.grad_state(i)}")
         elif self.states or self.gradients or self.messages:
             raise ValueError("differentiated: false, but there are gradients")
+        if "detail" in document:
+            if document["detail"] != "operations":
+                raise ValueError(f'detail: expected "operations", got {_said(document["detail"])}')
+            graph.statements = graph
+        graph.legible = document.get("legible", Graph.legible)
+        if type(graph.legible) is not int or graph.legible < 1:
+            raise ValueError(f"legible: expected a number, got {_said(graph.legible)}")
         self.steps: dict[tuple[int, int], Any] = {}
         self.each("statements", self.statement)
         graph.statement_locals = self.steps
@@ -607,7 +618,6 @@ class _Reader:
             return Opaque(_string(content))
         raise ValueError(f"expected a value, got the field {_said(tag)}")
 
-
     def statistics(self, entry: Any) -> Statistics:
         _only(entry, ("shape", "dtype", "numbers", "sample"))
         shape = tuple(_list(entry.get("shape")))
@@ -628,7 +638,7 @@ _NARROW = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
 _EDGE = frozenset(("local", "message"))
 _HEAD = (
     "format", "version", "title", "output", "wrt", "differentiated", "sources", "arrays", "nodes",
-    "statements",
+    "statements", "detail", "legible",
 )  # fmt: skip
 _OPERATION = frozenset(("op", "part", "drawn_only", "formula", "derivatives", "edges"))
 _NODE = _OPERATION.union(

@@ -113,9 +113,9 @@ def of_flat(flat: np.ndarray, shape: tuple[int, ...], dtype: str) -> Statistics:
             piece = flat[start : start + CHUNK]
             if piece.dtype.type not in _ONES:
                 piece = piece.astype(np.float32 if piece.itemsize < 4 else float)
-            least, most = float(piece.min()), float(piece.max())
+            least, most = float(np.minimum.reduce(piece)), float(np.maximum.reduce(piece))
             square = float(np.dot(piece, piece))
-            if not math.isfinite(square):  # too large, or not finite at all
+            if not 1e-25 < square < math.inf and (least or most):  # it left the range of float32
                 square = float(np.dot(piece.astype(float), piece))
             squares += square
             total += float(np.dot(piece, _ONES[piece.dtype.type][: piece.size]))
@@ -126,7 +126,7 @@ def of_flat(flat: np.ndarray, shape: tuple[int, ...], dtype: str) -> Statistics:
                 high = most
         finite = math.isfinite(low) and math.isfinite(high)
         norm, mean = math.sqrt(squares), total / flat.size
-        if finite and not math.isfinite(norm + mean):
+        if finite and (low or high) and not (1e-150 < norm < math.inf and math.isfinite(mean)):
             wide = np.longdouble(flat)
             norm, mean = float(np.sqrt(np.dot(wide, wide))), float(wide.mean())
         return Statistics(

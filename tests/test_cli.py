@@ -58,6 +58,22 @@ def sick(w=np.array([0.0, 2.0])):
 
 def vector(w=np.ones(2)):
     return w * 2.0
+
+def deep(w=np.array(0.5)):
+    for _ in range(60):
+        w = np.sin(w) + 0.1 * w
+    return w
+"""
+
+TORCH = """
+import torch
+
+torch.manual_seed(0)
+net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
+x = torch.ones(2, 3)
+
+def step():
+    return net(x).pow(2).mean()
 """
 
 
@@ -411,11 +427,78 @@ def test_trace_diagnoses_what_has_no_gradient(shell, model):
     assert out.startswith("✗ no backward pass: J has shape (2,)")
 
 
+def test_trace_folds_to_a_budget_and_unfolds(shell, model):
+    def boxes(*options):
+        return shell("trace", model("deep"), "--detail", "operations", *options).out
+
+    assert "iterations 1–10" in boxes()
+    assert "iteration 60" not in boxes()
+    assert len(re.findall(r"(?m)^ +\d+\. ", boxes("--budget", "3"))) <= 3
+    assert "iteration 60" in boxes("--unfold", "loop/60")
+    message = one_line(shell("trace", model("deep"), "--unfold", "lop", code=1))
+    assert "no fold 'lop' (did you mean 'loop'?)" in message
+    assert "--budget" in shell("trace", model("deep"), "--budget", "0", code=2).error
+
+
+def test_trace_records_the_loss_of_a_pytorch_model(shell, model, tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "net.py").write_text(TORCH)
+    whole, lean = (shell("trace", "net.py:step", *o).out for o in ((), ("--capture", "lean")))
+    assert "In 0: " in whole
+    assert "0.weight" in whole
+    assert whole != lean
+    message = one_line(shell("trace", model("switch"), "--capture", "lean", code=2))
+    assert "--capture is for PyTorch" in message
+
+
+# --- what was recorded before
+
+
+def test_compare_says_where_two_graphs_part_and_its_status_whether_they_do(shell, tmp_path):
+    for name, w in (("a", 2.0), ("b", 2.5)):
+        gv.expression("z = w*x; sigmoid(z)", w=w, x=-1.0).save(tmp_path / f"{name}.json")
+    assert shell("compare", "a.json", "a.json").out.startswith("✓ ")
+    told = shell("compare", "a.json", "b.json", code=1).out
+    assert "the first value that parts\n  w (parameter)" in told
+    drawn = shell("compare", "a.json", "b.json", "-o", "diff.svg", "--direction", "TB", code=1)
+    assert drawn.out == f"Written to diff.svg\n{told}"
+    assert "born here" in (tmp_path / "diff.svg").read_text(encoding="utf-8")
+    piped = shell("compare", "a.json", "b.json", "-o", "-", code=1)
+    assert ET.fromstring(piped.out).tag.endswith("svg")
+    assert "No such file" in one_line(shell("compare", "a.json", "c.json", code=1))
+    (tmp_path / "c.json").write_text("{}")
+    assert "c.json" in one_line(shell("compare", "a.json", "c.json", code=1))
+
+
+def test_training_is_told_and_drawn_as_a_whole_and_step_by_step(shell, tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    net = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    with gv.record_training(net, tmp_path / "run.gvtrain", every=2) as recorder:
+        for _ in range(5):
+            with recorder.step():
+                optimizer.zero_grad()
+                net(torch.ones(2, 3)).pow(2).mean().backward()
+                optimizer.step()
+    assert [line.split()[0] for line in shell("training", "run.gvtrain").out.splitlines()] == [
+        "step", "0", "2", "4"]  # fmt: skip
+    assert shell("training", "run.gvtrain", "-o", "map.svg").out == "Written to map.svg\n"
+    assert "update" not in ET.parse(tmp_path / "map.svg").getroot().attrib["aria-label"]
+    assert "J" in shell("training", "run.gvtrain", "--step", "2").out
+    shell("training", "run.gvtrain", "--step", "2", "-o", "step.svg")
+    assert "‖·‖" in (tmp_path / "step.svg").read_text(encoding="utf-8")
+    missing = one_line(shell("training", "run.gvtrain", "--step", "3", code=1))
+    assert "step 3 was not recorded; the nearest are [0, 2, 4]" in missing
+    assert ".svg" in one_line(shell("training", "run.gvtrain", "-o", "map.dot", code=1))
+
+
 # --- as a citizen of the shell
 
 
 def test_help_and_version(shell):
-    for args in (["-h"], ["--help"], ["demo", "-h"], ["draw", "-h"], ["trace", "-h"]):
+    for args in (["-h"], ["--help"], ["demo", "-h"], ["draw", "-h"], ["trace", "-h"],
+                 ["compare", "-h"], ["training", "-h"]):  # fmt: skip
         assert shell(*args).out.startswith("Usage: gradviz")
     assert "This runs FILE.py" in shell("trace", "-h").out
     assert gv.__version__ in shell("--version").out

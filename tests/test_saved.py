@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from programs import programs
 
 import gradviz as gv
 from gradviz.ops.arrays import dispatched
+from gradviz.ops.operation import fit
 
 SCHEMA = json.loads(resources.files("gradviz").joinpath("schema.json").read_text(encoding="utf-8"))
 VALID = jsonschema.Draft202012Validator(SCHEMA)
@@ -106,6 +108,42 @@ def test_every_program_loads_as_it_was(tmp_path_factory, program):
     one, other = loaded.update(leaves), graph.update(leaves)
     assert same(one.value("J"), other.value("J"))
     assert one.gradients().keys() == other.gradients().keys()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shapes=hnp.mutually_broadcastable_shapes(num_shapes=3, max_dims=3, max_side=3),
+    dtypes=st.tuples(*[st.sampled_from(("float32", "float64", "complex128"))] * 3),
+    functions=st.lists(st.sampled_from((np.add, np.multiply, np.divide, np.subtract, np.power)),
+                       min_size=2, max_size=2),
+    named=st.booleans(),
+)  # fmt: skip
+def test_local_derivatives_of_broadcast_arrays(tmp_path_factory, shapes, dtypes, functions, named):
+    rng = np.random.default_rng(0)
+    leaves = [
+        rng.uniform(0.5, 1.5, shape).astype(dtype)
+        for shape, dtype in zip(shapes.input_shapes, dtypes, strict=True)
+    ]
+
+    def f(a, b, c):
+        if named:
+            y = functions[0](a, b)
+            z = functions[1](np.exp(c), y) * a
+            return np.sum(np.abs(z))
+        return np.sum(np.abs(functions[1](np.exp(c), functions[0](a, b)) * a))
+
+    whole = gv.trace(f, *leaves)
+    assert_alike(round_trip(whole, tmp_path_factory.mktemp("program")), whole)
+    for g in (whole, whole.statements):
+        for (v, key), message in g.derivatives.messages.items():
+            local, u = g.local(v, key), g.operands[v][key]
+            value, operand = g.values[v].value, g.values[u].value
+            if v == g.output:  # the whole derivative of a scalar
+                assert np.shape(local) == np.shape(operand)
+            elif local is not None:
+                assert np.shape(local) == np.shape(value)
+                found = fit(g.adjoint(v) * local, operand)
+                np.testing.assert_allclose(found, message, rtol=1e-5, atol=1e-6)
 
 
 def arrays_program(w, x, mask, labels, scale):
@@ -363,6 +401,9 @@ WRONG = [
         r"arrays\[0\]: base64: shape \(3, 2\) of float64 is 48 bytes",
     ),
     (("sources", 0, ["f", -1, ""]), r"sources\[0\]: expected a line's number"),
+    (("detail", "names"), 'detail: expected "operations"'),
+    (("legible", 0), "legible: expected a number"),
+    (("legible", "all"), "legible: expected a number"),
     (("statements", 0, "value", 99), r"statements\[0\]: expected a node's number"),
 ]
 
@@ -637,4 +678,4 @@ def test_a_program_compiled_anew_each_time_does_not_grow_without_end():
         space = {"np": np}
         exec(compile(f"def f(x):\n    return np.sum(x * {n}.0)", f"<made {n}>", "exec"), space)
         gv.trace(space["f"], np.ones(2)).names
-    assert len(names.returning) <= 10_000
+    assert len(names.places) <= 10_000

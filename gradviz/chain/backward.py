@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
-from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -25,14 +26,88 @@ class Gradients(NamedTuple):
 
     Attributes
     ----------
-    gradients : dict of int to array
+    gradients : mapping of int to array
         By id, for the values that have one.
-    messages : dict of (int, int) to array
+    messages : mapping of (int, int) to array
         By edge: the reader's id and the operand's position.
     """
 
-    gradients: dict[int, Any]
-    messages: dict[tuple[int, int], Any]
+    gradients: Mapping[int, Any]
+    messages: Mapping[tuple[int, int], Any]
+
+
+K = TypeVar("K")
+
+
+class Listed(Mapping[K, Any]):
+    """A mapping to what is found, in a list: of a large Graph a dict would take much memory.
+
+    It begins at J, as the backward pass does.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.found: list[Any] = [None] * count
+
+    def place(self, key: K) -> int:
+        """Where in the list; -1 for nowhere."""
+        raise NotImplementedError
+
+    def get(self, key: K, default: Any = None) -> Any:
+        """See `dict.get`."""
+        place = self.place(key)
+        found = self.found[place] if place >= 0 else None
+        return default if found is None else found
+
+    def __getitem__(self, key: K) -> Any:
+        found = self.get(key)
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    def __contains__(self, key: Any) -> bool:
+        return self.get(key) is not None
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def add(self, key: K, found: Any) -> None:
+        """Add to what is there, if anything is."""
+        known, place = self.get(key), self.place(key)
+        self.found[place] = found if known is None else known + found
+
+
+class ByValue(Listed[int]):
+    """By the id of a value."""
+
+    def place(self, key: int) -> int:
+        """See `Listed.place`."""
+        return key if 0 <= key < len(self.found) else -1
+
+    def __iter__(self) -> Iterator[int]:
+        return (i for i in reversed(range(len(self.found))) if self.found[i] is not None)
+
+
+class ByEdge(Listed[tuple[int, int]]):
+    """By an edge: the reader's id and the operand's position."""
+
+    def __init__(self, operands: Sequence[Sequence[int]]) -> None:
+        self.starts = array("q", accumulate(map(len, operands), initial=0))
+        super().__init__(self.starts[-1])
+
+    def place(self, key: tuple[int, int]) -> int:
+        """See `Listed.place`."""
+        v, position = key
+        starts = self.starts
+        if not 0 <= v < len(starts) - 1:
+            return -1
+        place = starts[v] + position
+        return place if starts[v] <= place < starts[v + 1] else -1
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        for v in reversed(range(len(self.starts) - 1)):
+            for place in range(self.starts[v], self.starts[v + 1]):
+                if self.found[place] is not None:
+                    yield v, place - self.starts[v]
 
 
 def state(graph: Graph, i: int) -> str:
@@ -116,28 +191,27 @@ def backward(graph: Graph) -> Gradients:
             "real part or its absolute value, say"
         )
     values, operands = graph.values, graph.operands
-    varying = graph.varying
-    gradients: dict[int, Any] = {}
-    messages: dict[tuple[int, int], Any] = {}
-    if graph.output not in varying:
+    gradients, messages = ByValue(len(graph)), ByEdge(operands)
+    varying = graph.varying.marks
+    if not varying[graph.output]:
         return Gradients(gradients, messages)
-    gradients[graph.output] = np.ones_like(output)[()]
+    gradient, message_at, starts = gradients.found, messages.found, messages.starts
+    gradient[graph.output] = np.ones_like(output)[()]
     arrays = False
     value_of_all = [node.value for node in values]
     value_of = value_of_all.__getitem__
     with np.errstate(all="ignore"):  # what is not finite is shown, not warned of
         try:
-            for v in sorted(varying, reverse=True):
-                edges = operands[v]
-                if not edges or v not in gradients:
+            for v in range(graph.output, -1, -1):
+                upstream = gradient[v]
+                if upstream is None:
                     continue
-                node = values[v]
-                operation, keywords = node.operation, node.keywords
-                value, upstream = node.value, gradients[v]
+                edges, node, start = operands[v], values[v], starts[v]
+                operation, keywords, value = node.operation, node.keywords, node.value
+                pulls = operation.pulls if edges else ()
                 plain = tuple(map(value_of, edges))
-                pulls = operation.pulls
                 for key, u in enumerate(edges):
-                    if u not in varying:
+                    if not varying[u]:
                         continue
                     if pulls is None:
                         _refuse(graph, v)
@@ -155,12 +229,13 @@ def backward(graph: Graph) -> Gradients:
                             or message.dtype is not operand.dtype
                         ):
                             message = fit(message, operand, operation.name)
-                    messages[v, key] = message
-                    gradients[u] = gradients[u] + message if u in gradients else message
+                    message_at[start + key] = message
+                    known = gradient[u]
+                    gradient[u] = message if known is None else known + message
         except (TraceError, np.linalg.LinAlgError) as error:
             raise _placed(error, graph.names[v], graph.source(v)) from None
     if arrays:  # they are cached: whoever asks for one must not change it
-        for found in chain(value_of_all, gradients.values(), messages.values()):
+        for found in chain(value_of_all, gradient, message_at):
             if type(found) is np.ndarray:
                 found.flags.writeable = False
     return Gradients(gradients, messages)

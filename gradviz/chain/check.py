@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from gradviz.chain.paths import carrying, count_paths, paths
 from gradviz.errors import TraceError
-from gradviz.graph import Graph
+from gradviz.graph import Graph, place
 
 if TYPE_CHECKING:
     from gradviz.show.drawing import Drawing
@@ -90,6 +91,7 @@ class Check:
                     f"    {whole.names[i]} was read as a plain number {read}"
                     for i, read in whole.reads.items()
                 ]
+                lines += [f"    {cut}" for cut in _cuts(whole)]
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -110,6 +112,21 @@ class Check:
         from gradviz.show.drawing import draw
 
         return draw(self.graph, highlight=self.highlight(), **options)
+
+
+def _cuts(graph: Graph) -> Iterator[str]:
+    """The operations that do not pass the gradient on to a number that they depend on."""
+    tracked = set(graph.wrt)
+    for v, operands in enumerate(graph.operands):
+        operation, dtype = graph.values[v].operation, getattr(graph.values[v].value, "dtype", "")
+        passed = {u: operation.rule(key) is not None for key, u in enumerate(operands)}
+        lost = [graph.names[u] for u in passed if u in tracked and not passed[u]]
+        if any(passed[u] and u in tracked for u in passed):
+            tracked.add(v)
+        if lost and str(dtype).startswith(("float", "complex", "bfloat")):
+            source = graph.source(v)
+            where = f" at {place(source)}" if source else ""
+            yield f"{operation.name} ended the history of {lost[0]}{where}"
 
 
 def check(

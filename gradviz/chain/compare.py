@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from bisect import bisect_left
 from collections import Counter
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.graph import Graph
+from gradviz.graph import Graph, place
 from gradviz.statistics import Statistics, measure
 
 if TYPE_CHECKING:
@@ -278,17 +277,17 @@ class Comparison:
             badges[at] = " ".join(f"{sign} {number(x.relative, 2)}" for sign, x in parts
                                   if x and not x.ok)  # fmt: skip
         for at in {place[row.node] for row in self.causes}:
-            boxes[at], badges[at] = "non-finite", f"born here {badges[at]}"
+            boxes[at], badges[at] = "sick", f"born here {badges[at]}"
         differing = {place[v] for v in self._spread[1]}
         return Highlight(
             boxes=boxes,
-            arrows={edge: "non-finite" for edge in shown.edges() if differing.issuperset(edge[:2])},
+            arrows={edge: "sick" for edge in shown.edges() if differing.issuperset(edge[:2])},
             badges=badges,
             title="No difference" if self.same else "What differs",
             legend=tuple(
                 (role, words)
                 for role, words in (
-                    ("non-finite", "differs, but is computed from what agrees"),
+                    ("sick", "differs, but is computed from what agrees"),
                     ("path 2", f"differs by {FAR:.0%} or more"),
                     ("path 5", "differs by less"),
                     ("path 4", "not in the other"),
@@ -757,10 +756,10 @@ def _numbered(sequence: Iterable[Hashable]) -> Iterable[Hashable]:
 
 def _place(graph: Graph, v: int) -> str:
     scope, source = graph.values[v].scope, graph.source(v)
-    place = [f"in {'.'.join(scope)}"] if scope else []
+    found = [f"in {'.'.join(scope)}"] if scope else []
     if source:
-        place.append(f"at {os.path.basename(source[0])}:{source[1]}: {source[2]}")
-    return " ".join(place)
+        found.append(f"at {place(source)}")
+    return " ".join(found)
 
 
 def _sizes(a: Any, b: Any, difference: Difference) -> str:

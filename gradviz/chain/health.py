@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz.graph import Graph
+from gradviz.graph import Graph, place
 
 if TYPE_CHECKING:
     from gradviz.show.drawing import Drawing
@@ -35,7 +34,7 @@ KINDS = (
 MOST = 3
 """Of one kind, so many findings are told; more are counted."""
 CLOSE = 40
-"""A graph of more values is folded, and of a finding's path the ends are shown."""
+"""A graph of more values is folded around a finding."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +94,10 @@ class Finding:
     def text(self) -> str:
         """What, where, and what to do."""
         mark = {"error": "✗", "warning": "!", "note": "·"}[self.severity]
-        place = [f"in {'.'.join(self.scope)}"] if self.scope else []
+        where = [f"in {'.'.join(self.scope)}"] if self.scope else []
         if self.source:
-            file, line, code = self.source
-            place.append(f"at {os.path.basename(file)}:{line}: {code}")
-        further = (" ".join(place), f"→ {self.advice}" if self.advice else "")
+            where.append(f"at {place(self.source)}")
+        further = (" ".join(where), f"→ {self.advice}" if self.advice else "")
         lines = [f"{mark} {self.kind}: {self.message}", *(f"    {x}" for x in further if x)]
         return "\n".join(lines)
 
@@ -113,16 +111,13 @@ class Finding:
     def draw(self, *, detail: str | None = None, **options: Any) -> Drawing:
         """The picture of the value and its path (options as in `Graph.draw`).
 
-        Of a graph that is large, what is next to the value, and both ends of the path.
+        A graph that is large is folded, except for what the value lies in.
         """
         from gradviz.show.drawing import draw
 
         shown = self.graph.detailed(detail)
-        if len(shown) > CLOSE and "show" not in options:
-            place = _places(self.graph, shown)
-            path = list(dict.fromkeys(place[i] for i in self.path))
-            at = place[self.node]
-            options["show"] = sorted({at, *shown.operands[at], *path[:6], *path[-6:]})
+        if len(shown) > CLOSE:
+            options.setdefault("unfold", shown.names[_places(self.graph, shown)[self.node]])
         return draw(shown, highlight=self.highlight(detail), **options)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
@@ -215,16 +210,10 @@ class Health:
         return _highlight(self.graph, self.findings, title, detail)
 
     def draw(self, *, detail: str | None = None, **options: Any) -> Drawing:
-        """The picture with the findings pointed out (options as in `Graph.draw`).
-
-        A graph that is large is folded.
-        """
+        """The picture with the findings pointed out (options as in `Graph.draw`)."""
         from gradviz.show.drawing import draw
 
-        shown = self.graph.detailed(detail)
-        if len(shown) > CLOSE and "show" not in options:
-            options.setdefault("budget", CLOSE)
-        return draw(shown, highlight=self.highlight(detail), **options)
+        return draw(self.graph.detailed(detail), highlight=self.highlight(detail), **options)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         return {**self.draw()._repr_mimebundle_(include, exclude), "text/plain": self.text}
@@ -273,12 +262,14 @@ def _highlight(
         boxes = dict.fromkeys(path, role) | boxes
         label = finding.kind if len(findings) == 1 else f"{number} {finding.kind}"
         at = place[finding.node]
-        if finding.severity == "error":
-            boxes[at] = role = "non-finite"
+        if finding.severity != "note":
+            boxes[at] = "sick"
         badges[at] = f"{badges[at]}, {label}" if at in badges else label
         legend.append((role, f"{label}: {finding.name}"))
         for i, said in finding.badges.items():
             badges.setdefault(place[i], said)
+    if "sick" in boxes.values():
+        legend.append(("sick", "to blame"))
     if len(findings) == 1:
         legend.append(("unneeded", "not on its path"))
         boxes = dict.fromkeys(range(len(shown)), "unneeded") | boxes

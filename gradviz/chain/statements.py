@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gradviz.chain.backward import Gradients
+from gradviz.chain.backward import ByEdge, ByValue, Gradients
 from gradviz.errors import TraceError
 from gradviz.graph import CONSTANT, Graph, Node
 from gradviz.ops import notation
@@ -106,21 +106,22 @@ class Summary(Graph):
     @cached_property
     def derivatives(self) -> Gradients:
         """Those of the whole; a message is the sum of the messages of its steps."""
-        gradients, inner = self.whole.derivatives
-        messages: dict[tuple[int, int], Any] = {}
-        for step, position in sorted(inner):
-            message = inner[step, position]
-            u = self.new_id.get(self.whole.operands[step][position])
-            if u is None:  # passed on inside a statement
-                continue
-            v = self.new_id[self.group[step]]
-            single = not isinstance(self.values[v].operation, Statement)
-            edge = v, position if single else self.operands[v].index(u)
-            messages[edge] = messages[edge] + message if edge in messages else message
-        return Gradients(
-            {self.new_id[i]: gradient for i, gradient in gradients.items() if i in self.new_id},
-            messages,
-        )
+        found, inner = self.whole.derivatives
+        gradients, messages = ByValue(len(self)), ByEdge(self.operands)
+        for new, old in enumerate(self.kept):
+            gradients.found[new] = found.get(old)
+        for step, edges in enumerate(self.whole.operands):
+            for position, inside in enumerate(edges):
+                u = self.new_id.get(inside)
+                if u is None:  # passed on inside a statement
+                    continue
+                message = inner.get((step, position))
+                if message is None:
+                    continue
+                v = self.new_id[self.group[step]]
+                single = not isinstance(self.values[v].operation, Statement)
+                messages.add((v, position if single else self.operands[v].index(u)), message)
+        return Gradients(gradients, messages)
 
     @property
     def members(self) -> dict[int, list[int]]:

@@ -33,7 +33,7 @@ from gradviz.ops.distributions import METHODS
 from gradviz.ops.operation import Operation, Part
 from gradviz.ops.table import IN_PLACE, PLAIN, ROWS, lookup, refuse_nested, split
 from gradviz.record import names
-from gradviz.record.names import returning, returning_offsets, site, user_frame, where
+from gradviz.record.names import places, places_of, site, user_frame, where
 
 _next = itertools.count().__next__
 STALE = 2**62
@@ -383,11 +383,8 @@ def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool =
         node.name = ""
         frame = _getframe(1)
         code = frame.f_code
-        offset = frame.f_lasti
-        known = returning.get(id(code))
-        if known is None or known[0] is not code:
-            known = (code, returning_offsets(code))
-        node.site = site(frame) if offset in known[1] else (code, offset)
+        sites = places.get(id(code)) or places_of(code)
+        node.site = sites.get(frame.f_lasti) or site(frame)
         append(node)
         return node
 

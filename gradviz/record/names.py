@@ -21,42 +21,39 @@ import numpy as np
 Site = tuple[Any, ...]
 """(code, offset); where the value was returned at once, then the caller's, and so on."""
 
-_NO_OFFSETS: frozenset[int] = frozenset()
-returning: dict[int, tuple[CodeType, frozenset[int]]] = {}
-"""By id of a code object: the object itself, and the offsets whose result is returned at once."""
+places: dict[int, dict[int, Site]] = {}
+"""By id of a code object the site of each instruction by its offset, shared by all that it
+computes; not of instructions whose result is returned at once. (A site keeps its code alive.)"""
 
 
-def returning_offsets(code: CodeType) -> frozenset[int]:
-    """The offsets of the instructions whose result the next instruction returns."""
-    entry = returning.get(id(code))
-    if entry is not None and entry[0] is code:
-        return entry[1]
-    if len(returning) > 10_000:  # programs that compile functions without end
-        returning.clear()
-    instructions = list(dis.get_instructions(code))
-    offsets = frozenset(
-        first.offset
-        for first, second in itertools.pairwise(instructions)
-        if second.opname == "RETURN_VALUE"
-    )
-    returning[id(code)] = (code, offsets)
-    return offsets
+def places_of(code: CodeType) -> dict[int, Site]:
+    """The sites of a code object's instructions, see `places`."""
+    found = places.get(id(code))
+    if found is None:
+        if len(places) > 10_000:  # programs that compile functions without end
+            places.clear()
+        found = places[id(code)] = {
+            offset: (code, first.offset)
+            for first, second in itertools.pairwise(dis.get_instructions(code))
+            if second.opname != "RETURN_VALUE"
+            for offset in range(first.offset, second.offset, 2)  # its caches too: calls stand there
+        }
+    return found
 
 
 def site(frame: FrameType) -> Site:
     """Note where `frame` stands, with its callers as long as they only pass the value on."""
-    code, offset = frame.f_code, frame.f_lasti
-    found: Site = (code, offset)
+    found: Site = ()
     at: Any = frame
-    known = returning.get(id(code))
-    while offset in (known[1] if known and known[0] is code else returning_offsets(code)):
-        at = at.f_back
-        if at is None or at.f_globals.get("__name__", "").startswith("gradviz.record."):
-            break
+    while True:
         code, offset = at.f_code, at.f_lasti
+        place = places_of(code).get(offset)
+        if place is not None:
+            return found + place
         found += (code, offset)
-        known = returning.get(id(code))
-    return found
+        at = at.f_back
+        if at is None or not is_user(at):
+            return found
 
 
 _LIBRARIES = frozenset(("gradviz", "numpy", "autograd", "scipy", "torch"))

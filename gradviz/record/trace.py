@@ -77,14 +77,14 @@ def trace(
     """
     wanted = (wrt,) if isinstance(wrt, str) else wrt
     kind: Any = _Function
-    if _is_torch(function, args, kwargs):
+    if is_torch(function, args, kwargs):
         from gradviz.record.torch.trace import TorchProgram as kind
     called = title or named_after(function)
     program: Program = kind(function, args, kwargs, wanted, called)
     return program.record({})
 
 
-def _is_torch(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
+def is_torch(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
     """Whether a program is PyTorch's: it is a module, or gets or uses modules or tensors."""
     torch = sys.modules.get("torch")
     if torch is None:

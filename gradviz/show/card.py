@@ -58,7 +58,7 @@ def _right(
 
 
 def _cell(row: Row, text: str) -> Runs:
-    plain = row.kind == "value" or row.state in ("number", "")
+    plain = row.state in ("number", "")
     # A state in words is set in italics: it can never be taken for a number.
     runs = mathtext.number(mathtext.clean(text)) if plain else mathtext.plain(text, "italic")
     return mathtext.elide(runs, DATA, CELL_LIMIT * (2 if " … " in text else 1))  # a range
@@ -78,7 +78,8 @@ def sizes(view: View) -> dict[str, tuple[float, float]]:
 
 def name_runs(box: Box) -> Runs:
     """A value's name is set as mathematics, a fold's as text."""
-    return mathtext.plain(box.name, "bold") if box.kind == "fold" else mathtext.name(box.name)
+    fold = box.kind == "fold"
+    return mathtext.plain(box.name, "bold") if fold else mathtext.name(box.title or box.name)
 
 
 @lru_cache(maxsize=2048)
@@ -129,10 +130,11 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     right = PAD + inner
 
     top = CHIP / 2 if chip else 0.0
-    texts = [Text(PAD, top + 23, title, NAME, "ink")]
+    y = top + (4.0 if chip and box.kind == "fold" else 0.0)  # its name is taller
+    texts = [Text(PAD, y + 23, title, NAME, "ink")]
     if tag:
-        _right(texts, right, top + 20, tag, TINY, "soft")
-    y = top + 30.0
+        _right(texts, right, y + 20, tag, TINY, "soft")
+    y += 30.0
     if expression:
         y += 13
         texts.append(Text(PAD, y - 1, expression, SMALL, "soft"))

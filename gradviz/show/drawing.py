@@ -12,7 +12,7 @@ from gradviz.graph import Graph
 
 from . import style
 from .overview import overview
-from .view import BUDGET, Highlight, View, backward_view, beside_view, forward_view
+from .view import Highlight, View, backward_view, beside_view, forward_view
 
 SUFFIXES = {kind: kind[1:] for kind in (".svg", ".png", ".pdf", ".dot", ".tex")} | {".txt": "text"}
 __all__ = ["Drawing", "Highlight", "draw"]
@@ -106,6 +106,8 @@ class Drawing:
         from gradviz.files import write_atomic
 
         suffix = Path(path).suffix.lower()
+        if suffix in (".html", ".json"):
+            raise ValueError(f"a picture is no {suffix[1:]}: write g.save({Path(path).name!r})")
         kind = SUFFIXES[style.choose("file type", suffix, SUFFIXES)]
         data: str | bytes = getattr(self, kind)
         return write_atomic(path, data)
@@ -142,7 +144,7 @@ def draw(
     highlight: Any = None,
     backward: str | None = None,
     theme: str = "light",
-    direction: str = "LR",
+    direction: str | None = None,
     title: str | None = None,
     engine: str = "auto",
     budget: int | None = None,
@@ -168,16 +170,17 @@ def draw(
         "beside" adds the backward graph to the picture: a card per gradient, an arrow per message.
         "alone" shows nothing else.
     theme : {"light", "dark", "auto"}
-    direction : {"LR", "TB"}
-        Left to right, or top to bottom.
+    direction : {"LR", "TB"}, optional
+        Left to right, or top to bottom. By default the latter only where a graph is folded and more
+        boxes lie one after the other than fit on a page.
     title : str, optional
         Heading; by default the graph's name.
     engine : {"auto", "graphviz-pure", "dot"}
     budget : int, optional
         A graph of more values is folded, into at most so many boxes.
     unfold : str or iterable of str, optional
-        What else to open, by the key that its tooltip tells, such as ``"blocks.0/attn"``: all
-        other folds stay as they are.
+        What else to open, by the key that its tooltip tells, such as ``"blocks.0/attn"``, or by
+        the name of a value: all that it lies in. All other folds stay as they are.
 
     Raises
     ------
@@ -189,8 +192,8 @@ def draw(
     if highlight is not None and not isinstance(highlight, Highlight):
         highlight = highlight.highlight()
     looks: dict[str, Any] = dict(direction=direction, title=title)
-    most = BUDGET if budget is None else budget
-    if show is None and isinstance(graph, Graph) and (unfold or len(graph) > most):
+    foldable = show is None and isinstance(graph, Graph)
+    if foldable and (unfold or len(graph) > (graph.legible if budget is None else budget)):
         view = overview(graph, highlight=highlight, backward=backward, budget=budget,
                         unfold=unfold, **looks)  # fmt: skip
         return Drawing(view, theme=theme, engine=engine, words=partial(_words_of_view, view))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 from typing import Any
@@ -185,7 +185,7 @@ class Folding:
             more = boxes - 1 + len(fold.parts)
             if more > (SCREEN if budget is None else budget):
                 continue
-            if budget is None and found and self._row(self.root, {*found, fold}) > ROW:
+            if budget is None and found and self.row({*found, fold}) > ROW:
                 continue
             boxes = more
             found.append(fold)
@@ -206,10 +206,11 @@ class Folding:
                 pending += fold.folds
         return found
 
-    def _row(self, fold: Fold, opened: set[Fold]) -> int:
-        """How many boxes lie one after the other at most."""
+    def row(self, opened: Collection[Fold], fold: Fold | None = None) -> int:
+        """How many boxes lie one after the other at most, in all or in an opened fold."""
+        fold = fold or self.root
         longest = [
-            self._row(part, opened) if isinstance(part, Fold) and part in opened else 1
+            self.row(opened, part) if isinstance(part, Fold) and part in opened else 1
             for part in fold.parts
         ]
         before: dict[int, list[int]] = {}
@@ -220,7 +221,9 @@ class Folding:
         return max(longest)
 
     def way(self, key: str) -> list[Fold]:
-        """The folds around the one with this key, outer ones first, and itself.
+        """The folds around the one with this key, or the value of this name, outer ones first.
+
+        The fold itself is the last.
 
         Raises
         ------
@@ -234,8 +237,17 @@ class Folding:
                 return way
             if key.startswith(way[-1].inside):
                 ways += [[*way, part] for part in way[-1].folds]
+        if key in self.graph.names:
+            return self.around(self.graph.id(key))
         seen = [part.key for fold in self.opened() for part in fold.folds]
         raise ValueError(style.unknown("fold", key, seen))
+
+    def around(self, i: int) -> list[Fold]:
+        """The folds that a value lies in, outer ones first."""
+        way = [self.root]
+        while inner := [part for part in way[-1].folds if i in part.values]:
+            way += inner
+        return way
 
     def cut(self, opened: Iterable[Fold]) -> list[tuple[int | Fold, tuple[Fold, ...]]]:
         """The boxes to show: values and closed folds, each with the opened folds around it."""
@@ -264,7 +276,7 @@ class Folding:
                 parts = self._repeats(parts, fold.depth)
                 parts = self._chains(parts, fold.depth) if len(parts) > WIDE else parts
                 parts = self._stretches(parts, fold.depth) if len(parts) > WIDE else parts
-        loose: list[int | Fold] = [*self._settle(fold.leaves, parts)]
+        loose: list[int | Fold] = [*self._settle(fold.leaves, parts, fold.depth)]
         room = max(WIDE - len(parts), 0) + LEAVES
         if len(loose) > room and not self.scopes:
             loose = self._repeats(loose, fold.depth)
@@ -433,8 +445,11 @@ class Folding:
         cut = [units[start : start + size] for start in range(0, len(units), size)]
         return [*(Fold(self, "part", stretch, depth) for stretch in cut), *last]
 
-    def _settle(self, leaves: list[int], parts: list[int | Fold]) -> list[int]:
-        """Give the leaves that only one of the folds reads to it; the others are returned."""
+    def _settle(self, leaves: list[int], parts: list[int | Fold], depth: int) -> list[int]:
+        """Give the leaves that only one of the folds reads to it; the others are returned.
+
+        One that nothing reads goes where the other values of its scope are.
+        """
         if not leaves:
             return []
         several = len(parts)
@@ -444,8 +459,16 @@ class Folding:
                 for u in self.graph.operands[v]:
                     if u in reader and reader[u] != n:
                         reader[u] = n if reader[u] < 0 else several
+        homes: dict[Any, int] = {}
+        if -1 in reader.values():
+            for n, part in enumerate(parts):
+                for v in _steps(part):
+                    homes.setdefault(self.graph.values[v].scope[: depth + 1], n)
         loose = []
         for leaf, n in reader.items():
+            scope = self.graph.values[leaf].scope
+            if n < 0 and len(scope) > depth:
+                n = homes.get(scope[: depth + 1], -1)
             only = parts[n] if 0 <= n < several else None
             if isinstance(only, Fold):
                 only.leaves.append(leaf)

@@ -9,10 +9,9 @@ from dataclasses import replace
 from gradviz.graph import Graph
 
 from . import mathtext, style
-from .fold import Fold, Folding, common
+from .fold import ROW, Fold, Folding, common
 from .totals import OVER, Bundle, Tally, Totals, is_broken
 from .view import (
-    DIRECTIONS,
     ROLES,
     Arrow,
     Box,
@@ -22,6 +21,7 @@ from .view import (
     arrow_of,
     box_of,
     description,
+    direction_of,
     legend_of,
     output_name,
     title_of,
@@ -35,7 +35,7 @@ def overview(
     unfold: str | Iterable[str] = (),
     highlight: Highlight | None = None,
     backward: str | None = None,
-    direction: str = "LR",
+    direction: str | None = None,
     title: str | None = None,
 ) -> View:
     """A View of at most `budget` boxes, and what is unfolded (see `gradviz.show.drawing.draw`)."""
@@ -49,7 +49,7 @@ def overview(
     view = replace(
         view_of(graph, folding, opened, mark),
         title=title_of(title, mark, graph.table),
-        direction=style.choose("direction", direction, DIRECTIONS),
+        direction=direction_of(direction, folding.row(opened) >= ROW),
     )
     if backward is None:
         return view
@@ -91,10 +91,11 @@ def view_of(graph: Graph, folding: Folding, opened: Iterable[Fold], mark: Highli
         if isinstance(part, Fold):
             box = _box(graph, part, tally.totals[n], mark, target)
         else:
-            box = box_of(f"n{part}", part, table, mark, target)
+            path = [fold.label for fold in around if fold.scope]
+            box = box_of(f"n{part}", part, table, mark, target, path)
             broken = is_broken(graph.values[part].value)
             if broken or any(row.state == "non-finite" for row in box.rows):
-                box = replace(box, role=box.role or "non-finite")
+                box = replace(box, role=box.role or "sick")
         boxes.append(replace(box, scope=tuple(fold.title for fold in around)))
     arrows: list[Arrow] = []
     roles: dict[tuple[int, int], dict[str, None]] = {}
@@ -143,6 +144,7 @@ def _box(graph: Graph, fold: Fold, total: Totals, mark: Highlight, target: str) 
     marks = [mark.marks[i] for i in fold.values if i in mark.marks]
     if marks:
         rows[-1] = replace(rows[-1], mark=all(marks))
+    role, badge = _pointed_out(fold, mark)
     last = total.leaving if total.leaving >= 0 else fold.values[-1]
     return Box(
         id=f"n{last}",
@@ -151,8 +153,8 @@ def _box(graph: Graph, fold: Fold, total: Totals, mark: Highlight, target: str) 
         tag=_count(total.operations, "operation"),
         expression=caption(graph, fold),
         rows=tuple(rows),
-        role=_role(fold, mark) or ("non-finite" if broken else ""),
-        badge=f"{broken} not finite" if broken else "",
+        role=role or ("sick" if broken else ""),
+        badge=badge or (f"{broken} not finite" if broken else ""),
         tooltip=_tooltip(graph, fold, total, target),
     )
 
@@ -195,13 +197,21 @@ def _name(graph: Graph, unit: int | Fold) -> str:
     return unit.label if isinstance(unit, Fold) else graph.names[unit]
 
 
-def _role(fold: Fold, mark: Highlight) -> str:
-    """The most telling role of the values in it; that of all of them, if it greys them out."""
-    roles = {mark.boxes.get(i, "") for i in fold.values} if mark.boxes else set()
-    if roles == {"unneeded"}:
-        return "unneeded"
-    known = [role for role in ROLES[:-1] if role in roles]
-    return (known or sorted(role for role in roles if role[:4] == "path") or [""])[0]
+def _pointed_out(fold: Fold, mark: Highlight) -> tuple[str, str]:
+    """The most telling role of the values in it, and what is said of the first that has it.
+
+    They are greyed if all of them are.
+    """
+    found: dict[str, list[str]] = {}
+    for i in fold.values if mark.boxes or mark.badges else ():
+        badges = found.setdefault(mark.boxes.get(i, ""), [])
+        badges += filter(None, [mark.badges.get(i)])
+    roles = sorted({*found} - {*ROLES, ""})  # paths
+    roles = [*ROLES[:-1], *roles, "", *ROLES[-1:]]
+    role = next((role for role in roles if role in found), "")
+    badges = found.get(role) or next(filter(None, map(found.get, roles)), [])
+    more = f" +{len(badges) - 1}" if len(badges) > 1 else ""
+    return role, badges[0] + more if badges else ""
 
 
 def _tooltip(graph: Graph, fold: Fold, total: Totals, target: str) -> str:
@@ -234,5 +244,5 @@ def _arrow(tail: Box, head: Box, bundle: Bundle, roles: dict[str, None]) -> Arro
         number = f"‖·‖ {style.number(bundle.norm, 3)}"
         lines.append(f"messages that flow back: ‖·‖ = {bundle.norm!r}")
         if not math.isfinite(bundle.norm):
-            known = known or ["non-finite"]
+            known = known or ["sick"]
     return Arrow(tail.id, head.id, number=number, roles=tuple(known), tooltip="\n".join(lines))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,12 +23,13 @@ from gradviz.graph import CONSTANT, PARAMETER, Graph
 from gradviz.ops import notation
 from gradviz.ops.mathml import TEX, Math, mathml, symbol
 from gradviz.ops.operation import Operation
+from gradviz.statistics import Statistics, measure
 
 from . import style
 from .fold import SCREEN, Fold, Folding
 from .mathtext import clean
 from .svg import to_svg
-from .view import BUDGET, Arrow, Box, Highlight, View, arrow_of, box_of, description, output_name
+from .view import Arrow, Box, Highlight, View, arrow_of, box_of, description, output_name
 
 MOST = 320  # of so many boxes only scopes fold: then each edge keeps an arrow of its own
 VALUE_ROOM, LOCAL_ROOM = "−0.00012345", "−0.0000"  # what most numbers fit in as they change
@@ -129,7 +130,7 @@ def steps(graph: Graph) -> list[list[Any]]:
     return [*found, ["done"]]
 
 
-def _messages(graph: Graph) -> dict[tuple[int, int], Any]:
+def _messages(graph: Graph) -> Mapping[tuple[int, int], Any]:
     try:
         return graph.derivatives.messages
     except TraceError:
@@ -172,12 +173,11 @@ def _local(graph: Graph, v: int, key: int) -> Any:
 
 def quantity(value: Any) -> Any:
     """A number as a number (what JSON lacks as text), anything else as what is shown of it."""
-    if np.ndim(value) == 0 and np.asarray(value).dtype.kind in "fiub":
-        number = float(value)
+    single = value.mean if isinstance(value, Statistics) else value
+    if np.ndim(value) == 0 and np.asarray(single).dtype.kind in "fiub":
+        number = float(single)
         return number if math.isfinite(number) else "NaN" if math.isnan(number) else str(number)
-    kind = np.asarray(value).dtype.kind
-    with np.errstate(all="ignore"):
-        norm = float(np.linalg.norm(np.ravel(value))) if kind in "fiub" else math.nan
+    norm = measure(value).norm
     return {
         "cells": list(style.cells(value)),
         "full": style.full(value),
@@ -241,7 +241,7 @@ def folds(graph: Graph, detail: str | None = None, most: int = 16) -> list[tuple
 def at_first(graph: Graph, detail: str | None = None) -> tuple[str, ...]:
     """What is folded at first: nothing, the outer scopes, or what keeps it on a screen."""
     folding = _folding(graph, detail)
-    if len(folding.graph) <= BUDGET:
+    if len(folding.graph) <= folding.graph.legible:
         return ()
     return tuple(sorted(_closed([folding.root] if folding.scopes else folding.opened(), folding)))
 
@@ -274,9 +274,7 @@ def _closed(opened: Sequence[Fold], folding: Folding) -> set[str]:
     return {part.key for part in seen + below}
 
 
-def _live(
-    folding: Folding, opened: Sequence[Fold], direction: str
-) -> tuple[View, dict[int, int]]:
+def _live(folding: Folding, opened: Sequence[Fold], direction: str) -> tuple[View, dict[int, int]]:
     """A View whose numbers have room to change, with arrows keyed by the number of their edge.
 
     A fold has the numbers of the last value in it that something outside reads.

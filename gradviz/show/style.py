@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Iterable
 from typing import Any
 
+from gradviz.graph import place as _place
 from gradviz.statistics import Statistics
 
 from .mathtext import clean
@@ -21,7 +21,7 @@ LIGHT = {
     "value": "#00609c", "gradient": "#b04a00",
     "input": "#eaf3fb", "parameter": "#fdf3e1", "constant": "#f0f1f3", "operation": "#ffffff",
     "output": "#f6eef5", "gradient-card": "#fff5ee",
-    "fold-card": "#eef1f8", "non-finite": "#b3261e", "non-finite-card": "#fdeceb",
+    "fold-card": "#eef1f8", "sick": "#b3261e", "sick-card": "#fdeceb",
     "target": "#a03a78", "target-card": "#fbeaf4",
     "computed": "#00775a", "computed-card": "#e4f5ef",
     "cached": "#8a6500", "cached-card": "#fff2c2", "read": "#c25400",
@@ -35,7 +35,7 @@ DARK = {
     "value": "#7cc4f5", "gradient": "#ffab73",
     "input": "#172a3a", "parameter": "#2f2718", "constant": "#22272e", "operation": "#1c232c",
     "output": "#2d2130", "gradient-card": "#2c2119",
-    "fold-card": "#1d2433", "non-finite": "#ff8a80", "non-finite-card": "#3a1c1b",
+    "fold-card": "#1d2433", "sick": "#ff8a80", "sick-card": "#3a1c1b",
     "target": "#ee9fd0", "target-card": "#3a2033",
     "computed": "#4fd0a8", "computed-card": "#15332a",
     "cached": "#f2ce4e", "cached-card": "#3a3011", "read": "#ff9248",
@@ -192,7 +192,7 @@ def local(value: Any) -> str:
 
 def full(value: Any) -> str:
     """A value with all its digits, for a tooltip; of a large array the shape and statistics."""
-    if getattr(value, "shape", ()) and value.size > 16:
+    if getattr(value, "shape", ()) and (value.size > 16 or isinstance(value, Statistics)):
         texts = cells(value)
         names = STATISTICS if len(texts) == 3 else ("",)
         parts = (f"{a} {b}".strip() for a, b in zip(names, texts, strict=True))
@@ -206,11 +206,5 @@ def full(value: Any) -> str:
 
 
 def place(source: tuple[str, int, str]) -> str:
-    """Where a value was computed: file, line and text of the line.
-
-    A picture is passed on: it tells the file's name, not where the author keeps it. A notebook's
-    cell has no name that its reader knows.
-    """
-    file, line, text = source
-    name = "notebook cell" if "ipykernel_" in file else os.path.basename(file)
-    return clean(f"{name}:{line}: {text}")
+    """See `gradviz.graph.place`; of untrusted text what is printable."""
+    return clean(_place(source))

@@ -288,25 +288,27 @@ class _Painter:
         """The key below the picture: how to draw each entry, and the size of the whole."""
         items: list[Callable[[float, float], None]] = []
         x, y, widest = 0.0, 30.0, 0.0
+        lines = {role for arrow in self.view.arrows for role in arrow.roles}
         for role, words in self.view.legend:
             text = cards.line(words, 11.0, "soft")
             step = text.width + (28 if role else 0)
             if x and x + step > room:
                 x, y = 0.0, y + 20
-            items.append(partial(self._legend_entry, role.replace(" ", ""), text, x, y))
+            box = role[:4] == "path" and role not in lines
+            items.append(partial(self._legend_entry, role.replace(" ", ""), text, x, y, box))
             x += step + 24
             widest = max(widest, x - 24)
         return items, widest, y if items else 0.0
 
     def _legend_entry(
-        self, role: str, text: cards.Text, x: float, y: float, left: float, top: float
+        self, role: str, text: cards.Text, x: float, y: float, box: bool, left: float, top: float
     ) -> None:
         x, y = x + left, y + top
         card = f"{role}-card" if f"{role}-card" in self.colours else ""
         if role in ("value", "gradient"):
             sample = cards.Text(0, 0, mathtext.plain("0.12", "bold"), 10.0, role)
             self._text(sample, x - 1, y)
-        elif card or role in ("local", "unneeded"):
+        elif card or box or role in ("local", "unneeded"):
             paint = self._paint(fill=card or "pill", stroke=style.token(role, "line"))
             dash = ' stroke-dasharray="3 2"' if role == "unneeded" else ""
             self.out.append(

@@ -45,14 +45,14 @@ _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
   target/.style={draw=target, fill=target-card, line width=1.6pt},
   computed/.style={draw=computed, fill=computed-card, line width=1.2pt},
   cached/.style={draw=cached, fill=cached-card, line width=1.2pt},
-  non-finite/.style={draw=non-finite, fill=non-finite-card, line width=1.2pt},
+  sick/.style={draw=sick, fill=sick-card, line width=1.2pt},
   value/.style={draw=value, line width=1.2pt}, unneeded/.style={opacity=0.35, dashed},
 %(roles)s}
 \begin{document}
 \begin{tikzpicture}[x=1pt, y=-1pt]
 """
-_ARROW_ROLES = ("computed", "read", *(f"path{i + 1}" for i in range(style.PATHS)))
-_BOX_ROLES = ("target", "computed", "cached", "value", "unneeded", "non-finite")
+_ARROW_ROLES = ("computed", "read", "sick", *(f"path{i + 1}" for i in range(style.PATHS)))
+_BOX_ROLES = ("target", "computed", "cached", "value", "unneeded", "sick")
 _TEX = {
     **{letter: "\\" + name for name, letter in GREEK.items() if name.isalpha() and len(name) > 1},
     "ε": r"\varepsilon", "ο": "o", "λ": r"\lambda", "−": "-", "·": r"\cdot ", "×": r"\times ",

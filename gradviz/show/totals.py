@@ -6,7 +6,7 @@ Norms are Euclidean, of all the numbers in question as one vector.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,8 +104,8 @@ class Tally:
 
     def __init__(self, graph: Graph, boxes: Sequence[int | Fold]) -> None:
         self.graph = graph
-        self.gradients: dict[int, Any] = {}
-        self.messages: dict[tuple[int, int], Any] = {}
+        self.gradients: Mapping[int, Any] = {}
+        self.messages: Mapping[tuple[int, int], Any] = {}
         self.differentiated = True
         try:
             self.gradients, self.messages = graph.derivatives

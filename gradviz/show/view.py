@@ -7,6 +7,7 @@ draws (SVG, DOT, TikZ) reads nothing else.
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from gradviz.chain.schema import Edge, Table
 
 DIRECTIONS = ("LR", "TB")
-BUDGET = 100  # a larger graph is shown folded
 ROLES = ("sick", "target", "cached", "computed", "read", "unneeded")
 Roles = tuple[str, ...]
 
@@ -307,13 +307,15 @@ def box_of(
     dag: Table,
     mark: Highlight,
     target: str,
+    path: Iterable[str] | None = None,
 ) -> Box:
-    """One node as a card."""
+    """One node as a card; `path` are the scopes that it is drawn in, by default all its own."""
     data, messages = dag.nodes[node], len(dag.operands(node))
     output = node == dag.graph.get("output")
     leaf = data["kind"] != "operation"
     gradient = "of" in data
     value = data.get("value")
+    path = tuple(data.get("scope", ()) if path is None else path)
     shape = style.shape(value) if getattr(value, "shape", None) is not None else ""
     if gradient:
         kind, expression = "gradient", f"sum of {messages} messages" if messages > 1 else ""
@@ -321,6 +323,10 @@ def box_of(
     else:
         kind = "output" if output else data["kind"]
         expression = "" if leaf else data.get("expression") or data["op"]
+        for name in {dag.words(u)[0] for u in dag.operands(node)} if path else ():
+            if (inner := within(name, path)) != name:
+                whole = rf"(?<![\w.]){re.escape(name)}(?![\w.\[(])"
+                expression = re.sub(whole, inner.replace("\\", r"\\"), expression)
         rows = (
             Row("value", "value", style.cells(value)),
             _gradient_row(data, data.get("grad"), mark.marks.get(node), target),
@@ -344,7 +350,7 @@ def box_of(
         role=mark.boxes.get(node) or "",
         badge=mark.badges.get(node, ""),
         tooltip=_tooltip(data),
-        title=within(data["name"], data.get("scope", ())),
+        title=within(data["name"], path),
     )
 
 
@@ -406,12 +412,15 @@ def arrow_of(
     tail, head, key, data = edge
     role = highlight.arrows.get((tail, head, key)) or ()
     constant = dag.nodes[tail]["kind"] == "constant" and not backward
+    tooltip = _arrow_tooltip(dag, tail, head, data, backward)
     number = "" if constant else style.local(data.get("local"))
     symbol = "" if constant else mathtext.clean(data.get("derivative") or "")
     if not (symbol or number or constant):  # a linear map: its VJP, if that is short and a formula
         symbol = mathtext.clean(data.get("vjp") or "")
         if symbol[:4] == "vjp_" and data.get("message") is not None:
-            symbol, number = "", f"‖·‖ {style.number(measure(data['message']).norm, 3)}"
+            norm = measure(data["message"]).norm
+            symbol, number = "", f"‖·‖ {style.number(norm, 3)}"
+            tooltip += f"\nits norm: {norm!r}"
         elif symbol[:4] == "vjp_" or len(symbol) > LONGEST_VJP:
             symbol = "linear map"
     return Arrow(
@@ -421,7 +430,7 @@ def arrow_of(
         symbol="" if symbol == number else symbol,
         number=number,
         roles=(role,) if isinstance(role, str) else tuple(role),
-        tooltip=_arrow_tooltip(dag, tail, head, data, backward),
+        tooltip=tooltip,
         backward=backward,
     )
 
@@ -438,8 +447,7 @@ def _arrow_tooltip(
     if data.get("local") is not None:
         lines.append(f"local derivative: {style.full(data['local'])}")
     if data.get("message") is not None:
-        norm = f", ‖·‖ = {measure(data['message']).norm!r}" if np.ndim(data["message"]) else ""
-        lines.append(f"message: {style.full(data['message'])}{norm}")
+        lines.append(f"message: {style.full(data['message'])}")
     return "\n".join(lines)
 
 
@@ -467,11 +475,10 @@ def legend_of(
     entries = [("value", "value, from the forward pass")]
     if any(row.state not in ("", "not computed") for row in rows):
         entries.append(("gradient", f"gradient ∂{target}/∂·, from the backward pass"))
-    numbers = {arrow.number[:1] == "‖" for arrow in arrows if arrow.number or arrow.symbol}
-    if False in numbers:
-        entries.append(("local", "local derivative, on an edge"))
-    if True in numbers:
-        entries.append(("local", "‖·‖: size of the message that an edge sends back"))
+    norms = {arrow.number[:1] == "‖" for arrow in arrows if arrow.number or arrow.symbol}
+    words = {False: "local derivative", True: "‖·‖ of the message that flows back"}
+    if norms:
+        entries.append(("local", f"{' or '.join(words[n] for n in sorted(norms))}, on each edge"))
     if any(arrow.hidden for arrow in arrows):
         entries.append(("hidden", "nodes that are not shown"))
     return tuple(entries)

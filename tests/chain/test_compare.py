@@ -361,7 +361,7 @@ def test_it_is_drawn_with_badges_and_told_in_words():
     comparison = gv.compare(g, g.update(w1=g.value("w1") * 1.5))
     mark = comparison.highlight()
     shown = g.statements
-    assert mark.boxes[shown.id("w1")] == "non-finite"
+    assert mark.boxes[shown.id("w1")] == "sick"
     assert mark.badges[shown.id("w1")].startswith("born here Δ 0.33")
     assert mark.boxes[shown.id("x")] == "path 6"
     assert shown.id("x") not in mark.badges

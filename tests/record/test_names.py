@@ -36,6 +36,21 @@ def test_what_a_helper_returns_is_named_by_its_caller():
     assert names(f, 1.0) == ["a_h1", "a_h2", "J"]
 
 
+def test_what_is_handed_on_through_several_helpers_is_named_where_it_ends():
+    def inner(x):
+        return np.exp(x) * 2
+
+    def outer(x):
+        return inner(x + 1)
+
+    def f(x):
+        a = outer(x)
+        b = outer(a)
+        return a * b
+
+    assert names(f, 1.0) == ["a", "b", "J"]
+
+
 def test_tuples_attributes_items_walrus_and_annotations():
     class Store:
         pass

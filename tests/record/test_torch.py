@@ -362,3 +362,28 @@ def test_large_models_are_captured_lean():
         g.step(0.1)
     with pytest.raises(gv.TraceError, match="capture='whole'"):
         g.check()
+
+
+@pytest.mark.parametrize(
+    ("cut", "told"),
+    [
+        (lambda h: h.detach(), "detach ended the history of h at "),
+        (lambda h: h.sum().item(), "sum was read as a plain number by item() at "),
+    ],
+)
+def test_check_says_where_the_history_of_a_number_was_cut(cut, told):
+    linear = nn.Linear(3, 3).double()
+
+    def program(x):
+        h = linear(x)
+        return (h * cut(h)).sum() + (h > 0).sum() * h.mean()
+
+    found = gv.trace(program, torch.ones(2, 3).double()).check()
+    assert not found
+    assert told in found.text
+    assert ": (lambda h: h." in found.text
+    assert "ended the history" not in found.text.replace("detach ended the history", "")
+
+    whole = gv.trace(lambda x: linear(x).sin().sum(), torch.ones(2, 3).double()).check()
+    assert whole
+    assert "history" not in whole.text

@@ -54,6 +54,9 @@ def test_an_unknown_suffix_names_the_known_ones(tmp_path):
         draw(graphs.colah()).save(tmp_path / "picture.svgz")
     with pytest.raises(ValueError, match="no file type ''"):
         draw(graphs.colah()).save(tmp_path / "picture")
+    for name in ("net.html", "net.json"):
+        with pytest.raises(ValueError, match=rf"write g\.save\('{name}'\)"):
+            draw(graphs.colah()).save(tmp_path / name)
     assert os.listdir(tmp_path) == []
 
 

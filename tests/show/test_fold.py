@@ -344,7 +344,7 @@ def test_what_is_not_finite_stands_out():
         drawn = gv.trace(run, 1.0).draw(detail="operations")
     boxes = drawn.view.boxes
     last = next(box for box in boxes if box.name == "loop 2 × 100")
-    assert last.role == "non-finite"
+    assert last.role == "sick"
     assert "not finite" in last.badge
     assert "(non-finite)" in texts(last)["‖value‖"]
     assert "not finite" in drawn.svg
@@ -423,6 +423,43 @@ def test_the_reuse_of_cached_terms_is_pointed_out_at_folds_too():
     drawn = graph.reuse("params.blocks[0].q", "params.scale").draw()
     assert box(drawn.view, "blocks × 12").role == "target"
     assert any("computed" in arrow.roles for arrow in drawn.view.arrows)
+
+
+def test_a_fold_says_the_most_telling_of_what_is_said_of_its_values():
+    graph = models.transformer()
+    blocks = next(part for part in Folding(graph.statements).root.folds if part.key == "blocks")
+    first, second, third = blocks.values[:3]
+
+    def drawn(**highlight):
+        found = box(graph.draw(highlight=drawing.Highlight(**highlight)).view, "blocks × 12")
+        return found.role, found.badge
+
+    badges = {first: "small", second: "large", third: "broken"}
+    roles = {first: "path 2", second: "path 1", third: "sick"}
+    assert drawn(boxes=roles, badges=badges) == ("sick", "broken")
+    assert drawn(boxes=roles | {second: "sick"}, badges=badges) == ("sick", "large +1")
+    assert drawn(boxes=roles | {third: "computed"}, badges={first: "small"})[0] == "computed"
+    grey = dict.fromkeys(range(len(graph.statements)), "unneeded")
+    assert drawn(boxes=grey) == ("unneeded", "")
+    assert drawn(boxes=grey | {third: ""}) == ("", "")
+    assert drawn(badges={first: "small", second: "large"}) == ("", "small +1")
+
+
+def test_a_value_is_unfolded_by_its_name():
+    graph = models.transformer()
+    view = graph.draw(detail="operations", unfold="params.blocks[3].q").view
+    assert {"params.blocks[3].q", "blocks.2"} <= {box.name for box in view.boxes}
+
+
+def test_a_long_row_of_folded_boxes_goes_from_top_to_bottom_unless_asked_otherwise():
+    graph = models.transformer()
+    short, long = graph.draw().view, graph.draw(unfold="blocks").view
+    assert (short.direction, long.direction) == ("LR", "TB")
+    assert graph.draw(unfold="blocks", direction="LR").view.direction == "LR"
+    assert graph.draw(direction="TB").view.direction == "TB"
+    assert models.recurrent(10).draw().view.direction == "LR"  # it is not folded
+    with pytest.raises(ValueError, match="no direction 'BT'"):
+        graph.draw(direction="BT")
 
 
 def test_a_wrong_key_or_budget_is_named():

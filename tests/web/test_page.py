@@ -336,6 +336,54 @@ def test_scopes_fold_into_a_box_in_every_combination(opened, network):
     assert_shows(page, changed)
 
 
+def test_an_opened_fold_offers_those_in_it_and_keeps_the_rest(opened):
+    def deep(x):
+        for n in range(12):
+            with gv.scope(f"blocks.{n}"):
+                for _ in range(12):
+                    x = np.sin(x) + 0.1 * x
+        return x * x
+
+    page = opened(gv.trace(deep, 0.3), detail="operations")
+    buttons = page.locator("button.fold")
+    before = buttons.all_inner_texts()
+    assert "▸ blocks" in before
+    boxes = page.locator("g.node").evaluate_all("all => all.map(g => g.dataset.node)")
+    page.get_by_role("button", name="Unfold blocks", exact=True).click()
+    page.get_by_role("button", name="Fold blocks into one box").wait_for()
+    inner = [f"▸ blocks.{n}" for n in range(12)]
+    after = buttons.all_inner_texts()
+    assert sorted(after) == sorted({*before, *inner, "▾ blocks"} - {"▸ blocks"})
+    opened_boxes = page.locator("g.node").evaluate_all("all => all.map(g => g.dataset.node)")
+    assert len(set(boxes) - set(opened_boxes)) <= 1  # of `blocks`, which is now its last block
+    assert len(opened_boxes) == len(boxes) + 11
+    page.get_by_role("button", name="Fold blocks into one box").click()
+    page.get_by_role("button", name="Unfold blocks", exact=True).wait_for()
+    assert buttons.all_inner_texts() == before
+
+
+def test_least_mean_and_most_of_an_array_stand_in_their_columns(opened):
+    x = np.array([-1.0, 2.0, 3.0, 4.0, 5.0, 29.0])
+    page = opened(gv.trace(lambda x: np.sum(x**2), x))
+    texts = page.locator('g.node[data-node="n0"] [data-slot^="value"] text').evaluate_all(
+        "all => all.map(t => [t.getBoundingClientRect().left, t.textContent])"
+    )
+    assert [text for _, text in sorted(texts)] == ["−1", "7", "29"]
+
+
+def test_an_edge_without_a_formula_says_the_norm_of_its_message_once_all_is_done(opened):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 1))
+    for capture in ("whole", "lean"):
+        graph = gv.trace(net, torch.ones(2, 3), loss=lambda out: out.mean(), capture=capture)
+        page = opened(graph)
+        texts = map(str.strip, page.locator("g.pill").all_text_contents())
+        assert sum(text.startswith("‖·‖ ") for text in texts) >= 4
+        press(page, ",", 3)
+        assert not any("‖" in text for text in page.locator("g.pill").all_text_contents())
+
+
 def test_it_is_found_zoomed_panned_and_saved(opened, network, tmp_path):
     page = opened(network)
     search = page.get_by_role("combobox", name="Find a value")

@@ -8,11 +8,12 @@ message as it is sent. Nothing is computed twice, and nothing is held that the p
 
 from __future__ import annotations
 
+import inspect
 import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from sys import _getframe
@@ -138,7 +139,8 @@ class Capture(TorchFunctionMode):
         self._together: list[list[TensorNode]] = []
         self._overwritten: list[TensorNode] = []
         self._leaves: list[tuple[TensorNode, Tensor]] = []
-        self._hooks = ExitStack()
+        self._hooks: list[Any] = []  # what takes them away
+        self._measured: dict[int, tuple[Any, int, Statistics]] = {}  # by address
         self._thread = threading.get_ident()
         self._open = self._sending = False
         for prefix, root in roots.items():
@@ -237,7 +239,12 @@ class Capture(TorchFunctionMode):
         if name.rstrip("_") in SYMBOLS and not kwargs and len(args) == 2:
             numbers = iter(operands)
             shown = [next(numbers) if isinstance(a, Tensor) else a for a in args]
-        keywords = {k: v for k, v in kwargs.items() if k != "out" and not tensors_in(v)}
+        usual = _defaults(func)
+        keywords = {
+            k: v
+            for k, v in kwargs.items()
+            if k != "out" and not tensors_in(v) and (k not in usual or usual[k] != v)
+        }
         made = []
         for tensor in fresh:
             index = next(i for i, r in enumerate(results) if r is tensor)
@@ -282,8 +289,9 @@ class Capture(TorchFunctionMode):
                 return old
             if begun:
                 self._overwritten.append(old)
+        edge: Edge | None = None
         if tensor.requires_grad:
-            edge: Edge = _edge(tensor)
+            edge = _edge(tensor)
             found = self._edges.get(edge)
             if found is not None:
                 self._note(tensor, found)
@@ -300,13 +308,13 @@ class Capture(TorchFunctionMode):
         kind = PARAMETER if isinstance(tensor, nn.Parameter) else INPUT
         if not tensor.requires_grad and (not name or id(tensor) in self._buffers):
             kind = CONSTANT
-        found = self._append(kind, (), tensor, name=name)
+        found = self._append(kind, (), tensor, name=name, edge=edge)
         found.site = None  # the line is that of its first reader
         if tensor.requires_grad:
             found.name = name or f"leaf_{len(self._leaves) + 1}"
             self._leaves.append((found, tensor))
             handle = tensor.register_hook(partial(self._received, found))  # type: ignore[no-untyped-call]
-            self._hooks.callback(handle.remove)
+            self._hooks.append(handle)
         return found
 
     def _compute(
@@ -327,6 +335,7 @@ class Capture(TorchFunctionMode):
         keywords: Mapping[str, Any] | None = None,
         alike: TensorNode | None = None,
         name: str = "",
+        edge: Edge | None = None,
     ) -> TensorNode:
         """Record the value that a tensor holds now."""
         known = None if alike is None else alike.value
@@ -341,7 +350,7 @@ class Capture(TorchFunctionMode):
         )  # fmt: skip
         node.edge, node.sent = None, []
         if tensor.requires_grad and (torch.is_grad_enabled() or not operands):
-            node.edge = _edge(tensor)
+            node.edge = edge or _edge(tensor)
             self._edges[node.edge] = node
         self.recorded.append(node)
         self._note(tensor, node)
@@ -387,14 +396,16 @@ class Capture(TorchFunctionMode):
         self._owned |= self._passed
         self._passed.clear()
         results = [(node, crossings) for node, crossings in results if node.edge is not None]
-        users = Counter(f for _, found in results for f in {f for f, *_ in found})
-        shared = {f for f, count in users.items() if count > 1}
+        shared = set()
+        if len(results) > 1:
+            users = Counter(f for _, found in results for f in {f for f, *_ in found})
+            shared = {f for f, count in users.items() if count > 1}
         for node, crossings in results:
             function, output = node.edge  # type: ignore[misc]
             self._hook(function, partial(self._reached, node, output))
             positions = self._positions(node, crossings)
             own = None
-            if not shared.isdisjoint(f for f, *_ in crossings):
+            if shared and not shared.isdisjoint(f for f, *_ in crossings):
                 # Results of one autograd node are told apart when it runs. Of several that they
                 # share, the messages are seen together: noted as the first's, see `told_apart`.
                 if {f for f, *_ in crossings} == {function}:
@@ -412,7 +423,7 @@ class Capture(TorchFunctionMode):
                 self._hook(f, partial(self._sent, node.order, edges, own, f))
 
     def _hook(self, function: Any, hook: Callable[..., None]) -> None:
-        self._hooks.callback(function.register_hook(hook).remove)
+        self._hooks.append(function.register_hook(hook))
 
     @staticmethod
     def _positions(node: TensorNode, crossings: Sequence[Crossing]) -> list[int]:
@@ -468,7 +479,7 @@ class Capture(TorchFunctionMode):
             else:
                 message = None if self._expected[key] else self._partial.pop(key, None)
             if message is not None:
-                self.messages[key] = self.keep(message)
+                self.messages[key] = self._kept(message)
                 operand.sent.append((_address(message), self.messages[key]))
 
     def _reached(
@@ -484,11 +495,27 @@ class Capture(TorchFunctionMode):
         # A gradient that is one message is that very tensor, unless a hook has put another.
         same = [kept for address, kept in node.sent if address == _address(gradient)]
         alone = len(node.sent) == 1 and bool(same)
-        self.gradients[node.order] = same[0] if alone else self.keep(gradient)
+        self.gradients[node.order] = same[0] if alone else self._kept(gradient, True)
+
+    def _kept(self, message: Tensor, summed: bool = False) -> Any:
+        """What is kept of a message; one that is the very numbers that came in is known."""
+        if self.whole or not keep.is_dense(message):
+            return self.keep(message)
+        address, version = _address(message), _version(message)
+        old, since, known = self._measured.get(address, _UNKNOWN)
+        same = old() is not None and since == version and known.dtype == keep.name(message.dtype)
+        if same and not summed and known.size == message.numel():
+            return replace(known, shape=tuple(message.shape))
+        known = self.keep(message)
+        self._measured[address] = weakref.ref(message), version, known
+        return known
 
     def close(self) -> None:
         """Take the hooks away."""
-        self._hooks.close()
+        for handle in self._hooks:
+            handle.remove()
+        self._hooks.clear()
+        self._measured.clear()
         self._edges.clear()
         self._tensors.clear()
 
@@ -541,6 +568,9 @@ class Capture(TorchFunctionMode):
         return [node for node in self.recorded if node.order not in gone]
 
 
+_UNKNOWN: Any = (lambda: None, 0, None)
+
+
 def _never(*_: Any, **__: Any) -> Any:
     raise NotImplementedError("this call raised an error")
 
@@ -555,6 +585,16 @@ def _called(function: Any) -> str:
     if name in TOLD or name in ("__set__", "__delete__"):
         return ""
     return name if name in READS else name.removeprefix("__").removesuffix("__")
+
+
+@cache
+def _defaults(function: Any) -> Mapping[str, Any]:
+    """The default arguments of a function written in Python: they need not be told."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 def _version(tensor: Tensor) -> int:

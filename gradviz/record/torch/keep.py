@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ def array(tensor: Tensor) -> Any:
 def statistics(tensor: Tensor) -> Statistics:
     """The statistics of a tensor; one on the CPU is read once, and is not copied."""
     plain = _dense(tensor.detach())
-    shape, dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+    shape, dtype = tuple(tensor.shape), name(tensor.dtype)
     if not plain.numel():
         return zeros(shape, dtype)
     if plain.is_complex():
@@ -36,8 +37,16 @@ def statistics(tensor: Tensor) -> Statistics:
     return of_flat(flat.numpy(), shape, dtype) if flat.is_cpu else _on_device(flat, shape, dtype)
 
 
+@cache
+def name(dtype: torch.dtype) -> str:
+    """Such as "float32"."""
+    return str(dtype).removeprefix("torch.")
+
+
 def _flat(plain: Tensor) -> Tensor:
     """The entries in the order of memory, where that is no copy."""
+    if plain.is_contiguous():
+        return plain.view(-1)
     if is_dense(plain):
         return plain.as_strided((plain.numel(),), (1,), plain.storage_offset())
     return plain.reshape(-1)
@@ -47,6 +56,8 @@ def is_dense(tensor: Tensor) -> bool:
     """Whether a tensor fills a piece of memory, its axes in whatever order."""
     if tensor.layout != torch.strided or not tensor.numel():
         return False
+    if tensor.is_contiguous():
+        return True
     sizes = zip(tensor.shape, tensor.stride(), strict=True)
     return 1 + sum((n - 1) * by for n, by in sizes) == tensor.numel() and all(
         by for n, by in zip(tensor.shape, tensor.stride(), strict=True) if n > 1

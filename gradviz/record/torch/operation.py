@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ast
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,7 +139,7 @@ class TorchOperation(Operation):
         super().__init__(
             f"{name}[{index}]" if several else name,
             self._evaluate,
-            "" if several else SYMBOLS.get(written, ""),
+            "" if several else partial(_fitting, SYMBOLS.get(written, "")),
             (),
         )
 
@@ -157,7 +158,7 @@ class TorchOperation(Operation):
 
     def rule(self, position: int) -> Derivative | None:
         """A rule for each operand that a message goes to."""
-        return _LINEAR if position in self.carries else None
+        return _linear(self.name) if position in self.carries else None
 
     def pull(
         self, position: int, g: Any, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
@@ -171,24 +172,13 @@ class TorchOperation(Operation):
             )
         return np.zeros_like(operands[position]) if message is None else array(message)
 
-    def expression(
-        self, operands: Sequence[ast.expr], keywords: Mapping[str, Any], formula: str | None = None
-    ) -> ast.expr:
-        """See `Operation.expression`; symbols are for two operands, say, not for three."""
-        unfit = len(operands) != 1 + ("b" in str(self.formula))
-        return super().expression(operands, keywords, "" if unfit else formula)
 
-    def message(
-        self,
-        position: int,
-        upstream: ast.expr,
-        value: ast.expr,
-        operands: Sequence[ast.expr],
-        keywords: Mapping[str, Any],
-    ) -> ast.expr:
-        """See `Operation.message`: the rule has no formula."""
-        name = f"vjp_{self.name}".replace("[", "_").replace("]", "")
-        return ast.Call(ast.Name(name, ast.Load()), [upstream], [])
+@cache
+def _linear(name: str) -> Derivative:
+    called = re.sub(r"\W", "_", name.rstrip("]"))
+    return Derivative(lambda *_: None, f"vjp_{called}(g)")  # the rule has no formula
 
 
-_LINEAR = Derivative(lambda *_: None, "g")
+def _fitting(symbols: str, count: int, keywords: Mapping[str, Any]) -> str:
+    """Symbols, unless they are for two operands, say, where there are three."""
+    return symbols if count == 1 + ("b" in symbols) else ""

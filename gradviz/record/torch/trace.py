@@ -72,6 +72,15 @@ class TorchProgram(Program):
             self.whole = sum(tensor.numel() for tensor in tensors) <= LIMIT
         self.parameters: dict[str, Tensor] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"modules": {}, "others": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """What a function takes from around it is found anew where the pickle is opened."""
+        self.__dict__ |= state
+        self.modules, self.others = modules_of(self.function), tensors_of(self.function)
+        self.parameters |= Capture(self.modules, {}, self.whole).parameters
+
     def run(self, values: Mapping[str, Any]) -> Any:
         """See `Program.run`."""
         with self._preserved(values), torch.enable_grad():
@@ -237,6 +246,7 @@ def graph_of(
         {(ids[v], key): found for (v, key), found in capture.messages.items() if v in ids},
     )
     graph.statements = graph  # a module's layers are what groups its operations
+    graph.legible = 30  # every value is an array, with parameters around it
     if not capture.whole:
         graph.underflown = frozenset()
     return graph

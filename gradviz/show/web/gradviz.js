@@ -329,8 +329,9 @@ class Picture {
         "font-size": first.getAttribute("font-size"), "text-anchor": anchor });
       slot.replaceChildren(text);
       const key = `${owner} ${kind}`;
-      this.slots.set(key, [...(this.slots.get(key) ?? []),
-        { text, room: +slot.dataset.room, size: +first.getAttribute("font-size") }]);
+      this.slots.set(key, [ // the last column stands first
+        { text, room: +slot.dataset.room, size: +first.getAttribute("font-size") },
+        ...(this.slots.get(key) ?? [])]);
     }
   }
 
@@ -494,9 +495,9 @@ class App {
       if (this.get("story") !== this.story) return;
       this.picture.load(this.get("drawing"), this.words.picture);
       this.wire();
+      this.foldButtons();
       this.refresh();
     });
-    this.on("folded", () => this.foldButtons());
     this.on("answer", () => this.answered());
   }
 
@@ -622,15 +623,15 @@ class App {
   }
 
   foldButtons() {
-    const folded = this.get("folded");
-    fill(this.folds, this.story.scopes.map((scope) => {
+    const { folded, scopes } = this.get("drawing");
+    fill(this.folds, scopes.map((scope) => {
       const shut = folded.includes(scope);
       return button(`${shut ? "▸" : "▾"} ${scope}`, this.t(shut ? "unfold" : "foldOne", { scope }),
         () => this.fold(scope), { "aria-pressed": String(shut), class: "fold" });
     }));
   }
   fold(scope) {
-    this.ask({ kind: "fold", folded: toggled(this.get("folded"), scope) });
+    this.ask({ kind: "fold", folded: toggled(this.get("drawing").folded, scope) });
   }
 
   /** Say what is wrong: with what was just asked for, else with the numbers that are shown. */
@@ -748,8 +749,9 @@ class App {
       group.setAttribute("aria-label", label);
     }
     for (const e of picture.arrows.keys()) {
-      const q = numbers.locals[e];
-      const said = q === null ? "" : isNumber(q) ? short(scalar(q), 4) : minus(q.short);
+      const q = numbers.locals[e], message = numbers.messages[e];
+      const said = q !== null ? (isNumber(q) ? short(scalar(q), 4) : minus(q.short))
+        : message === null || !this.done ? "" : `‖·‖ ${short(norm(message), 3)}`;
       picture.write(`edge ${e}`, "local", [values.has(edges[e].v) ? said : ""]);
     }
   }
