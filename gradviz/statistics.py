@@ -51,7 +51,7 @@ class Statistics:
     @property
     def size(self) -> int:
         """How many entries."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def ndim(self) -> int:
@@ -151,7 +151,7 @@ def _square(piece: np.ndarray) -> float:
 
 def zeros(shape: tuple[int, ...], dtype: str) -> Statistics:
     """The statistics of an array of zeros."""
-    size = int(np.prod(shape, dtype=np.int64))
+    size = math.prod(shape)
     return Statistics(
         shape, dtype, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, np.zeros(min(size, SAMPLE))
     )
