@@ -6,9 +6,22 @@ from pathlib import Path
 import pytest
 
 import gradviz as gv
+from gradviz.ops import table
+from gradviz.ops.table import ROWS
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests' own helpers
 from browser import missing
+
+
+@pytest.fixture(autouse=True)
+def only_here():
+    """The rows that a test adds are gone after it."""
+    before, added = dict(ROWS), set(table.ADDED)
+    yield
+    table.ADDED.intersection_update(added)
+    ROWS.clear()
+    ROWS.update(before)
+    table.lookup.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -14,17 +14,6 @@ from gradviz.ops.arrays import dispatched
 from gradviz.ops.table import ROWS
 
 
-@pytest.fixture(autouse=True)
-def only_here():
-    """The rows that a test adds are gone after it."""
-    before, added = dict(ROWS), set(table.ADDED)
-    yield
-    table.ADDED.intersection_update(added)
-    ROWS.clear()
-    ROWS.update(before)
-    table.lookup.cache_clear()
-
-
 def test_the_documentations_examples_are_right():
     result = doctest.testmod(custom)
     assert result.attempted >= 6
