@@ -475,7 +475,10 @@ def test_light_and_dark_follow_the_reader_and_no_motion_is_asked_of_who_wants_no
     card = "getComputedStyle(document.querySelector('g.node rect')).fill"
     assert page.evaluate(ground) == "rgb(255, 255, 255)"
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
-    page.wait_for_function(f"{ground} === 'rgb(18, 23, 30)'")
+    from playwright.sync_api import expect
+
+    stage = page.locator(".stage").first  # (the page's policy forbids a wait by evaluated text)
+    expect(stage).to_have_css("background-color", "rgb(18, 23, 30)")
     assert page.evaluate(card) == "rgb(23, 42, 58)"
     press(page, ",", 3)
     assert page.locator(".dot").count() == 0
