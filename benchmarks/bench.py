@@ -290,21 +290,23 @@ LONG = 100_000
 CALLS = 40
 
 
+def scalar_chain(x):
+    """Compute with LONG operations, three to a step."""
+    y = x
+    for _ in range(LONG // 3):
+        y = y * 0.999 + x * 0.001
+    return y
+
+
 def long(turns: int) -> None:
     """Time a program of scalars that is long, and rules that are borrowed from autograd."""
 
-    def program(x):
-        y = x
-        for _ in range(LONG // 3):
-            y = y * 0.999 + x * 0.001
-        return y
-
     def with_torch(_):
         x = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
-        return torch.autograd.grad(program(x), x)[0].item()
+        return torch.autograd.grad(scalar_chain(x), x)[0].item()
 
     runs = {
-        "gradviz": lambda _: gv.trace(program, 0.5).grad("x"),
+        "gradviz": lambda _: gv.trace(scalar_chain, 0.5).grad("x"),
         "torch": with_torch,
     }
     np.testing.assert_allclose(*(run(None) for run in runs.values()), rtol=1e-10)
@@ -439,22 +441,16 @@ def memory(field: str) -> float:
 def large(turns: int) -> None:
     """Time the folded picture of a long NumPy program, from recording to disk; and its memory."""
 
-    def program(x):
-        y = x
-        for _ in range(LONG // 3):
-            y = y * 0.999 + x * 0.001
-        return y
-
     def drawn(_):
         with tempfile.TemporaryDirectory() as folder:
-            gv.trace(program, 0.5).draw().save(f"{folder}/long.svg")
+            gv.trace(scalar_chain, 0.5).draw().save(f"{folder}/long.svg")
 
     times = race({"gradviz": ((lambda: None), drawn)}, turns)
     title = f"{LONG:,} operations on scalars: recorded, differentiated, folded, drawn on disk"
     report(title, "s", times, {})
     print(f"  target 3 s   {'pass' if times['gradviz'] <= 3 else 'MISS'}")
     tracemalloc.start()
-    graph = gv.trace(program, 0.5)
+    graph = gv.trace(scalar_chain, 0.5)
     _ = graph.draw().svg
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
