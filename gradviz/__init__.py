@@ -1,9 +1,8 @@
 """gradviz shows how a gradient comes about."""
 
 from gradviz import examples
-from gradviz.chain.compare import compare
 from gradviz.errors import TraceError
-from gradviz.graph import Graph, Node, load
+from gradviz.graph import Graph, Node, compare, load
 from gradviz.ops.custom import operation
 from gradviz.record.array import Array, input, parameter, scope
 from gradviz.record.expression import expression

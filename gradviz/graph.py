@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from gradviz.chain.backward import Gradients
     from gradviz.chain.check import Check
+    from gradviz.chain.compare import Comparison
     from gradviz.chain.formula import Explanation
     from gradviz.chain.health import Health
     from gradviz.chain.reuse import Reuse
@@ -827,3 +828,49 @@ def load(path: Any, *, max_bytes: int = 128 * 2**20) -> Graph:
     from gradviz import saved
 
     return saved.load(path, max_bytes)
+
+
+def compare(
+    graph: Graph,
+    other: Graph,
+    *,
+    names: Mapping[str, str] | None = None,
+    tolerance: float | None = None,
+) -> Comparison:
+    """Where two traces of one program part: two steps, two seeds, two precisions, two libraries.
+
+    Leaves correspond by name, operations in recording order: those with the same name, scope and
+    shape, and unnamed ones with the same operation, scope, shape and line of the program. Where
+    one took another branch, or went round a loop more often, what is in only one is told too. The
+    same function written with NumPy and with PyTorch is compared by the values that it names.
+
+    Parameters
+    ----------
+    graph, other : Graph
+    names : mapping of str to str, optional
+        Names in `graph` and what they are called in `other`, where that is something else.
+    tolerance : float, optional
+        On ‖a - b‖ / max(‖a‖, ‖b‖); 0 asks for the same bits. Default: for each value what the
+        roundings before it explain, in the coarser of both dtypes.
+
+    Returns
+    -------
+    Comparison
+        True if all agree. `first`, `first_gradient`, `text` and `draw` tell where they part.
+
+    Raises
+    ------
+    TypeError
+        One is no Graph.
+    ValueError
+        The two have nothing in common.
+    KeyError
+        No value has a name of `names`.
+
+    Notes
+    -----
+    A whole capture keeps bfloat16 as float32 arrays, so give it a `tolerance`, such as 0.05.
+    """
+    from gradviz.chain import compare as module
+
+    return module.compare(graph, other, names=names, tolerance=tolerance)
