@@ -35,7 +35,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/web.py
 
 notebooks: $(VENV)/.installed-dev
-	$(BIN)/python tests/notebooks.py
+	$(BIN)/python scripts/notebooks.py
 
 MINUTES ?= 10
 fuzz: $(VENV)/.installed-dev
@@ -43,11 +43,11 @@ fuzz: $(VENV)/.installed-dev
 
 tables: $(VENV)/.installed-dev
 	$(PIP) install jax
-	$(BIN)/python docs/coverage_table.py
-	$(BIN)/python docs/conventions_table.py
+	$(BIN)/python scripts/coverage_table.py
+	$(BIN)/python scripts/conventions_table.py
 
 readme: $(VENV)/.installed-dev
-	$(BIN)/python tests/readme.py
+	$(BIN)/python scripts/readme.py
 
 clean:
 	rm -rf $(VENV) build dist gradviz-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache

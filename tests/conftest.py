@@ -1,16 +1,12 @@
 import shutil
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from browser import missing
 
 import gradviz as gv
 from gradviz.ops import table
 from gradviz.ops.table import ROWS
-
-sys.path.insert(0, str(Path(__file__).parent))  # the tests' own helpers
-from browser import missing
 
 
 @pytest.fixture(autouse=True)

@@ -137,7 +137,7 @@ def test_a_notebook_runs_and_shows_what_is_kept_and_what_is_known_from_elsewhere
             continue
         assert [output.get("name") for output in now.outputs].count("stderr") == 0
         old, new = notebooks.seen(before), notebooks.seen(now)
-        assert len(old) == len(new), f"{name} is old: run `python tests/notebooks.py {name}`"
+        assert len(old) == len(new), f"{name} is old: run `python scripts/notebooks.py {name}`"
         for a, b in zip(old, new, strict=True):
             assert not notebooks.differ(a, b), f"in {name}, after\n{before.source}"
 

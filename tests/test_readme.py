@@ -37,7 +37,7 @@ def test_every_picture_that_the_readme_shows_is_drawn_by_it():
 
 
 def test_the_film_steps_through_the_terms_that_w5_b2_and_w1_need():
-    path = readme.ROOT / "docs" / "stepping.py"
+    path = readme.ROOT / "scripts" / "stepping.py"
     spec = importlib.util.spec_from_file_location("stepping", path)
     stepping = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(stepping)

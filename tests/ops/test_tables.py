@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gradviz as gv
 
-DOCS = Path(__file__).parents[2] / "docs"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _path():
-    sys.path.insert(0, str(DOCS))
-    yield
-    sys.path.remove(str(DOCS))
-
 
 @pytest.fixture(scope="module")
-def coverage(_path):
+def coverage():
     return importlib.import_module("coverage_table")
 
 
 @pytest.fixture(scope="module")
-def conventions(_path):
+def conventions():
     return importlib.import_module("conventions_table")
 
 
@@ -37,7 +26,7 @@ def test_the_coverage_page_is_what_the_script_writes(coverage):
     page = coverage.FILE.read_text(encoding="utf-8")
     if page.splitlines()[2] != written.splitlines()[2]:
         pytest.skip("the page is about another version of NumPy")
-    assert page == written, "run python docs/coverage_table.py"
+    assert page == written, "run python scripts/coverage_table.py"
 
 
 def _explained(coverage, names, module=np):

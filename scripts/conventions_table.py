@@ -1,7 +1,7 @@
 """Write conventions.md: the gradient where there is a choice, next to autograd, JAX and torch.
 
-``python docs/conventions_table.py`` computes it (with jax and torch installed); a test checks our
-column.
+``python scripts/conventions_table.py`` computes it (with jax and torch installed); a test checks
+our column.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 import gradviz as gv
 
-FILE = Path(__file__).with_name("conventions.md")
+FILE = Path(__file__).parents[1] / "docs" / "conventions.md"
 
 # Title; the same program in NumPy's names and, where it differs, in torch's; the point.
 Row = tuple[str, str, str, list[Any]]
@@ -113,7 +113,7 @@ def document() -> str:
         "# The gradient where there is a choice",
         "",
         "At a tie, a corner or an edge the derivative does not exist; every library takes some "
-        "number. What gradviz takes, computed next to others by `docs/conventions_table.py`. "
+        "number. What gradviz takes, computed next to others by `scripts/conventions_table.py`. "
         "Gradients by several operands are separated by semicolons.",
         "",
         "1. **Ties share evenly**: of `maximum`, `minimum`, `max`, `min` each of k equal elements "

@@ -1,5 +1,6 @@
-"""Run the notebooks from top to bottom: ``python tests/notebooks.py [name ...]`` writes their
-outputs anew."""
+"""Run the notebooks from top to bottom: ``python scripts/notebooks.py [name ...]`` writes their
+outputs anew.
+"""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Run the README's Python blocks: ``python tests/readme.py`` draws its pictures anew."""
+"""Run the README's Python blocks: ``python scripts/readme.py`` draws its pictures anew."""
 
 import contextlib
 import importlib.util

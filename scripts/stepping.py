@@ -1,4 +1,4 @@
-"""The README's film of a backward pass: ``python docs/stepping.py`` writes docs/stepping.gif."""
+"""The README's film of a backward pass: ``python scripts/stepping.py`` writes docs/stepping.gif."""
 
 from __future__ import annotations
 
@@ -73,4 +73,4 @@ def film(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    film(Path(__file__).parent / "stepping.gif")
+    film(Path(__file__).parents[1] / "docs" / "stepping.gif")
