@@ -286,7 +286,7 @@ def _prod(
     moved = np.transpose(factors, order)
     ends = len(kept)
     rows = np.reshape(moved, (*np.shape(moved)[:ends], math.prod(np.shape(moved)[ends:])))
-    ones = np.ones((*np.shape(rows)[:-1], 1), dtype=a.dtype)
+    ones = np.ones((*np.shape(rows)[:-1], min(1, np.shape(rows)[-1])), dtype=a.dtype)
     before = np.cumprod(np.concatenate([ones, rows[..., :-1]], axis=-1), axis=-1)
     after = np.cumprod(np.concatenate([ones, rows[..., :0:-1]], axis=-1), axis=-1)[..., ::-1]
     others = np.transpose(np.reshape(before * after, np.shape(moved)), np.argsort(order))
@@ -397,8 +397,8 @@ def _untranspose(g: Any, v: Any, a: Any, axes: Any = None, **_: Any) -> Any:
     )
 
 
-def _astype(a: Any, dtype: Any) -> Any:
-    return np.asarray(a).astype(dtype)[()]
+def _astype(a: Any, dtype: Any, order: Any = "K") -> Any:
+    return np.asarray(a).astype(dtype, order)[()]
 
 
 SHAPES = (

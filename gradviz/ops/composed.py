@@ -60,8 +60,8 @@ _SAME_AS: dict[str, Callable[..., Any]] = {
     "linalg.cross": lambda x1, x2, *, axis=-1: np.cross(x1, x2, axis=axis),
     "fliplr": lambda m: np.flip(m, 1),
     "flipud": lambda m: np.flip(m, 0),
-    "copy": lambda a, order="K", subok=False: np.positive(a),
-    "astype": lambda x, dtype, /, *, copy=True, device=None: x.astype(dtype),
+    "copy": lambda a, order="K", subok=False: a[...].copy(),
+    "astype": lambda x, dtype, /, *, copy=True, device=None: x.astype(dtype, copy=copy),
     "cumulative_sum": lambda x, /, *, axis=None, dtype=None, out=None, include_initial=False: (
         _from_initial(np.cumsum(x, axis, dtype), axis, 0.0, include_initial)
     ),

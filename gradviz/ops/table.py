@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import string
+import sys
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
@@ -159,6 +160,15 @@ def _parameters(function: Any) -> tuple[str, ...]:
     except (TypeError, ValueError):
         return ()
     return tuple(p.name for p in found if p.kind is not p.VAR_KEYWORD)
+
+
+@lru_cache(maxsize=4096)
+def last_parameters(function: Any) -> tuple[int, tuple[str, ...]]:
+    """From which position on a call may give `out` without its name, and the names from there."""
+    names = _parameters(function)
+    if "out" not in names or function is np.einsum:
+        return sys.maxsize, ()
+    return names.index("out"), names[names.index("out") :]
 
 
 def split(

@@ -31,7 +31,15 @@ from gradviz.ops import analysis, arrays
 from gradviz.ops.composed import COMPOSED, outer
 from gradviz.ops.distributions import METHODS
 from gradviz.ops.operation import Operation, Part
-from gradviz.ops.table import IN_PLACE, PLAIN, ROWS, lookup, refuse_nested, split
+from gradviz.ops.table import (
+    IN_PLACE,
+    PLAIN,
+    ROWS,
+    last_parameters,
+    lookup,
+    refuse_nested,
+    split,
+)
 from gradviz.record import names
 from gradviz.record.names import places, places_of, site, user_frame, where
 
@@ -469,6 +477,7 @@ def _overwritten(target: Array, result: Any, frame: FrameType) -> Any:
     if (
         hasattr(target, "viewed")
         or not isinstance(result, Array)
+        or result.order != _next() - 1  # it was there before, and may have readers
         or result.dtype != target.dtype
         or memory != target.value.strides
     ):
@@ -568,7 +577,7 @@ class Array(Node):
         new = apply(arrays.SETITEM, (whole, value), {"index": _plain_index(index)}, frame)
         # The name of `y[0] = value` is the whole's, not the value's.
         place = value.site if isinstance(value, Array) else None
-        if place and names.source(place[-2:]) == names.source(new.site):
+        if place and place[-1] and names.source(place[-2:]) == names.source(new.site):
             value.site = (*place[:2], None)
         whole._outdate()
         whole._become(new)
@@ -654,6 +663,8 @@ class Array(Node):
             result = (ufunc if method == "__call__" else getattr(ufunc, method))(
                 *inputs, **keywords
             )
+            if method == "__call__" and np.shape(result) != np.shape(out[0]):
+                result = np.broadcast_to(result, np.shape(out[0]))
             if mask is not True:
                 result = np.where(mask, result, out[0])
             return _overwritten(out[0], result, _getframe(2))
@@ -692,6 +703,10 @@ class Array(Node):
                 made = made if function is not np.empty_like else np.zeros_like(made)
                 return Array.new(made, LEAVES["constant"], order=_next())
             return made
+        position, last = last_parameters(function)
+        if len(args) > position:  # `out` without its name
+            kwargs = dict(zip(last, args[position:], strict=False)) | kwargs
+            args = args[:position]
         if isinstance(kwargs.get("out"), Array):
             out = kwargs.pop("out")
             return _overwritten(out, function(*args, **kwargs), _getframe(1))
@@ -817,10 +832,23 @@ class Array(Node):
         return format(self.value, spec) if spec else repr(self)
 
     def __copy__(self) -> Array:
-        return self  # never changes
+        return self if self._is_scalar() else self._copied(_getframe(1))
 
     def __deepcopy__(self, memo: Any) -> Array:
-        return self
+        return self if self._is_scalar() else self._copied(_getframe(1))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TraceError(
+            "a recorded array cannot be pickled, nor sent to another process, which would forget "
+            f"its history; use its .value if no gradient is wanted, at {where(_getframe(1))}"
+        )
+
+    def _copied(self, frame: FrameType) -> Array:
+        """An array of its own, also without axes."""
+        made: Array = apply(lookup(np.positive), (self,), None, frame)
+        if not np.ndim(made.value):
+            made.views = []
+        return made
 
     def __round__(self, digits: int = 0) -> Any:
         return np.round(self, digits)
@@ -879,8 +907,8 @@ class Array(Node):
     def flat(self) -> Any:  # noqa: D102
         return iter(np.ravel(self))
 
-    def reshape(self, *shape: Any, order: Any = "C") -> Any:  # noqa: D102
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
+    def reshape(self, *shape: Any, order: Any = "C", **copy: Any) -> Any:  # noqa: D102
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, **copy)
 
     def transpose(self, *axes: Any) -> Any:  # noqa: D102
         return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
@@ -888,8 +916,27 @@ class Array(Node):
     def flatten(self, order: Any = "C") -> Any:  # noqa: D102
         return apply(arrays.FLATTEN, (self,), {"order": order}, _getframe(1))
 
-    def astype(self, dtype: Any, **keywords: Any) -> Any:  # noqa: D102
-        return apply(arrays.ASTYPE, (self,), {"dtype": np.dtype(dtype)})
+    def astype(  # noqa: D102
+        self, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: Any = True,
+        copy: Any = True,
+    ) -> Any:  # fmt: skip
+        plain = np.asarray(self.value)
+        made = plain.astype(dtype, order, casting, subok, copy)
+        if made is plain and not self._is_scalar():
+            return self
+        keywords = {"dtype": made.dtype} if order == "K" else {"dtype": made.dtype, "order": order}
+        made = record(arrays.ASTYPE, made, (self,), keywords, _getframe(1))
+        if isinstance(made, Array) and not np.ndim(made.value) and not self._is_scalar():
+            made.views = []
+        return made
+
+    def view(self, dtype: Any = None, type: Any = None) -> Any:  # noqa: D102
+        if type not in (None, np.ndarray) or dtype not in (None, np.ndarray, self.dtype):
+            raise TraceError(
+                "a view of a recorded array as another dtype or class cannot be recorded; use "
+                f".astype(dtype), at {where(_getframe(1))}"
+            )
+        return self[...]
 
     def clip(self, min: Any = None, max: Any = None, **keywords: Any) -> Any:  # noqa: D102
         return np.clip(self, min, max, **keywords)
@@ -917,10 +964,10 @@ class Array(Node):
     itemset = _refused("itemset", "np.where")
 
     def copy(self, order: str = "C") -> Any:  # noqa: D102
-        return np.positive(self)
+        return self if self._is_scalar() else self._copied(_getframe(1))
 
-    def dot(self, other: Any) -> Any:  # noqa: D102
-        return np.dot(self, other)
+    def dot(self, other: Any, out: Any = None) -> Any:  # noqa: D102
+        return np.dot(self, other, out=out)
 
     def conj(self) -> Any:  # noqa: D102
         return np.conjugate(self)

@@ -26,6 +26,7 @@ def build(
     Parameters
     ----------
     recorded : iterable of Node
+        In the order of recording.
     output : Node
         J.
     wrt : iterable of Node, optional
@@ -36,6 +37,11 @@ def build(
     title : str, optional
     output_name : str, optional
         The name of J where the program gives it none.
+
+    Raises
+    ------
+    KeyError
+        The values are not in order, as where the program wrote into one, or an operand is missing.
     """
     values: list[Node] = []
     operands: list[tuple[int, ...]] = []
@@ -57,12 +63,16 @@ def build(
         constants[id(value)] = len(values) - 1
         return len(values) - 1
 
+    last = -2
     for node in recorded:
+        if node.order <= last:
+            raise KeyError(node.order)
+        last = node.order
         try:
             found = tuple(
                 [ids[o.order] if isinstance(o, Node) else constant(o, node) for o in node.operands]
             )
-        except KeyError:  # an operand was written to later
+        except KeyError:  # an operand was written to later: it is not among the values until here
             found = tuple(
                 ids[o.order] if isinstance(o, Node) else constant(o, node)
                 for o in node.read_operands()

@@ -56,7 +56,7 @@ def site(frame: FrameType) -> Site:
             return found
 
 
-_LIBRARIES = frozenset(("gradviz", "numpy", "autograd", "scipy", "torch"))
+_LIBRARIES = frozenset(("gradviz", "numpy", "autograd", "scipy", "torch", "copy", "dataclasses"))
 _libraries: dict[str, bool] = {}
 """By module name whether its frames are passed over in the search for the user's line."""
 

@@ -51,6 +51,8 @@ def gradient(function, *arrays):
         (lambda a: np.prod(a), ([0.0, 2.0, 3.0],), [[6, 0, 0]]),
         (lambda a: np.prod(a), ([0.0, 0.0, 3.0],), [[0, 0, 0]]),
         (lambda a: np.prod(a), ([1e-200, 1e-200, 1e300],), [[1e100, 1e100, 0]]),
+        (lambda a: np.prod(a[:0]) * np.sum(a), ([2.0, 3.0],), [[1, 1]]),
+        (lambda a: np.prod(np.outer(a, a[:0]), axis=1) @ a, ([2.0, 3.0],), [[1, 1]]),
         (lambda a: np.cumprod(a)[2], ([2.0, 0.0, 3.0],), [[0, 6, 0]]),
         # powers
         (lambda a: a**2, (0.0,), [0]),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import operator
+import pickle
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,10 +129,47 @@ def test_iteration_length_and_unpacking(x, s):
         len(s)
 
 
-def test_names_of_nodes_are_hashable_and_copies_are_the_same_object(x):
+def test_recorded_values_are_hashable_and_not_pickled(x):
     assert {x: 1}[x] == 1
-    assert copy.copy(x) is x
-    assert copy.deepcopy([x])[0] is x
+    s = x[0, 0]
+    assert copy.copy(s) is copy.deepcopy(s) is s  # a NumPy scalar never changes
+    with pytest.raises(gv.TraceError, match="pickled"):
+        pickle.dumps(x)
+
+
+def test_a_copy_is_a_value_of_its_own_named_after_its_variable():
+    @dataclasses.dataclass
+    class Layer:
+        weight: Any
+
+    def program(x):
+        layer = dataclasses.asdict(Layer(x))
+        layer["weight"] += 1.0
+        twin = copy.deepcopy(x)
+        twin *= 2.0
+        return np.sum(layer["weight"] * twin * x)
+
+    point = np.array([1.0, 2.0])
+    g = gv.trace(program, point)
+    assert g.value("J") == program(point) == 2 * (1 + 1) + 2 * (8 + 4)
+    assert g.grad("x").tolist() == [6 + 4, 24 + 8]
+    assert "twin" in g.names
+
+
+def test_astype_does_what_numpys_does():
+    def narrow(x):
+        return np.sum(x.astype(np.float32, casting="safe"))
+
+    with pytest.raises(TypeError, match="Cannot cast"):
+        gv.trace(narrow, np.ones(3))
+    x = gv.input(np.ones((2, 3)), "x")
+    assert x.astype(float, copy=False) is x
+    assert x.astype(float) is not x
+    assert x.astype(float, order="F").value.flags.f_contiguous
+    assert x.astype(int).dtype == int
+    assert x[0, 0].astype(np.float32).dtype == np.float32
+    with pytest.raises(gv.TraceError, match="astype"):
+        x.view(np.float32)
 
 
 def test_a_later_change_of_the_users_array_does_not_reach_the_record():

@@ -5,6 +5,7 @@ NumPy itself is the other opinion: `check` runs the program on plain arrays.
 
 from __future__ import annotations
 
+import copy
 import gc
 import random
 
@@ -60,6 +61,49 @@ y = x[0] * 1; r = y[..., 0]; y[0] = x[1, 1]; J(y * r)
 y = x[0] * 1; r = y[..., 0]; s = r[None]; r *= 2; s += x[0, 1]; y[1] = 3; J(y * r + s)
 y = x[:1, :1] * 1; r = y.squeeze(); r += x[1, 1]; t = y.reshape(()); t[...] = t * t; J(y * r)
 h = np.zeros_like(x.T); [h.__setitem__(i, np.tanh(h[i - 1] + x[:, i])) for i in range(3)]; J(h)
+y = np.sin(x); z = y * 2; np.exp(x, out=y); J(z)
+b = 0 * x; s = [np.sin(np.multiply(x, float(k), out=b)) for k in range(3)]; J(sum(s))
+y = x ** 2; z = y * 1; np.copyto(y, x); J(z * y)
+y = x ** 2; z = y.sum(); np.cumsum(x[0], out=y[0]); J(z * y)
+y = x ** 2; z = y * y; np.clip(x, -0.6, 0.9, out=y); J(z)
+y = x ** 2; z = y * y; np.clip(x, -0.6, 0.9, y); J(z + y)
+y = x[0] ** 2; z = y * y; x.sum(0, out=y); J(z + y)
+y = x[0] ** 2; z = y * y; np.mean(x, 0, None, y); J(z + y)
+y = x ** 2; z = y * y; np.add(x, 1, y); np.negative(y, y); J(z + y)
+y = x ** 2; z = y.T * 1; np.add.accumulate(x, axis=1, out=y); J(z.T + y)
+y = x @ x.T; z = y * y; np.dot(x, 3 * x.T, out=y); J(z + y)
+y = x @ x.T; z = y * y; np.dot(x, 3 * x.T, y); J(z + y)
+y = x @ x.T; z = y * y; x.dot(2 * x.T, out=y); J(z + y)
+y = x ** 2; z = y * y; np.add(2.0, x[0, 0], out=y); J(z + y)
+y = x ** 2; z = y * y; np.concatenate([x[:1], x[:1]], out=y); J(z + y)
+y = x ** 2; z = y * y; np.einsum("ij->ij", x, out=y); J(z + y)
+y = x ** 2; z = y * y; np.take(x, [0, 0], axis=0, out=y); J(z + y)
+y = x[0] ** 2; z = y[1:]; w = z * 1; np.multiply(x[1, 1:], 1, out=z); J(w * z) + J(y)
+y = np.cos(x); r = y[0]; z = r * 2; np.sin(x, out=y); J(z * r)
+y = copy.deepcopy(x); y += 1; J(x * y)
+y = copy.copy(x); y *= 2; J(x * y)
+y, z = copy.deepcopy([x, x]); y += 1; J(x * z)
+y = copy.deepcopy({"a": x, "b": [x[0]]}); y["b"][0] *= 3; J(y["a"] * x + y["b"][0])
+y = x.copy(); y[0] = 1; J(x * y)
+y = np.copy(x); y[0] = 1; J(x * y)
+y = x.view(); y[0] = x[1, 1]; J(x * y)
+y = x[:]; y[0] = x[1, 1]; J(x * y)
+y = x.astype(float, copy=False); y *= 2; J(x * x)
+y = np.astype(x, float, copy=False); y *= 2; J(x * x)
+y = x.astype(float); y *= 2; J(x * y)
+y = x.astype(float, order="F", copy=False); y *= 2; J(x * y)
+y = x.ravel(); y[1] = x[1, 0]; J(x * x)
+y = x.T.ravel(); y[1] = x[1, 0]; J(x * x) + J(y)
+y = x.reshape(3, 2); y[1] = x[1, :2]; J(x * x)
+y = x.reshape(3, 2, copy=True); y[1] = x[1, :2]; J(x * x) + J(y)
+y = np.ravel(x, order="F"); y[1] = 0; J(x * x) + J(y)
+a, b = np.split(x, 2); a[:] = b; J(x * x)
+a, b, c = np.hsplit(x, 3); a *= b; c[:] = a; J(x * x)
+y = np.zeros_like(x); y[:] = np.broadcast_arrays(x[0], y)[0]; J(y * y)
+y = np.atleast_2d(x[0]); y[0, 1] = x[1, 1]; J(x * x)
+y = np.swapaxes(x, 0, 1); y[0] = x[1, 1]; J(x * x)
+y = np.flip(x); y[0, 0] *= 4; np.fliplr(x)[0] = y[1]; J(x * x)
+y = np.einsum("ii->i", x[:, :2]); y *= 5; J(x * x)
 y = x * 2; f = gv.grad(lambda z: J(z * y)); y[0] = 1; J(f(x) * y)
 y = x * 1; y[0] = gv.grad(lambda z: np.sum(z ** 3))(y)[1]; J(y * y)
 """
@@ -73,6 +117,7 @@ def test_a_program_that_writes_has_numpys_result_and_the_right_gradient(code):
         "np": np,
         "gv": gv,
         "X": X,
+        "copy": copy,
         "J": lambda y: np.sum(y * np.cos(np.arange(y.size)).reshape(y.shape)),
     }
     exec(source, names)
