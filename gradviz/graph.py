@@ -17,7 +17,7 @@ import numpy as np
 from gradviz import statistics
 from gradviz.errors import TraceError
 from gradviz.ops import notation
-from gradviz.ops.operation import Operation
+from gradviz.ops.operation import Operation, refuse_more_than_arrays
 from gradviz.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -765,6 +765,8 @@ class Graph:
             No leaf has the name.
         ValueError
             A value has another shape than the leaf.
+        TypeError
+            A value is more than an array of numbers: masked, a matrix, of units.
         """
         current = self.leaf_values()
         new = dict(values or {}) | more
@@ -772,6 +774,7 @@ class Graph:
             if name not in current:
                 near = difflib.get_close_matches(name, current, 3, 0.4) or list(current)[:8]
                 raise KeyError(f"no leaf is called {name!r}; there are: {', '.join(near)}")
+            refuse_more_than_arrays(value, name)
             if np.shape(value) != np.shape(current[name]):
                 raise ValueError(
                     f"{name} has shape {np.shape(current[name])}, the new value {np.shape(value)}"

@@ -202,8 +202,9 @@ def _meshgrid(
     grids = [np.reshape(x, [-1 if i == k else 1 for i in range(len(xi))]) for k, x in enumerate(xi)]
     shape = () if sparse else tuple(int(np.size(x)) for x in xi)
     grids = grids if sparse else [np.broadcast_to(grid, shape) for grid in grids]
-    swapped = indexing == "xy" and len(xi) > 1
-    return tuple(np.swapaxes(grid, 0, 1) if swapped else grid for grid in grids)
+    if indexing == "xy" and len(xi) > 1:
+        grids = [np.swapaxes(grid, 0, 1) for grid in grids]
+    return tuple(np.positive(grid) if copy else grid for grid in grids)
 
 
 @stands_for("full_like")

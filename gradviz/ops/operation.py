@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -287,6 +288,65 @@ def literal(value: Any) -> ast.expr:
         return notation.name("indices")
     written = getattr(value, "__name__", "") or str(value)
     return notation.name(written if len(written) <= 24 else type(value).__name__)
+
+
+def computes_otherwise(kind: type) -> bool:
+    """Whether arrays of a class have rules of computing of their own: masks, units, an index."""
+    found = _otherwise.get(kind)
+    if found is None:
+        if issubclass(kind, np.ndarray):
+            found = kind not in (np.ndarray, np.memmap)
+        else:
+            found = hasattr(kind, "__array_ufunc__") and not hasattr(kind, "operands")  # ours
+        _otherwise[kind] = found
+    return found
+
+
+_otherwise: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+
+
+def refuse_more_than_arrays(value: Any, what: str) -> None:
+    """Raise where an array is more than its numbers, since the rest would be lost in silence.
+
+    Raises
+    ------
+    TypeError
+        It says what to pass instead.
+    """
+    kind = type(value)
+    if kind is list or kind is tuple:
+        for part in value:
+            if type(part) is not float:
+                refuse_more_than_arrays(part, what)
+        return
+    if isinstance(value, np.ma.MaskedArray):
+        instead = "pass x.filled(0.0), and the mask as an array of its own for np.where"
+    elif isinstance(value, np.matrix):
+        instead = "pass np.asarray(x), and write @ for the product of matrices"
+    elif isinstance(value, np.ndarray) and value.dtype.fields:
+        if not any(part[0].base.kind in "fcV" for part in value.dtype.fields.values()):
+            return
+        instead = "pass its fields as arrays of their own: np.array(x['field'])"
+    elif isinstance(value, np.ndarray) and value.dtype.kind == "O":
+        if not any(isinstance(part, _NUMBERS) for part in value.flat):
+            return
+        instead = "pass np.array(x.tolist(), dtype=float), or a list of arrays"
+    elif computes_otherwise(kind):
+        instead = "pass np.asarray(x), if its numbers alone are meant"
+        if not isinstance(value, np.ndarray):
+            instead = "pass its numbers" + (": x.to_numpy()" if hasattr(kind, "to_numpy") else "")
+        elif value.dtype.kind in "SUT":
+            return
+    else:
+        return
+    named = f"{kind.__module__}.{kind.__qualname__}" if kind is not np.ndarray else "an array"
+    raise TypeError(
+        f"{what}: {named} of dtype {getattr(value, 'dtype', '?')} is more than an array of "
+        f"numbers, and what is more would be lost; {instead}"
+    )
+
+
+_NUMBERS = (float, complex, np.inexact, np.ndarray)
 
 
 def fit(message: Any, operand: Any, name: str = "") -> Any:

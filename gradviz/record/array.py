@@ -30,7 +30,12 @@ from gradviz.graph import LEAVES, Node
 from gradviz.ops import analysis, arrays
 from gradviz.ops.composed import COMPOSED, outer
 from gradviz.ops.distributions import METHODS
-from gradviz.ops.operation import Operation, Part
+from gradviz.ops.operation import (
+    Operation,
+    Part,
+    computes_otherwise,
+    refuse_more_than_arrays,
+)
 from gradviz.ops.table import (
     IN_PLACE,
     PLAIN,
@@ -112,6 +117,7 @@ def leaf(value: Any, name: str, kind: str, frame: FrameType | None = None) -> Ar
     """A leaf that holds a copy of `value`, so that later changes to it cannot reach the record."""
     if not _distributions:
         _meet_distributions()
+    refuse_more_than_arrays(value, f"{kind} {name or '(unnamed)'}")
     array = np.array(value)
     if array.dtype.kind not in "fciub":
         raise TypeError(
@@ -220,6 +226,14 @@ def apply(
             return apply(operation, operands, keywords, frame or _getframe(1))
         elif kind is np.ndarray and not _constant(operand):
             operands = tuple(snapshot(o) if type(o) is np.ndarray else o for o in operands)
+            return apply(operation, operands, keywords, frame or _getframe(1))
+        elif kind not in _PLAIN and computes_otherwise(kind):
+            try:
+                refuse_more_than_arrays(operand, operation.name)
+            except TypeError as error:
+                raise TraceError(f"{error}, at {where(frame or _getframe(1))}") from None
+        elif kind is np.memmap:
+            operands = tuple(np.array(o) if type(o) is np.memmap else o for o in operands)
             return apply(operation, operands, keywords, frame or _getframe(1))
         plain.append(operand)
     if keywords:
@@ -373,8 +387,9 @@ def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool =
                 )
         elif isinstance(other, _NUMBERS):
             plain = other
-        elif kind is list or kind is tuple:
-            return method(self, np.asarray(other))
+        elif kind is list or kind is tuple or kind is np.memmap or computes_otherwise(kind):
+            pair = (other, self) if swapped else (self, other)
+            return apply(operation, pair, None, _getframe(1))
         else:
             return NotImplemented
         node = Array()
@@ -564,14 +579,14 @@ class Array(Node):
         whole = self
         numbers = None
         chain = []
-        while hasattr(whole, "viewed"):
+        while hasattr(whole, "viewed") and whole.dtype == whole.viewed.dtype:
             chain.append(whole)
             whole = whole.viewed
         if chain:
             numbers = np.arange(int(np.size(whole.value))).reshape(np.shape(whole.value))
             for view in reversed(chain):
                 numbers = view.operation.evaluate(numbers, **view.keywords)
-            if np.unique(numbers).size != numbers.size:
+            if not numbers.flags.writeable or np.unique(numbers).size != numbers.size:
                 raise ValueError("assignment destination is read-only")
             index = np.unravel_index(numbers[index], np.shape(whole.value))
         new = apply(arrays.SETITEM, (whole, value), {"index": _plain_index(index)}, frame)
@@ -579,6 +594,13 @@ class Array(Node):
         place = value.site if isinstance(value, Array) else None
         if place and place[-1] and names.source(place[-2:]) == names.source(new.site):
             value.site = (*place[:2], None)
+        if hasattr(whole, "viewed"):  # the real or the imaginary part of a complex array
+            both = whole.viewed
+            if whole.operation.function is np.real:
+                both._write(..., new + 1j * np.imag(both), frame)
+            else:
+                both._write(..., np.real(both) + 1j * new, frame)
+            return
         whole._outdate()
         whole._become(new)
 
@@ -905,7 +927,7 @@ class Array(Node):
 
     @property
     def flat(self) -> Any:  # noqa: D102
-        return iter(np.ravel(self))
+        return _Flat(self)
 
     def reshape(self, *shape: Any, order: Any = "C", **copy: Any) -> Any:  # noqa: D102
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, **copy)
@@ -945,7 +967,7 @@ class Array(Node):
         return np.compress(condition, self, axis)
 
     def conjugate(self) -> Any:  # noqa: D102
-        return np.conjugate(self)
+        return np.conjugate(self) if self.dtype.kind == "c" else self
 
     def argpartition(self, kth: Any, axis: int = -1) -> Any:  # noqa: D102
         return np.argpartition(self, kth, axis)
@@ -969,8 +991,33 @@ class Array(Node):
     def dot(self, other: Any, out: Any = None) -> Any:  # noqa: D102
         return np.dot(self, other, out=out)
 
-    def conj(self) -> Any:  # noqa: D102
-        return np.conjugate(self)
+    conj = conjugate
+
+
+class _Flat:
+    """The elements of a recorded array in a row, to be read and written: NumPy's ``x.flat``."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = self.base = array
+        self.rest = (array[i] for i in np.ndindex(array.shape))
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self.rest)
+
+    def __len__(self) -> int:
+        return self.array.size
+
+    def __getitem__(self, key: Any) -> Any:
+        return apply(arrays.GETITEM, (self.array.flatten(),), {"index": _plain_index(key)})
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        chosen = np.ravel(np.arange(self.array.size)[key])
+        index = np.unravel_index(chosen, self.array.shape)
+        value = np.resize(value, chosen.shape) if np.ndim(value) else value
+        self.array._write(index, value, _getframe(1))
 
 
 def _method(function: Callable[..., Any]) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.graph import PARAMETER, Graph, Node, Program
+from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.record import names
 from gradviz.record.arguments import argument_names, begins, convert_nested, nested
 from gradviz.record.arguments import title as named_after
@@ -170,6 +171,8 @@ class _Function(Program):
     def record(self, values: Mapping[str, Any]) -> Graph:
         leaves: dict[str, Array] = {}
         named: dict[int, str] = {}
+        given: dict[str, np.ndarray[Any, Any]] = {}
+        kept: list[Any] = []
         integers: list[str] = []
         reached: set[str] = set()
 
@@ -177,10 +180,14 @@ class _Function(Program):
             value = values.get(name, value)
             if isinstance(value, Array):
                 value = value.value
+            if isinstance(value, np.ndarray):
+                refuse_more_than_arrays(value, name)
+                given[name] = value
             if not _is_float(value):
                 if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
                     integers.append(name)
                 if isinstance(value, np.ndarray):
+                    kept.append(value := value.copy())  # the program may write into it
                     named[id(snapshot(value))] = name
                 return value
             wanted = begins(name, self.wrt)
@@ -197,6 +204,7 @@ class _Function(Program):
             if isinstance(error.__cause__, TraceError):
                 raise error.__cause__ from None
             raise
+        _refuse_shared(leaves, given)
         for wanted in set(self.wrt or ()) - reached:
             if wanted in integers:
                 raise ValueError(
@@ -255,6 +263,30 @@ class _Rerun(Program):
 
     def record(self, values: Mapping[str, Any]) -> Graph:
         return self.function.record({**self.values, **values})
+
+
+def _refuse_shared(leaves: Mapping[str, Array], given: Mapping[str, Any]) -> None:
+    """Raise where the program wrote into an argument whose memory is another's too."""
+    for name, written in leaves.items():
+        if not hasattr(written, "past"):
+            continue
+        for other, array in given.items():
+            if other == name or not _shares(given.get(name), array):
+                continue
+            new = (*written.past[1:], written)[0]
+            file, line, text = names.source(new.site) or ("?", 0, "")
+            raise TraceError(
+                f"the program writes into {name}, which shares memory with {other}, so that both "
+                f"would change; recorded they are two arrays: pass a copy of one, or make the "
+                f"second inside the function, at {file}:{line}: {text}"
+            )
+
+
+def _shares(one: Any, other: Any) -> bool:
+    try:
+        return one is not None and np.shares_memory(one, other, 1000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
 
 
 def _missing(recorded: list[Node], output: Node) -> list[Node]:

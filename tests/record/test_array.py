@@ -524,3 +524,74 @@ def test_warnings_point_at_the_users_line():
         gv.trace(program, np.array([0.0, 1.0]))
     with np.errstate(all="raise"), pytest.raises(FloatingPointError):
         gv.trace(program, np.array([0.0, 1.0]))
+
+
+class Derived(np.ndarray):
+    """An array with a unit, say."""
+
+
+class Labelled:
+    """What computes by its own rules, as a pandas Series does."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.ones(3)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+        return NotImplemented
+
+    def to_numpy(self):
+        return np.ones(3)
+
+
+MORE = {
+    "filled": np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]),
+    "@": np.ones((1, 3)).view(np.matrix),
+    "asarray": np.ones(3).view(Derived),
+    "field": np.array([(1.0, 2)] * 3, dtype=[("a", float), ("b", int)]),
+    "['field']": np.rec.array([(1.0, 2)] * 3, dtype=[("a", float), ("b", int)]),
+    "tolist": np.array([1.0, 2.0, None], dtype=object),
+    "to_numpy": Labelled(),
+}
+DOORS = {
+    "input": lambda more: gv.input(more, "x"),
+    "parameter": lambda more: gv.parameter([more, more]),
+    "expression": lambda more: gv.expression("2 * x", x=more),
+    "argument": lambda more: gv.trace(lambda x, y: np.sum(x * y), np.ones(3), more),
+    "nested": lambda more: gv.trace(
+        lambda x, p: np.sum(x * p["a"][0]), np.ones(3), p={"a": [more]}
+    ),
+    "update": lambda more: gv.trace(np.sum, np.ones(3)).update({"a": more}),
+    "grad": lambda more: gv.grad(lambda x: np.sum(x))(more),
+    "constant": lambda more: gv.trace(lambda x: np.sum(x * more), np.ones(3)),
+    "constant first": lambda more: gv.trace(lambda x: np.sum(np.add(more, x)), np.ones(3)),
+    "of a function": lambda more: gv.trace(lambda x: np.sum(np.dot(more, x)), np.ones(3)),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("instead", MORE)
+def test_an_array_that_is_more_than_its_numbers_is_refused_at_every_door(door, instead):
+    with pytest.raises((TypeError, gv.TraceError)) as refused:
+        DOORS[door](MORE[instead])
+    if door not in ("constant", "constant first", "of a function") or isinstance(
+        MORE[instead], (np.ma.MaskedArray, np.matrix, Derived, Labelled)
+    ):
+        assert instead in str(refused.value)
+
+
+def test_what_is_no_array_of_floats_goes_through_as_it_is():
+    names, rows = np.array(["a", None], dtype=object), np.array([(1, 2)], dtype="i4,i4")
+
+    def program(x, names, rows):
+        return np.sum(x) * rows["f0"][0] * (names[0] == "a")
+
+    assert gv.trace(program, np.ones(2), names, rows).grad("x").tolist() == [1, 1]
+
+
+def test_an_array_in_a_file_is_copied(tmp_path):
+    mapped = np.memmap(tmp_path / "x", dtype=float, shape=(3,), mode="w+")
+    mapped[:] = [1.0, 2.0, 3.0]
+    assert gv.trace(lambda x: np.sum(x * x), mapped).grad("x").tolist() == [2, 4, 6]
+    g = gv.trace(lambda x: np.sum(x * mapped + np.multiply(mapped, x)), np.ones(3))
+    mapped[:] = 0
+    assert g.grad("x").tolist() == [2, 4, 6]

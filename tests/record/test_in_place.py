@@ -104,6 +104,14 @@ y = np.atleast_2d(x[0]); y[0, 1] = x[1, 1]; J(x * x)
 y = np.swapaxes(x, 0, 1); y[0] = x[1, 1]; J(x * x)
 y = np.flip(x); y[0, 0] *= 4; np.fliplr(x)[0] = y[1]; J(x * x)
 y = np.einsum("ii->i", x[:, :2]); y *= 5; J(x * x)
+z = x + 1j * x; z.real[0] = 5; J(abs(z) ** 2)
+z = x + 1j * x; r = z.imag[0]; r *= x[1]; z[1] = x[0] * 1j; J(abs(z) ** 2) + J(r)
+z = x + 1j * x; np.real(z)[:] = x ** 2; J(abs(z) ** 2)
+y = x.conj(); y[0] = 5; J(x * x)
+x.flat[1:3] = x[1, 0]; J(x * x)
+y = x * 1; y.flat[::4] += x[0, 1]; J(x * y) + sum(v * v for v in y.flat) + y.flat[2] * len(y.flat)
+y, z = np.meshgrid(x[0], x[0], sparse=True); y[0, 0] = 3; J(x) + J(y * z)
+y, z = np.meshgrid(x[0], x[0], sparse=True, copy=False); y[0, 0] = 3; J(x) + J(y * z)
 y = x * 2; f = gv.grad(lambda z: J(z * y)); y[0] = 1; J(f(x) * y)
 y = x * 1; y[0] = gv.grad(lambda z: np.sum(z ** 3))(y)[1]; J(y * y)
 """
@@ -259,3 +267,42 @@ def test_what_is_written_bears_the_arrays_name():
     assert written == [("y", "setitem"), ("y(2)", "setitem"), ("y(3)", "multiply")]
     assert g.source(g.id("y(3)"))[2] == "y *= x"
     assert len([n for n in g.values if n.operation.name == "setitem"]) == 2
+
+
+@pytest.mark.parametrize("second", [lambda a: a, lambda a: a[::-1], lambda a: a[1:]])
+def test_a_program_that_writes_into_one_of_two_arguments_in_the_same_memory_is_refused(second):
+    a = np.array([1.0, 2.0, 3.0])
+
+    def writes(p):
+        p["a"][0] *= 2.0
+        return np.sum(p["a"]) * np.sum(p["b"][0])
+
+    with pytest.raises(gv.TraceError, match=r"p\.a, which shares memory with p\.b\[0\].*\*= 2\.0"):
+        gv.trace(writes, {"a": a, "b": [second(a)]})
+    g = gv.trace(writes, {"a": a, "b": [second(a).copy()]})
+    assert g.value("J") == writes({"a": a.copy(), "b": [second(a).copy()]})
+    g = gv.trace(lambda x, y: np.sum(x) * np.sum(y), a, second(a))  # reading does no harm
+    assert g.grad("y").tolist() == [6.0] * len(second(a))
+
+
+def test_an_integer_argument_that_the_program_writes_to_stays_as_it_was():
+    def program(x, counts):
+        counts += 1
+        return np.sum(x * counts)
+
+    counts = np.array([1, 2])
+    g = gv.trace(program, np.array([3.0, 4.0]), counts)
+    assert counts.tolist() == [1, 2]
+    assert g.grad("x").tolist() == [2, 3]
+    assert g.update(x=[5.0, 6.0]).grad("x").tolist() == [2, 3]
+    assert g.check()
+
+
+@pytest.mark.parametrize("view", [np.diag, np.diagonal, lambda x: np.broadcast_to(x, x.shape)])
+def test_a_read_only_view_is_not_written_to(view):
+    def program(x):
+        view(x)[0] = 1.0
+        return np.sum(x)
+
+    with pytest.raises(ValueError, match="read-only"):
+        gv.trace(program, X)
