@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,35 @@ import numpy as np
 from gradviz.errors import TraceError
 
 SAMPLE = 256
-"""So many numbers are kept, evenly spaced; of a smaller array all."""
+"""So many numbers are kept, spread over the array; of a smaller array all."""
+
+
+@lru_cache(maxsize=512)
+def places(size: int, count: int = SAMPLE) -> np.ndarray:
+    """The positions of `count` entries that stand for an array of `size`, in increasing order.
+
+    One from each of `count` equal stretches, at a place in it that was drawn once: entries at
+    equal distances would all lie in one column of an array whose rows are as long. They depend on
+    nothing but the size, so that two arrays of one shape are sampled at the same places.
+    """
+    count = min(size, count)
+    ends = np.arange(count + 1) * size // max(count, 1)
+    drawn = np.random.RandomState(0).random_sample(count)  # the same for ever
+    found = (ends[:-1] + drawn * np.diff(ends)).astype(np.intp)
+    found.flags.writeable = False  # it is shared
+    return found
+
+
+@lru_cache(maxsize=1024)
+def places_in_memory(shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """The same entries of an array that fills a piece of memory, its axes in another order.
+
+    `strides` count entries.
+    """
+    found = np.zeros(1, np.intp)
+    for index, by in zip(np.unravel_index(places(math.prod(shape)), shape), strides, strict=True):
+        found = found + index * by
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +58,7 @@ class Statistics:
     zeros, nonfinite : float
         The share of entries that are exactly 0, and of those that are NaN or infinite.
     sample : numpy.ndarray of floats
-        At most `SAMPLE` entries, evenly spaced in memory order; all of a smaller array.
+        The entries at `places`, the array read row by row; all of a smaller array.
     """
 
     shape: tuple[int, ...]
@@ -102,9 +131,12 @@ CHUNK = 2**16
 ROW = 2**13  # shorter products of vectors are not given to several threads, which takes longer
 
 
-def of_flat(flat: np.ndarray, shape: tuple[int, ...], dtype: str) -> Statistics:
+def of_flat(
+    flat: np.ndarray, shape: tuple[int, ...], dtype: str, chosen: np.ndarray | None = None
+) -> Statistics:
     """The statistics of a vector of floats, told as those of an array of this shape and dtype.
 
+    `chosen` are the places of its sample, where the entries are in another order than the array's.
     All are taken of a piece at a time that stays in the processor's cache: memory is read once.
     """
     low, high, squares, total, zero = math.inf, -math.inf, 0.0, 0.0, 0
@@ -139,7 +171,7 @@ def of_flat(flat: np.ndarray, shape: tuple[int, ...], dtype: str) -> Statistics:
             high,
             (zero if finite else int(np.count_nonzero(flat == 0))) / flat.size,
             0.0 if finite else 1 - np.count_nonzero(np.isfinite(flat)) / flat.size,
-            flat[:: -(-flat.size // SAMPLE)].copy(),
+            flat[places(flat.size) if chosen is None else chosen],
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from gradviz.chain.paths import carrying, count_paths, paths
 from gradviz.errors import TraceError
 from gradviz.graph import Graph, place
+from gradviz.statistics import places
 
 if TYPE_CHECKING:
     from gradviz.show.drawing import Drawing
@@ -143,7 +144,7 @@ def check(
     ----------
     graph : Graph
     entries : int, optional
-        Of a leaf at most so many entries are moved for the differences, evenly spread.
+        Of a leaf at most so many entries are moved for the differences, spread over all of it.
     step : float, optional
         h, relative to max(1, \|u\|). Default: ∛ε.
     tolerance : float, optional
@@ -182,8 +183,7 @@ def _differences(graph: Graph, i: int, h: float, entries: int, limit: float) -> 
     leaves = graph.leaf_values()
     name = graph.names[i]
     value = np.asarray(leaves[name])
-    count = min(entries, value.size)
-    chosen = np.linspace(0, max(value.size - 1, 0), count).astype(int)
+    chosen = places(value.size, entries)
     slopes = []
     for at in chosen:
         width = h * max(1.0, abs(value.flat[at]))

@@ -413,14 +413,12 @@ def _of_statistics(a: Any, b: Any) -> tuple[float, float]:
     """What statistics tell of the relative error e = ‖a - b‖ / max(‖a‖, ‖b‖).
 
     Norms differ by at most ‖a - b‖, so do minima and maxima, and means by at most ‖a - b‖ / √n:
-    e is at least what follows from these. Samples of two captures are of the same entries, and
-    their mean square error is about that of the whole. (Of an array and a capture they need not be:
-    a capture's are evenly spaced in memory.)
+    e is at least what follows from these. Samples of one shape are of the same entries, and their
+    mean square error is about that of the whole.
     """
-    sampled = isinstance(a, Statistics) and isinstance(b, Statistics)
     a, b = measure(a), measure(b)
     apart, largest = 0.0, 0.0
-    if sampled and a.sample.shape == b.sample.shape and a.sample.size:
+    if a.sample.shape == b.sample.shape and a.sample.size:
         apart, largest = _of_arrays(a.sample, b.sample)
     if a.nonfinite or b.nonfinite:
         return (apart, largest) if a.nonfinite == b.nonfinite else (math.inf, math.inf)

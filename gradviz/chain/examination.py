@@ -90,12 +90,11 @@ def _which(stats: Statistics) -> str:
     return number + (share if stats.size > 1 else "")
 
 
-def _sample(value: Any) -> np.ndarray:
-    """Some entries; of two arrays of one shape, the same ones."""
-    if isinstance(value, Statistics):
-        return value.sample
-    flat = np.ravel(value)
-    return flat[:: max(1, flat.size // 256)]
+def _entries(*values: Any) -> list[np.ndarray]:
+    """All entries of arrays; where the statistics of one are all there is, the same few of each."""
+    if any(isinstance(value, Statistics) for value in values):
+        return [measure(value).sample for value in values]
+    return [np.ravel(value) for value in values]
 
 
 class Examination:
@@ -689,15 +688,17 @@ class Examination:
             if shape is None or not self.norms[v]:
                 continue
             centre, half = shape
-            unit = (_sample(self.graph.values[v].value) - centre) / half
-            upstream = _sample(self.gradients[v])
+            activations = self.graph.values[v].value
+            entries, upstream = _entries(activations, self.gradients[v])
+            unit = (entries - centre) / half
             if not unit.size or unit.shape != upstream.shape:
                 continue
             flat = 1 - unit**2 < FLAT
             pulled = flat & (upstream * unit > 0)
             share, stuck = (np.count_nonzero(x) / flat.size for x in (flat, pulled))
             if share >= SATURATED and stuck >= STUCK:
-                part = f" in {share:.0%} of its entries" if unit.size > 1 else ""
+                about = "about " if unit.size < math.prod(np.shape(activations)) else ""
+                part = f" in {about}{int(100 * share)}% of its entries" if unit.size > 1 else ""
                 yield self._finding(
                     "saturated units", "warning", v, self._onward(v),
                     f"{self._name(v)}, a {'sigmoid' if centre else 'tanh'}, is saturated{part}: "

@@ -53,10 +53,11 @@ RANDOM = frozenset(
     "fractional_max_pool2d fractional_max_pool3d randn_like rand_like randint_like".split()
 )
 ALIASES = frozenset(
-    "view reshape transpose permute flatten unflatten squeeze unsqueeze T mT contiguous clone "
-    "movedim swapaxes detach view_as t".split()
+    "view reshape flatten unflatten squeeze unsqueeze contiguous clone detach view_as".split()
 )
-"""Calls whose result has the numbers of their operand, in another order perhaps."""
+"""Calls whose result has the numbers of their operand."""
+TURNED = frozenset("transpose permute T mT movedim swapaxes t".split())
+"""The same in another order."""
 
 
 Crossing = tuple[Any, int, "TensorNode"]
@@ -249,7 +250,7 @@ class Capture(TorchFunctionMode):
         for tensor in fresh:
             index = next(i for i, r in enumerate(results) if r is tensor)
             operation = TorchOperation(name, call, index, len(results) > 1)
-            alike = operands[0] if name in ALIASES and len(operands) == 1 else None
+            alike = operands[0] if name in ALIASES | TURNED and len(operands) == 1 else None
             if tensor is target and tensor._base is not None and tensor._base.requires_grad:
                 # What is written to through a view is its base. The view is read from it later.
                 tensor, operation.call = tensor._base, None
@@ -339,8 +340,11 @@ class Capture(TorchFunctionMode):
     ) -> TensorNode:
         """Record the value that a tensor holds now."""
         known = None if alike is None else alike.value
-        if isinstance(known, Statistics) and known.size == tensor.numel():
-            value: Any = replace(known, shape=tuple(tensor.shape))
+        dtype = keep.name(tensor.dtype)
+        if isinstance(known, Statistics) and (known.size, known.dtype) == (tensor.numel(), dtype):
+            turned = operation.name in TURNED
+            chosen = keep.sample(tensor) if turned else known.sample
+            value: Any = replace(known, shape=tuple(tensor.shape), sample=chosen)
         else:
             value = self.keep(tensor)
         node = TensorNode.new(
@@ -502,10 +506,13 @@ class Capture(TorchFunctionMode):
         if self.whole or not keep.is_dense(message):
             return self.keep(message)
         address, version = _address(message), _version(message)
-        old, since, known = self._measured.get(address, _UNKNOWN)
-        same = old() is not None and since == version and known.dtype == keep.name(message.dtype)
-        if same and not summed and known.size == message.numel():
-            return replace(known, shape=tuple(message.shape))
+        kept, since, known = self._measured.get(address, _UNKNOWN)
+        old = kept()
+        same = since == version and known.dtype == keep.name(message.dtype)
+        if old is not None and same and not summed and known.size == message.numel():
+            alike = old.is_contiguous() and message.is_contiguous()
+            chosen = known.sample if alike else keep.sample(message)
+            return replace(known, shape=tuple(message.shape), sample=chosen)
         known = self.keep(message)
         self._measured[address] = weakref.ref(message), version, known
         return known
@@ -568,7 +575,7 @@ class Capture(TorchFunctionMode):
         return [node for node in self.recorded if node.order not in gone]
 
 
-_UNKNOWN: Any = (lambda: None, 0, None)
+_UNKNOWN: Any = (lambda: None, -1, None)
 
 
 def _never(*_: Any, **__: Any) -> Any:

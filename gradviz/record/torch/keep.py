@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from gradviz.statistics import SAMPLE, Statistics, of_flat, zeros
+from gradviz.statistics import SAMPLE, Statistics, of_flat, places, places_in_memory, zeros
 
 
 def array(tensor: Tensor) -> Any:
@@ -25,31 +26,43 @@ def array(tensor: Tensor) -> Any:
 
 def statistics(tensor: Tensor) -> Statistics:
     """The statistics of a tensor; one on the CPU is read once, and is not copied."""
-    plain = _dense(tensor.detach())
+    plain = _floats(tensor)
     shape, dtype = tuple(tensor.shape), name(tensor.dtype)
     if not plain.numel():
         return zeros(shape, dtype)
-    if plain.is_complex():
-        plain = plain.abs()
-    if plain.dtype not in (torch.float32, torch.float64):
-        plain = plain.to(torch.float32 if plain.is_floating_point() else torch.float64)
-    flat = _flat(plain)
-    return of_flat(flat.numpy(), shape, dtype) if flat.is_cpu else _on_device(flat, shape, dtype)
+    chosen = places(plain.numel())
+    if plain.is_contiguous():
+        flat = plain.view(-1)
+    elif is_dense(plain):  # the entries in the order of memory: that is no copy
+        flat = plain.as_strided((plain.numel(),), (1,), plain.storage_offset())
+        chosen = places_in_memory(shape, plain.stride())
+    else:
+        flat = plain.reshape(-1)
+    if flat.is_cpu:
+        return of_flat(flat.numpy(), shape, dtype, chosen)
+    return _on_device(flat, shape, dtype, chosen)
+
+
+def sample(tensor: Tensor) -> np.ndarray:
+    """The sample that is part of a tensor's statistics."""
+    return entries(tensor, SAMPLE)
+
+
+def entries(tensor: Tensor, count: int) -> np.ndarray:
+    """At most so many entries of a tensor, as floats, at `gradviz.statistics.places`."""
+    plain = _floats(tensor)
+    chosen = _index(places(plain.numel(), count), plain.device)
+    if plain.is_contiguous():
+        found = plain.view(-1)[chosen]
+    else:
+        found = plain[torch.unravel_index(chosen, plain.shape)]
+    return np.asarray(found.cpu())
 
 
 @cache
 def name(dtype: torch.dtype) -> str:
     """Such as "float32"."""
     return str(dtype).removeprefix("torch.")
-
-
-def _flat(plain: Tensor) -> Tensor:
-    """The entries in the order of memory, where that is no copy."""
-    if plain.is_contiguous():
-        return plain.view(-1)
-    if is_dense(plain):
-        return plain.as_strided((plain.numel(),), (1,), plain.storage_offset())
-    return plain.reshape(-1)
 
 
 def is_dense(tensor: Tensor) -> bool:
@@ -64,16 +77,33 @@ def is_dense(tensor: Tensor) -> bool:
     )
 
 
-def _on_device(flat: Tensor, shape: tuple[int, ...], dtype: str) -> Statistics:
+def _on_device(
+    flat: Tensor, shape: tuple[int, ...], dtype: str, chosen: np.ndarray
+) -> Statistics:
     """The same where the entries are; only the results are fetched."""
     size = flat.numel()
     low, high = torch.aminmax(flat)
     results = low, flat.mean(), high, torch.count_nonzero(flat), torch.isfinite(flat).sum()
     least, mean, most, nonzero, finite = torch.stack([r.double() for r in results]).tolist()
     norm = torch.linalg.vector_norm(flat, dtype=torch.float64).item()
-    sample = flat[:: -(-size // SAMPLE)].cpu().numpy().copy()
+    sample = flat[_index(chosen, flat.device)].cpu().numpy()
     zero, broken = 1 - nonzero / size, 1 - finite / size
     return Statistics(shape, dtype, norm, least, mean, most, zero, broken, sample)
+
+
+def _index(chosen: np.ndarray, device: torch.device) -> Tensor:
+    """Positions, where the entries are."""
+    return torch.from_numpy(chosen.copy()).to(device)  # (a copy, for it may not be written to)
+
+
+def _floats(tensor: Tensor) -> Tensor:
+    """The entries of which statistics are taken; in place where they are such."""
+    plain = _dense(tensor.detach())
+    if plain.is_complex():
+        plain = plain.abs()
+    if plain.dtype not in (torch.float32, torch.float64):
+        plain = plain.to(torch.float32 if plain.is_floating_point() else torch.float64)
+    return plain.resolve_neg()
 
 
 def _dense(tensor: Tensor) -> Tensor:
