@@ -16,7 +16,7 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from sys import _getframe
@@ -87,14 +87,22 @@ def _warn(kind: str, _: int) -> None:
         )
 
 
-@contextmanager
-def scope(name: str) -> Iterator[None]:
+DEEPEST = 100
+"""So many scopes may be nested: pictures draw frame within frame."""
+
+
+class scope(ContextDecorator):  # noqa: N801 - used like a function
     """Put what is recorded inside into a scope: a layer, a neuron, any part of the program.
 
     Parameters
     ----------
     name : str
         Scopes nest; pictures draw each as a frame around its values.
+
+    Raises
+    ------
+    TraceError
+        More than 100 scopes are nested.
 
     Examples
     --------
@@ -105,12 +113,71 @@ def scope(name: str) -> Iterator[None]:
     >>> y.scope
     ('neuron',)
     """
-    append, outer = _recording.get()
-    token = _recording.set((append, (*outer, str(name))))
-    try:
-        yield
-    finally:
-        _recording.reset(token)
+
+    def __init__(self, name: str) -> None:
+        self.name = str(name)
+        self.entered: list[Any] = []
+
+    def _recreate_cm(self) -> scope:
+        return scope(self.name)
+
+    def __enter__(self) -> None:
+        recording = _recording.get()
+        append, outer = _running(*recording)
+        if len(outer) >= DEEPEST:
+            raise TraceError(
+                f"the scope {self.name!r} would be number {DEEPEST + 1} of nested ones; open it "
+                f"around the first call of a recursion only, at {where(_getframe(1))}"
+            )
+        frame = _getframe(1)
+        driver = frame.f_back and frame.f_back.f_globals.get("__name__")
+        if frame.f_code.co_flags & _GENERATOR and driver != "contextlib":
+            append = _OfGenerator(frame, recording)
+        token = _recording.set((append, (*outer, self.name)))
+        self.entered.append(append if isinstance(append, _OfGenerator) else token)
+
+    def __exit__(self, *_: Any) -> None:
+        entered = self.entered.pop()
+        if not isinstance(entered, _OfGenerator):
+            _recording.reset(entered)
+            return
+        entered.frame = None
+        append, outer = _recording.get()  # of another context, if that one ends the generator
+        while isinstance(append, _OfGenerator) and append.frame is None:
+            append, outer = append.outer
+        _recording.set((append, outer))
+
+
+_GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+
+
+class _OfGenerator:
+    """Appends values to the tape, into a generator's scope only while the generator runs.
+
+    A generator pauses in the midst of its scope, and what others then compute is not in it.
+    """
+
+    def __init__(self, frame: FrameType, outer: tuple[Any, tuple[str, ...]]) -> None:
+        self.frame: FrameType | None = frame
+        self.outer = outer
+
+    def __call__(self, node: Node) -> None:
+        append, node.scope = _running(self, node.scope)
+        while isinstance(append, _OfGenerator):
+            append = append.outer[0]
+        append(node)
+
+
+def _running(append: Any, scope: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
+    """Of the generators that opened the scopes, the first that is at work, or has called us."""
+    while isinstance(append, _OfGenerator):
+        frame: FrameType | None = _getframe(2)
+        while frame is not None and frame is not append.frame:
+            frame = frame.f_back
+        if frame is not None:
+            break
+        append, scope = append.outer
+    return append, scope
 
 
 def leaf(value: Any, name: str, kind: str, frame: FrameType | None = None) -> Array:

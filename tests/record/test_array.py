@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
+import gc
 import math
 import operator
 import pickle
@@ -366,6 +368,60 @@ def test_only_the_result_of_a_composed_function_bears_the_name():
     g = gv.trace(program, X)
     assert [n for n in g.names if n.startswith("spread")] == ["spread"]
     assert g.value("spread") == 6.0
+
+
+def test_what_is_computed_while_a_generator_pauses_is_not_in_its_scope(s):
+    def halves(name):
+        with gv.scope(name):
+            yield s / 2
+            with gv.scope("inner"):
+                yield s / 4
+            yield s / 8
+
+    first, second = halves("first"), halves("second")
+    scopes = []
+    for _ in range(3):
+        scopes += [next(first).scope, next(second).scope, (s * 1).scope]
+    inner = [("first", "inner"), ("second", "inner"), ()]
+    assert scopes == [("first",), ("second",), (), *inner, ("first",), ("second",), ()]
+    first.close()
+    with gv.scope("other"):
+        assert (s * 1).scope == ("other",)
+        second.close()
+    assert (s * 1).scope == ()
+
+    @contextlib.contextmanager
+    def layer(name):
+        with gv.scope(name):
+            yield
+
+    with layer("layer"):  # made of a generator, but meant for what is inside
+        assert (s * 1).scope == ("layer",)
+
+
+def test_a_generator_that_another_thread_began_ends_without_a_word(capsys):
+    def generator():
+        with gv.scope("there"):
+            yield
+
+    begun = generator()
+    thread = threading.Thread(target=next, args=(begun,))
+    thread.start()
+    thread.join()
+    del begun
+    gc.collect()
+    assert capsys.readouterr().err == ""
+
+
+def test_scopes_nested_too_deeply_for_a_picture_are_refused_with_the_line(s):
+    def recursive(depth):
+        with gv.scope("call"):
+            return recursive(depth - 1) if depth else s * 1
+
+    assert recursive(99).scope == ("call",) * 100
+    with pytest.raises(gv.TraceError, match=r"number 101 of nested ones.*with gv\.scope"):
+        recursive(100)
+    assert (s * 1).scope == ()
 
 
 def test_scopes_nest_and_end_also_after_an_error(s):
