@@ -12,7 +12,7 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.graph import Node
-from gradviz.ops.operation import fit
+from gradviz.ops.operation import block, fit
 from gradviz.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -210,6 +210,7 @@ def backward(graph: Graph) -> Gradients:
                 operation, keywords, value = node.operation, node.keywords, node.value
                 pulls = operation.pulls if edges else ()
                 plain = tuple(map(value_of, edges))
+                blocks = operation.blocks and operation.blocks(*plain, **keywords)
                 for key, u in enumerate(edges):
                     if not varying[u]:
                         continue
@@ -219,7 +220,11 @@ def backward(graph: Graph) -> Gradients:
                     if pull is None:
                         continue
                     # Operation.pull, unrolled: this is the hot path.
-                    message, operand = pull(upstream, value, *plain, **keywords), plain[key]
+                    operand = plain[key]
+                    if blocks:
+                        message = block(upstream, blocks[key], operand)
+                    else:
+                        message = pull(upstream, value, *plain, **keywords)
                     kind = type(message)
                     if kind is not np.float64 or type(operand) is not np.float64:
                         arrays = True
@@ -289,6 +294,7 @@ def gradient_of(
         if node.order == target.order:
             return upstream
         operands = node.read_operands()
+        blocks = node.operation.blocks and node.operation.blocks(*operands, **node.keywords)
         for key, operand in enumerate(operands):
             if not isinstance(operand, Node) or operand.order not in below:
                 continue
@@ -298,7 +304,10 @@ def gradient_of(
                     raise _placed(missing, "", source(node))
                 continue
             try:
-                message = node.operation.pull(key, upstream, node, operands, node.keywords)
+                if blocks:
+                    message = fit(block(upstream, blocks[key], operand), operand)
+                else:
+                    message = node.operation.pull(key, upstream, node, operands, node.keywords)
             except (TraceError, np.linalg.LinAlgError) as error:
                 raise _placed(error, "", source(node)) from None
             if operand.order in gradients:

@@ -182,7 +182,7 @@ class Statement(Operation):
 
     def __init__(self, graph: Graph, steps: tuple[int, ...], outside: tuple[int, ...]) -> None:
         self.name = graph.values[steps[-1]].operation.name
-        self.formula, self.variadic = "", False
+        self.formula, self.variadic, self.blocks = "", False, None
         self.graph = graph
         self.steps = steps
         self.outside = outside

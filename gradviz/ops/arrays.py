@@ -7,12 +7,13 @@ import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.ops.operation import OPERAND_NAMES, Operation, linear
+from gradviz.ops.operation import OPERAND_NAMES, Operation, assembled, linear
 
 
 def dispatched(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -531,20 +532,18 @@ def _pad(g: Any, v: Any, a: Any, pad_width: Any, mode: Any = "constant", **keywo
     return np.reshape(scatter(np.ravel(g), (int(np.size(a)) + 1,), source.ravel())[1:], np.shape(a))
 
 
-def _part(k: int, g: Any, v: Any, *arrays: Any, axis: Any = 0, **_: Any) -> Any:
-    if axis is None:
-        start = sum(int(np.size(a)) for a in arrays[:k])
-        return np.reshape(g[start : start + int(np.size(arrays[k]))], np.shape(arrays[k]))
-    start = sum(np.shape(a)[axis] for a in arrays[:k])
-    index = [slice(None)] * np.ndim(g)
-    index[axis] = slice(start, start + np.shape(arrays[k])[axis])
-    return g[tuple(index)]
+def _joined(*arrays: Any, axis: Any = 0, **_: Any) -> list[Any]:
+    """Where each operand of concatenate stands in the result."""
+    lengths = [int(np.size(a)) if axis is None else np.shape(a)[axis] for a in arrays]
+    ends = list(accumulate(lengths, initial=0))
+    before = () if axis is None else (slice(None),) * (axis % np.ndim(arrays[0]))
+    return [(*before, slice(start, end)) for start, end in pairwise(ends)]
 
 
-def _layer(k: int, g: Any, v: Any, *arrays: Any, axis: int = 0, **_: Any) -> Any:
-    index: list[Any] = [slice(None)] * np.ndim(g)
-    index[axis] = k
-    return g[tuple(index)]
+def _stacked(*arrays: Any, axis: int = 0, **_: Any) -> list[Any]:
+    """Where each operand of stack stands in the result."""
+    before = (slice(None),) * (axis % (np.ndim(arrays[0]) + 1))
+    return [(*before, k) for k in range(len(arrays))]
 
 
 PARTS = (
@@ -558,12 +557,6 @@ PARTS = (
         )
     ),
     linear(np.pad, "pad(a)", ("unpad(g)", _pad)),
-    linear(
-        np.concatenate,
-        "",
-        (lambda k, n, kw: f"block(g, {k})", _part),
-        name="concatenate",
-        variadic=True,
-    ),
-    linear(np.stack, "", (lambda k, n, kw: f"block(g, {k})", _layer), name="stack", variadic=True),
+    assembled(np.concatenate, _joined),
+    assembled(np.stack, _stacked),
 )

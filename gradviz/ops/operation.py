@@ -103,11 +103,16 @@ class Operation:
         A rule per operand, None for one that has no derivative (an index, a mask); None
         altogether where the operation has no rule. A `variadic` operation has one rule, which
         takes the operand's position as its first argument.
+    blocks : callable or None
+        Of a row that puts its operands side by side: ``blocks(*operands, **keywords)`` tells where
+        each stands in the value. All messages are then cut from g at once, see `block`.
     pulls : sequence of callable or None
         By operand ``pull(g, v, *operands, **keywords)``; see `pull`, which fits what it returns.
     """
 
-    __slots__ = ("derivatives", "evaluate", "formula", "function", "name", "pulls", "variadic")
+    __slots__ = (
+        "blocks", "derivatives", "evaluate", "formula", "function", "name", "pulls", "variadic",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -125,6 +130,7 @@ class Operation:
         self.formula = formula
         self.derivatives = derivatives
         self.variadic = variadic
+        self.blocks: Callable[..., list[Any]] | None = None
 
     def __getattr__(self, attribute: str) -> Any:  # rules are compiled when a message is wanted
         if attribute != "pulls":
@@ -400,8 +406,26 @@ def _compile(signature: str, formula: str) -> Pull:
     # Logarithms of numbers become Python floats, which leave float32 as it is. The formulas are
     # the rows of our own table, never input.
     formula = re.sub(r"log\((\d+)\)", lambda match: repr(math.log(int(match[1]))), formula)
-    function: Pull = eval(f"lambda {signature}, **_: {formula}", _NAMESPACE)
+    names = signature.replace(" ", "").split(",")
+    # Where a program put plain numbers the formula is Python's arithmetic, which raises what NumPy
+    # makes infinite: 1 / 0.0.
+    found: dict[str, Any] = {}
+    exec(
+        f"def rule({signature}, **_):\n"
+        f" try: return {formula}\n"
+        f" except (ZeroDivisionError, OverflowError):\n"
+        f"  {', '.join(names)}, = as_numpy(v, {', '.join(names)})\n"
+        f"  return {formula}",
+        _NAMESPACE | {"as_numpy": _as_numpy},
+        found,
+    )
+    function: Pull = found["rule"]
     return function
+
+
+def _as_numpy(v: Any, *numbers: Any) -> list[Any]:
+    """Plain Python numbers as NumPy's, of the precision of the value `v`."""
+    return [v.dtype.type(n) if isinstance(n, (int, float, complex)) else n for n in numbers]
 
 
 def elementwise(
@@ -442,6 +466,23 @@ def elementwise(
 
 def _times(number: Pull) -> Pull:
     return lambda g, v, *operands, **keywords: g * number(v, *operands, **keywords)
+
+
+def block(g: Any, index: Any, operand: Any) -> Any:
+    """The message to an operand that stands at `index` in the value."""
+    message = g[index]
+    return message if np.ndim(message) == np.ndim(operand) else np.reshape(message, operand.shape)
+
+
+def assembled(function: Callable[..., Any], blocks: Callable[..., list[Any]]) -> Operation:
+    """A row for a function that puts a sequence of arrays side by side (see `Operation.blocks`)."""
+
+    def part(k: int, g: Any, v: Any, *operands: Any, **keywords: Any) -> Any:
+        return block(g, blocks(*operands, **keywords)[k], operands[k])
+
+    row = linear(function, "", (lambda k, n, kw: f"block(g, {k})", part), variadic=True)
+    row.blocks = blocks
+    return row
 
 
 def linear(

@@ -12,12 +12,14 @@ import dis
 import itertools
 import linecache
 from collections import Counter
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from types import CodeType, FrameType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 Site = tuple[Any, ...]
 """(code, offset); where the value was returned at once, then the caller's, and so on."""
 
@@ -133,11 +135,27 @@ def assigned(site: Site | None) -> str:
         return ""
     code, offset = site[-2:]
     if code.co_filename.startswith("<") and not linecache.getlines(code.co_filename):
-        return _stored_next(code, offset)
+        return _stored(code).get(offset, "")
     return _assignments(code.co_filename).get(_position(code, offset), "")
 
 
-@lru_cache(maxsize=1024)
+def _per_code(table: Callable[[CodeType], T]) -> Callable[[CodeType], T]:
+    """Keep what is made of a code object; by its id, for its hash takes as long as it has lines."""
+    kept: dict[int, tuple[CodeType, T]] = {}
+
+    @wraps(table)
+    def of(code: CodeType) -> T:
+        found = kept.get(id(code))
+        if found is None:
+            if len(kept) > 1000:
+                kept.clear()
+            found = kept[id(code)] = code, table(code)
+        return found[1]
+
+    return of
+
+
+@_per_code
 def _positions(code: CodeType) -> list[tuple[int | None, ...]]:
     return list(code.co_positions())
 
@@ -146,16 +164,15 @@ def _position(code: CodeType, offset: int) -> tuple[int | None, ...]:
     return _positions(code)[offset // 2]
 
 
-def _stored_next(code: CodeType, offset: int) -> str:
-    """Without source (a prompt, `python -c`): the name that the next instruction stores to."""
-    instructions = iter(dis.get_instructions(code))
-    for instruction in instructions:
-        if instruction.offset == offset:
-            following = next(instructions, None)
-            if following is not None and following.opname.startswith("STORE_"):
-                stored = following.argval
-                return str(stored[0] if isinstance(stored, tuple) else stored)
-    return ""
+@_per_code
+def _stored(code: CodeType) -> dict[int, str]:
+    """By offset the name that the next instruction stores to: what is known without source."""
+    instructions = (i for i in dis.get_instructions(code) if i.opname != "EXTENDED_ARG")
+    return {
+        first.offset: str(second.argval[0] if type(second.argval) is tuple else second.argval)
+        for first, second in itertools.pairwise(instructions)
+        if second.opname.startswith("STORE_")
+    }
 
 
 @lru_cache(maxsize=256)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from counting import called_functions
 
 import gradviz as gv
-from gradviz.ops.table import lookup
+from gradviz.ops.table import ROWS, lookup
 
 INF, NAN = np.inf, np.nan
 
@@ -81,6 +82,51 @@ def test_slopes_where_there_is_a_choice(function, arrays, expected):
         found = gradient(function, *arrays)
     for ours, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, wanted, rtol=1e-15)
+
+
+@pytest.mark.parametrize("number", [0, 0.0, -0.0, 0j, 1e200, -1e308, 10**18, INF, NAN])
+@pytest.mark.parametrize("function", [f for f in ROWS if isinstance(f, np.ufunc) and f.nin == 2])
+def test_a_plain_number_counts_as_numpys_own_in_every_formula(function, number):
+    for x in (0.0, 1.5, np.array([0.0, -2.0])):
+        for swapped in (False, True):
+
+            def program(x, other, swapped=swapped):
+                return np.sum(np.real(function(other, x) if swapped else function(x, other)))
+
+            with np.errstate(all="ignore"):
+                try:
+                    program(x, number)
+                except (TypeError, ValueError):
+                    continue  # NumPy refuses complex numbers here, or an array without axes
+                other = np.array(number)[()]
+                other = other if other.dtype.kind == "c" else float(other)
+                plain = gv.trace(lambda x, other=number: program(x, other), x)
+                zero_d = np.array(other)
+                numpys = gv.trace(lambda x, other=zero_d: program(x, other[()]), x)
+                np.testing.assert_array_equal(plain.grad("x"), numpys.grad("x"))
+                if np.ndim(x) == 0 and x:
+                    assert plain.diagnose().text
+                    assert plain.draw().svg
+
+
+def test_a_division_by_a_plain_zero_has_an_infinite_slope():
+    for zero in (0, 0.0):
+        with np.errstate(all="ignore"):
+            assert gv.trace(lambda x, zero=zero: x / zero, 1.5).grad("x") == INF
+    assert gv.grad(lambda x: np.arctan2(x, 1e200))(1.0) == 0  # 1e200**2 overflows in Python
+
+
+def test_messages_to_many_operands_of_one_array_take_a_time_in_proportion_to_their_number():
+    def calls(join, count):
+        parts = [gv.input([float(i)], f"x{i}") for i in range(count)]
+        graph = gv.graph(np.sum(join(parts) ** 2))
+        assert graph.values[0].name == "x0"
+        made = called_functions(graph.backward)
+        assert [graph.grad(f"x{i}").tolist() for i in (0, 7)] == [[0.0], [14.0]]
+        return made
+
+    for join in (np.concatenate, np.stack, np.hstack, np.vstack):
+        assert calls(join, 800) < 5 * calls(join, 200)
 
 
 def test_the_branch_not_taken_gets_an_exact_zero_from_an_infinite_upstream_term():

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+from counting import called_functions
 
 import gradviz as gv
 
@@ -138,3 +139,16 @@ def test_names_without_source_code():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert "'y'" in result.stdout
+
+
+def test_naming_values_without_source_code_takes_a_time_in_proportion_to_their_number():
+    def work(count):
+        lines = [f" v{i} = x * 1.5\n x = v{i} + 1.0" for i in range(count)]
+        space = {}
+        exec("def f(x):\n" + "\n".join(lines) + "\n return x", space)
+        graph = gv.trace(space["f"], 0.5)
+        calls = called_functions(lambda: graph.names)
+        assert {"v0", f"v{count - 1}"} < set(graph.names)
+        return calls
+
+    assert work(1200) < 5 * work(300)
