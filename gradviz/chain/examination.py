@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -15,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from gradviz.chain import hazards
+from gradviz.chain.causes import Cause, Causes, Edge, listed
 from gradviz.chain.health import Finding, Layer, counted
 from gradviz.errors import TraceError
 from gradviz.graph import PARAMETER, Graph
-from gradviz.ops import notation
 from gradviz.statistics import Statistics, measure
 
 # Where sickness begins. Norms are compared, not means: a layer initialised by its fan-in (He,
@@ -45,37 +44,10 @@ about one half; outputs that are saturated because they are right are pulled out
 LARGE_STEP, SMALL_STEP = 0.1, 1e-7
 """rate · ‖gradient‖ / ‖weights‖; about 1e-3 is healthy."""
 OUTLIER = 1e4
-"""Without a rate: ‖gradient‖ / ‖weights‖ by its median over the parameters."""
-
-Edge = tuple[int, int]
-"""(reader's id, operand's position)"""
-
-
-def norm(value: Any) -> float:
-    """The Euclidean norm; 0 only where all entries are, non-finite only where an entry is."""
-    if type(value) is np.float64:
-        return abs(float(value))
-    if isinstance(value, Statistics):
-        return math.nan if value.nonfinite else value.norm or value.top
-    array = np.asarray(value)
-    if array.dtype.kind not in "biufc" or not array.size:
-        return 0.0
-    flat = array.ravel(order="K")
-    square = float(np.vdot(flat, flat).real) if array.dtype.char in "fdFD" else 0.0
-    if 1e-30 < square < 1e30:
-        return math.sqrt(square)
-    if not flat.any():
-        return 0.0
-    flat = np.abs(flat).astype(float)  # the squares may be too large, or too small
-    top = float(flat.max())
-    if not 0 < top < math.inf:
-        return top
-    return min(top * float(np.linalg.norm(flat / top)), sys.float_info.max)
-
-
-def _listed(names: Iterable[str]) -> str:
-    first, rest = (found := list(dict.fromkeys(names)))[:3], found[3:]
-    return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
+"""Without a rate: ‖gradient‖ / ‖weights‖ by its median over the matrices."""
+SMALL_START, UNUSUAL = 1e-2, 100.0
+"""Of the median over the matrices: an rms so small is meant to grow (a layer scale, a class token),
+if the gradient is not so large."""
 
 
 def _times(log: float) -> str:
@@ -97,7 +69,7 @@ def _entries(*values: Any) -> list[np.ndarray]:
     return [np.ravel(value) for value in values]
 
 
-class Examination:
+class Examination(Causes):
     """What is read off a graph.
 
     Parameters
@@ -108,35 +80,30 @@ class Examination:
     """
 
     def __init__(self, graph: Graph, rate: float | None) -> None:
-        self.graph, self.rate = graph, rate
-        self.failure: Exception | None = graph.error
-        self.gradients: Mapping[int, Any] = {}
-        self.messages: Mapping[Edge, Any] = {}
-        try:
-            self.gradients, self.messages = graph.derivatives
-        except TraceError as error:
-            self.failure = self.failure or error
-        self.values = [norm(node.value) for node in graph.values]
-        self.norms = {i: norm(gradient) for i, gradient in self.gradients.items()}
-        parameters = [i for i in graph.wrt if graph.values[i].operation is PARAMETER]
-        self.weights = sorted(parameters or graph.wrt)
-        self._sent: dict[Edge, float] = {}
+        super().__init__(graph)
+        self.rate = rate
 
     def findings(self) -> Iterator[Finding]:
         """All that is wrong, and notes."""
-        yield from self._nonfinite_value()
+        broken = list(self._nonfinite_value())
         if self.failure is not None:
             at = self.graph.output
+            yield from broken
             yield self._finding("no backward pass", "error", at, (at,), str(self.failure))
             return
-        yield from self._nonfinite_gradient()
+        broken += self._nonfinite_gradient()
+        broken = broken or list(self._lost_infinity())
+        yield from broken
         yield from self._disconnected()
-        zero = list(self._zero())
+        yield from self._changed_gradients()
+        known = self._before(f.node for f in broken) | {i for f in broken for i in f.path}
+        zero = list(self._zero(known))
         yield from zero
         flow = list(self._flow())
         yield from flow
-        yield from self._dead({i for finding in zero for i in finding.path})
-        yield from self._saturated()
+        told = {i for finding in zero for i in finding.path}
+        yield from self._dead(told)
+        yield from self._saturated(told)
         if self.rate is not None or not flow:  # else the layers have no size in common
             yield from self._scales()
         yield from self._frozen()
@@ -148,45 +115,6 @@ class Examination:
         advice: str = "", **numbers: float,
     ) -> Finding:  # fmt: skip
         return Finding(kind, severity, node, tuple(path), message, advice, numbers, self.graph)
-
-    def _op(self, i: int) -> str:
-        """An operation's name, also of what works in place."""
-        return self.graph.values[i].operation.name.strip("_")
-
-    def _name(self, i: int) -> str:
-        return self.graph.names[i]
-
-    def _told(self, i: int) -> str:
-        """A value with its formula, if that is short."""
-        formula = ""
-        with suppress(TraceError):
-            if (tree := self.graph.expression(i)) is not None:
-                formula = notation.text(tree)
-        return f"{self._name(i)} = {formula}" if 0 < len(formula) <= 60 else self._name(i)
-
-    def _stats(self, i: int) -> Statistics:
-        return measure(self.graph.values[i].value)
-
-    def _bad(self, ids: Iterable[int]) -> list[int]:
-        """The values that are not finite."""
-        return [i for i in ids if not math.isfinite(self.values[i])]
-
-    def _local(self, edge: Edge) -> Any:
-        """The local derivative, where it is known."""
-        with suppress(TraceError):
-            return self.graph.local(*edge)
-        return None
-
-    def _message(self, edge: Edge) -> float:
-        """The norm of a message; 0 where there is none."""
-        found = self._sent.get(edge)
-        if found is None:
-            found = self._sent[edge] = norm(self.messages.get(edge, 0.0))
-        return found
-
-    def _carrying(self, u: int) -> list[Edge]:
-        """The edges that send a value its gradient."""
-        return [edge for edge in self.graph.readers[u] if edge in self.messages]
 
     def _next(self, u: int) -> int | None:
         """The reader that sends a value the most of its gradient."""
@@ -202,10 +130,6 @@ class Examination:
             path.append(after)
         return tuple(path)
 
-    def _itself(self, i: int) -> bool:
-        """Whether a value is its operand in another shape."""
-        return self._op(i) in hazards.RESHAPES and len(self.graph.operands[i]) == 1
-
     @cached_property
     def entries(self) -> dict[int, list[int]]:
         """The values that are computed from parameters themselves, and from which."""
@@ -220,23 +144,6 @@ class Examination:
                         found[v].append(w)
         return dict(sorted(found.items()))
 
-    def _hazard(self, v: int, makes: str) -> tuple[str, str] | None:
-        """What keeps an operation from having a finite value or slope, and what to do."""
-        op, operands = self._op(v), self.graph.operands[v]
-        for hazard in hazards.HAZARDS:
-            if op in hazard.names and makes in hazard.makes and hazard.position < len(operands):
-                looked_at = v if hazard.position < 0 else operands[hazard.position]
-                stats = self._stats(looked_at)
-                if hazard.holds(stats):
-                    what = hazard.what.format(op=op, low=stats.low, top=stats.top)
-                    if hazard.position < 0:  # what it came from says more
-                        operand = self._stats(operands[0])
-                        what += f": {self._name(operands[0])} reaches {operand.high:.3g}"
-                    else:
-                        what += f" ({self._name(looked_at)})"
-                    return what, hazard.advice
-        return None
-
     # --- values that are no numbers ----------------------------------------------------------
 
     def _nonfinite_value(self) -> Iterator[Finding]:
@@ -245,10 +152,24 @@ class Examination:
         What is not finite and does J no harm, is none: a mask, a metric, a branch not taken.
         """
         graph = self.graph
-        onward = {graph.output: graph.output}  # of what harms J, the next that does
-        if not self._bad(onward):
+        if not self._bad([graph.output]):
             return
-        for i in self._bad(range(graph.output - 1, -1, -1)):
+        first, path, message, advice = self._broken(graph.output)
+        edge = self._spoiled
+        if edge and not set(path).isdisjoint((edge[0], *graph.operands[edge[0]])):
+            u = graph.operands[edge[0]][edge[1]]
+            message += f"; the first gradient that it spoils is that of {self._name(u)}"
+        stats = self._stats(first)
+        yield self._finding(
+            "non-finite value", "error", first, path, message, advice,
+            entries=stats.nonfinite * stats.size,
+        )  # fmt: skip
+
+    def _broken(self, last: int) -> tuple[int, list[int], str, str]:
+        """The first value that makes a value no number, the way to it, why, and what to do."""
+        graph = self.graph
+        onward = {last: last}  # of what does harm, the next that does
+        for i in self._bad(range(last - 1, -1, -1)):
             after = next((v for v, _ in graph.readers[i] if v in onward), None)
             if after is not None:
                 onward[i] = after
@@ -258,21 +179,41 @@ class Examination:
                 break
             meant.add(first)
         path = [first]
-        while path[-1] != graph.output:
+        while path[-1] != last:
             path.append(onward[path[-1]])
-        stats = self._stats(first)
         why, advice = self._origin(first)
-        message = f"{self._told(first)} is {_which(stats)}: {why}"
-        nan = next(i for i in path if math.isnan(self._stats(i).low) or i == graph.output)
-        if nan != first and math.isnan(self._stats(nan).low):
-            message += f"; from {self._told(nan)} on it is NaN{self._meeting(nan)}"
-        if self._spoiled:
-            u = graph.operands[self._spoiled[0]][self._spoiled[1]]
-            message += f"; the first gradient that it spoils is that of {self._name(u)}"
-        yield self._finding(
-            "non-finite value", "error", first, path, message, advice,
-            entries=stats.nonfinite * stats.size,
-        )  # fmt: skip
+        message = f"{self._told(first)} is {_which(self._stats(first))}: {why}"
+        nan = next(i for i in path if self._nan(i) or i == last)
+        if nan != first and self._nan(nan):
+            how = hazards.meeting(self._op(nan), [self._stats(u) for u in graph.operands[nan]])
+            message += f"; from {self._told(nan)} on it is NaN{f' ({how})' if how else ''}"
+        return first, path, message, advice
+
+    def _lost_infinity(self) -> Iterator[Finding]:
+        """The first overflow on a way to J that becomes a finite number again."""
+        graph = self.graph
+        for v in sorted(self._bad(self.gradients)):
+            if graph.is_leaf(v) or self._bad(graph.operands[v]):
+                continue
+            why, advice = self._origin(v)
+            if "overflows" not in why:
+                continue
+            path = [v]
+            while self._bad(path[-1:]):
+                after = [r for r, _ in graph.readers[path[-1]] if r in self.gradients]
+                finite = [r for r in after if not self._bad([r])]
+                path += (finite or after)[:1]
+                if not after:
+                    break
+            else:
+                end = path[-1]
+                message = (
+                    f"{self._told(v)} is {_which(self._stats(v))}: {why}; {self._told(end)} makes "
+                    f"{'0' if self._is_zero(end) else 'finite numbers'} of that again"
+                )
+                path += self._onward(end)[1:]
+                yield self._finding("non-finite value", "warning", v, path, message, advice)
+                return
 
     def _on_purpose(self, i: int, meant: set[int]) -> bool:
         """Whether a value holds only -inf that somebody put there: a mask."""
@@ -282,33 +223,6 @@ class Examination:
         if self.graph.is_leaf(i):
             return i not in self.weights
         return self._op(i) in hazards.MASKING and meant.issuperset(bad)
-
-    def _meeting(self, v: int) -> str:
-        """How infinities made a NaN."""
-        op = self._op(v)
-        return next((f" ({how})" for how, ops in hazards.MEETINGS.items() if op in ops), "")
-
-    def _origin(self, v: int) -> tuple[str, str]:
-        """Why a value is the first that is not finite, and what to do."""
-        graph = self.graph
-        if graph.is_leaf(v):
-            if graph.values[v].operation is PARAMETER:
-                return "it went in so", "an earlier step made it: diagnose the step before"
-            return "it went in so", "look for it in the data, and in what prepares them"
-        if bad := self._bad(graph.operands[v]):
-            return (
-                f"{self._op(v)} of the infinities in {_listed(map(self._name, bad))}"
-                f"{self._meeting(v)}",
-                "leave something unmasked in each row, or mask with a large negative number",
-            )
-        if hazard := self._hazard(v, "value"):
-            return hazard
-        largest = max(graph.operands[v], key=lambda u: self._stats(u).top, default=v)
-        return (
-            f"{self._op(v)} overflows {self._stats(v).dtype}: {self._name(largest)} reaches "
-            f"{self._stats(largest).top:.3g}",
-            "smaller weights, inputs or steps, a normalisation before it, or a wider dtype",
-        )
 
     # --- gradients that are no numbers -------------------------------------------------------
 
@@ -327,53 +241,42 @@ class Examination:
         """The first gradient that is not finite, if no value that is not explains it."""
         graph, edge = self.graph, self._spoiled
         sums = [i for i, size in self.norms.items() if not math.isfinite(size)]
-        if not sums:
+        if not sums and (edge is None or edge[0] not in self.gradients):
             return
-        if edge is None or edge[0] < max(sums):  # a sum of finite messages
-            u = v = max(sums)
-            why, advice = "the sum of its messages overflows", "scale the loss down"
+        top = max(sums, default=-1)
+        spoiled = [w for w in self.weights if not math.isfinite(self.norms.get(w, 0.0))]
+        if edge is None or edge[0] <= top:  # the messages to it are finite
+            node = u = top
+            path = [u]
+            if self._changed(u):
+                why = "its messages are finite, what came after them is not, as after a hook"
+                advice = "look at what register_hook was called with"
+            else:
+                why, advice = "the sum of its messages overflows", "scale the loss down"
         else:
             v, u = edge[0], graph.operands[edge[0]][edge[1]]
-            if self._bad([graph.output]) and self._bad((v, *graph.operands[v])):
+            node, path = v, [u, v]
+            bad = self._bad((v, *graph.operands[v]))
+            if bad and self._bad([graph.output]):
                 return
             why, advice = self._spoiler(u, edge)
-        spoiled = [w for w in self.weights if not math.isfinite(self.norms.get(w, 0.0))]
-        stats = measure(self.gradients[u])
+            # A NaN, or an infinity that nobody meant, that was dropped on its way to J.
+            nan = [i for i in bad if self._nan(i)]
+            if nan:
+                node, way, told, advice = self._broken(min(nan))
+                why = f"{told}; that J is finite does not help: its slopes are not"
+                path = way if v in way else [*way, v] if min(nan) != v else way
+        first = u if u in self.norms and not math.isfinite(self.norms[u]) else node
+        stats = measure(self.gradients.get(u, self.messages.get(edge, 0.0) if edge else 0.0))
         message = f"∂{self._name(graph.output)}/∂{self._name(u)} is {_which(stats)}: {why}"
-        if spoiled and spoiled != [u]:
-            message += f"; it spoils the gradient of {_listed(map(self._name, spoiled))}"
+        if spoiled and spoiled != [first]:
+            message += f"; it spoils the gradient of {listed(map(self._name, spoiled))}"
         severity = "error" if spoiled else "note"  # a gate after it may have let nothing through
         yield self._finding(
-            "non-finite gradient", severity, v, dict.fromkeys((u, *self._onward(v))), message,
-            advice, entries=stats.nonfinite * stats.size, spoiled=len(spoiled),
+            "non-finite gradient", severity, node,
+            dict.fromkeys((*path, *self._onward(path[-1]))), message, advice,
+            entries=stats.nonfinite * stats.size, spoiled=len(spoiled),
         )  # fmt: skip
-
-    def _spoiler(self, u: int, edge: Edge) -> tuple[str, str]:
-        """Why a message is not finite though its upstream term is, and what to do."""
-        graph, v = self.graph, edge[0]
-        upstream, message = measure(self.gradients[v]), measure(self.messages[edge])
-        slope = f"∂{self._name(v)}/∂{self._name(u)}"
-        with suppress(TraceError):
-            if (formula := graph.derivative(*edge)) is not None:
-                slope += f" = {notation.text(formula)}"
-        local = self._local(edge)
-        hazard = self._hazard(v, "slope") or self._hazard(v, "value")
-        if hazard is None and local is not None and math.isfinite(norm(local)):
-            return (
-                f"the upstream term (up to {upstream.top:.3g}) times {slope} (up to "
-                f"{measure(local).top:.3g}) overflows {message.dtype}",
-                "scale the loss down, or use a wider dtype",
-            )
-        what, advice = hazard or (f"backward of {self._op(v)}", "keep away from this point")
-        what += f"; {slope} is not finite there"
-        if math.isnan(message.low) and upstream.zeros:
-            what += " and meets an upstream term of 0: 0 · inf = NaN"
-        if any(self._op(reader) == "where" for reader, _ in graph.readers[v]):
-            advice = (
-                "where() discards the value, not its slope: guard what goes into it too, "
-                f"{self._op(v)}(where(mask, {self._name(u)}, 1))"
-            )
-        return what, advice
 
     # --- parameters without a gradient -------------------------------------------------------
 
@@ -400,7 +303,7 @@ class Examination:
         for w in lost:
             groups[() if (unread, w) in ends[w] else tuple(ends[w])].append(w)
         for group, members in groups.items():
-            names = _listed(map(self._name, members))
+            names = listed(map(self._name, members))
             path = [members[0]]
             if not group:
                 message, advice = f"nothing reads {names}", "use it, or leave it out"
@@ -444,78 +347,87 @@ class Examination:
             "recorded, for none has a derivative",
         )
 
-    def _zero(self) -> Iterator[Finding]:
-        """Parameters whose gradient is 0 in every entry, by the edges on which it is lost."""
-        lost = [w for w in self.weights if self.norms.get(w) == 0]
+    def _changed_gradients(self) -> Iterator[Finding]:
+        """Gradients that are not the sum of their messages, for a hook changed them."""
+        changed = [u for u in self.gradients if u != self.graph.output and self._changed(u)]
+        changed = [u for u in sorted(changed) if self.norms[u] and math.isfinite(self.norms[u])]
+        if changed:
+            u = changed[0]
+            message = (
+                f"of {listed(map(self._name, changed))} the gradient is not the sum of the "
+                f"messages: something after them, such as a hook, changed it"
+            )
+            yield self._finding(
+                "changed gradient", "note", u, self._onward(u), message, values=len(changed)
+            )
+
+    def _zero(self, known: Set[int]) -> Iterator[Finding]:
+        """Leaves whose gradient is 0 in every entry, by what makes it 0.
+
+        What the values `known` explain is said already.
+        """
+        leaves = [w for w in self.graph.wrt if self._stats(w).size]
+        lost = sorted(w for w in leaves if self.norms.get(w) == 0)
         if not lost:
             return
+        all_lost = all(self.norms.get(w, 0.0) == 0 for w in self.weights)
         causes: dict[int, dict[Edge, int]] = {}  # and the next value on the way there
         for u in sorted(self.gradients, reverse=True):
-            if self.norms[u]:
+            if self.norms[u] or not self._stats(u).size:
                 continue
             found: dict[Edge, int] = {}
             for edge in self._carrying(u):
-                for cause in [edge] if self.norms[edge[0]] else causes[edge[0]]:
-                    found.setdefault(cause, edge[0])
-            causes[u] = {cause: found[cause] for cause in sorted(found, reverse=True)[:4]}
-        underflown: frozenset[int] = frozenset()
+                v = edge[0]
+                if self._message(edge):
+                    found[u, -1] = u
+                elif self.norms.get(v, 1.0) or v not in causes:
+                    found.setdefault(edge, v)
+                else:
+                    for lost_at in causes[v]:
+                        found.setdefault(lost_at, v)
+            found = found or {(u, -1): u}
+            causes[u] = {at: found[at] for at in sorted(found, reverse=True)[:4]}
+        underflown: Set[int] = frozenset()
         with suppress(TraceError):
             underflown = self.graph.underflown
-        groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        explained: dict[Edge, Cause] = {}
+        groups: dict[Any, list[int]] = defaultdict(list)
         for w in lost:
-            groups[w in underflown, *causes[w]].append(w)
-        for (tiny, *group), members in groups.items():
-            path = [members[0]]
-            while group and path[-1] != group[0][0]:
-                path.append(causes[path[-1]][group[0]])
-            told = [self._lost(*edge) for edge in group]
-            whys = "; ".join(dict.fromkeys(why for why, _, _ in told))
-            advice = told[0][1] if told else ""
+            for edge in causes[w]:
+                if edge not in explained:
+                    u, key = edge
+                    explained[edge] = self._summed(u) if key < 0 else self._lost(edge)
+            found_causes = [explained[edge] for edge in causes[w]]
+            mild = all(cause.mild for cause in found_causes)
+            what = {c.kind if mild or c.kind == "stuck" else c.node for c in found_causes}
+            groups[w in underflown, mild, w in self.weights, frozenset(what)].append(w)
+        for (tiny, mild, weight, _), members in groups.items():
+            edge, first = min((edge, w) for w in members for edge in causes[w])
+            edges = sorted({edge for w in members for edge in causes[w]}, reverse=True)
+            told = list({explained[e].node: explained[e] for e in edges}.values())[::-1]
+            if any(cause.node in known for cause in told):
+                continue
+            path = [first]
+            while path[-1] != edge[0]:
+                path.append(causes[path[-1]][edge])
+            node, cause = path[-1], explained[edge]
+            factor = cause.node in self.graph.operands[node] and not self.graph.is_leaf(cause.node)
+            if factor and cause.node not in path:
+                node, path = cause.node, [cause.node, *path[-1:]]
+            whys = [cause.why for cause in told]
+            why = "; ".join(whys[:2]) + (f"; and {len(whys) - 2} more such" if whys[2:] else "")
+            advice = told[0].advice
             if tiny:
-                whys = f"a product is too small for a number, at {self._told(path[-1])}"
+                why = f"a product is too small for a number, at {self._told(path[-1])}"
                 advice = "scale the loss up, or use a wider dtype"
-            mild = bool(told) and not tiny and all(mild for _, _, mild in told)
+            note = (mild and not tiny and not all_lost) or not weight
             yield self._finding(
-                "zero gradient", "note" if mild else "warning", path[-1],
+                "zero gradient", "note" if note else "warning", node,
                 (*path, *self._onward(path[-1])[1:]),
-                f"the gradient of {_listed(map(self._name, members))} "
-                f"{'underflows' if tiny else 'is exactly 0'}: {whys}",
+                f"the gradient of {listed(map(self._name, members))} "
+                f"{'underflows' if tiny else 'is exactly 0'}: {why}",
                 advice, parameters=len(members),
             )  # fmt: skip
-
-    def _lost(self, v: int, key: int) -> tuple[str, str, bool]:
-        """Why a message is 0, what to do, and whether it may well be."""
-        op, told = self._op(v), self._told(v)
-        if self._message((v, key)):
-            return f"the message of {told} and others cancel", "", True
-        if op in hazards.STEPS:
-            advice = "use a soft version, or pass the gradient straight through"
-            return f"{told} is a step, of slope 0 everywhere", advice, False
-        size = self._stats(v).size
-        everywhere = f" in all {size} entries" if size > 1 else ""
-        if op in hazards.PRODUCTS:
-            for u in (u for k, u in enumerate(self.graph.operands[v]) if k != key):
-                root = u
-                while self._itself(root):
-                    root = self.graph.operands[root][0]
-                if self.values[u] == 0:
-                    moves = root in self.weights and self.norms.get(root, 0.0) > 0
-                    advice = "if this start is meant: it moves with the first step"
-                    why = f"{told} multiplies by {self._name(u)}, which is all 0"
-                    return why, advice if moves else "look at what made that 0", moves
-        restart = "a smaller step or bias, another initialisation, or leaky_relu / gelu"
-        if self._squashing(v):
-            return f"{told} is saturated{everywhere}", restart, False
-        if op in ("where", "multiply", "mul"):
-            return f"{told} masks it{everywhere}", "look at the mask", False
-        if op in hazards.GATES:
-            return f"{told} is off{everywhere}", restart, False
-        if op in hazards.SELECTIONS:
-            return f"{told} picks other entries", "", False
-        local = self._local((v, key))
-        if local is None or norm(local):
-            return f"what {told} would send cancels in a sum", "", True
-        return f"the slope of {told} is 0", "another starting point", False
 
     # --- gradients that vanish or explode ----------------------------------------------------
 
@@ -535,7 +447,9 @@ class Examination:
         last: dict[int, int | None] = {}  # layer on the way to J
         for u in sorted(self.gradients, reverse=True):
             after = self._next(u)
-            last[u] = None if after is None else last[after] or (after if after in sizes else None)
+            last[u] = after
+            if after is not None:
+                last[u] = last.get(after) or (after if after in sizes else None)
         ratios = {
             v: (ahead[v] / sizes[end], sizes[v] / sizes[end])
             for v in self.entries
@@ -557,7 +471,8 @@ class Examination:
         gains: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
         for u, v in itertools.pairwise(path[: path.index(last) + 1]):
             edges = [(v, key) for key, operand in enumerate(self.graph.operands[v]) if operand == u]
-            gain = max(map(self._message, edges)) / self.norms[v]
+            upstream = self.norms.get(v, 0.0)
+            gain = max(map(self._message, edges)) / upstream if upstream else 0.0
             whole = self._sigmoid_of.get(v)
             at = gains[self._op(v)] if whole is None else gains["sigmoid"]
             at[whole or v] += sign * math.log10(gain) if gain else -sign * math.inf
@@ -565,7 +480,7 @@ class Examination:
         worst = min(steps, key=lambda v: steps[v])
         total, alone = sign * sum(steps.values()), sign * steps[worst]
         here, there = self.norms[first], self.norms[last]
-        names = _listed(self._name(w) for v in sick for w in self.entries[v])
+        names = listed(self._name(w) for v in sick for w in self.entries[v])
         advice = "smaller initial weights (He, Xavier), a normalisation, or clipped gradients"
         if sign > 0:
             weights = culprit in hazards.PRODUCTS
@@ -654,38 +569,11 @@ class Examination:
         units = value.shape[axis]
         return units - int(alive.sum()), units, value.size // max(units, 1)
 
-    @cached_property
-    def _sigmoid_of(self) -> dict[int, int]:
-        """The steps of each 1 / (1 + exp(-z)), and the value of the whole."""
-        graph = self.graph
-
-        def below(v: int | None, ops: str, one: bool = False) -> int | None:
-            """The operand of such an operation, whose other operand is 1."""
-            if v is None or self._op(v) not in ops.split():
-                return None
-            ones = [u for u in graph.operands[v] if graph.is_leaf(u) and self.values[u] == 1]
-            others = [u for u in graph.operands[v] if u not in ones]
-            return others[0] if len(others) == 1 and (ones or not one) else None
-
-        found: dict[int, int] = {}
-        for v in range(len(graph)):
-            total = below(v, "divide div rdiv reciprocal")
-            power = below(total, "add", one=True)
-            minus = below(power, "exp")
-            if total and power and minus and below(minus, "negative neg") is not None:
-                found |= dict.fromkeys((v, total, power, minus), v)
-        return found
-
-    def _squashing(self, v: int) -> tuple[float, float] | None:
-        """Centre and half the range, where a value is a sigmoid's or a tanh's."""
-        op = "sigmoid" if self._sigmoid_of.get(v) == v else self._op(v)
-        return hazards.SQUASHING.get(op)
-
-    def _saturated(self) -> Iterator[Finding]:
+    def _saturated(self, known: Set[int]) -> Iterator[Finding]:
         """Sigmoids and tanhs whose slope is about 0 where the gradient pulls them back."""
         for v in sorted(self.gradients):
             shape = self._squashing(v)
-            if shape is None or not self.norms[v]:
+            if shape is None or not self.norms[v] or v in known:
                 continue
             centre, half = shape
             activations = self.graph.values[v].value
@@ -715,19 +603,31 @@ class Examination:
 
         Of biases and gains nothing is asked: many a healthy one is 0, or next to it.
         """
-        ratios = {
-            w: self.norms[w] / self.values[w]
-            for w in self.weights
+        matrices = [
+            w for w in self.weights
             if np.ndim(self.graph.values[w].value) > 1
             and 0 < self.values[w] < math.inf
             and 0 < self.norms.get(w, 0.0) < math.inf
+        ]  # fmt: skip
+        if not matrices:
+            return
+        # What starts next to 0 among larger ones, with a gradient like theirs, is meant to.
+        middle = float(np.median([self.norms[w] for w in matrices]))
+        rms = {w: self.values[w] / math.sqrt(self._stats(w).size) for w in matrices}
+        tiny = SMALL_START * float(np.median(list(rms.values())))
+        ratios = {
+            w: self.norms[w] / self.values[w]
+            for w in matrices
+            if self.norms[w] > UNUSUAL * middle or rms[w] > tiny
         }
         if self.rate is not None:
             unit, low, high = self.rate, SMALL_STEP, LARGE_STEP
             what = f"a step of rate {self.rate:g} changes it by {{:.2g}} of its size"
         elif len(ratios) > 2:
+            gains = self._gains()
+            ratios = {w: ratio / gains.get(w, 1.0) for w, ratio in ratios.items()}
             unit, low, high = 1 / float(np.median(list(ratios.values()))), 0.0, OUTLIER
-            what = "{:.2g} times the median of all parameters"
+            what = "{:.2g} times the median of all matrices"
         else:
             return
         for w, ratio in ratios.items():
@@ -740,12 +640,26 @@ class Examination:
                     ratio=ratio, step=unit * ratio,
                 )  # fmt: skip
 
+    def _gains(self) -> dict[int, float]:
+        """What gains that are parameters take of each gradient: they will grow."""
+        gains: dict[int, float] = {self.graph.output: 1.0}
+        for v in sorted(self.gradients, reverse=True):
+            operands = self.graph.operands[v]
+            for key, u in enumerate(operands):
+                gain = gains.get(v, 1.0)
+                if self._op(v) in hazards.TIMES:
+                    others = [w for w in operands if w != u and self._root(w) in self.weights]
+                    gain *= min([1.0, *(self._stats(w).rms for w in others)])
+                if (v, key) in self.messages:
+                    gains[u] = max(gains.get(u, 0.0), gain)
+        return {u: gain for u, gain in gains.items() if gain}
+
     def _frozen(self) -> Iterator[Finding]:
         """Parameters that no gradient was asked for."""
         nodes = enumerate(self.graph.values)
         frozen = [i for i, n in nodes if n.operation is PARAMETER and i not in self.graph.wrt]
         if frozen:
-            what = f"no gradient was asked for: {_listed(map(self._name, frozen))}"
+            what = f"no gradient was asked for: {listed(map(self._name, frozen))}"
             yield self._finding(
                 "frozen parameters", "note", frozen[0], frozen[:1], what, parameters=len(frozen)
             )

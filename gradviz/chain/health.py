@@ -24,6 +24,7 @@ KINDS = (
     "no backward pass",
     "no gradient",
     "zero gradient",
+    "changed gradient",
     "exploding gradient",
     "vanishing gradient",
     "dead units",
@@ -31,6 +32,8 @@ KINDS = (
     "ill-scaled parameter",
     "frozen parameters",
 )
+UNHEALTHY = frozenset(KINDS) - {"dead units", "ill-scaled parameter", "frozen parameters"}
+"""With one of these, though only a note, nothing is called healthy."""
 MOST = 3
 """Of one kind, so many findings are told; more are counted."""
 CLOSE = 40
@@ -150,7 +153,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Health:
-    """The result of `Graph.diagnose`; true if nothing is wrong.
+    """The result of `Graph.diagnose`; true if there is no error and no warning.
+
+    An *error* is a number that is none: a NaN or an infinity in J or in a parameter's gradient, or
+    a gradient that cannot be computed. A *warning* is what keeps a parameter from learning, or
+    lets it learn wrongly: no gradient, one of exactly 0 that is not meant, one that vanishes or
+    explodes. A *note* is worth knowing and may be meant: a gain that starts at 0, a mask that
+    chance made, a gradient that a hook changed. Where all gradients are 0 that is a warning,
+    whatever the reason. `gradviz ... --diagnose` exits with 1 where this is false.
 
     Attributes
     ----------
@@ -180,7 +190,10 @@ class Health:
         if self.ok:
             flows = [layer.incoming for layer in self.layers if layer.incoming]
             span = f", ‖gradient‖ {min(flows):.2g} … {max(flows):.2g}" if flows else ""
-            lines = [f"✓ healthy: {counted(len(self.layers), 'layer')}{span}"]
+            what = counted(len(self.layers), "layer") + span
+            lines = [f"✓ healthy: {what}"]
+            if any(finding.kind in UNHEALTHY for finding in self.findings):
+                lines = [f"✓ no warning: {what}; {counted(len(self.findings), 'note')}"]
         kinds: Counter[str] = Counter()
         for finding in self.findings:
             kinds[finding.kind] += 1

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import gradviz as gv
 from gradviz.chain.backward import Gradients
-from gradviz.chain.examination import VANISHING, norm
+from gradviz.chain.causes import norm
+from gradviz.chain.examination import VANISHING
 from gradviz.graph import CONSTANT, Graph, Node
 from gradviz.statistics import measure
 
@@ -275,7 +276,7 @@ SICK = [
     Case(log_of_zero, "non-finite value", "log", "np.log(p)", ("is -inf", "log of 0 (p)")),
     Case(log_of_a_negative_number, "non-finite value", "log", "np.log", ("negative number, -0.5",)),
     Case(root_of_a_negative_number, "non-finite value", "sqrt", "np.sqrt", ("is NaN in 1 of 2",)),
-    Case(division_by_zero, "non-finite value", "divide", "/ np.std", ("32 of 256", "by 0")),
+    Case(division_by_zero, "non-finite value", "divide", "/ np.std", ("32 of 256", "0 / 0")),
     Case(softmax_that_overflows, "non-finite value", "exp", "np.exp", ("inf / inf",)),
     Case(product_that_overflows, "non-finite value", "multiply", "h * h * h", ("float32",)),
     Case(row_that_is_masked_entirely, "non-finite value", "subtract", "np.max", ("inf - inf",)),
@@ -612,11 +613,13 @@ def test_a_start_at_zero_that_moves_by_itself_is_a_note():
 
 def test_a_sum_that_cancels_is_a_note():
     # A bias before a normalisation: J does not depend on it.
-    def loss(b, x):
+    def loss(b, w, x):
         z = x + b
-        return np.sum((z - np.mean(z, axis=0)) ** 2)
+        return np.sum(w * (z - np.mean(z, axis=0)) ** 2)
 
-    health = gv.trace(loss, np.zeros(1), np.array([[1.0], [3.0]]), wrt="b").diagnose()
+    health = gv.trace(
+        loss, np.zeros(1), np.ones(1), np.array([[1.0], [3.0]]), wrt=("b", "w")
+    ).diagnose()
     assert health.ok
     assert "cancel" in health.findings[0].message
 
