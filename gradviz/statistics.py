@@ -184,6 +184,4 @@ def _square(piece: np.ndarray) -> float:
 def zeros(shape: tuple[int, ...], dtype: str) -> Statistics:
     """The statistics of an array of zeros."""
     size = math.prod(shape)
-    return Statistics(
-        shape, dtype, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, np.zeros(min(size, SAMPLE))
-    )
+    return Statistics(shape, dtype, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, np.zeros(min(size, SAMPLE)))

@@ -1,12 +1,14 @@
-"""A training run on disk: a lean Graph of every n-th step, readable up to the last whole one.
+"""A training run on disk: lean Graphs of every n-th step, readable up to the last whole one.
 
 A file is a sequence of gzip members, one for each step: a line of JSON with the step's number, its
-loss and a few numbers of each parameter, then the Graph in the format of `gradviz.saved`. A member
-is appended and flushed when its step is over, so a crash costs at most the step it happened in.
+losses and a few numbers of each parameter, then a Graph for each of its backward passes, in the
+format of `gradviz.saved`. A member is appended and flushed when its step is over, so a crash costs
+at most the step it happened in.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -14,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "gradviz training", 1
 _GZIP = 31  # zlib's window bits for the gzip format
-_CHUNK = 2**16
+_CHUNK, _LINE, _MOST = 2**16, 2**24, 2**62
+MAX_BYTES = 128 * 2**20
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,52 +44,98 @@ class Step:
     ----------
     number : int
         The step of the run.
-    loss : float
-        J.
+    loss : float or None
+        The sum of what the step went backward from, to parameters: with gradient accumulation that
+        of the whole batch. Of an optimizer that evaluates several times (L-BFGS), the first. None
+        where there was no backward pass.
+    losses : tuple of float
+        What each backward pass went from, before a `GradScaler` scaled it; `Training.graph` has a
+        Graph for each.
+    stepped : bool
+        Whether an optimizer took its step. (A `GradScaler` leaves it out after an overflow.)
+    note : str
+        Why there is no Graph, where there is none.
     sizes : dict of str to int
         How many numbers each parameter is.
-    weights, gradients : dict of str to float
-        Their root mean square, and that of their gradient, where there is one.
+    weights : dict of str to float
+        Their root mean square before the step.
+    gradients : dict of str to float
+        The root mean square of the gradients that the optimizer saw: of all backward passes,
+        unscaled, after clipping. Where none stepped, of what the backward pass gave; of several,
+        of what had accumulated after the last.
+    changes : dict of str to float
+        The root mean square of each parameter's change in this step, by a sample of the large.
     updates : dict of str to float
-        ‖change‖ / ‖weight‖ of each parameter in this step; NaN where it is not known.
+        The change relative to the weight; 1 where the weight was 0. A parameter whose change is
+        not known is in neither.
     """
 
     number: int
-    loss: float
+    loss: float | None
+    losses: tuple[float, ...]
+    stepped: bool
+    note: str
     sizes: dict[str, int]
     weights: dict[str, float]
     gradients: dict[str, float]
+    changes: dict[str, float]
     updates: dict[str, float]
 
 
+class Row(NamedTuple):
+    """What is written of a parameter: its size, and root mean squares; None for what is unknown."""
+
+    size: int
+    weight: float | None
+    gradient: float | None
+    change: float | None
+
+
 def append(
-    path: str | os.PathLike[str], graph: Graph, number: int, updates: Mapping[str, float]
+    path: str | os.PathLike[str],
+    number: int,
+    rows: Mapping[str, Row],
+    graphs: Sequence[Graph],
+    *,
+    losses: Sequence[float],
+    loss: float | None,
+    stepped: bool,
+    note: str,
 ) -> None:
-    """Write one step at the end of a file.
+    """Write one step at the end of a file, whole or not at all.
 
     Raises
     ------
     OSError
         The file cannot be written.
     """
-    lean = _lean(graph)
-    head: dict[str, Any] = {"format": FORMAT, "version": VERSION, "step": number}
-    head["loss"] = _written(measure(lean.values[lean.output].value).mean)
-    head["parameters"] = {}
-    for i in sorted(lean.wrt):
-        value, gradient = lean.values[i].value, lean.derivatives.gradients.get(i)
-        head["parameters"][lean.names[i]] = [
-            measure(value).size,
-            _written(measure(value).rms),
-            None if gradient is None else _written(measure(gradient).rms),
-            _written(updates.get(lean.names[i], np.nan)),
-        ]
+    texts = [saved.dumps(_lean(graph)).encode() for graph in graphs]
+    head = {
+        "format": FORMAT,
+        "version": VERSION,
+        "step": number,
+        "loss": _written(loss),
+        "losses": [_written(one) for one in losses],
+        "stepped": stepped,
+        "note": note,
+        "parameters": {
+            name: [row.size, *map(_written, (row.weight, row.gradient, row.change))]
+            for name, row in rows.items()
+        },
+        "graphs": [len(text) for text in texts],
+    }
     packer = zlib.compressobj(wbits=_GZIP)
-    text = f"{json.dumps(head)}\n{saved.dumps(lean)}"
+    raw = b"".join(packer.compress(part) for part in (f"{json.dumps(head)}\n".encode(), *texts))
     with open(path, "ab") as file:
-        file.write(packer.compress(text.encode()) + packer.flush())
-        file.flush()
-        os.fsync(file.fileno())
+        end = file.tell()
+        try:
+            file.write(raw + packer.flush())
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:  # what comes after a piece of a step could not be read
+            with contextlib.suppress(OSError):
+                os.truncate(path, end)
+            raise
 
 
 def _lean(graph: Graph) -> Graph:
@@ -117,7 +168,9 @@ def _lean(graph: Graph) -> Graph:
     return lean
 
 
-def _written(number: float) -> float | str:
+def _written(number: float | None) -> float | str | None:
+    if number is None:
+        return None
     return float(number) if math.isfinite(number) else str(float(number))
 
 
@@ -137,43 +190,66 @@ class Training:
     cut : bool
         Whether the file ends in the middle of a step.
 
+    max_bytes : int, optional
+        A larger step is refused; most of its text is a Graph that is read when it is asked for.
+
     Raises
     ------
     ValueError
         The file is none of these.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> None:
+        self.path, self.max_bytes = Path(path), max_bytes
         self.steps: list[Step] = []
         self.cut = False
         self._places: list[tuple[int, int]] = []
+        self._lengths: list[list[int]] = []  # of the texts of each step's Graphs
         start = 0
-        for size, text in self._members():
-            if text is None:
+        for size, line in self._members():
+            if line is None:
                 self.cut = True
                 break
-            self.steps.append(_step(text.partition(b"\n")[0], self.path))
+            try:
+                step, lengths = _step(line)
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                raise ValueError(f"{self.path}: not a recorded training: {error}") from None
+            self.steps.append(step)
+            self._lengths.append(lengths)
             self._places.append((start, size))
             start += size
 
     def _members(self) -> Iterator[tuple[int, bytes | None]]:
-        """Each member's size on disk and its text; None for one that is not whole."""
+        """Each member's size on disk and its first line; None for one that is not whole."""
         with open(self.path, "rb") as file:
             rest = file.read(_CHUNK)
             while rest:
-                unpacker, parts, size = zlib.decompressobj(wbits=_GZIP), [], 0
+                unpacker, line, size, length = zlib.decompressobj(wbits=_GZIP), b"", 0, 0
                 while not unpacker.eof:
+                    given = len(rest)
                     try:
-                        parts.append(unpacker.decompress(rest))
+                        part = unpacker.decompress(rest, _CHUNK)
                     except zlib.error as error:
                         raise ValueError(f"{self.path}: not a recorded training: {error}") from None
-                    size += len(rest) - len(unpacker.unused_data)
-                    rest = unpacker.unused_data or file.read(_CHUNK)
+                    length += len(part)
+                    if length > self.max_bytes + _LINE:
+                        raise ValueError(
+                            f"{self.path}: a step of more than {self.max_bytes} bytes; "
+                            "max_bytes=... allows more"
+                        )
+                    if b"\n" not in line:
+                        line += part
+                        if len(line) > _LINE and b"\n" not in line:
+                            raise ValueError(f"{self.path}: not a recorded training: no first line")
+                    rest = unpacker.unused_data or unpacker.unconsumed_tail
+                    size += given - len(rest)
                     if not rest and not unpacker.eof:
-                        yield size, None
-                        return
-                yield size, b"".join(parts)
+                        rest = file.read(_CHUNK)
+                        if not rest and not part:
+                            yield size, None
+                            return
+                yield size, line.partition(b"\n")[0]
+                rest = rest or file.read(_CHUNK)
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -181,23 +257,38 @@ class Training:
     def __repr__(self) -> str:
         return f"<Training: {len(self)} steps in {self.path.name}>"
 
-    def graph(self, number: int, *, max_bytes: int = 128 * 2**20) -> Graph:
+    def graph(self, number: int, index: int = 0) -> Graph:
         """The Graph of a step, by statistics: it draws, explains and diagnoses.
+
+        Parameters
+        ----------
+        number : int
+            The step.
+        index : int, optional
+            Which of its backward passes, where there are several (see `Step.losses`).
 
         Raises
         ------
         KeyError
-            The step was not sampled.
+            The step was not sampled, or has no such backward pass.
         """
         numbers = [step.number for step in self.steps]
         if number not in numbers:
             near = sorted(numbers, key=lambda n: abs(n - number))[:4]
             raise KeyError(f"step {number} was not recorded; the nearest are {sorted(near)}")
-        start, size = self._places[numbers.index(number)]
+        place = numbers.index(number)
+        lengths, note = self._lengths[place], self.steps[place].note
+        if not 0 <= index < len(lengths):
+            has = f"has {len(lengths)} backward passes, number {index} is not among them"
+            raise KeyError(f"step {number} {has if lengths else f'has no Graph: {note}'}")
+        start, size = self._places[place]
         with open(self.path, "rb") as file:
             file.seek(start)
-            raw = zlib.decompress(file.read(size), wbits=_GZIP)
-        return saved.loads(raw.partition(b"\n")[2], self.path, max_bytes)
+            raw = zlib.decompressobj(wbits=_GZIP).decompress(
+                file.read(size), self.max_bytes + _LINE
+            )
+        begin = raw.index(b"\n") + 1 + sum(lengths[:index])
+        return saved.loads(raw[begin : begin + lengths[index]], self.path, self.max_bytes)
 
     @property
     def text(self) -> str:
@@ -206,7 +297,8 @@ class Training:
         for step in spread(self.steps, 24):
             found = list(step.gradients.values()), list(step.updates.values())
             told = [f"{min(f):.1e} … {max(f):.1e}" if f else "" for f in found]
-            lines.append(f"{step.number:>8}  {step.loss:>10.5g}  {told[0]:<24}  {told[1]}".rstrip())
+            loss = "–" if step.loss is None else f"{step.loss:.5g}"
+            lines.append(f"{step.number:>8}  {loss:>10}  {told[0]:<24}  {told[1]}".rstrip())
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -229,16 +321,52 @@ def spread(steps: Sequence[Step], most: int) -> list[Step]:
     return [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)]
 
 
-def _step(line: bytes, path: Path) -> Step:
-    try:
-        head = json.loads(line)
-        if head["format"] != FORMAT or head["version"] != VERSION:
-            raise ValueError(f"version {head['version']} of {head['format']!r}")
-        rows = head["parameters"].items()
-        sizes, *others = (
-            {str(name): float(row[k]) for name, row in rows if row[k] is not None} for k in range(4)
-        )
-        counts = {name: int(size) for name, size in sizes.items()}
-        return Step(int(head["step"]), float(head["loss"]), counts, *others)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a recorded training: {error}") from None
+def _step(line: bytes) -> tuple[Step, list[int]]:
+    """A step, and how long the text of each of its Graphs is."""
+    head = json.loads(line)
+    if type(head) is not dict or head.get("format") != FORMAT or head.get("version") != VERSION:
+        raise ValueError(f'"format" is not "{FORMAT}" in version {VERSION}')
+    get = head.get
+    lengths = [_count(length) for length in _of(list, get("graphs"))]
+    rows: dict[str, Row] = {}
+    for name, row in _of(dict, get("parameters")).items():
+        size, *numbers = _of(list, row)
+        rows[saved.clean(name)] = Row(_count(size), *map(_number, numbers))
+    weights = {name: row.weight for name, row in rows.items() if row.weight is not None}
+    changes = {name: row.change for name, row in rows.items() if row.change is not None}
+    step = Step(
+        _count(get("step")),
+        _number(get("loss")),
+        tuple(_number(loss) or 0.0 for loss in _of(list, get("losses"))),
+        _of(bool, get("stepped")),
+        saved.clean(_of(str, get("note"))),
+        {name: row.size for name, row in rows.items()},
+        weights,
+        {name: row.gradient for name, row in rows.items() if row.gradient is not None},
+        changes,
+        {name: _relative(changes[name], weights[name]) for name in changes if name in weights},
+    )
+    return step, lengths
+
+
+def _relative(change: float, weight: float) -> float:
+    return change / weight if weight else float(change != 0)
+
+
+def _of(kind: type[T], value: Any) -> T:
+    if type(value) is not kind:
+        raise ValueError(f"expected a {kind.__name__}, got {str(value)[:40]!r}")
+    return value
+
+
+def _count(value: Any) -> int:
+    count = _of(int, value)
+    if not 0 <= count < _MOST:
+        raise ValueError("a number is out of range")
+    return count
+
+
+def _number(value: Any) -> float | None:
+    if value is None or type(value) is float or value in ("nan", "inf", "-inf"):
+        return None if value is None else float(value)
+    return float(_count(abs(_of(int, value))) * (-1 if value < 0 else 1))

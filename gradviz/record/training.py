@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 def record_training(model: Any, path: str | os.PathLike[str], *, every: int = 1) -> Recorder:
     """Record every n-th step of a PyTorch training loop into a file, as it goes.
 
-    Of a sampled step the whole graph is kept by its statistics: every value, gradient and message.
-    The other steps run as they would without it. The step's own numbers are not touched.
+    Of a sampled step the whole graph is kept by its statistics: every value, gradient and message,
+    a Graph for each backward pass that it makes. The gradients of parameters are those that the
+    optimizer saw (see `gradviz.training.Step`). The other steps run as they would without it. The
+    step's own numbers are not touched. What cannot be recorded is warned of once, and the loop
+    goes on. In a sampled step a compiled model runs as it was before compilation.
 
     Parameters
     ----------
@@ -36,8 +39,6 @@ def record_training(model: Any, path: str | os.PathLike[str], *, every: int = 1)
         `every` is no positive whole number.
     OSError
         The file cannot be written.
-    TraceError
-        A step calls no ``loss.backward()``.
 
     Examples
     --------
@@ -54,14 +55,20 @@ def record_training(model: Any, path: str | os.PathLike[str], *, every: int = 1)
     return Recorder(model, path, every)
 
 
-def load_training(path: str | os.PathLike[str]) -> Training:
+def load_training(path: str | os.PathLike[str], *, max_bytes: int = 128 * 2**20) -> Training:
     """A run that `record_training` wrote, or is still writing.
+
+    Parameters
+    ----------
+    path : str or path-like
+    max_bytes : int, optional
+        A step whose text is longer is refused.
 
     Returns
     -------
     Training
-        Its sampled `steps`, each with the loss and a few numbers of every parameter; `graph(n)` is
-        the Graph of a step, by statistics; it draws itself as a map of layers by steps.
+        Its sampled `steps`, each with its losses and a few numbers of every parameter; `graph(n)`
+        is the Graph of a step, by statistics; it draws itself as a map of layers by steps.
 
     Raises
     ------
@@ -72,4 +79,4 @@ def load_training(path: str | os.PathLike[str]) -> Training:
     """
     from gradviz.training import Training
 
-    return Training(path)
+    return Training(path, max_bytes)

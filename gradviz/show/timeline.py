@@ -69,7 +69,10 @@ def _svg(training: Training, what: str, theme: str) -> str:
     from gradviz.training import spread
 
     steps = spread(training.steps, COLUMNS)
-    rows = _layers(training.steps[-1].sizes)
+    names = {name: None for step in training.steps for name in step.sizes}
+    if not names:
+        raise ValueError(f"{training.path}: no parameter was recorded")
+    rows = _layers(names)
     cells = [[_combined(step, members, what) for step in steps] for members in rows.values()]
     return _Map(training, steps, list(rows), cells, what, theme).svg()
 
@@ -96,8 +99,8 @@ def _combined(step: Step, names: Sequence[str], what: str) -> float | None:
     size = {n: step.sizes[n] for n in found}
     if what == "updates":
         weight = sum(size[n] * step.weights[n] ** 2 for n in found)
-        change = sum(size[n] * (step.weights[n] * step.updates[n]) ** 2 for n in found)
-        return math.sqrt(change / weight) if weight else math.nan
+        change = sum(size[n] * step.changes[n] ** 2 for n in found)
+        return math.sqrt(change / weight) if weight else float(change > 0)
     return math.sqrt(sum(size[n] * values[n] ** 2 for n in found) / sum(size.values()))
 
 
@@ -148,7 +151,7 @@ class _Map:
     def curve(self) -> None:
         """The loss, above the columns that it belongs to."""
         losses = [step.loss for step in self.steps]
-        finite = [loss for loss in losses if math.isfinite(loss)]
+        finite = [loss for loss in losses if loss is not None and math.isfinite(loss)]
         low, high = min(finite, default=0.0), max(finite, default=1.0)
         span = (high - low) or 1.0
 
@@ -157,6 +160,9 @@ class _Map:
 
         path, pen = [], "M"
         for j, loss in enumerate(losses):
+            if loss is None:
+                pen = "M"
+                continue
             if not math.isfinite(loss):
                 self.text(place(j, low)[0], TOP + LOSS, "✗", 11, "gradient", "middle")
                 pen = "M"
@@ -204,6 +210,7 @@ class _Map:
         """What the colours mean."""
         n = self.high - self.low
         x = self.left
+        none = "not known" if self.what == "updates" else "none"
         for k in range(n + 1):
             colour = self.shade(10.0 ** (self.low + k))
             self.out.append(
@@ -213,7 +220,7 @@ class _Map:
             if k % 2 == 0:
                 self.text(x + 9, y + 25, f"1e{self.low + k}", 10, "soft", "middle")
             x += 18
-        for sign, words in (("0", "exactly zero"), ("–", "none"), ("✗", "not finite")):
+        for sign, words in (("0", "exactly zero"), ("–", none), ("✗", "not finite")):
             x += 16
             self.text(x, y + 10, sign, 10, "gradient")
             self.text(x + 12, y + 10, words, 10, "soft")

@@ -212,7 +212,7 @@ class Capture(TorchFunctionMode):
         versions = [_version(tensor) for tensor in given]
         generator = torch.get_rng_state() if self.whole and name in RANDOM else None
         try:
-            result = func(*args, **kwargs)
+            result = self.run(func, args, kwargs)
         except Exception as error:
             self.failed(error, name, operands)
             raise
@@ -257,6 +257,10 @@ class Capture(TorchFunctionMode):
             made.append(self._compute(operation, shown, tensor, keywords, alike))
         self._watch(made)
         return result
+
+    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Make a call of the program's."""
+        return func(*args, **kwargs)
 
     def _knows(self, tensor: Tensor) -> bool:
         """Whether a call only handed a value on."""

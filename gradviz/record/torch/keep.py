@@ -77,9 +77,7 @@ def is_dense(tensor: Tensor) -> bool:
     )
 
 
-def _on_device(
-    flat: Tensor, shape: tuple[int, ...], dtype: str, chosen: np.ndarray
-) -> Statistics:
+def _on_device(flat: Tensor, shape: tuple[int, ...], dtype: str, chosen: np.ndarray) -> Statistics:
     """The same where the entries are; only the results are fetched."""
     size = flat.numel()
     low, high = torch.aminmax(flat)
@@ -89,6 +87,14 @@ def _on_device(
     sample = flat[_index(chosen, flat.device)].cpu().numpy()
     zero, broken = 1 - nonzero / size, 1 - finite / size
     return Statistics(shape, dtype, norm, least, mean, most, zero, broken, sample)
+
+
+def bits(tensor: Tensor) -> int:
+    """The sum of the entries' bits: another one where any entry has changed."""
+    plain = _dense(tensor.detach())
+    plain = torch.view_as_real(plain) if plain.is_complex() else plain
+    kinds = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return int(plain.view(kinds[plain.itemsize]).sum(dtype=torch.int64).item())
 
 
 def _index(chosen: np.ndarray, device: torch.device) -> Tensor:
