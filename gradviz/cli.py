@@ -25,6 +25,7 @@ import click
 import numpy as np
 
 import gradviz as gv
+from gradviz.ops.notation import SUBSCRIPTS
 
 if TYPE_CHECKING:
     from gradviz.chain.check import Check
@@ -43,7 +44,8 @@ if not hasattr(gv, "draw_dot"):  # its __init__.py has taken the place of ours
 SUFFIXES = ("svg", "png", "pdf", "dot", "tex", "txt")
 _ASCII = str.maketrans(
     {"∂": "d", "δ": "delta", "·": "*", "×": "x", "…": "...", "→": "->", "⟦": "[[", "⟧": "]]",
-     "✓": "ok", "✗": "NOT ok", "√": "sqrt", "∞": "inf", "−": "-", "‖": "||"}
+     "✓": "ok", "✗": "NOT ok", "√": "sqrt", "∞": "inf", "−": "-", "‖": "||",
+     **{digit: str(n) for n, digit in enumerate(SUBSCRIPTS)}}
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import difflib
 import itertools
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -268,6 +269,7 @@ class Graph:
         self._names = names
         self._source = sources
         self._symbols: dict[int, ast.expr] = {}
+        self._indirect: dict[int, frozenset[int]] = {}
 
     def __repr__(self) -> str:
         return f"<Graph of {self.names[self.output]}: {len(self.values)} values>"
@@ -513,6 +515,44 @@ class Graph:
         symbols = [self.symbol(u) for u in self.operands[v]]
         return node.operation.derivative(key, self.symbol(v), symbols, node.keywords)
 
+    def alone(self, v: int, key: int) -> bool:
+        """Whether operand `key` reaches v in another way too, so that ∂v/∂u is more than its edge.
+
+        Such an edge's local derivative is written ∂₁v, by the operand's position: the partial
+        derivative by that operand alone, the others held fixed.
+        """
+        u = self.operands[v][key]
+        found = self._indirect.get(u)
+        if found is None:
+            found = self._indirect[u] = self._reached_twice(u)
+        return v in found
+
+    def _reached_twice(self, u: int) -> frozenset[int]:
+        """The readers of u to which it has more than one path."""
+        direct = Counter(self._carried(u))
+        last = max(direct, default=0)
+        beyond: set[int] = set()
+        pending = [*direct] if len(direct) > 1 else []
+        while pending:
+            for v in self._carried(pending.pop()):
+                if v <= last and v not in beyond:
+                    beyond.add(v)
+                    pending.append(v)
+        return frozenset(v for v, edges in direct.items() if edges > 1 or v in beyond)
+
+    def _carried(self, u: int) -> Iterator[int]:
+        """The readers of u, one for each edge that a gradient can come back by."""
+        for v, key in self.readers[u]:
+            operation = self.values[v].operation
+            if operation.derivatives is None or operation.rule(key) is not None:
+                yield v
+
+    def slope(self, v: int, key: int) -> ast.Name:
+        """The symbol of a local derivative: ∂v/∂u, or ∂₁v where it is less (see `alone`)."""
+        if self.alone(v, key):
+            return notation.partial(self.names[v], key)
+        return notation.derivative(self.names[v], self.names[self.operands[v][key]])
+
     def message(self, v: int, key: int, upstream: ast.expr) -> ast.expr:
         """The formula of the message to operand `key` of v: its VJP, applied to `upstream`."""
         node = self.values[v]
@@ -552,8 +592,10 @@ class Graph:
         computed, disconnected, zero, underflown, non-finite, number), ``scope`` (tuple),
         ``source`` (file, line, text; or None), ``expression`` (plain text). Edge (u, v,
         key=operand position): ``local`` (None for a linear map), ``message`` (None before
-        backward), ``derivative`` (plain text, "" for a linear map), ``vjp`` (the message of a
-        linear map in plain text, a bar over a name meaning its gradient; else "").
+        backward), ``symbol`` (the local derivative's: ∂v/∂u, or ∂₁v, by the operand's position,
+        where u reaches v in another way too), ``derivative`` (plain text, "" for a linear map),
+        ``vjp`` (the message of a linear map in plain text, a bar over a name meaning its gradient;
+        else "").
         """
         return self.table.dag()
 

@@ -314,10 +314,12 @@ class Causes:
         """Why a message is not finite though its upstream term is, and what to do."""
         graph, v = self.graph, edge[0]
         upstream, message = measure(self.gradients[v]), measure(self.messages[edge])
-        slope = f"∂{self._name(v)}/∂{self._name(u)}"
+        slope = graph.slope(*edge).id
         with suppress(TraceError):
             if (formula := graph.derivative(*edge)) is not None:
                 slope += f" = {notation.text(formula)}"
+        if graph.alone(*edge):
+            slope += f" (by {self._name(u)} alone)"
         local = self._local(edge)
         known = local is not None
         linear = self._op(v) in hazards.PRODUCTS and not known

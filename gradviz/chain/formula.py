@@ -158,6 +158,9 @@ class Explanation:
         else:
             text.append(f"= array of shape {np.shape(self.value)}")
             latex.append(rf"&\in \mathbb{{R}}^{{{_shape(self.value)}}}")
+        for told, written in self._held():
+            text.append(told)
+            latex.append(written)
         if self.reused:
             marked = f"⟦…⟧ computed already for {', '.join(self.after)}"
             if any("⟦" in t for t, _ in symbols):
@@ -185,15 +188,13 @@ class Explanation:
 
     def _factors(self, path: Path) -> tuple[str, str]:
         """One path's product, from J to the value, in text and LaTeX; reused factors bracketed."""
-        names = [self.graph.names[i] for i in reversed(path.nodes)]
-        pairs = _elided(list(itertools.pairwise(names)))
         text, latex = [], []
-        for pair in pairs:
-            if isinstance(pair, int):
-                text.append(f"… ({pair} more)")
-                latex.append(rf"\cdots \text{{({pair} more)}}")
+        for edge in _elided(list(reversed(path.edges))):
+            if isinstance(edge, int):
+                text.append(f"… ({edge} more)")
+                latex.append(rf"\cdots \text{{({edge} more)}}")
             else:
-                factor = notation.name(f"∂{pair[0]}/∂{pair[1]}")
+                factor = self.graph.slope(*edge)
                 text.append(factor.id)
                 latex.append(notation.latex(factor))
         # The upstream term of a reused value is the product of all factors before it.
@@ -205,6 +206,23 @@ class Explanation:
             label = rf"\text{{reused from {', '.join(map(notation.escape, self.after))}}}"
             latex[:shared] = [rf"\underbrace{{{_DOT.join(latex[:shared])}}}_{{{label}}}"]
         return " · ".join(text), _DOT.join(latex)
+
+    def _held(self) -> list[tuple[str, str]]:
+        """What each symbol ∂₁v in the formula is, in text and LaTeX."""
+        graph = self.graph
+        written = [edge for path in self._shown for edge in _elided([*reversed(path.edges)])]
+        alone = [e for e in dict.fromkeys(written) if not isinstance(e, int) and graph.alone(*e)]
+        lines = []
+        for v, key in alone[:SHOWN_ENDS]:
+            slope, name = graph.slope(v, key), notation.name(graph.names[graph.operands[v][key]])
+            lines.append((
+                f"{slope.id}: by operand {key + 1} alone, {name.id}, with the others held fixed",
+                rf"&{notation.latex(slope)} \text{{: by operand {key + 1} alone, }}"
+                rf"{notation.latex(name)} \text{{, with the others held fixed}}",
+            ))  # fmt: skip
+        if (left_out := len(alone) - SHOWN_ENDS) > 0:
+            lines.append((f"… ({left_out} more)", rf"&\cdots \text{{ ({left_out} more)}}"))
+        return lines
 
     @property
     def text(self) -> str:
@@ -260,9 +278,7 @@ class Explanation:
         """``δ[z] · a``: the upstream term times the local derivative."""
         local = self.graph.derivative(v, key)
         if local is None:  # a linear map between scalars: only its name is known
-            local = notation.name(
-                f"∂{self.graph.names[v]}/∂{self.graph.names[self.graph.operands[v][key]]}"
-            )
+            local = self.graph.slope(v, key)
         if v == self.graph.output:
             return _spoken(local), notation.latex(local)
         product = notation.product(self._upstream(v), local)

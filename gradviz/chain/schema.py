@@ -182,7 +182,7 @@ def backward(graph: Graph) -> Table:
     for i, n in order.items():
         gradient: Any = derivatives.gradients[i]
         terms = [
-            f"∂{output}/∂{graph.names[v]} · ∂{graph.names[v]}/∂{graph.names[i]}"
+            f"∂{output}/∂{graph.names[v]} · {graph.slope(v, key).id}"
             for v, key in graph.readers[i]
             if (v, key) in derivatives.messages
         ]
@@ -221,6 +221,7 @@ def _rule(graph: Graph, v: int, key: int) -> dict[str, Any]:
         vjp = notation.text(graph.message(v, key, notation.adjoint(graph.names[v])))
     return {
         "local": local,
+        "symbol": graph.slope(v, key).id,
         "derivative": notation.text(formula) if formula is not None else "",
         "vjp": vjp,
     }

@@ -24,7 +24,7 @@ TEX = {character: name for name, character in _GREEK.items()} | dict(
     pair.split(":")
     for pair in "∂:partial ·:cdot ×:times ∑:sum ∏:prod ≥:ge ≤:le ≠:ne ⊤:top ⊙:odot ∞:infty ¬:lnot "
     "∧:wedge ⌊:lfloor ⌋:rfloor ⌈:lceil ⌉:rceil ‖:Vert …:cdots mod:bmod ln:ln max:max min:min "
-    "sin:sin cos:cos tan:tan tanh:tanh".split()
+    "sin:sin cos:cos tan:tan tanh:tanh 𝟏:mathbf{1}".split()
 )
 """LaTeX's commands for the symbols that stand in such formulas."""
 _OPERATORS = {ast.Add: "+", ast.Sub: "−", ast.Mult: "·", ast.Mod: "mod", ast.BitAnd: "∧"}
@@ -41,6 +41,9 @@ def symbol(identifier: str) -> Math:
     derivative = re.fullmatch(r"∂(.+)/∂(.+)", identifier)
     if derivative:
         return ["mfrac", *(["mrow", ["mo", "∂"], symbol(part)] for part in derivative.groups())]
+    if alone := notation.parts(identifier):
+        place: Math = ["mn", str(alone[1] + 1)]
+        return ["mrow", ["msub", ["mi", "∂"], place], symbol(alone[0])]
     upstream = re.fullmatch(r"δ\[(.+)\]", identifier)
     if upstream:
         return ["msub", ["mi", "δ"], symbol(upstream[1])]
@@ -155,7 +158,7 @@ def _call(tree: Any) -> tuple[Math, int]:
     if function in _FENCES and len(inner) == 1 and not tree.keywords:
         return _fenced(_FENCES[function], inner[0]), _ATOM
     if function == "ones_like":
-        return ["mn", "1"], _ATOM
+        return ["mn", "𝟏"], _ATOM
     if function == "hadamard":
         factors = [_at(argument, _PRODUCT) for argument in tree.args]
         return ["mrow", factors[0], ["mo", "⊙"], *factors[1:]], _PRODUCT

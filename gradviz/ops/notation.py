@@ -56,6 +56,28 @@ def number(value: float) -> ast.expr:
     return ast.UnaryOp(ast.USub(), literal) if negative else literal
 
 
+SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉"
+_PARTIAL = re.compile(r"∂([₀-₉]+)(.+)", re.DOTALL)
+
+
+def derivative(top: str, below: str) -> ast.Name:
+    """The symbol ∂top/∂below: the derivative over all ways from one to the other."""
+    return name(f"∂{top}/∂{below}")
+
+
+def partial(top: str, key: int) -> ast.Name:
+    """The symbol ∂₁top: the derivative by the operand at position `key` alone."""
+    return name("∂" + "".join(SUBSCRIPTS[int(digit)] for digit in str(key + 1)) + top)
+
+
+def parts(identifier: str) -> tuple[str, int] | None:
+    """Of the symbol ∂₁top the name and the operand's position; None for any other symbol."""
+    found = None if "/∂" in identifier else _PARTIAL.fullmatch(identifier)
+    if found is None:
+        return None
+    return found[2], int("".join(str(SUBSCRIPTS.index(digit)) for digit in found[1])) - 1
+
+
 def adjoint(identifier: str) -> ast.Name:
     """The symbol of a gradient: the name's first character under a bar."""
     return name(identifier[:1] + MACRON + identifier[1:])
@@ -211,6 +233,8 @@ def symbol(identifier: str) -> str:
     if derivative:
         top, below = map(symbol, derivative.groups())
         return rf"\frac{{\partial {top}}}{{\partial {below}}}"
+    if alone := parts(identifier):
+        return rf"\partial_{{{alone[1] + 1}}} {symbol(alone[0])}"
     upstream = re.fullmatch(r"δ\[(.+)\]", identifier)
     if upstream:
         return rf"\delta_{{{symbol(upstream[1])}}}"

@@ -99,15 +99,19 @@ def _node(graph: Graph, i: int) -> dict[str, Any]:
 def _edge(graph: Graph, u: int, v: int, key: int) -> dict[str, Any]:
     derivative = graph.derivative(v, key)
     carries = graph.values[v].operation.rule(key) is not None
-    linear: Math | None = None
-    if derivative is None and carries:
-        linear = mathml(graph.message(v, key, notation.adjoint(graph.names[v])))
+    arrays = np.ndim(graph.values[u].value) or np.ndim(graph.values[v].value)
+    vjp: Math | None = None
+    if carries and (derivative is None or arrays):
+        upstream = notation.adjoint(graph.names[v])
+        one = notation.number(1)
+        vjp = mathml(graph.message(v, key, one if v == graph.output else upstream))
     return {
         "u": u,
         "v": v,
         "key": key,
+        "alone": graph.alone(v, key),
         "derivative": mathml(derivative) if derivative is not None else None,
-        "vjp": linear,
+        "vjp": vjp,
     }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from gradviz.ops import notation
 from gradviz.statistics import measure
 
 from . import mathtext, style
@@ -412,7 +413,7 @@ def arrow_of(
     tail, head, key, data = edge
     role = highlight.arrows.get((tail, head, key)) or ()
     constant = dag.nodes[tail]["kind"] == "constant" and not backward
-    tooltip = _arrow_tooltip(dag, tail, head, data, backward)
+    tooltip = _arrow_tooltip(dag, edge)
     number = "" if constant else style.local(data.get("local"))
     symbol = "" if constant else mathtext.clean(data.get("derivative") or "")
     if not (symbol or number or constant):  # a linear map: its VJP, if that is short and a formula
@@ -435,15 +436,15 @@ def arrow_of(
     )
 
 
-def _arrow_tooltip(
-    dag: Table, tail: int, head: int, data: Mapping[str, Any], backward: bool
-) -> str:
+def _arrow_tooltip(dag: Table, edge: Edge) -> str:
+    tail, head, key, data = edge
     first, second = (mathtext.clean(dag.nodes[n]["name"]) for n in (tail, head))
-    lines = [f"{first} → {second}"]
-    if not backward:
-        lines = [f"∂{second}/∂{first}"]
+    symbol = data.get("symbol") or ""
+    lines = [mathtext.clean(symbol) or f"{first} → {second}"]
     if data.get("derivative"):
         lines[0] += f" = {mathtext.clean(data['derivative'])}"
+    if notation.parts(symbol):
+        lines.append(f"by operand {key + 1} alone, with the others held fixed")
     if data.get("local") is not None:
         lines.append(f"local derivative: {style.full(data['local'])}")
     if data.get("message") is not None:

@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
+from literally import Reader
 from programs import close, programs
 
 import gradviz as gv
@@ -69,6 +70,60 @@ def test_a_formulas_numbers_are_its_symbols_evaluated(program):
             if operands:
                 formula = notation.text(g.expression(v))
                 assert close(eval(formula, functions | values), g.values[v].value, 1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(programs())
+def test_every_equation_holds_when_it_is_read_literally(program):
+    g = program.graph()
+    reader = Reader(g)
+    assume(all(abs(value) < 1e6 for value in reader.values.values()))
+    for name in g.names:
+        explanation = g.explain(name, after=g.names[:1])
+        if g.kind(g.id(name)) != "constant":
+            reader.text(explanation.factored.text)
+            reader.latex(explanation.factored.latex)
+            if explanation.path_count <= 8 and "(no path)" not in explanation.formula.text:
+                reader.text(explanation.formula.text)
+                reader.latex(explanation.formula.latex)
+    for _, data in g.backward_dag.nodes(data=True):
+        if data["expression"]:
+            reader.agree(f"{data['name']} = {data['expression']}")
+    for u, v, key, data in g.dag.edges(keys=True, data=True):
+        assert reader.read(data["symbol"]) == pytest.approx(g.local(v, key), rel=1e-9, abs=1e-12)
+        # The plain symbol stands wherever it is true.
+        alone = data["symbol"] != f"∂{g.names[v]}/∂{g.names[u]}"
+        assert alone == (paths_between(g, u, v) > 1)
+
+
+def paths_between(g, u, v):
+    return 1 if u == v else sum(paths_between(g, u, w) for w in g.operands[v] if w >= u)
+
+
+@pytest.mark.parametrize(
+    ("text", "leaf", "first"),
+    [
+        ("x * x", "x", "∂J/∂x = ∂₁J + ∂₂J"),
+        ("(x + y) * y", "y", "∂J/∂y = ∂J/∂v_1 · ∂v_1/∂y + ∂₂J"),
+        ("h = x * w; h + x", "x", "∂J/∂x = ∂J/∂h · ∂h/∂x + ∂₂J"),
+        # Not at J but on the way to it.
+        ("a = x * 2; b = a * x; b * y", "x", "∂J/∂x = ∂J/∂b · ∂b/∂a · ∂a/∂x + ∂J/∂b · ∂₂b"),
+    ],
+)
+def test_one_operands_part_is_told_apart_from_the_whole_derivative(text, leaf, first):
+    g = gv.expression(text, **{name: 2.0 for name in "xyw" if name in text})
+    explanation = g.explain(leaf)
+    reader = Reader(explanation.graph)
+    for formula in (explanation.formula, explanation.factored):
+        reader.text(formula.text)
+        reader.latex(formula.latex)
+    symbols = explanation.formula.text.split("\n= ")[0].replace("\n ", "")
+    assert symbols == first
+    place = explanation.formula.text.splitlines()[-1]
+    assert place == f"{first.split()[-1]}: by operand 2 alone, {leaf}, with the others held fixed"
+    told = g.draw().svg
+    assert first.split()[-1] in told
+    assert "by operand 2 alone" in told
 
 
 def layer(W, b, x, t):
@@ -136,6 +191,36 @@ def test_the_formula_of_each_message_evaluates_to_the_message(program, shapes, v
         found = eval(formula, functions | numbers | {"upstream": column(level.adjoint(v))})
         expected = column(message)
         np.testing.assert_allclose(np.broadcast_to(found, expected.shape), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda x: (x @ x.T).sum(),
+        lambda x: (x * x).sum(),
+        lambda x: (x * x.sum(axis=0)).sum(),
+        lambda x: ((x @ x.T) @ x).sum(),
+        lambda x: (x / (x * x + 1)).sum(),
+    ],
+)
+def test_of_an_array_too_each_upstream_term_is_what_its_line_says(program):
+    g = gv.trace(program, np.random.default_rng(3).normal(size=(3, 3)))
+    explanation = g.explain("x")
+    level = explanation.graph
+    env = {name: getattr(np, name) for name in ("sum", "ones_like", "broadcast_to", "shape")}
+    env |= {name: np.asarray(level.value(name)) for name in level.names}
+    for name in level.names:
+        if level.id(name) in level.varying:
+            env[notation.adjoint(name).id] = np.asarray(level.grad(name))
+            env[f"δ_{name}_"] = env["∂J_∂" + name] = level.grad(name)
+    for line in explanation.factored.text.replace("·", "*").splitlines():
+        line = line.replace("δ[", "δ_").replace("]", "_").replace("/∂", "_∂")
+        head, right = line.split(" = ")[:2]
+        np.testing.assert_allclose(
+            np.broadcast_to(eval(right, env), np.shape(env[head])), env[head], rtol=1e-5
+        )
+    first = explanation.formula.text.splitlines()[0]
+    assert "∂J/∂x" not in first.split(" = ")[1]
 
 
 def test_the_level_of_names_has_the_same_gradients(array_graph, network):

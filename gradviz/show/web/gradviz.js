@@ -96,6 +96,7 @@ const lines = (trees) => trees.map((tree) => formula(tree, "block"));
 const row = (...parts) => ["mrow", ...parts];
 const op = (text) => ["mo", text];
 const fraction = (a, b) => ["mfrac", row(op("∂"), a), row(op("∂"), b)];
+const lowered = (n) => [...String(n)].map((c) => "₀₁₂₃₄₅₆₇₈₉"[c]).join("");
 const fenced = (tree) => row(op("("), tree, op(")"));
 function joined(parts, operator) {
   return row(...parts.flatMap((part, i) => (i ? [op(operator), part] : [part])));
@@ -125,6 +126,7 @@ function latex({ localName: tag, textContent: text, children }, tex) {
   if (tag === "mi" || tag === "mn" || tag === "mo") {
     if (text in tex) return `\\${tex[text]} `;
     if (text === "−") return "-";
+    if (text === "=") return "\0="; // where lines may be aligned
     return tag === "mi" && text.length > 1 ? `\\mathit{${escapeTex(text)}}` : escapeTex(text);
   }
   const parts = [...children].map((child) => latex(child, tex)), [a, b, c] = parts;
@@ -762,7 +764,9 @@ class App {
     if (!this.done) {
       const sum = sums.get(i);
       if (!sum) return [[""], false];
-      if (sum.terms < this.chain.terms(i)) return [[isNumber(grad) ? short(sum.total) : "…"], false];
+      if (sum.terms < this.chain.terms(i)) { // a running sum is no gradient yet
+        return [[isNumber(grad) && sum.terms ? `${short(sum.total)} + …` : "…"], false];
+      }
     }
     if (state === "number") return [cells(grad), false];
     const extra = state === "non-finite" && isNumber(grad) ? `${short(scalar(grad))} ` : "";
@@ -827,9 +831,16 @@ class App {
   // The line under the graph
 
   d(i) { return fraction(this.nodes[this.output].label, this.nodes[i].label); }
+  /** A local derivative: ∂v/∂u, or ∂₁v where u reaches v in another way too. */
   partial(e) {
-    const { u, v } = this.edges[e];
-    return fraction(this.nodes[v].label, this.nodes[u].label);
+    const { u, v, key, alone } = this.edges[e], label = this.nodes[v].label;
+    return alone ? row(["msub", ["mi", "∂"], ["mn", String(key + 1)]], label) : fraction(label, this.nodes[u].label);
+  }
+  /** What ∂₁v means, where some of the edges are written so. */
+  held(...shown) {
+    return [...new Set(shown)].filter((e) => this.edges[e].alone).slice(0, SHOWN_PATHS).map((e) =>
+      html("p", { class: "hint held" }, this.say("held", { d: formula(this.partial(e)), n: this.edges[e].key + 1,
+        u: formula(this.nodes[this.edges[e].u].label) })));
   }
 
   /** What an edge sends back, as a formula with its numbers. */
@@ -848,7 +859,7 @@ class App {
     const backward = steps.filter(([k]) => k === "message").length;
     const name = (i) => formula(nodes[i].label);
     const [asked] = this.selection();
-    let words = [], trees = [], place = "";
+    let words = [], trees = [], place = "", held = [];
     if (kind === "given") {
       words = this.say("given");
       place = this.t("atForward", { n: 0, m: forward });
@@ -868,6 +879,7 @@ class App {
         ...this.say(terms === 1 ? "whole" : had === terms ? "sumLast" : "sum",
           { u: formula(this.d(u)), n: had, m: terms })];
       trees = [this.message(what)];
+      held = this.held(what);
       if (terms > 1 && isNumber(numbers.messages[what])) {
         trees.push(row(this.d(u), op("="), numeral(sums.get(u).total),
           ...(had < terms ? [op("+"), op("…")] : [])));
@@ -880,12 +892,13 @@ class App {
         const count = this.chain.counts.paths[asked.node], paths = this.chain.paths(asked.node, numbers.locals, 2);
         words = [];
         trees = this.lines(asked.node, paths, count - BigInt(paths.length)).map((parts) => row(...parts));
+        held = this.held(...paths.flatMap((path) => path.edges));
       }
     }
     this.slider.value = this.step;
     this.slider.setAttribute("aria-valuetext", place);
     this.counter.textContent = place;
-    fill(this.told, words.length > 0 && html("p", {}, words), lines(trees));
+    fill(this.told, words.length > 0 && html("p", {}, words), lines(trees), held);
   }
 
   // Selecting
@@ -1028,7 +1041,7 @@ class App {
       [this.t(`kind ${nodes[i].kind}`), nodes[i].shape, nodes[i].dtype].filter(Boolean).join(" · "),
       nodes[i].source,
     ] : [
-      `∂${nodes[edges[e].v].name}/∂${nodes[edges[e].u].name} = ${full(numbers.locals[e]) || this.t("linear")}`,
+      (edges[e].derivative || edges[e].vjp) && `${this.slope(e)} = ${full(numbers.locals[e]) || this.t("linear")}`,
       numbers.messages[e] !== null && `${this.t("message")}: ${full(numbers.messages[e])}`,
     ];
     fill(this.tip, lines.filter(Boolean).map((line) => html("div", {}, line)));
@@ -1038,6 +1051,10 @@ class App {
     const below = box.bottom - stage.top + 6, above = box.top - stage.top - high - 6;
     const top = Math.max(below + high > stage.height ? above : below, 2);
     Object.assign(this.tip.style, { left: `${left}px`, top: `${top}px` });
+  }
+  slope(e) {
+    const { nodes, edges } = this, { u, v, key, alone } = edges[e];
+    return alone ? `∂${lowered(key + 1)}${nodes[v].name}` : `∂${nodes[v].name}/∂${nodes[u].name}`;
   }
   gradientInFull(i) {
     const state = this.numbers.states[i];
@@ -1100,7 +1117,7 @@ class App {
   copyButton() {
     return button("LaTeX", this.t("copyLatex"), ({ target }) => {
       const lines = [...target.parentNode.querySelectorAll("math")].map((math) =>
-        latex(math, this.story.tex).replace(/^([^=]*)=/, "$1&="));
+        latex(math, this.story.tex).replace("\0", "&").replaceAll("\0", ""));
       const text = `\\begin{aligned}\n${lines.join(" \\\\\n")}\n\\end{aligned}`;
       const area = html("textarea", {}, text); // an old way, which needs no permission
       this.root.append(area);
@@ -1198,6 +1215,7 @@ class App {
     const formulas = (trees) => html("div", { class: "formulas" }, this.copyButton(), lines(trees));
     return [
       html("h4", {}, this.t("chainRule")), formulas(written),
+      this.held(...paths.flatMap((path) => few(path.edges, [])).flat()),
       html("details", { open }, html("summary", {}, this.t("factored")), formulas(factored)),
       html("h4", {}, this.t(count === 1n ? "onePath" : "paths", { n: count })),
       html("ol", { class: "paths" }, list),
@@ -1213,8 +1231,7 @@ class App {
     return needed.slice(0, 30).map((u) => {
       const terms = this.chain.out[u].map((e) => {
         const { v, derivative, vjp } = edges[e];
-        if (derivative) return v === output ? derivative : row(this.d(v), op("·"), this.tight(derivative));
-        return vjp ?? row(this.d(v), op("·"), this.partial(e));
+        return vjp ?? (v === output ? derivative : row(this.d(v), op("·"), this.tight(derivative)));
       });
       return row(this.d(u), op("="), joined(terms, "+"), ...(isNumber(numbers.grads[u]) ? [op("="), amount(numbers.grads[u])] : []));
     });
@@ -1226,15 +1243,15 @@ class App {
   }
 
   aboutEdge(e) {
-    const { nodes, edges, numbers } = this, { u, v, derivative } = edges[e];
+    const { nodes, edges, numbers } = this, { u, v, derivative, vjp } = edges[e];
     const local = numbers.locals[e], message = numbers.messages[e];
-    const trees = [row(this.partial(e), op("="), derivative ?? ["mtext", this.t("linear")],
-      ...(derivative && local !== null ? [op("="), amount(local)] : []))];
+    const trees = derivative || vjp ? [row(this.partial(e), op("="), derivative ?? ["mtext", this.t("linear")],
+      ...(derivative && local !== null ? [op("="), amount(local)] : []))] : [];
     if (message !== null) trees.push(this.message(e));
     const share = (scalar(message) / scalar(numbers.grads[u])) * 100;
     return [
       html("h3", {}, formula(nodes[u].label), " → ", formula(nodes[v].label), " ", html("small", {}, this.t("edge"))),
-      html("div", { class: "formulas" }, this.copyButton(), lines(trees)),
+      trees.length > 0 && [html("div", { class: "formulas" }, this.copyButton(), lines(trees)), this.held(e)],
       message === null && hint(this.t("noMessage")),
       finite(share) && html("p", {}, this.say("edgeShare", { p: short(share, 3), d: formula(this.d(u)) })),
       html("p", { class: "edges" }, [u, v].map((i) => this.link("askNode", nodes[i].name, nodes[i].id))),
