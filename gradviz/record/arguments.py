@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import inspect
+from collections import Counter, UserDict
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -27,21 +31,74 @@ def argument_names(function: Callable[..., Any], count: int) -> list[str]:
     return (names + [f"argument[{i}]" for i in range(len(names), count)])[:count]
 
 
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has an argument of this name that is still open."""
+    while isinstance(function, partial):
+        if name in function.keywords:
+            return False
+        function = function.func
+    try:
+        parameter = inspect.signature(function).parameters.get(name)
+    except (TypeError, ValueError):
+        return False
+    return parameter is not None and parameter.kind in (
+        parameter.POSITIONAL_OR_KEYWORD,
+        parameter.KEYWORD_ONLY,
+    )
+
+
 def convert_nested(value: Any, name: str, convert: Callable[[Any, str], Any]) -> Any:
-    """A copy of nested dicts, lists and tuples with `convert` applied to what is inside."""
-    if isinstance(value, dict):
-        return type(value)((k, convert_nested(v, f"{name}.{k}", convert)) for k, v in value.items())
+    """A copy of nested containers with `convert` applied to what is inside.
+
+    Containers are dicts, lists, tuples, `UserDict`s and dataclasses, and what inherits from them;
+    one in which nothing was converted is passed as it is.
+    """
+    parts = _parts(value)
+    if parts is None:
+        return convert(value, name)
+    new = [convert_nested(part, f"{name}{place}", convert) for place, _, part in parts]
+    if all(a is b for a, (*_, b) in zip(new, parts, strict=True)):
+        return copy.copy(value) if isinstance(value, (dict, list, UserDict)) else value
+    if type(value) in (list, tuple):
+        return type(value)(new)
+    if isinstance(value, tuple):
+        return type(value)(*new) if hasattr(value, "_fields") else tuple.__new__(type(value), new)
+    copied = copy.copy(value)
+    for (_, key, _), part in zip(parts, new, strict=True):
+        if isinstance(value, (dict, list, UserDict)):
+            copied[key] = part
+        else:
+            object.__setattr__(copied, key, part)  # a frozen one, too
+    return copied
+
+
+def _parts(value: Any) -> list[tuple[str, Any, Any]] | None:
+    """What a container holds: how its place is written, its key, itself."""
+    if isinstance(value, (dict, UserDict)):
+        return [(f".{key}", key, part) for key, part in value.items()]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        parts = zip(value._fields, value, strict=True)
-        return type(value)(*(convert_nested(v, f"{name}.{k}", convert) for k, v in parts))
+        return [(f".{k}", k, part) for k, part in zip(value._fields, value, strict=True)]
     if isinstance(value, (list, tuple)):
-        return type(value)(convert_nested(v, f"{name}[{i}]", convert) for i, v in enumerate(value))
-    return convert(value, name)
+        return [(f"[{i}]", i, part) for i, part in enumerate(value)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [field.name for field in dataclasses.fields(value) if hasattr(value, field.name)]
+        return [(f".{key}", key, getattr(value, key)) for key in fields]
+    return None
 
 
 def begins(name: str, prefixes: Any) -> list[str]:
     """Which of `prefixes` are a leaf's name, or what it begins with."""
     return [p for p in prefixes or () if name == p or name.startswith((f"{p}.", f"{p}["))]
+
+
+def numbered(name: str, taken: Counter[str]) -> str:
+    """A name of its own: the second that is called ``w`` is ``w(2)``, as in `names.unique`."""
+    found = name
+    while taken[found]:
+        taken[name] += 1
+        found = f"{name}({taken[name]})"
+    taken[found] += 1
+    return found
 
 
 def title(function: Callable[..., Any]) -> str:
@@ -50,12 +107,11 @@ def title(function: Callable[..., Any]) -> str:
     return "" if name == "<lambda>" else str(name)
 
 
-def nested(value: Any) -> Iterator[Any]:
-    """What is inside of nested dicts, lists and tuples."""
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, (list, tuple)):
+def nested(value: Any, whole: tuple[type, ...] = ()) -> Iterator[Any]:
+    """What is inside of nested containers; objects of the types `whole` are not opened."""
+    parts = None if isinstance(value, whole) else _parts(value)
+    if parts is None:
         yield value
         return
-    for part in value:
-        yield from nested(part)
+    for *_, part in parts:
+        yield from nested(part, whole)

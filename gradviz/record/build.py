@@ -92,7 +92,8 @@ def build(
         # Only leaves, and values that the program assigned, have a name of their own.
         given[result] = given[result] or (output_name if output_name not in given else "")
         letters = "".join("c" if node.operation is CONSTANT else "v" for node in values)
-        unique = names.unique(given, [node.scope for node in values], letters)
+        own = [i for i, node in enumerate(values) if node.operation in (INPUT, PARAMETER)]
+        unique = names.unique(given, [node.scope for node in values], letters, own)
         return unique, frozenset(i for i, name in enumerate(given) if name)
 
     return Graph(

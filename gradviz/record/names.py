@@ -12,7 +12,7 @@ import dis
 import itertools
 import linecache
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache, wraps
 from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeVar
@@ -58,7 +58,7 @@ def site(frame: FrameType) -> Site:
             return found
 
 
-_LIBRARIES = frozenset(("gradviz", "numpy", "autograd", "scipy", "torch", "copy", "dataclasses"))
+LIBRARIES = frozenset(("gradviz", "numpy", "autograd", "scipy", "torch", "copy", "dataclasses"))
 _libraries: dict[str, bool] = {}
 """By module name whether its frames are passed over in the search for the user's line."""
 
@@ -68,7 +68,7 @@ def is_user(frame: FrameType) -> bool:
     module = frame.f_globals.get("__name__", "")
     library = _libraries.get(module)
     if library is None:
-        library = module.partition(".")[0] in _LIBRARIES and module != "gradviz.examples"
+        library = module.partition(".")[0] in LIBRARIES and module != "gradviz.examples"
         _libraries[module] = library
     return not library
 
@@ -232,27 +232,39 @@ def _target_name(target: ast.expr) -> str:
     return ""
 
 
-def unique(names: list[str], scopes: list[tuple[str, ...]], letters: str) -> list[str]:
+def unique(
+    names: list[str], scopes: list[tuple[str, ...]], letters: str, leaves: Collection[int] = ()
+) -> list[str]:
     """Shown names: qualified by the scope, then numbered, where one name was given twice.
 
     A value without a name is numbered under its letter: v_1, v_2, ... A value assigned to a name
-    again is ``h(2)``, the notation of textbooks for the second iteration.
+    again is ``h(2)``, the notation of textbooks for the second iteration. A leaf keeps its name if
+    no other leaf has it: by that name it is given a new value.
     """
     groups: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         if name:
             groups.setdefault(name, []).append(i)
     result = list(names)
+    own = Counter(names[i] for i in leaves)
+    kept = {i for i in leaves if names[i] and own[names[i]] == 1}
+    reserved = {names[i] for i in kept}
     for name, members in groups.items():
         if len(members) == 1:
             continue
         apart = len({scopes[i] for i in members}) > 1
         counts: Counter[str] = Counter()
+        if not kept.isdisjoint(members):
+            counts[name] = 1
+            members = [i for i in members if i not in kept]
         for i in members:
             qualified = ".".join((*scopes[i], name)) if apart else name
             counts[qualified] += 1
             count = counts[qualified]
             result[i] = qualified if count == 1 else f"{qualified}({count})"
+            while result[i] in reserved:
+                counts[qualified] += 1
+                result[i] = f"{qualified}({counts[qualified]})"
     taken = set(result)
     numbers = {letter: itertools.count(1) for letter in letters}
     seen: set[str] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -14,14 +15,16 @@ from gradviz.errors import TraceError
 from gradviz.graph import PARAMETER, Graph, Node, Program
 from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.record import names
-from gradviz.record.arguments import argument_names, begins, convert_nested, nested
+from gradviz.record.arguments import argument_names, begins, convert_nested, nested, numbered, takes
 from gradviz.record.arguments import title as named_after
 from gradviz.record.array import STALE, Array, leaf, snapshot, tape
 from gradviz.record.build import build
+from gradviz.record.reach import reach
 
 
 def trace(
     function: Callable[..., Any],
+    /,
     *args: Any,
     wrt: str | Sequence[str] | None = None,
     title: str = "",
@@ -77,12 +80,22 @@ def trace(
     array([18., 36.])
     """
     wanted = (wrt,) if isinstance(wrt, str) else wrt
-    kind: Any = _Function
-    if is_torch(function, args, kwargs):
-        from gradviz.record.torch.trace import TorchProgram as kind
     called = title or named_after(function)
-    program: Program = kind(function, args, kwargs, wanted, called)
-    return program.record({})
+    tensors = is_torch(function, args, kwargs)
+    options = {k: kwargs[k] for k in ("loss", "capture") if tensors and kwargs.get(k) is not None}
+    for name in [*options, *(k for k, v in (("wrt", wrt), ("title", title)) if v)]:
+        if takes(getattr(function, "forward", function), name):
+            raise TypeError(
+                f"{name}= is an argument of gv.trace and of {called or 'the function'}, too. For "
+                f"the function's, bind it: gv.trace(functools.partial(f, {name}=...), ...), or "
+                f"pass it by position; for gv.trace's, hide it: gv.trace(lambda x: f(x), ...)"
+            )
+    if tensors:
+        from gradviz.record.torch.trace import TorchProgram
+
+        own = {k: v for k, v in kwargs.items() if k not in ("loss", "capture")}
+        return TorchProgram(function, args, own, wanted, called, **options).record({})
+    return _Function(function, args, kwargs, wanted, called).record({})
 
 
 def is_torch(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
@@ -90,11 +103,14 @@ def is_torch(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
     torch = sys.modules.get("torch")
     if torch is None:
         return False
-    from gradviz.record.torch.trace import used
-
     kinds = torch.nn.Module, torch.Tensor
-    found = [*used(function).values(), *nested(args), *nested(kwargs)]
-    return any(isinstance(value, kinds) for value in found)
+    given = list(nested((args, kwargs)))
+    if any(isinstance(value, kinds) for value in given):
+        return True
+    # A method of an object that holds a model, say, may well compute with NumPy's arrays alone.
+    attributes = not any(map(_is_float, given))
+    roots = [("", function), *(("", value) for value in given)]
+    return any(isinstance(found.value, kinds) for found in reach(roots, attributes))
 
 
 def graph(output: Any, *, title: str = "") -> Graph:
@@ -152,8 +168,16 @@ class _Function(Program):
         )
         self.argument_names = argument_names(function, len(args))
 
-    def call(self, convert: Callable[[Any, str], Any]) -> Any:
-        """Run the function on arguments whose arrays went through `convert(value, name)`."""
+    def call(self, change: Callable[[Any, str], Any]) -> Any:
+        """Run the function on arguments whose arrays went through `change(value, name)`.
+
+        Each has a name of its own, where ``{"a.b": x, "a": {"b": y}}`` has one twice.
+        """
+        taken: Counter[str] = Counter()
+
+        def convert(value: Any, name: str) -> Any:
+            return change(value, numbered(name, taken))
+
         args = [
             convert_nested(value, name, convert)
             for value, name in zip(self.args, self.argument_names, strict=True)

@@ -30,6 +30,7 @@ from gradviz.errors import TraceError
 from gradviz.graph import CONSTANT, INPUT, PARAMETER, Node
 from gradviz.ops.operation import Operation
 from gradviz.record import names
+from gradviz.record.arguments import numbered
 from gradviz.record.torch import keep
 from gradviz.record.torch.operation import SYMBOLS, Call, Slot, TorchOperation, tensors_in
 from gradviz.statistics import Statistics
@@ -126,7 +127,9 @@ class Capture(TorchFunctionMode):
         self.error: Exception | None = None
         self.loss: Tensor | None = None
         self.parameters: dict[str, Tensor] = {}
-        self.names = dict(names)
+        self.names: dict[int, str] = {}
+        self._taken: Counter[str] = Counter()
+        self._kinds: Counter[str] = Counter()
         self._buffers: set[int] = set()
         self._paths: dict[nn.Module, str] = {}
         self._scopes: dict[str, tuple[str, ...]] = {}  # by path
@@ -146,17 +149,24 @@ class Capture(TorchFunctionMode):
         self._open = self._sending = False
         for prefix, root in roots.items():
             self._know(prefix, root)
+        for key, name in names.items():
+            self._named(key, name)
 
     def _know(self, prefix: str, root: nn.Module) -> None:
         """Note the names of a module's parts."""
         for path, module in root.named_modules(prefix=prefix):
             self._paths.setdefault(module, path)
-        for path, buffer in root.named_buffers(prefix):
-            self.names.setdefault(id(buffer), path)
-            self._buffers.add(id(buffer))
         for path, parameter in root.named_parameters(prefix):
-            self.names.setdefault(id(parameter), path)
-            self.parameters.setdefault(path, parameter)
+            self.parameters.setdefault(self._named(id(parameter), path), parameter)
+        for path, buffer in root.named_buffers(prefix):
+            self._named(id(buffer), path)
+            self._buffers.add(id(buffer))
+
+    def _named(self, key: int, name: str) -> str:
+        """Name a tensor, if it has no name yet; no two have the same."""
+        if key not in self.names:
+            self.names[key] = numbered(name, self._taken)
+        return self.names[key]
 
     # --- the forward pass --------------------------------------------------------------------
 
@@ -177,8 +187,8 @@ class Capture(TorchFunctionMode):
     def _enter_module(self, module: nn.Module, _: Any) -> None:
         if threading.get_ident() != self._thread:
             return
-        if module not in self._paths:
-            self._know(type(module).__name__, module)
+        if module not in self._paths:  # made while the program runs, say
+            self._know(numbered(type(module).__name__, self._kinds), module)
         path = self._paths[module]
         above, scope = self._scope[-1] if self._scope else ("", ())
         own = path.removeprefix(f"{above}.") if above else path
@@ -316,7 +326,7 @@ class Capture(TorchFunctionMode):
         found = self._append(kind, (), tensor, name=name, edge=edge)
         found.site = None  # the line is that of its first reader
         if tensor.requires_grad:
-            found.name = name or f"leaf_{len(self._leaves) + 1}"
+            found.name = name or numbered(f"leaf_{len(self._leaves) + 1}", self._taken)
             self._leaves.append((found, tensor))
             handle = tensor.register_hook(partial(self._received, found))  # type: ignore[no-untyped-call]
             self._hooks.append(handle)
@@ -551,6 +561,10 @@ class Capture(TorchFunctionMode):
                     for p in positions:
                         message = node.operation.pull(p, gradient, node.value, values, {})
                         self.messages[node.order, p] = message
+
+    def leaf_tensors(self) -> list[tuple[str, Tensor]]:
+        """The leaves that were read and require a gradient, with their names."""
+        return [(node.name, tensor) for node, tensor in self._leaves]
 
     def leaves(self) -> dict[str, Tensor]:
         """The leaves that require a gradient, by name."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradviz.errors import TraceError
 from gradviz.statistics import SAMPLE, Statistics, of_flat, places, places_in_memory, zeros
 
 
@@ -21,7 +22,8 @@ def array(tensor: Tensor) -> Any:
     small = plain.dtype.is_floating_point and plain.itemsize == 1
     if small or plain.dtype == torch.bfloat16:
         plain = plain.float()
-    return plain.numpy().copy()[()]
+    # (A tensor that has been seen as an array has memory that can no longer be resized.)
+    return plain.clone(memory_format=torch.contiguous_format).numpy()[()]
 
 
 def statistics(tensor: Tensor) -> Statistics:
@@ -39,7 +41,7 @@ def statistics(tensor: Tensor) -> Statistics:
     else:
         flat = plain.reshape(-1)
     if flat.is_cpu:
-        return of_flat(flat.numpy(), shape, dtype, chosen)
+        return of_flat(np.from_dlpack(flat), shape, dtype, chosen)
     return _on_device(flat, shape, dtype, chosen)
 
 
@@ -113,6 +115,15 @@ def _floats(tensor: Tensor) -> Tensor:
 
 
 def _dense(tensor: Tensor) -> Tensor:
+    if tensor.is_meta:
+        raise TraceError(
+            "tensors on the device meta hold no numbers: put the model and its arguments on another"
+        )
+    if tensor.is_nested:
+        raise TraceError(
+            "nested tensors cannot be recorded: pad them before, "
+            "torch.nested.to_padded_tensor(x, 0.0)"
+        )
     if tensor.layout != torch.strided:
         return tensor.to_dense()
     return tensor.dequantize() if tensor.is_quantized else tensor

@@ -92,7 +92,7 @@ class Call(NamedTuple):
                 return type(argument)(parts)
             return argument
 
-        slots = [s for s in nested((self.args, self.kwargs)) if isinstance(s, Slot)]
+        slots = [s for s in nested((self.args, self.kwargs), (Slot,)) if isinstance(s, Slot)]
         kind = slots[0].device.type if slots else "cpu"
         with (
             torch.random.fork_rng(devices=[], enabled=self.generator is not None),

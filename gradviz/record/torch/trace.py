@@ -3,43 +3,130 @@
 from __future__ import annotations
 
 import difflib
-import inspect
-import random
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from types import CellType
-from typing import Any
+from types import FunctionType, NoneType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
+from torch.nn.parameter import is_lazy
 
 from gradviz.chain.backward import Gradients
 from gradviz.errors import TraceError
-from gradviz.graph import Graph, Program
-from gradviz.record import names
-from gradviz.record.arguments import argument_names, begins, convert_nested
+from gradviz.graph import INPUT, PARAMETER, Graph, Program
+from gradviz.record import chance, names
+from gradviz.record.arguments import argument_names, begins, convert_nested, nested, numbered
 from gradviz.record.build import build
+from gradviz.record.chance import States, is_generator
+from gradviz.record.reach import Found, reach
 from gradviz.record.torch.capture import Capture, TensorNode
-from gradviz.record.torch.operation import tensors_in
+from gradviz.record.torch.state import Preserved
+from gradviz.statistics import Statistics
 
 LIMIT = 2**20
 """Parameters and arguments of so many numbers are captured whole; of more, lean."""
 
 
+class Given(NamedTuple):
+    """Values of leaves.
+
+    Attributes
+    ----------
+    arguments : dict of str to array
+        By the argument's name.
+    tensors : list of (Tensor, array)
+        Of parameters, and of what else the program reads.
+    """
+
+    arguments: dict[str, Any]
+    tensors: list[tuple[Tensor, Any]]
+
+
+AS_IT_IS = Given({}, [])
+
+
+class Search(NamedTuple):
+    """What a program reaches.
+
+    Attributes
+    ----------
+    found : list of Found
+    roots : dict of str to Module
+        The modules by name, "" where there is but one; not those inside of others.
+    direct : list of Module
+        Those of them that the function itself uses.
+    tensors : list of Tensor
+        All, those of modules too.
+    others : dict of int to str
+        The names of tensors that are no parameters or buffers, by `id`.
+    generators : list
+        Of random numbers.
+    """
+
+    found: list[Found]
+    roots: dict[str, nn.Module]
+    direct: list[nn.Module]
+    tensors: list[Tensor]
+    others: dict[int, str]
+    generators: list[Any]
+
+
+def search(beginnings: Sequence[tuple[str, Any]]) -> Search:
+    """Search what can be reached from functions, modules and arguments."""
+    found = list(reach(beginnings))
+    modules: list[tuple[str, nn.Module, Any]] = []
+    others: dict[int, str] = {}
+    for path, value, owner, _ in found:
+        inside = isinstance(owner, nn.Module) and any(
+            value is part
+            for register in (owner._modules, owner._parameters, owner._buffers)
+            for part in register.values()
+        )
+        if isinstance(value, nn.Module) and not inside:
+            modules.append((path, value, owner))
+        elif isinstance(value, Tensor) and not inside and path:
+            others[id(value)] = path
+        if isinstance(value, Tensor) and is_lazy(value):
+            raise TraceError(
+                f"{path or 'a parameter'} has no shape yet: run the model once before it is traced"
+            )
+    full = [m for m in modules if next(m[1].parameters(), next(m[1].buffers(), None)) is not None]
+    alone = full[0] if len(full) == 1 else modules[0] if len(modules) == 1 else ("", None, None)
+    taken: Counter[str] = Counter()
+    roots = {}
+    for path, module, owner in modules:
+        variable = path.isidentifier() and isinstance(owner, (FunctionType, partial))
+        path = "" if module is alone[1] and variable else path
+        roots[numbered(path, taken)] = module
+    return Search(
+        found,
+        roots,
+        [m for _, m, owner in modules if isinstance(owner, (FunctionType, partial, NoneType))],
+        [item.value for item in found if isinstance(item.value, Tensor)],
+        others,
+        [item.value for item in found if is_generator(item.value)],
+    )
+
+
 class TorchProgram(Program):
-    """A PyTorch function, its arguments, and the parameters that it reads.
+    """A PyTorch function and its arguments.
 
     Parameters
     ----------
     function : Module or callable
     args, kwargs
-        Its arguments, and of ours `loss` and `capture` (see `gradviz.trace`).
+        Its arguments.
     wrt : sequence of str or None
     title : str
+    loss : callable, optional
+    capture : str, optional
+        See `gradviz.trace`.
     """
 
     def __init__(
@@ -49,58 +136,76 @@ class TorchProgram(Program):
         kwargs: dict[str, Any],
         wrt: Sequence[str] | None,
         title: str,
+        loss: Callable[..., Any] | None = None,
+        capture: str | None = None,
     ) -> None:
         if isinstance(function, OptimizedModule) or hasattr(function, "_torchdynamo_orig_callable"):
             compiled: Any = function
             function = getattr(compiled, "_orig_mod", None) or compiled._torchdynamo_orig_callable
             warnings.warn("a compiled program is traced as it was before compilation", stacklevel=4)
-        kwargs = dict(kwargs)
-        loss, capture = kwargs.pop("loss", None), kwargs.pop("capture", None)
         if capture not in (None, "whole", "lean"):
             raise ValueError(f"capture={capture!r}: write 'whole' or 'lean'")
         if loss is not None and not callable(loss):
             raise TypeError(f"loss must be a function of the output, got {type(loss).__name__}")
-        self.function, self.args, self.kwargs, self.loss = function, args, kwargs, loss
+        self.function, self.args, self.kwargs, self.loss = function, args, dict(kwargs), loss
         self.wrt, self.title = wrt, title
         forward = function.forward if isinstance(function, nn.Module) else function
         self.argument_names = argument_names(forward, len(args))
-        self.modules, self.others = modules_of(function), tensors_of(function)
         self.whole = capture == "whole"
         if capture is None:
-            tensors = tensors_in((args, kwargs))
-            tensors += [p for m in self.modules.values() for p in m.parameters()]
-            self.whole = sum(tensor.numel() for tensor in tensors) <= LIMIT
-        self.parameters: dict[str, Tensor] = {}
+            tensors = [v for v in nested((args, kwargs)) if isinstance(v, Tensor)]
+            tensors += [p for m in self.search().roots.values() for p in m.parameters()]
+            sizes = {id(tensor): tensor.numel() for tensor in tensors}
+            self.whole = sum(sizes.values()) <= LIMIT
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"modules": {}, "others": {}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """What a function takes from around it is found anew where the pickle is opened."""
-        self.__dict__ |= state
-        self.modules, self.others = modules_of(self.function), tensors_of(self.function)
-        self.parameters |= Capture(self.modules, {}, self.whole).parameters
+    def search(self) -> Search:
+        """What the function, its arguments and the loss reach now."""
+        arguments = zip(self.argument_names, self.args, strict=True)
+        return search([("", self.function), *arguments, *self.kwargs.items(), ("", self.loss)])
 
     def run(self, values: Mapping[str, Any]) -> Any:
         """See `Program.run`."""
-        with self._preserved(values), torch.enable_grad():
-            args, kwargs, _ = self._arguments(values)
-            return self._scalar(self._call(args, kwargs)).item()
+        return self.run_at(AS_IT_IS, None)
 
     def record(self, values: Mapping[str, Any]) -> Graph:
         """See `Program.record`."""
-        with self._preserved(values), torch.enable_grad():
-            args, kwargs, named = self._arguments(values)
-            capture = Capture(self.modules, self.others | named, self.whole)
+        return self.record_at(AS_IT_IS, None)
+
+    def run_at(self, given: Given, states: States | None) -> Any:
+        """The output for given values of leaves and states of random numbers."""
+        with self._preserved(given, states) as (guard, *_), torch.enable_grad():
+            args, kwargs, keys = self._arguments(given)
+            guard.own(tensor for tensor, _ in keys if not isinstance(tensor, nn.Parameter))
+            return self._scalar(self._call(guard, args, kwargs)).item()
+
+    def record_at(self, given: Given, states: States | None) -> Graph:
+        """A new Graph for given values of leaves and states of random numbers."""
+        with self._preserved(given, states) as (guard, found, drawn), torch.enable_grad():
+            args, kwargs, keys = self._arguments(given)
+            guard.own(tensor for tensor, _ in keys if not isinstance(tensor, nn.Parameter))
+            called = {id(tensor): key for tensor, key in keys}
+            others = {k: v for k, v in found.others.items() if k not in called}
+            capture = Capture(found.roots, called | others, self.whole)
             try:
-                return self._record(capture, args, kwargs)
+                graph = self._record(capture, guard, found, args, kwargs, called)
+                slots = _slots(capture, guard, found, called)
+                graph.recorded_program = Again(self, slots, _fixed(graph, slots), given, drawn)
+                return graph
             finally:
                 capture.close()
 
-    def _record(self, capture: Capture, args: Any, kwargs: Any) -> Graph:
+    def _record(
+        self,
+        capture: Capture,
+        guard: Preserved,
+        found: Search,
+        args: Any,
+        kwargs: Any,
+        called: Mapping[int, str],
+    ) -> Graph:
         try:
-            with torch.compiler.set_stance("force_eager"), capture.recording():
-                output = self._call(args, kwargs)
+            with capture.recording():
+                output = self._call(guard, args, kwargs)
         except TraceError:
             raise
         except Exception as error:
@@ -111,12 +216,14 @@ class TorchProgram(Program):
             raise TraceError("the program calls backward() itself; return the loss instead")
         loss = self._scalar(output)
         node = capture.node(loss)
-        for parameter in capture.parameters.values():  # also those that nothing reads
-            if parameter.requires_grad:
-                capture.node(parameter)
-        self.parameters = capture.parameters
+        read = {id(tensor) for _, tensor in capture.leaf_tensors()}
+        for module in found.roots.values():  # also the parameters that nothing reads
+            parameters = [p for p in module.parameters() if p.requires_grad and not p.is_meta]
+            if module in found.direct or not read.isdisjoint(map(id, parameters)):
+                for parameter in parameters:
+                    capture.node(parameter)
         leaves = capture.leaves()
-        wanted = self._wanted(leaves)
+        wanted = self._wanted(leaves, called)
         if loss.requires_grad:
             with capture.sending():
                 _differentiate(loss, [leaves[name] for name in wanted])
@@ -128,60 +235,61 @@ class TorchProgram(Program):
             )
         else:
             raise TraceError(_detached(capture, node))
-        return graph_of(capture, node, wanted, self, self.title)
+        return graph_of(capture, node, wanted, None, self.title)
 
-    def _arguments(self, values: Mapping[str, Any]) -> tuple[Any, Any, dict[int, str]]:
-        """The arguments, with new values for some leaves, and the names of tensors by `id`."""
-        named: dict[int, str] = {}
+    def _arguments(self, given: Given) -> tuple[Any, Any, list[tuple[Tensor, str]]]:
+        """The arguments, with given values for some leaves, and the tensors among them by name."""
+        keys: list[tuple[Tensor, str]] = []
         copies: dict[int, Tensor] = {}  # one given twice is one still
+        taken: Counter[str] = Counter()
 
         def convert(value: Any, name: str) -> Any:
-            if not isinstance(value, Tensor) or isinstance(value, nn.Parameter):
+            if not isinstance(value, Tensor):
+                return value
+            asked = value.requires_grad or bool(begins(name, self.wrt))
+            name = numbered(name, taken)
+            if isinstance(value, nn.Parameter):
+                keys.append((value, name))
                 return value
             if id(value) in copies:
                 return copies[id(value)]
-            asked = value.requires_grad or bool(begins(name, self.wrt))
             if asked and not (value.is_floating_point() or value.is_complex()):
                 raise ValueError(f"{name} is of {value.dtype}, which has no gradient")
             # A tensor of our own: what the program writes to it does not reach the caller.
-            copy = _put(values.get(name), value.detach().clone()).requires_grad_(asked)
-            named[id(copy)] = name
+            copy = _put(given.arguments.get(name), value.detach().clone()).requires_grad_(asked)
+            keys.append((copy, name))
             copies[id(value)] = copy
             return copy
 
         arguments = zip(self.args, self.argument_names, strict=True)
         args = [convert_nested(value, name, convert) for value, name in arguments]
         kwargs = {n: convert_nested(v, n, convert) for n, v in self.kwargs.items()}
-        return args, kwargs, named
+        return args, kwargs, keys
 
-    def _call(self, args: Any, kwargs: Any) -> Any:
-        output = self.function(*args, **kwargs)
-        return output if self.loss is None else self.loss(output)
+    def _call(self, guard: Preserved, args: Any, kwargs: Any) -> Any:
+        with torch.compiler.set_stance("force_eager"), guard:
+            output = self.function(*args, **kwargs)
+            return output if self.loss is None else self.loss(output)
 
     @contextmanager
-    def _preserved(self, values: Mapping[str, Any]) -> Iterator[None]:
-        """Give parameters new values; afterwards all is as before, random numbers included."""
-        changed = [
-            (parameter, values[name])
-            for name, parameter in self.parameters.items()
-            if isinstance(values.get(name), (np.ndarray, np.generic, float))
-        ]
-        buffers = [b for module in self.modules.values() for b in module.buffers()]
-        tensors = [*buffers, *(parameter for parameter, _ in changed)]
-        copies = [tensor.detach().clone() for tensor in tensors]
-        state, array_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-        devices = range(torch.cuda.device_count())
-        try:
-            with torch.random.fork_rng(devices=devices), torch.no_grad():
-                for parameter, value in changed:
-                    _put(value, parameter)
-                yield
-        finally:
-            random.setstate(state)
-            np.random.set_state(array_state)  # noqa: NPY002
-            with torch.no_grad():
-                for tensor, copy in zip(tensors, copies, strict=True):
-                    tensor.copy_(copy)
+    def _preserved(
+        self, given: Given, states: States | None
+    ) -> Iterator[tuple[Preserved, Search, States]]:
+        """Give leaves new values; afterwards all is as before, random numbers included."""
+        found = self.search()
+        guard = Preserved(found.found)
+        with chance.preserved(found.generators, tensors=True) as drawn:
+            try:
+                guard.begin()
+                if states is not None:
+                    states.put()
+                for tensor, value in given.tensors:
+                    guard.save(tensor)
+                    with torch.no_grad():
+                        _put(value, tensor)
+                yield guard, found, states or drawn
+            finally:
+                guard.end()
 
     def _scalar(self, output: Any) -> Tensor:
         """J, if the output is a real number; else an error that says what to pass."""
@@ -203,15 +311,20 @@ class TorchProgram(Program):
             raise TraceError(f"{what} returned a complex number; {hint}")
         return output
 
-    def _wanted(self, leaves: Mapping[str, Tensor]) -> list[str]:
-        reached = {prefix for name in leaves for prefix in begins(name, self.wrt)}
+    def _wanted(self, leaves: Mapping[str, Tensor], called: Mapping[int, str]) -> list[str]:
+        """The leaves of `wrt`; an argument is also found by its own name, if a leaf has it too."""
+        meant = {
+            name: {*begins(name, self.wrt), *begins(called.get(id(tensor), name), self.wrt)}
+            for name, tensor in leaves.items()
+        }
+        reached = {prefix for found in meant.values() for prefix in found}
         for missing in sorted(set(self.wrt or ()) - reached):
             near = difflib.get_close_matches(missing, leaves, 3, 0.4) or list(leaves)[:8]
             raise ValueError(
                 f"wrt={missing!r} names no leaf that requires a gradient; there are: "
                 f"{', '.join(near)}"
             )
-        return [name for name in leaves if self.wrt is None or begins(name, self.wrt)]
+        return [name for name in leaves if self.wrt is None or meant[name]]
 
     def _broken(self, capture: Capture, error: Exception) -> Graph:
         """The Graph up to an error, which is its last value."""
@@ -221,7 +334,7 @@ class TorchProgram(Program):
             f"{what} raised {type(error).__name__}: {error}. This is the trace up to there",
             stacklevel=6,
         )
-        graph = graph_of(capture, capture.recorded[-1], [], self, self.title)
+        graph = graph_of(capture, capture.recorded[-1], [], None, self.title)
         graph.error = error
         return graph
 
@@ -252,37 +365,101 @@ def graph_of(
     return graph
 
 
-def modules_of(function: Any) -> dict[str, nn.Module]:
-    """The modules that a function is, or uses, by name; "" where there is but one."""
-    found = {name: v for name, v in used(function).items() if isinstance(v, nn.Module)}
-    return {"": next(iter(found.values()))} if len(found) == 1 else found
+class Again(Program):
+    """A PyTorch program that can be run at other values, with the random numbers that it drew.
+
+    Parameters
+    ----------
+    program : TorchProgram
+    slots : dict of str to str or Tensor
+        Where the value of each leaf goes: to an argument, or to a tensor.
+    fixed : dict of str to array
+        The leaves whose tensors the program makes itself, with their values.
+    given : Given
+    states : States
+        Of the random numbers, at its beginning.
+    """
+
+    def __init__(
+        self,
+        program: TorchProgram,
+        slots: Mapping[str, Any],
+        fixed: Mapping[str, Any],
+        given: Given,
+        states: States,
+    ) -> None:
+        self.program, self.slots, self.given, self.states = program, slots, given, states
+        self.fixed = fixed
+
+    def run(self, values: Mapping[str, Any]) -> Any:
+        """See `Program.run`."""
+        return self.program.run_at(self._given(values), self.states)
+
+    def record(self, values: Mapping[str, Any]) -> Graph:
+        """See `Program.record`."""
+        return self.program.record_at(self._given(values), self.states)
+
+    def _given(self, values: Mapping[str, Any]) -> Given:
+        arguments = dict(self.given.arguments)
+        tensors = {id(tensor): (tensor, value) for tensor, value in self.given.tensors}
+        for name, value in values.items():
+            if isinstance(value, Statistics):
+                continue
+            if name in self.fixed:
+                if not np.array_equal(value, self.fixed[name], equal_nan=True):
+                    raise TraceError(
+                        f"{name} is made anew in every run of the program: it cannot be given "
+                        "another value; pass it as an argument, or keep it outside"
+                    )
+                continue
+            slot = self.slots[name]
+            if isinstance(slot, str):
+                arguments[slot] = value
+            else:
+                tensors[id(slot)] = slot, value
+        return Given(arguments, list(tensors.values()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        slots = {k: v if isinstance(v, str) else None for k, v in self.slots.items()}
+        given = Given(self.given.arguments, [])
+        tensors = {id(tensor): value for tensor, value in self.given.tensors}
+        named = {k: tensors[id(v)] for k, v in self.slots.items() if id(v) in tensors}
+        return self.__dict__ | {
+            "slots": slots, "given": given, "named": named,
+            "states": States(self.states.common, []),
+        }  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """What a function takes from around it is found anew where the pickle is opened."""
+        named = state.pop("named")
+        self.__dict__ |= state
+        found = self.program.search()
+        names = Capture(found.roots, found.others, self.program.whole).names
+        tensors = {names[id(t)]: t for t in found.tensors if id(t) in names}
+        self.slots = {k: tensors.get(k) if v is None else v for k, v in self.slots.items()}
+        self.given.tensors.extend((tensors[k], v) for k, v in named.items() if k in tensors)
 
 
-def tensors_of(function: Any) -> dict[int, str]:
-    """The names of the tensors that a function uses, by `id`."""
-    return {id(v): name for name, v in used(function).items() if isinstance(v, Tensor)}
+def _slots(
+    capture: Capture, guard: Preserved, found: Search, called: Mapping[int, str]
+) -> dict[str, Any]:
+    """Where the values of leaves go."""
+    slots: dict[str, Any] = {capture.names[key]: name for key, name in called.items()}
+    slots |= {
+        capture.names[id(tensor)]: tensor for tensor in found.tensors if id(tensor) in capture.names
+    }
+    for name, tensor in capture.leaf_tensors():
+        if not guard.is_made(tensor):
+            slots.setdefault(name, tensor)
+    return slots
 
 
-def used(function: Any) -> dict[str, Any]:
-    """What a function takes from around it."""
-    if isinstance(function, nn.Module):
-        return {"": function}
-    if isinstance(function, partial):
-        given = dict(enumerate(function.args)) | function.keywords
-        return used(function.func) | {str(k): v for k, v in given.items()}
-    owner = getattr(function, "__self__", None)
-    if isinstance(owner, nn.Module):
-        return {"": owner}
-    function = inspect.unwrap(getattr(function, "__func__", function))
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return {}
-    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-    held = {name: cell.cell_contents for name, cell in cells if cell != _EMPTY}
-    return {n: function.__globals__[n] for n in code.co_names if n in function.__globals__} | held
-
-
-_EMPTY = CellType()
+def _fixed(graph: Graph, slots: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        node.name: node.value
+        for node in graph.values
+        if node.operation in (INPUT, PARAMETER) and node.name not in slots
+    }
 
 
 def _put(value: Any, tensor: Tensor) -> Tensor:

@@ -1,0 +1,82 @@
+"""The random numbers of a program: noted, drawn again, and put back."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class States(NamedTuple):
+    """The states of generators of random numbers.
+
+    Attributes
+    ----------
+    common : list
+        Those of Python's, NumPy's and PyTorch's own; they can be pickled.
+    own : list of (generator, state)
+        Those of the program's.
+    """
+
+    common: list[Any]
+    own: list[tuple[Any, Any]]
+
+    def put(self) -> None:
+        """Go on drawing from here."""
+        python, array, tensors = self.common
+        random.setstate(python)
+        np.random.set_state(array)  # noqa: NPY002
+        if tensors is not None:
+            torch = sys.modules["torch"]
+            torch.set_rng_state(tensors[0])
+            for device, state in enumerate(tensors[1:]):
+                torch.cuda.set_rng_state(state, device)
+        for generator, state in self.own:
+            _set(generator, state)
+
+
+def states(generators: Iterable[Any] = (), tensors: bool = False) -> States:
+    """The states now; `tensors`: PyTorch's too."""
+    drawn = None
+    if tensors:
+        torch = sys.modules["torch"]
+        devices = range(torch.cuda.device_count())
+        drawn = [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in devices)]
+    array = np.random.get_state()  # noqa: NPY002
+    return States([random.getstate(), array, drawn], [(g, _get(g)) for g in generators])
+
+
+@contextmanager
+def preserved(generators: Iterable[Any] = (), tensors: bool = False) -> Iterator[States]:
+    """Afterwards the generators stand where they stood; yields where that is."""
+    before = states(generators, tensors)
+    try:
+        yield before
+    finally:
+        before.put()
+
+
+def is_generator(value: Any) -> bool:
+    """Whether an object draws random numbers."""
+    return isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)) or (
+        type(value).__name__ == "Generator" and type(value).__module__.startswith("torch")
+    )
+
+
+def _get(generator: Any) -> Any:
+    if isinstance(generator, np.random.Generator):
+        return generator.bit_generator.state
+    return generator.getstate() if isinstance(generator, random.Random) else generator.get_state()
+
+
+def _set(generator: Any, state: Any) -> None:
+    if isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = state
+    elif isinstance(generator, random.Random):
+        generator.setstate(state)
+    else:
+        generator.set_state(state)

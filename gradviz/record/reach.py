@@ -1,0 +1,207 @@
+"""What a program can reach: through closures, the globals that its code names, and attributes."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections import UserDict, deque
+from collections.abc import Iterable, Iterator
+from functools import partial
+from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from typing import Any, NamedTuple
+
+from gradviz.record.names import LIBRARIES
+
+LIMIT = 50_000
+"""So many objects are looked into; a program that reaches more is not searched to its end."""
+
+_LIBRARIES = (LIBRARIES | frozenset(sys.stdlib_module_names)) - {"__main__"}
+_ATOMS = frozenset(
+    (str, int, float, complex, bool, bytes, type(None), type(Ellipsis), slice, range)
+)
+_CONTAINERS = (dict, list, tuple, set, frozenset, deque)
+REGISTERS = frozenset(("_modules", "_parameters", "_buffers"))
+"""Where a `torch.nn.Module` keeps what is reached as its attribute."""
+
+
+class Found(NamedTuple):
+    """An object that can be reached.
+
+    Attributes
+    ----------
+    path : str
+        How the program writes it, from the variable, the argument or the attribute on.
+    value : object
+    owner : object
+        The function, container or object that it was found in.
+    kept : bool
+        It is part of an object's state.
+    """
+
+    path: str
+    value: Any
+    owner: Any
+    kept: bool
+
+
+def reach(roots: Iterable[tuple[str, Any]], attributes: bool = True) -> Iterator[Found]:
+    """What can be reached, the nearest first, each object once.
+
+    Parameters
+    ----------
+    roots : iterable of (str, object)
+        Where to begin, with their names.
+    attributes : bool, optional
+        Look into objects, not only into functions and containers.
+    """
+    queue = deque(Found(path, value, None, False) for path, value in roots)
+    seen: dict[int, Any] = {}  # and held, lest an id comes twice
+    mentioned: set[str] = set()  # the names in the code that was reached
+    waiting: dict[str, list[Found]] = {}  # what classes define, until some code mentions it
+    while queue and len(seen) < LIMIT:
+        found = queue.popleft()
+        value = found.value
+        if type(value) in _ATOMS or id(value) in seen:
+            continue
+        seen[id(value)] = value
+        yield found
+        if isinstance(value, FunctionType):
+            for name in _names(value.__code__) - mentioned:
+                mentioned.add(name)
+                queue += waiting.pop(name, ())
+            queue += (Found(path, v, value, False) for path, v in _of_function(value))
+        elif isinstance(value, (MethodType, staticmethod, classmethod)):
+            queue.append(Found(found.path, getattr(value, "__self__", None), None, False))
+            queue.append(Found("", value.__func__, value, False))
+        elif isinstance(value, property):
+            queue.append(Found("", value.fget, value, False))
+        elif isinstance(value, partial):
+            queue += _of_partial(value)
+        elif isinstance(value, (*_CONTAINERS, UserDict)):
+            queue += _inside(value, found)
+        elif attributes and not isinstance(value, ModuleType):
+            kind = value if isinstance(value, type) else type(value)
+            for name, v in _defined(kind):
+                item = Found(_attribute(found.path, name), v, kind, not callable(v))
+                if name in mentioned or name in ("forward", "__call__"):
+                    queue.append(item)
+                else:
+                    waiting.setdefault(name, []).append(item)
+            if kind is not value and (is_user_class(kind) or hasattr(value, "_modules")):
+                queue += _attributes(value, found.path)
+
+
+def is_user_class(kind: type) -> bool:
+    """Whether a class belongs to no library whose objects are closed to us."""
+    if issubclass(kind, (SimpleNamespace, Namespace)):
+        return True
+    return _package(getattr(kind, "__module__", "")) not in _LIBRARIES
+
+
+def attributes_of(value: Any) -> dict[str, Any]:
+    """The attributes of an object, those in slots too."""
+    found = dict(getattr(value, "__dict__", ()))
+    for kind in type(value).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(kind.__dict__.get(name), "__get__") and name not in found:
+                try:
+                    found[name] = getattr(value, name)
+                except AttributeError:
+                    continue
+    return found
+
+
+def variables(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """The variables from around a function that its code names, with what they hold."""
+    code = function.__code__
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # it is not yet assigned
+            continue
+    space = function.__globals__
+    if _package(space.get("__name__", "")) in _LIBRARIES:
+        return
+    names = _names(code)
+    for name in sorted(names & space.keys()):
+        value = space[name]
+        if not isinstance(value, ModuleType):
+            yield name, value
+        elif _package(value.__name__) not in _LIBRARIES:
+            inner = vars(value)
+            yield from ((n, inner[n]) for n in sorted(names & inner.keys()))
+
+
+def _package(name: Any) -> str:
+    return str(name).partition(".")[0] if name != "gradviz.examples" else ""
+
+
+def _names(code: CodeType) -> set[str]:
+    """The globals and attributes that code names, that of functions inside it too."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _names(constant)
+    return found
+
+
+def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    yield from variables(function)
+    code = function.__code__
+    defaults = function.__defaults__ or ()
+    last = code.co_varnames[: code.co_argcount][code.co_argcount - len(defaults) :]
+    yield from zip(last, defaults, strict=True)
+    yield from (function.__kwdefaults__ or {}).items()
+    yield from vars(function).items()  # what it wraps, too
+
+
+def _of_partial(value: Any) -> Iterator[Found]:
+    from gradviz.record.arguments import argument_names
+
+    yield Found("", value.func, value, False)
+    names = argument_names(value.func, len(value.args))
+    for name, v in (*zip(names, value.args, strict=True), *value.keywords.items()):
+        yield Found(name, v, value, False)
+
+
+def _inside(value: Any, found: Found) -> Iterator[Found]:
+    """The items of a container."""
+    if isinstance(value, UserDict):
+        value = value.data
+    if isinstance(value, dict):
+        items: Any = ((f"[{_quoted(k)}]", v) for k, v in list(value.items()))
+    elif hasattr(value, "_fields"):
+        items = ((f".{name}", v) for name, v in zip(value._fields, value, strict=False))
+    else:
+        items = ((f"[{i}]", v) for i, v in enumerate(list(value)))
+    for place, v in items:
+        if type(v) not in _ATOMS:
+            yield Found(f"{found.path}{place}", v, found.value, found.kept)
+
+
+def _quoted(key: Any) -> str:
+    return f'"{key}"' if isinstance(key, str) else repr(key)[:40]
+
+
+def _attributes(value: Any, path: str) -> Iterator[Found]:
+    for name, v in attributes_of(value).items():
+        if name in REGISTERS and isinstance(v, dict):
+            for part, inner in list(v.items()):
+                yield Found(_attribute(path, part), inner, value, True)
+        elif type(v) not in _ATOMS:
+            yield Found(_attribute(path, name), v, value, True)
+
+
+def _attribute(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _defined(kind: type) -> Iterator[tuple[str, Any]]:
+    """What a class of the user's, and those it inherits from, define."""
+    for base in kind.__mro__:
+        if is_user_class(base) and base.__module__ != "builtins":
+            for name, v in vars(base).items():
+                plain = name.startswith("__") and name != "__call__"
+                if not plain and type(v) not in _ATOMS:
+                    yield name, v

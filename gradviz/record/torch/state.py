@@ -1,0 +1,346 @@
+"""The program as it was: what it writes to while it is traced is put back afterwards.
+
+A tensor that the program did not make itself is copied when a call is about to write to its memory,
+so that a large model is not copied for the few numbers that change. What objects hold (attributes,
+lists, dicts) is noted before.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+from functools import cache
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from gradviz.record.reach import REGISTERS, Found, attributes_of, is_user_class, variables
+
+ARRAY = 2**24
+"""A NumPy array of more bytes in an object's attribute is not copied."""
+
+NOTHING, FACTS, FIRST, EVERY, IF_INPLACE, IF_MAX_NORM = range(6)
+"""What a call may write to: which of its arguments, or only what is told of the first one."""
+
+_OPENS = frozenset("__setitem__ numpy __array__ __dlpack__ untyped_storage storage".split())
+"""What writes to a tensor, or hands out its memory to be written to."""
+_INPLACE = frozenset(
+    f"__i{name}__"
+    for name in "add sub mul matmul truediv floordiv mod pow and or xor lshift rshift".split()
+)
+_HANDED_ON = frozenset("from_numpy as_tensor asarray frombuffer from_dlpack".split())
+"""What returns memory that was there before, and was no tensor's."""
+
+
+class Preserved(TorchFunctionMode):
+    """Inside, what the program does is undone at the end, by whatever way it ends.
+
+    Parameters
+    ----------
+    found : iterable of Found
+        What the program reaches.
+    """
+
+    def __init__(self, found: Iterable[Found]) -> None:
+        super().__init__()
+        self._found = list(found)
+        self._facts: dict[int, tuple[Any, ...]] = {}
+        self._copies: dict[int, tuple[Any, Any]] = {}  # by storage
+        self._others: list[tuple[Tensor, Tensor]] = []  # tensors without a storage
+        self._made: set[int] = set()  # storages
+        self._hooks: list[Any] = []
+        self._undo: list[Any] = []
+
+    def begin(self) -> None:
+        """Note how everything is."""
+        classes: dict[int, type] = {}
+        for found in self._found:
+            value = found.value
+            if isinstance(value, type) or not isinstance(value, (Tensor, FunctionType)):
+                kinds = value.__mro__ if isinstance(value, type) else type(value).__mro__
+                classes |= {id(kind): kind for kind in kinds if is_user_class(kind)}
+            if isinstance(value, Tensor):
+                self.note(value)
+            elif isinstance(value, nn.Module):
+                for buffer in value._buffers.values():
+                    if buffer is not None:
+                        self.save(buffer)
+            _remember(found, self._undo)
+        for kind in classes.values():
+            self._undo.append((_put_attributes, kind, dict(vars(kind))))
+
+    def end(self) -> None:
+        """Put everything back."""
+        for handle in self._hooks:
+            handle.remove()
+        with torch.no_grad(), torch._C.DisableTorchFunction():
+            for tensor, _, requires_grad, grad, alias, history in self._facts.values():
+                _restore(tensor, requires_grad, grad, alias, history)
+            for storage, copy in self._copies.values():
+                if storage.nbytes() != copy.nbytes():
+                    storage.resize_(copy.nbytes())
+                storage.copy_(copy)
+            for tensor, copy in self._others:
+                tensor.copy_(copy)
+        for _, version, *_ in self._facts.values():
+            if version is not None:
+                version.__exit__()
+        for undo, *arguments in reversed(self._undo):
+            undo(*arguments)
+
+    def note(self, tensor: Tensor) -> None:
+        """Note what is told of a tensor, but not its numbers."""
+        if id(tensor) in self._facts:
+            return
+        with torch._C.DisableTorchFunction():
+            version = (
+                None
+                if tensor.is_inference()
+                else torch.autograd.grad_mode._unsafe_preserve_version_counter(tensor)
+            )
+            grad = tensor.grad if tensor.is_leaf else None
+            try:
+                alias = tensor.detach()
+            except RuntimeError:  # one of a transformation's own
+                return
+            facts = tensor, version, tensor.requires_grad, grad, alias, tensor.grad_fn
+        self._facts[id(tensor)] = facts
+
+    def save(self, tensor: Tensor) -> None:
+        """Keep the numbers of a tensor that the program did not make."""
+        key = _storage(tensor)
+        if key in self._made:
+            return
+        self.note(tensor)
+        if tensor.is_meta or key in self._copies:
+            return
+        with torch.no_grad(), torch._C.DisableTorchFunction():
+            if key is not None:
+                storage = tensor.untyped_storage()
+                self._copies[key] = storage, storage.clone()  # type: ignore[no-untyped-call]
+            elif id(tensor) in self._facts:
+                self._others.append((tensor, tensor.detach().clone()))
+
+    def is_made(self, tensor: Tensor) -> bool:
+        """Whether the program has made a tensor itself."""
+        return _storage(tensor) in self._made
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """See `torch.overrides.TorchFunctionMode`."""
+        kwargs = kwargs or {}
+        writes = _writes(func)
+        if writes or "out" in kwargs:
+            self._before(func, writes, args, kwargs)
+        result = func(*args, **kwargs)
+        if isinstance(result, Tensor):
+            self.own((result,), args, getattr(func, "__name__", ""))
+        elif isinstance(result, (tuple, list)):
+            self.own(result, args, getattr(func, "__name__", ""))
+        elif writes is FACTS and hasattr(result, "remove") and not self.is_made(args[0]):
+            self._hooks.append(result)
+        return result
+
+    def _before(self, function: Any, writes: int, args: Sequence[Any], kwargs: Any) -> None:
+        if function.__name__ == "backward":
+            for tensor, *_ in tuple(self._facts.values()):
+                if tensor.is_leaf and tensor.grad is not None:
+                    self.save(tensor.grad)
+        written: list[Any] = [kwargs.get("out")]
+        given = [*args, *kwargs.values()]
+        if writes is EVERY:
+            written += given
+        elif writes is IF_MAX_NORM:
+            if kwargs.get("max_norm") is not None or (len(args) > 3 and args[3] is not None):
+                written += given
+        elif writes is not IF_INPLACE or any(a is True for a in given):
+            written += given[:1]
+        for tensor in _tensors(written):
+            if writes is FACTS:
+                if not self.is_made(tensor):
+                    self.note(tensor)
+            else:
+                self.save(tensor)
+
+    def own(self, results: Iterable[Any], given: Any = (), name: str = "") -> None:
+        """Note the results of a call as the program's own, but what is the memory of an operand."""
+        for result in results:
+            key = _storage(result) if isinstance(result, Tensor) else None
+            if key is None or (key in self._made and name not in _HANDED_ON):
+                continue
+            if name == "__get__" or key in map(_storage, _tensors(given)):
+                continue
+            if name in _HANDED_ON:
+                self._made.discard(key)  # it may lie where one lay that is gone
+            else:
+                self._made.add(key)
+
+
+def _storage(tensor: Tensor) -> int | None:
+    """The memory of a tensor; None for what has none of its own."""
+    try:
+        found: int = torch._C._storage_address(tensor)  # type: ignore[attr-defined]
+    except (RuntimeError, NotImplementedError):
+        return None
+    return found or None
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (tuple, list)):
+        return []
+    return [tensor for part in value for tensor in _tensors(part)]
+
+
+@cache
+def _writes(function: Any) -> int:
+    """What a function may write to."""
+    name = str(getattr(function, "__name__", ""))
+    if any(part in name for part in ("batch_norm", "instance_norm", "moving_avg")):
+        return EVERY  # these write to their buffers, and not all of them say so
+    if isinstance(function, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+        rows: list[Any] = [function]
+        if isinstance(function, torch._ops.OpOverloadPacket):
+            packet: Any = function
+            rows = [getattr(packet, overload) for overload in packet.overloads()]
+        return EVERY if any(row._schema.is_mutable for row in rows) else NOTHING
+    if name in ("__set__", "requires_grad_", "register_hook", "register_post_accumulate_grad_hook"):
+        return FACTS
+    if name in _OPENS or name in _INPLACE or (name.endswith("_") and not name.endswith("__")):
+        return FIRST
+    if name.startswith("embedding"):
+        return IF_MAX_NORM
+    if name == "backward":
+        return FACTS
+    try:
+        return IF_INPLACE if "inplace" in inspect.signature(function).parameters else NOTHING
+    except (TypeError, ValueError):
+        return NOTHING
+
+
+def _restore(tensor: Tensor, requires_grad: bool, grad: Any, alias: Tensor, history: Any) -> None:
+    if tensor.grad_fn is not history and history is None:  # what was written to it has a history
+        try:
+            tensor.detach_()
+        except RuntimeError:  # a view
+            return
+    moved = alias.layout == torch.strided and (
+        tensor.shape != alias.shape
+        or tensor.stride() != alias.stride()
+        or tensor.dtype != alias.dtype
+        or _storage(tensor) != _storage(alias)
+        or tensor.storage_offset() != alias.storage_offset()
+    )
+    if moved:
+        tensor.data = alias
+    if tensor.is_leaf:
+        if tensor.requires_grad != requires_grad:
+            tensor.requires_grad_(requires_grad)
+        if tensor.grad is not grad:
+            tensor.grad = grad
+
+
+def _remember(found: Found, undo: list[Any]) -> None:
+    """Note what an object holds."""
+    value = found.value
+    if isinstance(value, FunctionType):
+        _remember_variables(value, undo)
+    elif isinstance(value, (dict, list, set, deque)):
+        if found.kept or _holds_tensors(value):
+            _remember_content(value, undo)
+    elif isinstance(value, np.ndarray):
+        if found.kept and value.dtype != object and value.nbytes <= ARRAY:
+            undo.append((_put_array, value, value.copy()))
+    elif isinstance(value, nn.Module) or is_user_class(type(value)):
+        if isinstance(value, (type, ModuleType)):
+            return
+        content = getattr(value, "__dict__", None)
+        if isinstance(content, dict):
+            _remember_content(content, undo)
+            for name in REGISTERS & content.keys():
+                if isinstance(content[name], dict):
+                    _remember_content(content[name], undo)
+        slots = {k: v for k, v in attributes_of(value).items() if k not in (content or ())}
+        if slots:
+            undo.append((_put_attributes, value, slots))
+
+
+def _holds_tensors(value: Any) -> bool:
+    parts = value.values() if isinstance(value, dict) else value
+    if isinstance(parts, (Tensor, nn.Module)):
+        return True
+    if not isinstance(parts, (list, tuple, set, deque)) and not isinstance(value, dict):
+        return False
+    return any(isinstance(part, (Tensor, nn.Module)) for part in list(parts))
+
+
+def _remember_content(value: Any, undo: list[Any]) -> None:
+    undo.append((_put_content, value, _content(value)))
+
+
+def _content(value: Any) -> list[Any]:
+    return list(value.items() if isinstance(value, dict) else value)
+
+
+def _put_content(value: Any, content: list[Any]) -> None:
+    now = _content(value)
+    if len(now) == len(content) and all(map(_same, now, content)):
+        return
+    if isinstance(value, dict):
+        kind: Any = OrderedDict if isinstance(value, OrderedDict) else dict
+        kind.clear(value)
+        kind.update(value, content)
+    elif isinstance(value, list):
+        list.__setitem__(value, slice(None), content)
+    else:
+        value.clear()
+        (value.update if isinstance(value, set) else value.extend)(content)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a is b or (type(a) is type(b) is tuple and len(a) == 2 and a[0] is b[0] and a[1] is b[1])
+
+
+def _put_array(array: np.ndarray, content: np.ndarray) -> None:
+    if array.tobytes() != content.tobytes():
+        array[...] = content
+
+
+def _put_attributes(owner: Any, attributes: dict[str, Any]) -> None:
+    now = dict(vars(owner)) if isinstance(owner, type) else attributes_of(owner)
+    put = type.__setattr__ if isinstance(owner, type) else object.__setattr__
+    for name, value in attributes.items():
+        if now.get(name, now) is not value:
+            put(owner, name, value)
+    if isinstance(owner, type):
+        for name in now.keys() - attributes.keys():
+            type.__delattr__(owner, name)
+
+
+def _remember_variables(function: FunctionType, undo: list[Any]) -> None:
+    """A variable from around a function that holds tensors is one of its parts."""
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    for name, value in variables(function):
+        if _holds_tensors(value):
+            if name in cells:
+                undo.append((_put_cell, cells[name], value))
+            elif name in function.__globals__:
+                undo.append((_put_global, function.__globals__, name, value))
+
+
+def _put_cell(cell: Any, value: Any) -> None:
+    cell.cell_contents = value
+
+
+def _put_global(space: dict[str, Any], name: str, value: Any) -> None:
+    if space.get(name) is not value:
+        space[name] = value
