@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from collections import UserDict, deque
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -91,6 +91,7 @@ def reach(roots: Iterable[tuple[str, Any]], attributes: bool = True) -> Iterator
                 queue += _attributes(value, found.path)
 
 
+@lru_cache(maxsize=4096)
 def is_user_class(kind: type) -> bool:
     """Whether a class belongs to no library whose objects are closed to us."""
     if issubclass(kind, (SimpleNamespace, Namespace)):
@@ -101,7 +102,7 @@ def is_user_class(kind: type) -> bool:
 def attributes_of(value: Any) -> dict[str, Any]:
     """The attributes of an object, those in slots too."""
     found = dict(getattr(value, "__dict__", ()))
-    for kind in type(value).__mro__:
+    for kind in type(value).__mro__[:-1]:
         slots = kind.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
             if hasattr(kind.__dict__.get(name), "__get__") and name not in found:
@@ -189,7 +190,7 @@ def _attributes(value: Any, path: str) -> Iterator[Found]:
         if name in REGISTERS and isinstance(v, dict):
             for part, inner in list(v.items()):
                 yield Found(_attribute(path, part), inner, value, True)
-        elif type(v) not in _ATOMS:
+        elif type(v) not in _ATOMS and not (isinstance(v, _CONTAINERS) and not v):
             yield Found(_attribute(path, name), v, value, True)
 
 
@@ -200,7 +201,7 @@ def _attribute(path: str, name: str) -> str:
 def _defined(kind: type) -> Iterator[tuple[str, Any]]:
     """What a class of the user's, and those it inherits from, define."""
     for base in kind.__mro__:
-        if is_user_class(base) and base.__module__ != "builtins":
+        if is_user_class(base):
             for name, v in vars(base).items():
                 plain = name.startswith("__") and name != "__call__"
                 if not plain and type(v) not in _ATOMS:

@@ -11,6 +11,7 @@ import inspect
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from functools import cache
+from operator import is_
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradviz.record.reach import REGISTERS, Found, attributes_of, is_user_class, variables
 
+_CONTAINERS = (dict, list, set, deque)
 ARRAY = 2**24
 """A NumPy array of more bytes in an object's attribute is not copied."""
 
@@ -58,12 +60,11 @@ class Preserved(TorchFunctionMode):
 
     def begin(self) -> None:
         """Note how everything is."""
-        classes: dict[int, type] = {}
+        kinds = {v if isinstance(v, type) else type(v) for v in (f.value for f in self._found)}
+        for kind in {base for kind in kinds for base in kind.__mro__ if is_user_class(base)}:
+            self._undo.append((_put_attributes, kind, dict(vars(kind))))
         for found in self._found:
             value = found.value
-            if isinstance(value, type) or not isinstance(value, (Tensor, FunctionType)):
-                kinds = value.__mro__ if isinstance(value, type) else type(value).__mro__
-                classes |= {id(kind): kind for kind in kinds if is_user_class(kind)}
             if isinstance(value, Tensor):
                 self.note(value)
             elif isinstance(value, nn.Module):
@@ -71,8 +72,6 @@ class Preserved(TorchFunctionMode):
                     if buffer is not None:
                         self.save(buffer)
             _remember(found, self._undo)
-        for kind in classes.values():
-            self._undo.append((_put_attributes, kind, dict(vars(kind))))
 
     def end(self) -> None:
         """Put everything back."""
@@ -254,7 +253,7 @@ def _remember(found: Found, undo: list[Any]) -> None:
     value = found.value
     if isinstance(value, FunctionType):
         _remember_variables(value, undo)
-    elif isinstance(value, (dict, list, set, deque)):
+    elif isinstance(value, _CONTAINERS):
         if found.kept or _holds_tensors(value):
             _remember_content(value, undo)
     elif isinstance(value, np.ndarray):
@@ -269,6 +268,8 @@ def _remember(found: Found, undo: list[Any]) -> None:
             for name in REGISTERS & content.keys():
                 if isinstance(content[name], dict):
                     _remember_content(content[name], undo)
+            held = content.values()
+            undo.append((_empty, [v for v in held if isinstance(v, _CONTAINERS) and not v]))
         slots = {k: v for k, v in attributes_of(value).items() if k not in (content or ())}
         if slots:
             undo.append((_put_attributes, value, slots))
@@ -284,17 +285,18 @@ def _holds_tensors(value: Any) -> bool:
 
 
 def _remember_content(value: Any, undo: list[Any]) -> None:
-    undo.append((_put_content, value, _content(value)))
+    content = dict(value) if isinstance(value, dict) else list(value)
+    undo.append((_put_content, value, content))
 
 
-def _content(value: Any) -> list[Any]:
-    return list(value.items() if isinstance(value, dict) else value)
-
-
-def _put_content(value: Any, content: list[Any]) -> None:
-    now = _content(value)
-    if len(now) == len(content) and all(map(_same, now, content)):
-        return
+def _put_content(value: Any, content: Any) -> None:
+    if len(value) == len(content):
+        if not isinstance(value, dict):
+            same = all(map(is_, value, content))
+        else:
+            same = all(map(is_, value.values(), content.values())) and [*value] == [*content]
+        if same:
+            return
     if isinstance(value, dict):
         kind: Any = OrderedDict if isinstance(value, OrderedDict) else dict
         kind.clear(value)
@@ -306,8 +308,10 @@ def _put_content(value: Any, content: list[Any]) -> None:
         (value.update if isinstance(value, set) else value.extend)(content)
 
 
-def _same(a: Any, b: Any) -> bool:
-    return a is b or (type(a) is type(b) is tuple and len(a) == 2 and a[0] is b[0] and a[1] is b[1])
+def _empty(values: Sequence[Any]) -> None:
+    for value in values:
+        if value:
+            value.clear()
 
 
 def _put_array(array: np.ndarray, content: np.ndarray) -> None:

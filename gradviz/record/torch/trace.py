@@ -152,9 +152,11 @@ class TorchProgram(Program):
         forward = function.forward if isinstance(function, nn.Module) else function
         self.argument_names = argument_names(forward, len(args))
         self.whole = capture == "whole"
+        self.found: Search | None = None
         if capture is None:
+            self.found = self.search()
             tensors = [v for v in nested((args, kwargs)) if isinstance(v, Tensor)]
-            tensors += [p for m in self.search().roots.values() for p in m.parameters()]
+            tensors += [p for m in self.found.roots.values() for p in m.parameters()]
             sizes = {id(tensor): tensor.numel() for tensor in tensors}
             self.whole = sum(sizes.values()) <= LIMIT
 
@@ -276,7 +278,7 @@ class TorchProgram(Program):
         self, given: Given, states: States | None
     ) -> Iterator[tuple[Preserved, Search, States]]:
         """Give leaves new values; afterwards all is as before, random numbers included."""
-        found = self.search()
+        found, self.found = self.found or self.search(), None  # what was just searched is right
         guard = Preserved(found.found)
         with chance.preserved(found.generators, tensors=True) as drawn:
             try:
