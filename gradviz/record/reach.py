@@ -92,7 +92,7 @@ def reach(roots: Iterable[tuple[str, Any]], attributes: bool = True) -> Iterator
 
 
 @lru_cache(maxsize=4096)
-def is_user_class(kind: type) -> bool:
+def is_user_class(kind: Any) -> bool:
     """Whether a class belongs to no library whose objects are closed to us."""
     if issubclass(kind, (SimpleNamespace, Namespace)):
         return True

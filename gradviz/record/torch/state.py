@@ -61,8 +61,8 @@ class Preserved(TorchFunctionMode):
     def begin(self) -> None:
         """Note how everything is."""
         kinds = {v if isinstance(v, type) else type(v) for v in (f.value for f in self._found)}
-        for kind in {base for kind in kinds for base in kind.__mro__ if is_user_class(base)}:
-            self._undo.append((_put_attributes, kind, dict(vars(kind))))
+        for base in {base for kind in kinds for base in kind.__mro__ if is_user_class(base)}:
+            self._undo.append((_put_attributes, base, dict(vars(base))))
         for found in self._found:
             value = found.value
             if isinstance(value, Tensor):
