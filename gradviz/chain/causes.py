@@ -475,12 +475,12 @@ class Causes:
                     if k < len(operands) and k != key and self._is_zero(operands[k]):
                         return operands[k]
         if op in hazards.GAINS and not key:
-            kept = [u for u in operands[1:] if self._root(u) in self.weights]
+            kept = [u for u in operands[1:] if u in self.graph.varying]
             if kept and self._is_zero(kept[0]):
                 position = operands.index(kept[0])
                 ones = np.ones(np.shape(self.graph.values[kept[0]].value))
                 again = self._pull(edge, instead={position: ones})
-                if len(kept) > 1 if again is None else np.any(again):
+                if (len(kept) > 1 or self._is_zero(v)) if again is None else np.any(again):
                     return kept[0]
         if op in hazards.DIVIDES and key == 1 and self._is_zero(operands[0]):
             return operands[0]
@@ -506,7 +506,7 @@ class Causes:
             ]  # fmt: skip
             if not zeros:
                 break
-            origin = zeros[0]
+            origin = max(zeros, key=lambda u: self.norms.get(u, 0.0) > 0)  # what moves, first
         why = f"{self._told(v)} multiplies by {self._said(z)}, which is all 0"
         why = why.removesuffix(", which is all 0") if self._said(z) == "0" else why
         if origin in self.weights:

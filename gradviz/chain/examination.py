@@ -44,10 +44,10 @@ about one half; outputs that are saturated because they are right are pulled out
 LARGE_STEP, SMALL_STEP = 0.1, 1e-7
 """rate · ‖gradient‖ / ‖weights‖; about 1e-3 is healthy."""
 OUTLIER = 1e4
-"""Without a rate: ‖gradient‖ / ‖weights‖ by its median over the matrices."""
+"""Without a rate: ‖gradient‖ / ‖weights‖ of a few matrices by the largest of all others."""
 SMALL_START, UNUSUAL = 1e-2, 100.0
 """Of the median over the matrices: an rms so small is meant to grow (a layer scale, a class token),
-if the gradient is not so large."""
+if the gradient there is not so much larger than elsewhere."""
 
 
 def _times(log: float) -> str:
@@ -313,9 +313,12 @@ class Examination(Causes):
                     path.append(ends[path[-1]][group[0]])
                 why, advice = (self._stop, self._read, self._unread)[kind](v, path)
                 message = f"no way leads from {names} to {self._name(graph.output)}: {why}"
+            # What J does not depend on: a head or a token that this run had no use for.
+            unused = not group or group[0][0] == unread
+            note = unused and graph.values[members[0]].operation is PARAMETER
             yield self._finding(
-                "no gradient", "warning", path[-1], (*path, *self._onward(path[-1])[1:]), message,
-                advice, parameters=len(members),
+                "no gradient", "note" if note else "warning", path[-1],
+                (*path, *self._onward(path[-1])[1:]), message, advice, parameters=len(members),
             )  # fmt: skip
 
     def _stops(self, v: int) -> bool:
@@ -434,28 +437,36 @@ class Examination(Causes):
     def _flow(self) -> Iterator[Finding]:
         """The gradients at the first layers by those at the last on the same way to J.
 
-        Of the first layers the largest gradient counts: that one branch of many gets little (the
-        keys of an attention, say) is no sickness.
+        Of the layers before and beside one the largest gradient counts: that one branch of many
+        gets little (the keys of an attention, a table of biases) is no sickness.
         """
         sizes = {v: self.norms.get(v, 0.0) for v in self.entries}
         if not all(map(math.isfinite, sizes.values())):
             return
+        grown = {v: size / self._gains.get(v, 1.0) for v, size in sizes.items()}
         ahead: dict[int, float] = {}
         for v in sorted(self.gradients):
             sent = [u for key, u in enumerate(self.graph.operands[v]) if (v, key) in self.messages]
-            ahead[v] = max([sizes.get(v, 0.0), *(ahead.get(u, 0.0) for u in sent)])
-        last: dict[int, int | None] = {}  # layer on the way to J
+            ahead[v] = max([grown.get(v, 0.0), *(ahead.get(u, 0.0) for u in sent)])
+        beside: dict[int, float] = {}  # what gets there without passing another layer
+        following: dict[int, int | None] = {}  # layer on the way to J
         for u in sorted(self.gradients, reverse=True):
             after = self._next(u)
-            last[u] = after
-            if after is not None:
-                last[u] = last.get(after) or (after if after in sizes else None)
+            beside[u], following[u] = ahead[u], after
+            if after is not None and after not in sizes:
+                beside[u], following[u] = beside.get(after, 0.0), following.get(after)
+        last = self._last
+        ends = {v: sizes[end] for v in sizes if sizes[v] and (end := last[v]) and sizes[end]}
+        side: set[int] = set()  # small branches, and what is before them
+        for v in sorted(ends, reverse=True):
+            end = grown[last[v] or v]
+            small = grown[v] < VANISHING * end <= beside[v]
+            if (small and following[v] is not None) or following[v] in side:
+                side.add(v)
         ratios = {
-            v: (ahead[v] / sizes[end], sizes[v] / sizes[end])
-            for v in self.entries
-            if sizes[v] and (end := last[v]) and sizes[end]
+            v: (max(ahead[v], beside[v]) / grown[last[v] or v], sizes[v] / ends[v]) for v in ends
         }
-        weak = [v for v, (ratio, _) in ratios.items() if ratio < VANISHING]
+        weak = [v for v, (ratio, _) in ratios.items() if ratio < VANISHING and v not in side]
         if weak:
             first = min(weak, key=lambda v: ratios[v][0])
             yield self._stream("vanishing", first, last[first] or first, weak)
@@ -463,6 +474,16 @@ class Examination(Causes):
         if strong:
             first = max(strong, key=lambda v: ratios[v][1])
             yield self._stream("exploding", first, last[first] or first, strong)
+
+    @cached_property
+    def _last(self) -> dict[int, int | None]:
+        """For each value the last layer on its way to J."""
+        last: dict[int, int | None] = {}
+        for u in sorted(self.gradients, reverse=True):
+            after = last[u] = self._next(u)
+            if after is not None:
+                last[u] = last.get(after) or (after if after in self.entries else None)
+        return last
 
     def _stream(self, kind: str, first: int, last: int, sick: Sequence[int]) -> Finding:
         """How a gradient changes from the last layer to the first, and what changes it most."""
@@ -495,8 +516,10 @@ class Examination(Causes):
             + (f" in {len(steps)} steps, {_times(alone)}" if len(steps) > 1 else "")
             + f" at {self._name(worst)}"
         )
+        # Before a normalisation a start next to 0 gets much gradient, and grows at once.
+        severity = "note" if sign < 0 and culprit in hazards.GAINS else "warning"
         found = self._finding(
-            f"{kind} gradient", "warning", worst, path, message, advice,
+            f"{kind} gradient", severity, worst, path, message, advice,
             ratio=here / there, first=here, last=there, steps=len(steps), factor=10**total,
         )  # fmt: skip
         layers = [v for v in path if v in self.entries]
@@ -550,6 +573,8 @@ class Examination(Causes):
         for key, u in enumerate(operands):
             z = self.graph.values[u].value
             if (v, key) not in self.messages or np.shape(z) != np.shape(value):
+                continue
+            if self.values[u] == 0:  # not pushed below 0: nothing came
                 continue
             if product and not any(self.graph.is_leaf(other) for other in operands if other != u):
                 continue
@@ -611,23 +636,26 @@ class Examination(Causes):
         ]  # fmt: skip
         if not matrices:
             return
-        # What starts next to 0 among larger ones, with a gradient like theirs, is meant to.
-        middle = float(np.median([self.norms[w] for w in matrices]))
+        # What starts next to 0 among larger ones is meant to, if what reads it gets no more
+        # gradient than the other layers do.
         rms = {w: self.values[w] / math.sqrt(self._stats(w).size) for w in matrices}
         tiny = SMALL_START * float(np.median(list(rms.values())))
-        ratios = {
-            w: self.norms[w] / self.values[w]
-            for w in matrices
-            if self.norms[w] > UNUSUAL * middle or rms[w] > tiny
-        }
+        meant = {
+            w for w in matrices
+            if rms[w] < tiny and not any(w in read and self._outgrows(v)
+                                         for v, read in self.entries.items())
+        }  # fmt: skip
+        ratios = {w: self.norms[w] / self.values[w] for w in matrices if w not in meant}
         if self.rate is not None:
             unit, low, high = self.rate, SMALL_STEP, LARGE_STEP
             what = f"a step of rate {self.rate:g} changes it by {{:.2g}} of its size"
         elif len(ratios) > 2:
-            gains = self._gains()
-            ratios = {w: ratio / gains.get(w, 1.0) for w, ratio in ratios.items()}
-            unit, low, high = 1 / float(np.median(list(ratios.values()))), 0.0, OUTLIER
-            what = "{:.2g} times the median of all matrices"
+            ratios = {w: ratio / self._gains.get(w, 1.0) for w, ratio in ratios.items()}
+            gap = self._gap(sorted(ratios.values()))
+            if gap is None:
+                return
+            unit, low, high = 1 / gap, 0.0, OUTLIER
+            what = "{:.2g} times that of the next matrix"
         else:
             return
         for w, ratio in ratios.items():
@@ -640,19 +668,34 @@ class Examination(Causes):
                     ratio=ratio, step=unit * ratio,
                 )  # fmt: skip
 
+    def _outgrows(self, v: int) -> bool:
+        """Whether a layer gets far more gradient than the last one, and no normalisation is why."""
+        end = self._last.get(v)
+        if end is None or self.norms.get(v, 0.0) <= UNUSUAL * self.norms.get(end, 0.0):
+            return False
+        path = self._onward(v)
+        return not any(self._op(i) in hazards.GAINS for i in path[: path.index(end)])
+
+    @staticmethod
+    def _gap(ratios: list[float]) -> float | None:
+        """The largest of the many ratios, if a few are far above it."""
+        for i in range((len(ratios) + 1) // 2, len(ratios)):
+            if ratios[i] > OUTLIER * ratios[i - 1]:
+                return ratios[i - 1]
+        return None
+
+    @cached_property
     def _gains(self) -> dict[int, float]:
         """What gains that are parameters take of each gradient: they will grow."""
-        gains: dict[int, float] = {self.graph.output: 1.0}
-        for v in sorted(self.gradients, reverse=True):
-            operands = self.graph.operands[v]
-            for key, u in enumerate(operands):
-                gain = gains.get(v, 1.0)
-                if self._op(v) in hazards.TIMES:
-                    others = [w for w in operands if w != u and self._root(w) in self.weights]
-                    gain *= min([1.0, *(self._stats(w).rms for w in others)])
-                if (v, key) in self.messages:
-                    gains[u] = max(gains.get(u, 0.0), gain)
-        return {u: gain for u, gain in gains.items() if gain}
+        gains: dict[int, float] = {}
+        for u in sorted(self.gradients, reverse=True):
+            after = self._next(u)
+            gains[u] = gains.get(after, 1.0) if after is not None else 1.0
+            if after is not None and self._op(after) in hazards.TIMES:
+                others = [w for w in self.graph.operands[after] if w != u]
+                sizes = [self._stats(w).rms for w in others if self._root(w) in self.weights]
+                gains[u] *= min([1.0, *(size for size in sizes if size)])
+        return gains
 
     def _frozen(self) -> Iterator[Finding]:
         """Parameters that no gradient was asked for."""
