@@ -25,12 +25,16 @@ _FACES = {
 
 
 def to_dot(
-    view: View, theme: str = "light", sizes: dict[str, tuple[float, float]] | None = None
+    view: View,
+    theme: str = "light",
+    sizes: dict[str, tuple[float, float]] | None = None,
+    simple: bool = False,
 ) -> str:
     """DOT source of a View; the same View gives the same text.
 
     With `sizes` it is for a layout only, which may serve other Views too: boxes get these sizes
-    and show nothing, and labels that only another View has get their place.
+    and show nothing, and labels that only another View has get their place. A `simple` one has
+    straight lines, and is had with little effort.
     """
     import graphviz
 
@@ -41,6 +45,8 @@ def to_dot(
                 nodesep="0.17", ranksep="0.5", outputorder="edgesfirst",
                 bgcolor=colours["ground"], fontname="Arial", fontcolor=colours["ink"],
                 fontsize="13")  # fmt: skip
+    if simple:
+        source.attr("graph", splines="line", nslimit="0.1", mclimit="0.01")
     source.attr("node", shape="box", fixedsize="true", margin="0", penwidth="1",
                 color=colours["line"], fontcolor=colours["ink"])  # fmt: skip
     source.attr("edge", color=colours["edge"], arrowsize="0.6")

@@ -11,6 +11,7 @@ from typing import Any
 from gradviz.graph import Graph
 
 from . import style
+from .fold import is_large
 from .overview import overview
 from .view import Highlight, View, backward_view, beside_view, forward_view
 
@@ -152,9 +153,10 @@ def draw(
 ) -> Drawing:
     """Draw a graph.
 
-    A graph of more than 100 values is folded into about 40 boxes: a scope, a loop with its count, a
-    chain. Each says what it holds: operations, parameters, the paths to J through it, and the norms
-    of what passes through; of what repeats, the range over its iterations.
+    A graph of more than 100 values, or of many long edges, is folded into about 40 boxes: a scope,
+    a loop with its count, a chain. Each says what it holds: operations, parameters, the paths to J
+    through it, and the norms of what passes through; of what repeats, the range over its
+    iterations. A picture that is too hard to lay out all the same has straight lines.
 
     Parameters
     ----------
@@ -193,7 +195,7 @@ def draw(
         highlight = highlight.highlight()
     looks: dict[str, Any] = dict(direction=direction, title=title)
     foldable = show is None and isinstance(graph, Graph)
-    if foldable and (unfold or len(graph) > (graph.legible if budget is None else budget)):
+    if foldable and (unfold or (is_large(graph) if budget is None else len(graph) > budget)):
         view = overview(graph, highlight=highlight, backward=backward, budget=budget,
                         unfold=unfold, **looks)  # fmt: skip
         return Drawing(view, theme=theme, engine=engine, words=partial(_words_of_view, view))

@@ -19,6 +19,10 @@ class EngineError(RuntimeError):
     """Graphviz is missing, failed, or took too long; the message holds its own words."""
 
 
+class GaveUpError(EngineError):
+    """It took too long, or crashed: this picture is too hard for it."""
+
+
 def find(engine: str = "auto") -> str:
     """The path of an engine's executable.
 
@@ -92,7 +96,7 @@ def run(dot: str, output: str, engine: str = "auto", timeout: float = TIMEOUT) -
             [executable, f"-T{output}"], input=dot.encode(), capture_output=True, timeout=timeout
         )
     except subprocess.TimeoutExpired:
-        raise EngineError(
+        raise GaveUpError(
             f"{executable} was not done after {timeout:g} s; draw fewer nodes with show=..."
         ) from None
     except OSError as error:
@@ -100,5 +104,6 @@ def run(dot: str, output: str, engine: str = "auto", timeout: float = TIMEOUT) -
     if done.returncode != 0 or not done.stdout:
         words = done.stderr.decode(errors="replace").strip() or "it said nothing"
         how = f"was ended by signal {-done.returncode}" if done.returncode < 0 else "failed"
-        raise EngineError(f"{executable} {how} (exit status {done.returncode}): {words}")
+        kind = GaveUpError if done.returncode < 0 else EngineError
+        raise kind(f"{executable} {how} (exit status {done.returncode}): {words}")
     return done.stdout

@@ -25,6 +25,7 @@ from . import style
 
 SCREEN = 40  # so many boxes are read well at once ...
 ROW = 7  # ... and so many one after the other
+COLUMNS = 9  # what repeats is folded where more values lie one after the other
 FEW = 3  # fewer boxes tell too little
 WIDE = 20  # an opened fold has at most so many parts, leaves aside
 LEAVES = 8  # at least so many leaves stay apart in it
@@ -32,6 +33,7 @@ STRETCHES = 6  # into so many stretches it is cut where it has more
 SMALLEST = 6  # so many values must repeat to be a fold
 CHAIN = 3  # and so many make a chain
 PERIODS = 64  # so many lengths of an iteration are tried, the most frequent ones
+LONG = 1000  # through so many columns all edges together are followed well, and laid out quickly
 
 
 class Fold:
@@ -264,6 +266,15 @@ class Folding:
         visit(self.root, ())
         return found
 
+    def length(self, opened: Iterable[Fold]) -> int:
+        """Through how many columns the edges of this picture run, all together.
+
+        It says how hard a picture is to read, and to lay out: a parameter that every step of a
+        long loop reads has few neighbours and many long edges.
+        """
+        groups = [_values(part) for part, _ in self.cut(opened)]
+        return length(len(groups), self.between(groups))
+
     # --- the parts of a fold -----------------------------------------------------------------
 
     def arranged(self, fold: Fold) -> list[int | Fold]:
@@ -387,7 +398,8 @@ class Folding:
         first, period = fold.first or 1, fold.period
         rounds = [fold.units[n : n + period] for n in range(0, len(fold.units), period)]
         parts: list[int | Fold] = []
-        if len(rounds) > WIDE:
+        # A whole loop fits in a row; iterations that are blocks have names, and each is looked for.
+        if len(rounds) > (ROW if fold.first is None and not fold.blocks else WIDE):
             size = -(-len(rounds) // STRETCHES)
             for start in range(0, len(rounds), size):
                 units = fold.units[start * period : (start + size) * period]
@@ -511,6 +523,22 @@ class Folding:
         return self._number((stem(fold.label), look))
 
 
+def is_large(graph: Graph) -> bool:
+    """Whether a picture of all values would be too much: too many, or too long the ways in it.
+
+    A long row stays as it is where nothing in it can be told as one thing.
+    """
+    if len(graph) > graph.legible:
+        return True
+    edges = [(u, v) for u, v, _ in graph.edges()]
+    rank = ranks(len(graph), edges)
+    if sum(rank[v] - rank[u] for u, v in edges) > LONG:
+        return True
+    return max(rank) >= COLUMNS and any(
+        part.scope or part.count > 1 for part in Folding(graph).root.folds
+    )
+
+
 def stem(name: str) -> str:
     """A name without its numbers: ``blocks`` of ``blocks.11``, ``h`` of ``h1``."""
     return re.sub(r"[\W_]*\d+[\])]*", "", name).strip(" ._-")
@@ -541,6 +569,29 @@ def topological(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
             if not waits[v]:
                 heappush(ready, v)
     return found
+
+
+def ranks(count: int, edges: Collection[tuple[int, int]]) -> list[int]:
+    """A column for each number: behind all that lead to it; a source, next to what it leads to."""
+    after: dict[int, list[int]] = {}
+    before: Counter[int] = Counter(v for _, v in edges)
+    for u, v in edges:
+        after.setdefault(u, []).append(v)
+    rank = [0] * count
+    order = topological(count, edges)
+    for n in order:
+        for v in after.get(n, ()):
+            rank[v] = max(rank[v], rank[n] + 1)
+    for n in reversed(order):
+        if len(after.get(n, ())) > before[n]:
+            rank[n] = min(rank[v] for v in after[n]) - 1
+    return rank
+
+
+def length(count: int, edges: Collection[tuple[int, int]]) -> int:
+    """Through how many columns all edges run, together."""
+    rank = ranks(count, edges)
+    return sum(rank[v] - rank[u] for u, v in edges)
 
 
 def repetitions(looks: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -26,12 +26,13 @@ from gradviz.ops.operation import Operation
 from gradviz.statistics import Statistics, measure
 
 from . import style
-from .fold import SCREEN, Fold, Folding
+from .fold import LONG, SCREEN, Fold, Folding
 from .mathtext import clean
 from .svg import to_svg
 from .view import Arrow, Box, Highlight, View, arrow_of, box_of, description, output_name
 
 MOST = 320  # of so many boxes only scopes fold: then each edge keeps an arrow of its own
+LENGTH = 4 * LONG  # so long are the edges of all pictures that a page brings along
 VALUE_ROOM, LOCAL_ROOM = "−0.00012345", "−0.0000"  # what most numbers fit in as they change
 FUNCTIONS = frozenset(
     "+ - * / ** % // neg < <= > >= == != & abs sign sqrt cbrt exp exp2 expm1 log log2 log10 log1p "
@@ -223,9 +224,20 @@ def folds(graph: Graph, detail: str | None = None, most: int = 16) -> list[tuple
     """The foldings that a page brings along, the first one first.
 
     Every combination, or those that matter most: all open, all closed, one closed; of a large graph
-    the first one, and one more open.
+    the first one, and one more open. All together they can be laid out soon.
     """
     folding, first = _folding(graph, detail), at_first(graph, detail)
+    kept: list[tuple[str, ...]] = []
+    length = 0
+    for folded in _wanted(folding, first, most):
+        more = folding.length(_state(folding, folded)[0])
+        if not kept or (folded not in kept and length + more <= LENGTH):
+            kept.append(folded)
+            length += more
+    return kept[:most]
+
+
+def _wanted(folding: Folding, first: tuple[str, ...], most: int) -> list[tuple[str, ...]]:
     if not folding.scopes:
         seen = [part.key for fold in _state(folding, first)[0] for part in fold.folds]
         opening = [key for key in seen if key in first][: most - 1]
@@ -236,23 +248,33 @@ def folds(graph: Graph, detail: str | None = None, most: int = 16) -> list[tuple
     if 2 ** len(scopes) <= most:
         sizes = range(len(scopes) + 1)
         every = (tuple(c) for n in sizes for c in itertools.combinations(sorted(scopes), n))
-        return list(dict.fromkeys([first, *every]))
+        return [first, *every]
     outer = tuple(sorted(fold.key for fold in folding.root.folds))
-    chosen = [first, (), outer, *((scope,) for scope in scopes)]
-    return list(dict.fromkeys(chosen))[:most]
+    return [first, (), outer, *((scope,) for scope in scopes)]
 
 
 def at_first(graph: Graph, detail: str | None = None) -> tuple[str, ...]:
     """What is folded at first: nothing, the outer scopes, or what keeps it on a screen."""
     folding = _folding(graph, detail)
-    if len(folding.graph) <= folding.graph.legible:
-        return ()
-    return tuple(sorted(_closed([folding.root] if folding.scopes else folding.opened(), folding)))
+    return tuple(sorted(_closed(_opened_at_first(folding), folding)))
 
 
 def _folding(graph: Graph, detail: str | None) -> Folding:
+    """The folds of a page: only scopes, unless the first picture would be too hard to lay out."""
     shown = graph.detailed(detail)
-    return Folding(shown, scopes=len(shown) <= MOST)
+    if len(shown) <= MOST:
+        folding = Folding(shown, scopes=True)
+        if folding.length(_opened_at_first(folding)) <= LONG:
+            return folding
+    return Folding(shown)
+
+
+def _opened_at_first(folding: Folding) -> list[Fold]:
+    if not folding.scopes:
+        return folding.opened()
+    if len(folding.graph) > folding.graph.legible:
+        return [folding.root]
+    return folding.unless((), MOST)
 
 
 def _keys(folding: Folding) -> list[str]:

@@ -69,6 +69,94 @@ def recurrent(steps=60):
     return gv.trace(rnn, 0.5 * rng.normal(size=(4, 4)), xs, rng.normal(size=4), wrt="W")
 
 
+def pendulum(steps=8):
+    """A Runge-Kutta loop on numbers, whose every step reads the parameters many times."""
+
+    def run(angle, speed, gravity, length, friction):
+        h = 0.1
+        for _ in range(steps):
+            k1, a1 = speed, -gravity / length * np.sin(angle) - friction * speed
+            k2 = speed + h / 2 * a1
+            a2 = -gravity / length * np.sin(angle + h / 2 * k1) - friction * k2
+            k3 = speed + h / 2 * a2
+            a3 = -gravity / length * np.sin(angle + h / 2 * k2) - friction * k3
+            k4 = speed + h * a3
+            a4 = -gravity / length * np.sin(angle + h * k3) - friction * k4
+            angle = angle + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+            speed = speed + h / 6 * (a1 + 2 * a2 + 2 * a3 + a4)
+        return (angle - 0.3) ** 2
+
+    return gv.trace(run, 1.0, 0.1, 9.81, 1.0, 0.2)
+
+
+def characters(steps=12, letters=65, hidden=20):
+    """A recurrent network that predicts the next letter, with an output and a loss each step."""
+    rng = np.random.default_rng(0)
+    text = rng.integers(0, letters, steps + 1)
+
+    def run(Wxh, Whh, Why, bh, by):
+        h, J = np.zeros((hidden, 1)), 0.0
+        for t in range(steps):
+            x = np.zeros((letters, 1))
+            x[text[t]] = 1
+            h = np.tanh(Wxh @ x + Whh @ h + bh)
+            y = Why @ h + by
+            p = np.exp(y) / np.sum(np.exp(y))
+            J = J - np.log(p[text[t + 1], 0])
+        return J
+
+    shapes = (hidden, letters), (hidden, hidden), (letters, hidden)
+    weights = [0.1 * rng.normal(size=shape) for shape in shapes]
+    return gv.trace(run, *weights, np.zeros((hidden, 1)), np.zeros((letters, 1)))
+
+
+def dense(layers):
+    """Each layer reads all before it."""
+
+    def run(**inputs):
+        values = list(inputs.values())
+        for _ in range(layers):
+            values.append(np.tanh(np.sum(np.stack(values))))
+        return values[-1]
+
+    return gv.trace(run, x=0.1, y=0.2)
+
+
+def hub(spokes):
+    """One input that all the rest reads."""
+
+    def run(w):
+        J = 0.0
+        for n in range(spokes):
+            J = J + np.sin(w * n)
+        return J
+
+    return gv.trace(run, 0.5)
+
+
+def crossed(side):
+    """Every value of a layer reads every one of the layer before."""
+
+    def run(**inputs):
+        layer = list(inputs.values())
+        for _ in range(2):
+            layer = [np.max(np.stack(layer) * (n + 1)) for n in range(side)]
+        return np.sum(np.stack(layer))
+
+    return gv.trace(run, **{f"x{n}": 0.1 * n for n in range(side)})
+
+
+def fibonacci(steps):
+    """Each value reads the two before it."""
+
+    def run(a, b):
+        for _ in range(steps):
+            a, b = b, 0.3 * a + 0.4 * b
+        return b
+
+    return gv.trace(run, 1.0, 1.0)
+
+
 def scalar(operations):
     """A long chain of operations on numbers, all reading one input."""
 

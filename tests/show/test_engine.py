@@ -53,6 +53,13 @@ def test_an_engine_that_hangs_is_stopped(program):
         engine.run("digraph {}", "svg", program("exec sleep 60"), timeout=0.3)
 
 
+def test_what_the_engine_gives_up_is_drawn_without_it(program):
+    broken = program("kill -SEGV $$")
+    for graph, wish in ((graphs.article(), {"backward": "beside"}), (graphs.mlp(), {})):
+        pictures = [draw(graph, engine=name, **wish).svg for name in (broken, "auto")]
+        assert len({picture.count('class="node') for picture in pictures}) == 1
+
+
 def test_a_file_that_is_no_program_is_a_clear_error(tmp_path):
     path = tmp_path / "engine"
     path.write_text("not a program")
