@@ -498,8 +498,6 @@ def _flatten(a: Any, order: Any = "C") -> Any:
 
 
 FLATTEN = linear(_flatten, "ravel(a)", ("reshape(g)", _unreshape), name="flatten")
-UNDISPATCHED = (GETITEM, SETITEM, ASTYPE, FLATTEN)
-"""Rows that no NumPy function stands for."""
 SCATTER = linear(
     scatter, "scatter(a)", ("g[index]", lambda g, v, a, shape, index: g[index]), name="scatter"
 )
@@ -546,6 +544,16 @@ def _stacked(*arrays: Any, axis: int = 0, **_: Any) -> list[Any]:
     return [(*before, k) for k in range(len(arrays))]
 
 
+def strided(a: Any, start: int, shape: Any, steps: Any, order: str = "C") -> Any:
+    """A view of an array: where it starts, and its steps, in the row of the array's elements."""
+    row: Any = np.ravel(a, order)  # type: ignore[call-overload]
+    steps = tuple(step * row.itemsize for step in steps)
+    return np.ndarray(tuple(shape), row.dtype, row, start * row.itemsize, steps)
+
+
+STRIDED = _moved(strided)
+
+
 PARTS = (
     SCATTER,
     *(
@@ -560,3 +568,5 @@ PARTS = (
     assembled(np.concatenate, _joined),
     assembled(np.stack, _stacked),
 )
+UNDISPATCHED = (GETITEM, SETITEM, ASTYPE, FLATTEN, STRIDED)
+"""Rows that no NumPy function stands for."""

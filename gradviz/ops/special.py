@@ -90,3 +90,66 @@ def _order(name: str) -> Derivative:
         )
 
     return Derivative(refuse, "0", refuse)
+
+
+# --- functions written in Python, which turn their arguments into plain arrays -------------------
+
+
+def _logsumexp(
+    a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False
+) -> Any:
+    if b is not None and not hasattr(b, "operands"):
+        a = np.where(np.equal(b, 0), -np.inf, a)  # an infinite term of weight 0 is none
+    shifted, top = _shifted(a, axis)
+    terms = np.exp(shifted) if b is None else b * np.exp(shifted)
+    total = np.sum(terms, axis=axis, keepdims=True)
+    found = np.log(np.abs(total) if return_sign else total) + top
+    found = found if keepdims else np.squeeze(found, axis=axis)
+    if not return_sign:
+        return found
+    sign = np.sign(total if keepdims else np.squeeze(total, axis=axis))
+    return found, sign
+
+
+def _shifted(a: Any, axis: Any) -> tuple[Any, Any]:
+    """An array less its maxima, which are constants: results do not depend on them."""
+    plain = np.asarray(getattr(a, "value", a))
+    top = np.max(np.where(np.isfinite(plain), plain, 0.0), axis=axis, keepdims=True)
+    return a - top, top
+
+
+def _softmax(x: Any, axis: Any = None) -> Any:
+    terms = np.exp(_shifted(x, axis)[0])
+    return terms / np.sum(terms, axis=axis, keepdims=True)
+
+
+def _log_softmax(x: Any, axis: Any = None) -> Any:
+    shifted, _ = _shifted(x, axis)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+
+
+def _scipy(name: str) -> Any:
+    return getattr(sys.modules["scipy.special"], name)
+
+
+def _multigammaln(a: Any, d: int) -> Any:
+    terms = _scipy("gammaln")(a[..., None] - np.arange(d) / 2)
+    return np.sum(terms, axis=-1) + d * (d - 1) / 4 * np.log(np.pi)
+
+
+def _polygamma(n: Any, x: Any) -> Any:
+    if np.ndim(n) or hasattr(n, "operands"):
+        return NotImplemented
+    if n == 0:
+        return _scipy("psi")(x)
+    return (-1.0) ** (n + 1) * _scipy("gamma")(n + 1.0) * _scipy("zeta")(n + 1.0, x)
+
+
+WRITTEN_OUT = {
+    "logsumexp": _logsumexp,
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "multigammaln": _multigammaln,
+    "polygamma": _polygamma,
+}
+"""By the name of a function of `scipy.special`: what stands for it in a traced program."""

@@ -40,6 +40,7 @@ from gradviz.ops.table import (
     IN_PLACE,
     PLAIN,
     ROWS,
+    has_recorded,
     last_parameters,
     lookup,
     refuse_nested,
@@ -91,7 +92,7 @@ DEEPEST = 100
 """So many scopes may be nested: pictures draw frame within frame."""
 
 
-class scope(ContextDecorator):  # noqa: N801 - used like a function
+class scope(ContextDecorator):
     """Put what is recorded inside into a scope: a layer, a neuron, any part of the program.
 
     Parameters
@@ -294,6 +295,11 @@ def apply(
         elif kind is np.ndarray and not _constant(operand):
             operands = tuple(snapshot(o) if type(o) is np.ndarray else o for o in operands)
             return apply(operation, operands, keywords, frame or _getframe(1))
+        elif isinstance(operand, Held):  # a buffer
+            operands = tuple(
+                o.value if isinstance(o, Held) and type(o) is not Array else o for o in operands
+            )
+            return apply(operation, operands, keywords, frame or _getframe(1))
         elif kind not in _PLAIN and computes_otherwise(kind):
             try:
                 refuse_more_than_arrays(operand, operation.name)
@@ -314,11 +320,36 @@ def apply(
 
 
 def _array(operation: Operation, operand: Any) -> Any:
-    """A list of plain numbers as an array."""
-    if type(operand) not in (list, tuple):
-        return operand
-    refuse_nested(operation, {"an operand": operand}, Array)
-    return np.asarray(operand)
+    """A list of numbers as an array."""
+    return stacked(operand) if type(operand) in (list, tuple) else operand
+
+
+def stacked(parts: Any) -> Any:
+    """The array of nested lists of numbers and arrays, some recorded."""
+    if type(parts) not in (list, tuple):
+        return parts
+    if not has_recorded(parts, Array):
+        return np.asarray(parts)
+    flat: list[Any] = []
+    shape = _shape(parts, flat)
+    if len({np.ndim(part) for part in flat}) > 1:
+        return np.stack([stacked(p) if type(p) in (list, tuple) else p for p in parts])
+    whole = np.stack(flat)
+    return whole if np.shape(whole) == shape else np.reshape(whole, shape)
+
+
+def _shape(parts: Any, flat: list[Any]) -> tuple[int, ...]:
+    """The shape of nested lists; what is inside goes to `flat`."""
+    if type(parts) not in (list, tuple):
+        flat.append(parts)
+        return np.shape(parts)
+    shapes = {_shape(part, flat) for part in parts}
+    if len(shapes) != 1:
+        raise ValueError(
+            "setting an array element with a sequence: the parts have the shapes "
+            f"{', '.join(map(str, sorted(shapes)))}"
+        )
+    return (len(parts), *shapes.pop())
 
 
 def record(
@@ -387,6 +418,13 @@ def _append(
     node.site = site(frame) if frame is not None else None
     append(node)
     return node
+
+
+def start(node: Node) -> None:
+    """Put a value whose operation and operands are set on the tape, in the present scope."""
+    node.order = _next()
+    append, node.scope = _recording.get()
+    append(node)
 
 
 def compose(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -570,8 +608,8 @@ def _overwritten(target: Array, result: Any, frame: FrameType) -> Any:
     return target
 
 
-class Array(Node):
-    """A recorded NumPy array or scalar. Made by `input`, `parameter` and every operation on one."""
+class Held(Node):
+    """What a program holds as an array: an `Array`, or a `Buffer` that may become one."""
 
     __slots__ = ("__weakref__", "past", "read", "viewed", "views")
 
@@ -584,7 +622,20 @@ class Array(Node):
     viewed: Array
     """What this is a view of; absent where it is none."""
 
+    def become(self) -> None:
+        """Be an `Array` from now on: a recorded value is about to be written."""
+        raise NotImplementedError
+
+
+class Array(Held):
+    """A recorded NumPy array or scalar. Made by `input`, `parameter` and every operation on one."""
+
+    __slots__ = ()
+
     __hash__ = object.__hash__
+
+    def become(self) -> None:
+        """It is recorded already."""
 
     # --- in-place code -----------------------------------------------------------------------
     #
@@ -733,7 +784,8 @@ class Array(Node):
     def _ufunc(self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], keywords: Any) -> Any:
         """All but the plain call of a ufunc that has a row."""
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-        if method == "at" and isinstance(inputs[0], Array):
+        if method == "at" and isinstance(inputs[0], Held):
+            inputs[0].become()
             target, index, *others = inputs
             frame, shape = _getframe(2), np.shape(target.value[index])
             others = [np.broadcast_to(o, shape) for o in others]
@@ -747,6 +799,8 @@ class Array(Node):
                 target._write(at, ufunc(target[at], *(o[k] for o in others)), frame)
             return None
         out = keywords.pop("out", None)
+        if out is not None and isinstance(out[0], Held):
+            out[0].become()
         if out is not None and method != "at" and len(out) == 1 and isinstance(out[0], Array):
             mask = keywords.pop("where", True)
             result = (ufunc if method == "__call__" else getattr(ufunc, method))(
@@ -785,6 +839,10 @@ class Array(Node):
         return apply(lookup(ufunc), inputs, keywords)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if len(types) > 1:
+            for other in types:
+                if issubclass(other, Held) and other is not Array:
+                    return other.__array_function__(self, function, types, args, kwargs)
         if function in PLAIN:
             made = function(*_values(args), **{k: _values(v) for k, v in kwargs.items()})
             written = function in _BUFFERS and made.dtype.kind in "fc" and made.ndim
@@ -854,7 +912,7 @@ class Array(Node):
             isinstance(value, Array)
             and getattr(value, "viewed", None) is self
             and value.operation is arrays.GETITEM
-            and value.keywords["index"] == _plain_index(key)
+            and _same_index(value.keywords["index"], _plain_index(key))
         ):
             return  # what Python stores at last in `y[0] += 1`: the view that was written to
         self._write(key, value, frame)
@@ -1193,6 +1251,13 @@ _WRITERS: dict[Any, Callable[..., None]] = {
 }
 """Functions that write into an array, where it is a recorded one."""
 _BUFFERS = frozenset((np.zeros_like, np.ones_like, np.empty_like))
+
+
+def _same_index(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except ValueError:  # arrays of places
+        return False
 
 
 def _plain_index(key: Any) -> Any:

@@ -17,7 +17,8 @@ from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.record import names
 from gradviz.record.arguments import argument_names, begins, convert_nested, nested, numbered, takes
 from gradviz.record.arguments import title as named_after
-from gradviz.record.array import STALE, Array, leaf, snapshot, tape
+from gradviz.record.array import STALE, Array, leaf, snapshot
+from gradviz.record.buffer import taped
 from gradviz.record.build import build
 from gradviz.record.reach import reach
 
@@ -220,7 +221,7 @@ class _Function(Program):
             return leaves[name]
 
         try:
-            with tape() as recorded:
+            with taped(self.function) as recorded:
                 output = self.call(convert)
                 _ = getattr(output, "value", None)  # of a view, as its array is now
         except ValueError as error:
@@ -272,7 +273,8 @@ class _Function(Program):
             file, line, text = names.source(place) or ("?", 0, "")
             hint = f"; {how} ended its history at {file}:{line}: {text}"
         raise TraceError(
-            f"{title} returned {type(output).__name__}, which depends on no recorded argument{hint}"
+            f"{title} returned {output.__class__.__name__}, which depends on no recorded argument"
+            f"{hint}"
         )
 
 

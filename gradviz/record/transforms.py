@@ -8,8 +8,8 @@ which holds a backward pass itself in ``backward pass 2``, and so on.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any
@@ -20,7 +20,8 @@ from gradviz.chain.backward import gradient_of
 from gradviz.errors import TraceError
 from gradviz.graph import Node
 from gradviz.record import names
-from gradviz.record.array import Array, compose, leaf, scope, tape
+from gradviz.record.array import Array, compose, leaf, scope
+from gradviz.record.buffer import taped, traced
 
 Reverse = Callable[[Any, Sequence[Array]], Any]
 
@@ -182,7 +183,7 @@ def _transformed(
         arguments: dict[Any, Any] = dict(enumerate(args)) | kwargs
         recorded = any(isinstance(a, Array) for a in (*arguments.values(), *others))
         earlier = _order.get()
-        with nullcontext() if recorded else tape():
+        with traced(function) if recorded else taped(function):
             leaves = []
             for place in _places(function, wrt, kwargs):
                 given = arguments[place]
@@ -200,11 +201,7 @@ def _transformed(
                     *(arguments[i] for i in range(len(args))), **{k: arguments[k] for k in kwargs}
                 )
                 if not isinstance(output, Array):
-                    name = getattr(function, "__name__", "<lambda>")
-                    name = "the function" if name == "<lambda>" else name
-                    raise TraceError(
-                        f"{name} returned {type(output).__name__}, not a recorded value"
-                    )
+                    output = _constant(function, output)
                 order = _order.get() + 1
             finally:
                 _order.set(earlier)
@@ -223,6 +220,20 @@ def _transformed(
         return tuple(map(returned, result)) if isinstance(result, tuple) else returned(result)
 
     return derivative
+
+
+def _constant(function: Callable[..., Any], output: Any) -> Array:
+    """A result that depends on nothing recorded: its derivatives are 0, which is told."""
+    name = getattr(function, "__name__", "<lambda>")
+    name = "the function" if name == "<lambda>" else name
+    if not isinstance(output, (int, float, complex, np.generic, np.ndarray)):
+        raise TraceError(f"{name} returned {type(output).__name__}, not a recorded value")
+    warnings.warn(
+        f"{name} returned a plain number or array, which does not depend on the argument: its "
+        "derivative is 0 (did float(), .value or an integer end its history?)",
+        stacklevel=3,
+    )
+    return leaf(output, "", "constant")
 
 
 def _places(

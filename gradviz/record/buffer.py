@@ -1,0 +1,514 @@
+"""What a traced program makes plainly: buffers to write into, arrays built of recorded numbers.
+
+``S = np.zeros(n)`` and ``np.array([x, 1.0])`` have no protocol by which NumPy would ask us. So
+while a program is traced, its own code gets functions in their place (`traced`). Those that make
+arrays return a `Buffer`: it computes with the plain array that it holds, and nothing is recorded,
+until a recorded value is written into it. From then on it is an `Array`, and so are its views.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from operator import is_
+from sys import _getframe
+from types import MappingProxyType
+from typing import Any
+from weakref import WeakValueDictionary, ref
+
+import numpy as np
+
+from gradviz.errors import TraceError
+from gradviz.graph import LEAVES
+from gradviz.ops import arrays
+from gradviz.ops.operation import Operation
+from gradviz.ops.special import WRITTEN_OUT
+from gradviz.ops.table import IN_PLACE, has_recorded
+from gradviz.record.array import Array, Held, compose, frozen, stacked, start, tape
+from gradviz.record.names import is_user, where
+
+_alive: ContextVar[WeakValueDictionary[int, Buffer] | None] = ContextVar("alive", default=None)
+"""While a program is traced, the buffers that it made."""
+
+
+class Buffer(Held):
+    """A plain array of floats that becomes a recorded one when such values are written into it."""
+
+    __slots__ = ()
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """The program has an array here, as ``isinstance`` tells it."""
+        return np.ndarray
+
+    @classmethod
+    def of(cls, array: Any, root: Buffer | None = None, index: Any = None) -> Buffer:
+        """A buffer that holds an array; a view of `root`, at `index` of it, if one is given."""
+        made = cls()
+        made.value, made.views, made.keywords = array, [], {"index": index}
+        if root is not None:
+            made.viewed = root  # type: ignore[assignment]
+            root.views.append(ref(made))  # type: ignore[arg-type]
+        if (alive := _alive.get()) is not None:
+            alive[id(made)] = made
+        return made
+
+    def become(self) -> None:
+        """Stand for recorded values from now on, as do all views of the same memory."""
+        if not self.value.flags.writeable:
+            raise ValueError("assignment destination is read-only")
+        root: Any = self.viewed if hasattr(self, "viewed") else self
+        views = [view for known in root.views if (view := known()) is not None]
+        if _references(root) > _ALONE + len(views):
+            raise TraceError(
+                "a recorded value is written into an array here which something else holds as a "
+                "plain one, that would miss it: hand on a copy of the array, or write into it "
+                f"first, at {where(_getframe(1))}"
+            )
+        made = [_made_by(root.value, view.value, view.keywords["index"]) for view in views]
+        root.views = []
+        _turn(root, LEAVES["constant"], (), {})
+        for view, (operation, keywords) in zip(views, made, strict=True):
+            _turn(view, operation, (root,), keywords)
+            root.views.append(ref(view))
+            if np.ndim(view.value):
+                del view.views
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if copy or dtype not in (None, self.value.dtype):
+            return np.array(self.value, dtype)
+        return self.value[...]  # as long as it lives, it counts as a reference to the memory
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+        out = keywords.pop("out", ())
+        targets = (*out, *inputs[:1]) if method == "at" else out
+        if has_recorded((*inputs, *out), Array):
+            for target in targets:
+                if type(target) is Buffer:
+                    target.become()
+        if out:
+            keywords["out"] = _plain(out)
+        result = getattr(ufunc, method)(*_plain(inputs), **_plain(keywords))
+        return (out[0] if len(out) == 1 else out) if out else _held(result, inputs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        out = args[0] if function in IN_PLACE else kwargs.get("out")
+        if type(out) is Buffer and has_recorded([args, kwargs], Array):
+            out.become()
+        result = function(*_plain(args), **_plain(kwargs))
+        if function in IN_PLACE:
+            return None
+        return out if out is not None else _held(result, (*args, *kwargs.values()))
+
+    def __getitem__(self, key: Any) -> Any:
+        result = self.value[key]
+        if type(result) is not np.ndarray:
+            return result
+        if result.base is self.value:
+            return Buffer.of(result, self, frozen(key))
+        return _held(result, (self,))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        kind = type(value)
+        if kind is not float and kind is not np.float64 and has_recorded(value, Array):
+            self.become()
+            whole: Any = self
+            whole[key] = stacked(value)
+        else:
+            self.value[key] = value
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.value.ndim:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self.value)))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.value.__reduce_ex__(protocol)
+
+
+def _references(root: Buffer) -> int:
+    """How many references to the memory there are, with those of views."""
+    return sys.getrefcount(root.value)
+
+
+_ALONE = _references(Buffer.of(np.zeros(1)))
+
+
+def _made_by(whole: Any, view: Any, index: Any) -> tuple[Operation, dict[str, Any]]:
+    """The operation that makes a view of an array, and its keywords."""
+    if index is not None:
+        return arrays.GETITEM, {"index": index}
+    size = whole.itemsize
+    return arrays.STRIDED, {
+        "start": (view.ctypes.data - whole.ctypes.data) // size,
+        "shape": view.shape,
+        "steps": tuple(step // size for step in view.strides),
+        "order": "F" if whole.flags.fnc else "C",
+    }
+
+
+_set_class = vars(object)["__class__"].__set__
+
+
+def _turn(held: Any, operation: Operation, operands: Any, keywords: Any) -> None:
+    """Make a buffer an array that was recorded by this operation."""
+    _set_class(held, Array)
+    held.operation, held.operands, held.keywords = operation, operands, keywords
+    held.value, held.name, held.site = held.value[()], "", None
+    start(held)
+
+
+def _plain(value: Any) -> Any:
+    """Arguments with the plain arrays in the place of buffers."""
+    kind = type(value)
+    if kind is Buffer:
+        return value.value
+    if kind is list or kind is tuple:
+        return kind(map(_plain, value))
+    if kind is dict:
+        return {key: _plain(part) for key, part in value.items()}
+    return value
+
+
+def _held(result: Any, sources: Any) -> Any:
+    """A result with a buffer in the place of each new array of floats, and of each view."""
+    kind = type(result)
+    if kind is tuple or kind is list:
+        return kind(_held(part, sources) for part in result)
+    if kind is not np.ndarray or result.dtype.kind not in "fc":
+        return result
+    if result.base is None:
+        same = next(
+            (s for s in sources if s is result or (type(s) is Buffer and s.value is result)), None
+        )
+        if same is None:
+            return Buffer.of(result) if result.ndim else result
+        return same
+    for source in sources:
+        if type(source) is Buffer:
+            root: Any = source.viewed if hasattr(source, "viewed") else source
+            if source.value is result:
+                return source
+            if root.value is result.base and root.value.dtype == result.dtype:
+                return Buffer.of(result, root)
+    return result
+
+
+_WRITE = {"fill", "put", "sort", "partition", "resize", "itemset", "setfield", "byteswap"} | {
+    f"__i{name}__"
+    for name in "add sub mul truediv floordiv mod pow matmul lshift rshift and or xor".split()
+}
+_NOT_TAKEN = frozenset(
+    "__array_interface__ __array_struct__ __array_finalize__ __array_prepare__ __array_wrap__ "
+    "__new__ __init__ __getattribute__ __setattr__ __delattr__ __dir__ __doc__ __hash__ "
+    "__init_subclass__ __subclasshook__ __reduce__ __setstate__ __getstate__ __sizeof__ "
+    "__class_getitem__ __buffer__ __release_buffer__".split()
+)
+
+
+def _method(name: str) -> Any:
+    """A method of NumPy's arrays, called on the plain array."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if has_recorded((args, kwargs), Array):
+            if name in _WRITE:
+                self.become()
+                return getattr(self, name)(*map(stacked, args), **kwargs)
+            function = getattr(np, name, None)
+            if function is not None:
+                return function(self, *args, **kwargs)
+        result = getattr(self.value, name)(*_plain(args), **_plain(kwargs))
+        if name in _WRITE:
+            return self if name.startswith("__") else result
+        out = kwargs.get("out")
+        return out if out is not None else _held(result, (self,))
+
+    return method
+
+
+def _attribute(name: str) -> Any:
+    return property(
+        lambda self: _held(getattr(self.value, name), (self,)),
+        lambda self, value: setattr(self.value, name, value),
+    )
+
+
+for _name in dir(np.ndarray):
+    if _name not in vars(Buffer) and _name not in _NOT_TAKEN:
+        _taken = _method if callable(getattr(np.ndarray, _name)) else _attribute
+        setattr(Buffer, _name, _taken(_name))
+
+# --- what a traced program calls -----------------------------------------------------------------
+
+_MAKERS = (
+    "zeros ones empty full eye identity arange linspace zeros_like ones_like empty_like full_like "
+    "array asarray asanyarray ascontiguousarray asfortranarray copy"
+)
+_BUILT = frozenset("array asarray asanyarray ascontiguousarray asfortranarray".split())
+_JOINING = "concatenate hstack vstack dstack column_stack stack"
+_LISTED = (
+    "sum mean prod max min amax amin average median std var cumsum cumprod dot inner outer cross "
+    "sort diff diag trapezoid polyval tile repeat reshape ravel transpose where"
+)
+
+
+def _asked(function: Any, recorded: Callable[..., Any], makes: bool = False) -> Any:
+    """What stands for a function of NumPy's while a program is traced.
+
+    Others' calls, and calls without recorded values, go to the function itself.
+    """
+
+    @wraps(function)
+    def asked(*args: Any, **kwargs: Any) -> Any:
+        if _alive.get() is None or not is_user(_getframe(1)):
+            return function(*args, **kwargs)
+        if has_recorded((args, kwargs), Array):
+            return recorded(function, args, kwargs)
+        if not makes:
+            return function(*args, **kwargs)
+        made = function(*_plain(args), **_plain(kwargs))
+        if function.__name__ == "linspace" and not kwargs.get("retstep"):
+            made = np.array(made)  # of its own memory
+        return _held(made, args)
+
+    return asked
+
+
+def _made(function: Any, args: Any, kwargs: Any) -> Any:
+    """A new array whose arguments are recorded."""
+    name = function.__name__
+    if name == "array":
+        kwargs.setdefault("copy", True)
+    if name == "copy" and type(args[0]) is Array:
+        return args[0]._copied(_getframe(1))
+    if name in _BUILT:
+        return compose(_built, (name, *args), kwargs)
+    if name == "full":
+        return compose(_full, args, kwargs)
+    return _held(function(*_plain(args), **_plain(kwargs)), ())
+
+
+def _full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", **_: Any) -> Any:
+    filled = np.broadcast_to(fill_value, shape)
+    return np.positive(filled) if dtype is None else filled.astype(dtype)
+
+
+def _built(
+    name: str,
+    parts: Any,
+    dtype: Any = None,
+    order: Any = None,
+    *,
+    copy: Any = None,
+    subok: Any = False,
+    ndmin: int = 0,
+    **_: Any,
+) -> Any:
+    """An array of recorded numbers and arrays; of one array a copy of it, or itself."""
+    whole = stacked(parts)
+    if whole is parts and whole._is_scalar():
+        whole = whole._copied(_getframe(1))
+    if dtype is not None and np.dtype(dtype) != whole.dtype:
+        whole = whole.astype(dtype)
+    order = {"ascontiguousarray": "C", "asfortranarray": "F"}.get(name, order)
+    if order not in (None, "K"):
+        whole = whole.astype(whole.dtype, order=order, copy=False)
+    if name == "ascontiguousarray":
+        ndmin = 1
+    if whole is parts and copy:
+        whole = whole.copy()
+    if copy is False and whole is not parts:
+        raise ValueError("Unable to avoid copy while creating an array as requested.")
+    missing = ndmin - np.ndim(whole)
+    return np.reshape(whole, (1,) * missing + np.shape(whole)) if missing > 0 else whole
+
+
+def _joined(function: Any, args: Any, kwargs: Any) -> Any:
+    parts, *others = args or (kwargs.pop(next(iter(kwargs))),)
+    if type(parts) in (list, tuple):
+        parts = [stacked(part) if type(part) in (list, tuple) else part for part in parts]
+    return function(parts, *others, **kwargs)
+
+
+def _listed(function: Any, args: Any, kwargs: Any) -> Any:
+    return function(*(stacked(a) if has_recorded(a, Array) else a for a in args), **kwargs)
+
+
+class _Along:
+    """``np.r_`` or ``np.c_``, of recorded arrays too."""
+
+    def __init__(self, original: Any) -> None:
+        self.original = original
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.original, name)
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, key: Any) -> Any:
+        if not has_recorded(key, Array):
+            result = self.original[_plain(key)]
+            return (
+                _held(result, ()) if _alive.get() is not None and is_user(_getframe(1)) else result
+            )
+        keys = key if type(key) is tuple else (key,)
+        if any(isinstance(k, str) for k in keys):
+            raise TraceError(
+                "np.r_ and np.c_ of recorded arrays take no directions in a string; use "
+                f"np.concatenate or np.stack, at {where(_getframe(1))}"
+            )
+        return compose(self._join, (keys,), {})
+
+    def _join(self, keys: Any) -> Any:
+        parts = [self.original[k] if isinstance(k, slice) else stacked(k) for k in keys]
+        if self.original is _R:
+            return np.concatenate([np.atleast_1d(part) for part in parts])
+        columns = [np.reshape(p, (-1, 1)) if np.ndim(p) < 2 else p for p in parts]
+        return np.concatenate(columns, axis=-1)
+
+
+_R = np.r_
+
+
+def _written_out(function: Any, substitute: Any) -> Any:
+    @wraps(function)
+    def asked(*args: Any, **kwargs: Any) -> Any:
+        if has_recorded((args, kwargs), Array):
+            args = tuple(stacked(a) if type(a) in (list, tuple) else a for a in args)
+            result = compose(substitute, args, kwargs)
+            if result is not NotImplemented:
+                return result
+        return function(*args, **kwargs)
+
+    return asked
+
+
+StandIns = tuple[dict[str, Any], dict[str, Any]]
+"""Functions by their names, and what stands for them."""
+
+
+def _stand_ins(pairs: Iterable[tuple[str, Any, Any]]) -> StandIns:
+    found = list(pairs)
+    return {name: f for name, f, _ in found}, {name: instead for name, _, instead in found}
+
+
+def _of_numpy() -> Iterator[tuple[str, Any, Any]]:
+    ways = (_MAKERS, _made, True), (_JOINING, _joined, False), (_LISTED, _listed, False)
+    for names, recorded, makes in ways:
+        for name in names.split():
+            if (function := vars(np).get(name)) is not None:
+                yield name, function, _asked(function, recorded, makes)
+    yield "r_", np.r_, _Along(np.r_)
+    yield "c_", np.c_, _Along(np.c_)
+
+
+_homes: list[tuple[dict[str, Any], StandIns]] = [
+    (vars(np), _stand_ins(_of_numpy())),
+    (vars(np.linalg), _stand_ins([("norm", np.linalg.norm, _asked(np.linalg.norm, _listed))])),
+]
+_lock = threading.Lock()
+_replaced: list[tuple[dict[str, Any], StandIns]] = []
+_running = 0
+
+
+@contextmanager
+def traced(function: Any) -> Iterator[None]:
+    """While the block runs, a program of the user's gets what stands for NumPy's functions.
+
+    They are put into NumPy's modules, and where the user's modules have them by ``from numpy
+    import zeros``; the last of several threads puts the functions back. Calls from other threads,
+    and of other libraries, reach the functions themselves.
+    """
+    global _running
+    special: Any = sys.modules.get("scipy.special")
+    if special is not None and len(_homes) == 2:
+        written = ((n, getattr(special, n), f) for n, f in WRITTEN_OUT.items())
+        _homes.append(
+            (vars(special), _stand_ins((n, g, _written_out(g, f)) for n, g, f in written))
+        )
+    spaces = _spaces(function)
+    with _lock:
+        _running += 1
+        for home, (originals, instead) in _homes:
+            _exchange(home, originals, instead)
+            for space in spaces:
+                if names := originals.keys() & space.keys():
+                    some = {n: originals[n] for n in names}
+                    _exchange(space, some, {n: instead[n] for n in names})
+    alive: WeakValueDictionary[int, Buffer] = WeakValueDictionary()
+    token = _alive.set(alive)
+    try:
+        yield
+    finally:
+        _alive.reset(token)
+        with _lock:
+            _running -= 1
+            while _replaced and not _running:
+                space, (originals, instead) = _replaced.pop()
+                _put(space, instead, originals)
+        if alive and _alive.get() is None:
+            _hand_back(list(alive.values()))
+
+
+def _exchange(space: dict[str, Any], originals: dict[str, Any], instead: dict[str, Any]) -> None:
+    """Put what stands for the functions into a module, but where the program has others there."""
+    if _put(space, originals, instead):
+        _replaced.append((space, (originals, instead)))
+
+
+def _put(space: dict[str, Any], there: dict[str, Any], new: dict[str, Any]) -> bool:
+    if all(map(is_, map(space.get, there), there.values())):
+        space.update(new)
+        return True
+    found = {name: new[name] for name, known in there.items() if space.get(name) is known}
+    space.update(found)
+    return bool(found)
+
+
+def _hand_back(kept: list[Buffer]) -> None:
+    """Put plain arrays in the place of the buffers that the program keeps in its own objects."""
+    for holder in gc.get_referrers(*kept):
+        if holder is kept:
+            continue
+        space = holder if isinstance(holder, (dict, list)) else getattr(holder, "__dict__", None)
+        items = list(enumerate(space)) if isinstance(space, list) else list((space or {}).items())
+        for key, value in items:
+            if type(value) is Buffer and not isinstance(space, MappingProxyType):
+                space[key] = value.value  # type: ignore[index]
+
+
+@contextmanager
+def taped(function: Any) -> Iterator[list[Any]]:
+    """`tape` and `traced`."""
+    with tape() as kept, traced(function):
+        yield kept
+
+
+_libraries = tuple(sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib"))
+_users: dict[int, list[Any]] = {}
+
+
+def _spaces(function: Any) -> list[dict[str, Any]]:
+    """The names of the user's modules, and of the module of the function."""
+    known = _users.get(len(sys.modules))
+    if known is None:
+        _users.clear()
+        known = _users[len(sys.modules)] = [
+            vars(module)
+            for name, module in list(sys.modules.items())
+            if name == "__main__"
+            or (
+                (file := getattr(module, "__file__", None))
+                and not file.startswith(_libraries)
+                and name.partition(".")[0] not in ("gradviz", "numpy", "scipy")
+            )
+        ]
+    own = getattr(function, "__globals__", None)
+    return [*known, own] if own is not None and not any(own is k for k in known) else known
