@@ -936,7 +936,8 @@ class Array(Held):
         if frame.f_code.co_code[frame.f_lasti] == _STORE_SUBSCR:
             raise TraceError(
                 "a recorded value is written into a plain array here, which would forget its "
-                f"history; collect values in a list and use np.stack, at {where(frame)}"
+                "history; make the array in the traced function (np.array(a) copies one), or "
+                f"collect values in a list and use np.stack, at {where(frame)}"
             )
         return float(self._plain("float()", frame))
 

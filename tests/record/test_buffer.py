@@ -12,10 +12,10 @@ import sys
 import threading
 import warnings
 import weakref
-from numpy import array, zeros  # names of a module's own
 
 import numpy as np
 import pytest
+from numpy import array, zeros  # names of a module's own
 
 import gradviz as gv
 
