@@ -1,10 +1,21 @@
-"""Writing a file so that it is whole or untouched."""
+"""Writing a file so that it is whole or untouched, and text that any file can hold."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from pathlib import Path
+
+
+def writable(text: str) -> str:
+    """`text` with � for lone surrogates (parts of characters), which UTF-8 and terminals refuse.
+
+    Names, scopes, titles and source lines are made so where they enter; pictures then show what
+    else is odd in them as escapes (`gradviz.show.mathtext.clean`).
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> Path:

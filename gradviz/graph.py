@@ -17,6 +17,7 @@ import numpy as np
 
 from gradviz import statistics
 from gradviz.errors import TraceError
+from gradviz.files import writable
 from gradviz.ops import notation
 from gradviz.ops.operation import Operation, refuse_more_than_arrays
 from gradviz.statistics import Statistics
@@ -265,7 +266,7 @@ class Graph:
         self.output = output
         self.wrt = frozenset(wrt)
         self.recorded_program = program
-        self.title = title
+        self.title = writable(title)
         self._names = names
         self._source = sources
         self._symbols: dict[int, ast.expr] = {}
@@ -306,7 +307,7 @@ class Graph:
             No value has this name; the message lists the nearest ones.
         """
         try:
-            return self._ids[name]
+            return self._ids[writable(name)]
         except KeyError:
             near = difflib.get_close_matches(name, self.names, 3, 0.4) or self.names[:8]
             raise KeyError(f"no value is called {name!r}; there are: {', '.join(near)}") from None

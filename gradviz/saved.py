@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.files import write_atomic
+from gradviz.files import writable, write_atomic
 from gradviz.graph import LEAVES, Graph, Node, Program
 from gradviz.ops import notation
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, Part, literal
@@ -143,7 +143,7 @@ class _Writer:
         return {
             "format": FORMAT,
             "version": VERSION,
-            "title": clean(graph.title),
+            "title": writable(graph.title),
             "output": graph.output,
             "wrt": sorted(graph.wrt),
             "differentiated": differentiated,
@@ -156,11 +156,11 @@ class _Writer:
 
     def node(self, i: int, differentiated: bool) -> dict[str, Any]:
         graph, node = self.graph, self.graph.values[i]
-        entry: dict[str, Any] = {"name": clean(graph.names[i]), "kind": graph.kind(i)}
+        entry: dict[str, Any] = {"name": writable(graph.names[i]), "kind": graph.kind(i)}
         if i in graph.named:
             entry["named"] = True
         if node.scope:
-            entry["scope"] = [clean(part) for part in node.scope]
+            entry["scope"] = [writable(part) for part in node.scope]
         if source := graph.source(i):
             entry["source"] = self.source(source)
         if not graph.is_leaf(i):
@@ -202,7 +202,7 @@ class _Writer:
             fields["drawn_only"] = True
         if drawn_only or name in ADDED:
             fields |= _notation(operation, len(self.graph.operands[i]), node.keywords)
-        return {"op": clean(name), **fields}
+        return {"op": writable(name), **fields}
 
     def statements(self) -> Iterator[dict[str, Any]]:
         """The local derivatives between named values, which the picture at that level shows."""
@@ -219,7 +219,7 @@ class _Writer:
     def source(self, source: tuple[str, int, str]) -> int:
         if source not in self.positions:
             self.positions[source] = len(self.sources)
-            self.sources.append([clean(source[0]), source[1], clean(source[2])])
+            self.sources.append([writable(source[0]), source[1], writable(source[2])])
         return self.positions[source]
 
     def value(self, value: Any) -> Any:
@@ -230,7 +230,7 @@ class _Writer:
         if value is None or kind is bool or (kind is int and value.bit_length() < _BITS):
             return value
         if kind is str:
-            return clean(value)
+            return writable(value)
         if kind is float:
             return {"float": _number(value)}
         if kind is complex:
@@ -257,7 +257,7 @@ class _Writer:
                 return {"type": _dtype(np.dtype(value))}
             except (TypeError, TraceError):
                 pass
-        return {"text": clean(notation.text(literal(value)))}
+        return {"text": writable(notation.text(literal(value)))}
 
     def statistics(self, value: Statistics) -> dict[str, Any]:
         entry: dict[str, Any] = {"shape": list(value.shape), "dtype": value.dtype}
@@ -308,11 +308,6 @@ def _short(value: np.generic) -> Any:
 
 def _number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
-
-
-def clean(text: str) -> str:
-    """Text that UTF-8 can hold."""
-    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 _text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -696,7 +691,7 @@ def _bool(value: Any) -> bool:
 
 
 def _string(value: Any) -> str:
-    if type(value) is not str or len(value) > _TEXT or clean(value) != value:
+    if type(value) is not str or len(value) > _TEXT or writable(value) != value:
         raise ValueError(f"expected text of at most {_TEXT} characters, got {_said(value)}")
     return value
 

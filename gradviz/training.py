@@ -22,6 +22,7 @@ import numpy as np
 
 from gradviz import saved
 from gradviz.chain.backward import Gradients
+from gradviz.files import writable
 from gradviz.graph import Graph, Node
 from gradviz.statistics import Statistics, measure
 
@@ -331,7 +332,7 @@ def _step(line: bytes) -> tuple[Step, list[int]]:
     rows: dict[str, Row] = {}
     for name, row in _of(dict, get("parameters")).items():
         size, *numbers = _of(list, row)
-        rows[saved.clean(name)] = Row(_count(size), *map(_number, numbers))
+        rows[writable(name)] = Row(_count(size), *map(_number, numbers))
     weights = {name: row.weight for name, row in rows.items() if row.weight is not None}
     changes = {name: row.change for name, row in rows.items() if row.change is not None}
     step = Step(
@@ -339,7 +340,7 @@ def _step(line: bytes) -> tuple[Step, list[int]]:
         _number(get("loss")),
         tuple(_number(loss) or 0.0 for loss in _of(list, get("losses"))),
         _of(bool, get("stepped")),
-        saved.clean(_of(str, get("note"))),
+        writable(_of(str, get("note"))),
         {name: row.size for name, row in rows.items()},
         weights,
         {name: row.gradient for name, row in rows.items() if row.gradient is not None},

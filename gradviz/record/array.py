@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.errors import TraceError
+from gradviz.files import writable
 from gradviz.graph import LEAVES, Node
 from gradviz.ops import analysis, arrays
 from gradviz.ops.composed import COMPOSED, outer
@@ -116,7 +117,7 @@ class scope(ContextDecorator):
     """
 
     def __init__(self, name: str) -> None:
-        self.name = str(name)
+        self.name = writable(str(name))
         self.entered: list[Any] = []
 
     def _recreate_cm(self) -> scope:

@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from gradviz.files import writable
+
 T = TypeVar("T")
 Site = tuple[Any, ...]
 """(code, offset); where the value was returned at once, then the caller's, and so on."""
@@ -126,7 +128,8 @@ def source(site: Site | None) -> tuple[str, int, str] | None:
         return None
     code, offset = site[:2]
     line = _position(code, offset)[0] or code.co_firstlineno
-    return code.co_filename, line, linecache.getline(code.co_filename, line).strip()
+    text = linecache.getline(code.co_filename, line).strip()
+    return writable(code.co_filename), line, writable(text)
 
 
 def assigned(site: Site | None) -> str:
@@ -241,6 +244,7 @@ def unique(
     again is ``h(2)``, the notation of textbooks for the second iteration. A leaf keeps its name if
     no other leaf has it: by that name it is given a new value.
     """
+    names = [writable(name) for name in names]
     groups: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         if name:

@@ -6,11 +6,13 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 from functools import cache
 from html import escape
 from importlib.resources import files
 from typing import Any
 
+from gradviz.files import writable
 from gradviz.graph import Graph
 
 from . import style
@@ -134,9 +136,12 @@ def to_html(
 
 
 def _inert(state: Any) -> str:
-    """JSON that cannot end the element it stands in."""
-    written = json.dumps(state, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return written.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    """JSON that cannot end the element it stands in, nor deceive who reads the source."""
+    written = writable(
+        json.dumps(state, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    )
+    unsafe = r"[<\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+    return re.sub(unsafe, lambda character: f"\\u{ord(character[0]):04x}", written)
 
 
 def _packed(value: Any) -> str:

@@ -138,7 +138,7 @@ class _Map:
         self.key(y + 40)
         ground = self.colours["ground"]
         width = max(width, self.right)
-        about = escape(f"{self.training!r}: {QUANTITIES[self.what]}")
+        about = escape(clean(f"{self.training!r}: {QUANTITIES[self.what]}"))
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
             f'width="{width:.0f}" height="{height:.0f}" style="max-width:100%;height:auto" '

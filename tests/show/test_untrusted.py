@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 
 import graphs
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import gradviz as gv
 from gradviz.show import engine, mathtext
 from gradviz.show.drawing import Drawing, draw
+from gradviz.show.story import story
 from gradviz.show.view import Arrow, Box, Row, View
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -111,3 +115,41 @@ def test_the_weird_graph_draws_in_every_format(pictures):
 def test_two_drawings_of_one_graph_are_the_same_bytes():
     assert draw(graphs.article()).svg == draw(graphs.article()).svg
     assert draw(graphs.weird()).png == draw(graphs.weird()).png
+
+
+ODD = (
+    "a\ud800b", "\udcff", "\x00\x01\x1b[31m", "]]>", "</script><b>", "<!--", "\u202eevil\u2066",
+    "x" * 5000, "   ", "", "שלום עליכם", "&amp;<>\"'", "\ufffe\uffff", "a\r\n\u2028b",
+    "$\\input{x}", "{{",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD, ids=range(len(ODD)))
+def test_a_graph_of_any_names_is_whole_in_every_format(name, tmp_path):
+    with gv.scope(name):
+        w = gv.input(2.0, name)
+        g = gv.graph(w * w, title=name)
+    shown = name.replace("\ud800", "\ufffd").replace("\udcff", "\ufffd")
+    assert g.names[0] == (shown or "w")
+    assert g.grad(name or "w") == 4.0  # found by the name that was given, too
+    for suffix in ("svg", "png", "pdf", "html", "dot", "json", "tex", "txt"):
+        path = tmp_path / f"g.{suffix}"
+        g.save(path)
+        written = path.read_bytes()
+        if suffix not in ("png", "pdf"):
+            text = written.decode()
+            assert suffix == "json" or not set(text) & set("\x00\x1b\u202e\u2066"), suffix
+            if "\ufffd" in shown and suffix not in ("tex", "json"):
+                assert "\ufffd" in text
+        if suffix == "svg":
+            ET.fromstring(written)
+        if suffix == "json":
+            assert gv.load(path).names == g.names
+        if suffix == "html":
+            _, _, state = text.partition('<script type="application/json">')
+            told = json.loads(state.partition("</script>")[0])
+            assert [node["id"] for node in told["story"]["nodes"]] == g.names
+    explanation = g.explain(g.names[0])
+    results = (explanation, explanation.latex, g.reuse(g.names[0]), g.diagnose(), g.draw().text)
+    "\n".join(map(str, results)).encode()
+    json.dumps(story(g), ensure_ascii=False).encode()  # what a widget sends

@@ -27,6 +27,7 @@ from torch.nn.modules import module as modules
 from torch.overrides import TorchFunctionMode
 
 from gradviz.errors import TraceError
+from gradviz.files import writable
 from gradviz.graph import CONSTANT, INPUT, PARAMETER, Node
 from gradviz.ops.operation import Operation
 from gradviz.record import names
@@ -192,7 +193,7 @@ class Capture(TorchFunctionMode):
         path = self._paths[module]
         above, scope = self._scope[-1] if self._scope else ("", ())
         own = path.removeprefix(f"{above}.") if above else path
-        scope = (*scope, own) if own else scope
+        scope = (*scope, writable(own)) if own else scope
         self._scopes.setdefault(path, scope)
         self._scope.append((path, scope))
 

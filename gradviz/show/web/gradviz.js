@@ -905,11 +905,11 @@ class App {
 
   index(id) { return this.nodes.findIndex((node) => node.id === id); }
   targets() { return this.get("targets").map((id) => this.index(id)).filter((i) => i >= 0); }
-  edgeName(e) {
+  edgeName(e, said = "id") {
     const { edges, nodes } = this;
     const { u, v, key } = edges[e];
     const twins = edges.filter((other) => other.u === u && other.v === v);
-    return `${nodes[u].id}→${nodes[v].id}${twins.length > 1 ? `#${key}` : ""}`;
+    return `${nodes[u][said]}→${nodes[v][said]}${twins.length > 1 ? `#${key}` : ""}`;
   }
   /** What the trait `selected` names: nodes, and edges as "u→v". */
   selection() {
@@ -1147,7 +1147,7 @@ class App {
       node.expression && html("div", { class: "formulas" }, lines([row(node.label, op("="), node.expression)])),
       this.hasChain(i) && this.chainRule(i, open),
       edges.length > 0 && html("p", { class: "edges" }, this.t("edges"), " ",
-        edges.map((e) => this.link("askEdge", this.edgeName(e)))),
+        edges.map((e) => this.link("askEdge", this.edgeName(e, "name"), this.edgeName(e)))),
     ]];
   }
 
