@@ -14,6 +14,7 @@ import numpy as np
 from gradviz.chain.paths import Path, carrying, count_paths, needs, paths
 from gradviz.graph import Graph
 from gradviz.ops import notation
+from gradviz.statistics import Statistics
 
 if TYPE_CHECKING:
     from gradviz.show.drawing import Drawing
@@ -408,8 +409,21 @@ def _elided(items: list[Any]) -> list[Any]:
     return [*items[:SHOWN_ENDS], left_out, *items[-SHOWN_ENDS:]]
 
 
+def _item(value: Any) -> Any:
+    """The number of an array of one entry."""
+    if isinstance(value, Statistics):
+        return value.mean  # of a complex number, its absolute value
+    return np.asarray(value).reshape(()).item()
+
+
 def _plain(value: Any) -> str:
-    return format(np.asarray(value).reshape(()).item(), ".6g")
+    number = format(_item(value), ".6g")
+    return f"‖·‖ {number}" if _sized(value) else number
+
+
+def _sized(value: Any) -> bool:
+    """Whether all that was kept of a number is its size."""
+    return isinstance(value, Statistics) and value.dtype.startswith("complex")
 
 
 def _signed(number: float) -> str:
@@ -417,7 +431,9 @@ def _signed(number: float) -> str:
 
 
 def _latex_number(value: Any) -> str:
-    number = np.asarray(value).reshape(()).item()
+    number = _item(value)
+    if _sized(value):
+        return rf"\lVert \cdot \rVert \; {notation.latex(notation.number(number))}"
     if isinstance(number, complex):
         sign = "-" if number.imag < 0 else "+"
         tree = notation.parse(f"{number.real!r} {sign} {abs(number.imag)!r} * i")

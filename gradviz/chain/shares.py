@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gradviz.graph import Graph
+from gradviz.statistics import measure
 
 if TYPE_CHECKING:
     from gradviz.show.drawing import Drawing
@@ -61,10 +60,9 @@ class Shares:
 
 def shares(graph: Graph) -> Shares:
     """See `Graph.shares`."""
-    squares = {
-        name: float(np.sum(np.square(np.abs(gradient), dtype=float)))
-        for name, gradient in graph.gradients().items()
-    }
+    norms = {name: measure(gradient).norm for name, gradient in graph.gradients().items()}
+    largest = max(norms.values(), default=0.0) or 1.0  # whose square may be no number any more
+    squares = {name: (norm / largest) ** 2 for name, norm in norms.items()}
     total = sum(squares.values())
     rows = {name: square / total if total else 0.0 for name, square in squares.items()}
     return Shares(graph, dict(sorted(rows.items(), key=lambda row: -row[1])))

@@ -94,6 +94,19 @@ def test_statistics_are_those_of_the_tensors(make):
 
 
 @pytest.mark.parametrize("make", PROGRAMS.values(), ids=PROGRAMS)
+def test_shares_and_upstream_terms_are_told_of_statistics_as_of_arrays(make):
+    function, arguments, _, options = made(make)
+    whole = gv.trace(function, *arguments, capture="whole", **options)
+    lean = gv.trace(function, *arguments, capture="lean", **options)
+    assert lean.shares().rows == pytest.approx(whole.shares().rows, rel=1e-3, abs=1e-6)
+    for name in whole.gradients():
+        told = [g.explain(name).factored for g in (whole, lean)]
+        for kind in ("text", "latex"):
+            heads = [[line.split("=")[0] for line in getattr(t, kind).split("\n")] for t in told]
+            assert heads[0] == heads[1]
+
+
+@pytest.mark.parametrize("make", PROGRAMS.values(), ids=PROGRAMS)
 def test_messages_sum_to_the_gradients(make):
     function, arguments, _, options = made(make)
     g = gv.trace(function, *arguments, capture="whole", **options)
