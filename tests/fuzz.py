@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from array_programs import Program, program
+from writing_programs import compare_writing
 
 import gradviz as gv
 
@@ -203,6 +204,9 @@ def main() -> int:
         help="the share of these that is compared with JAX, which is slow; the others are compared "
         "with differences",
     )
+    parser.add_argument(
+        "--writing", type=float, default=0.2, help="the share of programs that write into arrays"
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     rng = random.Random(options.seed)
@@ -210,6 +214,14 @@ def main() -> int:
     counts: collections.Counter[str] = collections.Counter()
     functions: collections.Counter[str] = collections.Counter()
     while time.monotonic() < end:
+        if rng.random() < options.writing:
+            try:
+                text = compare_writing(rng, 1 + rng.randrange(options.steps))
+            except AssertionError as error:
+                print(f"seed {options.seed}, program {counts['programs']}:\n{error}")
+                return 1
+            counts.update({"programs": 1, "lines": text.count("\n"), "by_writing": 1})
+            continue
         dtype = np.float32 if rng.random() < 0.15 else np.float64
         peer: Callable[[Program, bool], Answer] = by_torch
         if rng.random() < options.numpy:

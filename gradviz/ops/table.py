@@ -163,12 +163,22 @@ def _parameters(function: Any) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def last_parameters(function: Any) -> tuple[int, tuple[str, ...]]:
+def _last_parameters(function: Any) -> tuple[int, tuple[str, ...]]:
     """From which position on a call may give `out` without its name, and the names from there."""
     names = _parameters(function)
     if "out" not in names or function is np.einsum:
         return sys.maxsize, ()
     return names.index("out"), names[names.index("out") :]
+
+
+def named_out(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call's arguments with `out`, and what follows it, by their names."""
+    position, last = _last_parameters(function)
+    if len(args) <= position:
+        return args, kwargs
+    return args[:position], dict(zip(last, args[position:], strict=False)) | kwargs
 
 
 def split(

@@ -42,8 +42,8 @@ from gradviz.ops.table import (
     PLAIN,
     ROWS,
     has_recorded,
-    last_parameters,
     lookup,
+    named_out,
     refuse_nested,
     split,
 )
@@ -325,6 +325,11 @@ def _array(operation: Operation, operand: Any) -> Any:
     return stacked(operand) if type(operand) in (list, tuple) else operand
 
 
+def _joined(operand: Any) -> Any:
+    """A list with recorded values as an array."""
+    return stacked(operand) if has_recorded(operand, Array) else operand
+
+
 def stacked(parts: Any) -> Any:
     """The array of nested lists of numbers and arrays, some recorded."""
     if type(parts) not in (list, tuple):
@@ -597,6 +602,7 @@ def _overwritten(target: Array, result: Any, frame: FrameType) -> Any:
     memory = getattr(result, "value", result).strides
     if (
         hasattr(target, "viewed")
+        or hasattr(result, "viewed")
         or not isinstance(result, Array)
         or result.order != _next() - 1  # it was there before, and may have readers
         or result.dtype != target.dtype
@@ -851,15 +857,12 @@ class Array(Held):
                 made = made if function is not np.empty_like else np.zeros_like(made)
                 return Array.new(made, LEAVES["constant"], order=_next())
             return made
-        position, last = last_parameters(function)
-        if len(args) > position:  # `out` without its name
-            kwargs = dict(zip(last, args[position:], strict=False)) | kwargs
-            args = args[:position]
+        args, kwargs = named_out(function, args, kwargs)
         if isinstance(kwargs.get("out"), Array):
             out = kwargs.pop("out")
             return _overwritten(out, function(*args, **kwargs), _getframe(1))
         if function in _WRITERS and isinstance(args[0], Array):
-            return _WRITERS[function](*args, **kwargs)
+            return _WRITERS[function](*map(_joined, args), **kwargs)
         if kwargs.get("out") is not None or function in IN_PLACE:
             raise TraceError(
                 f"{function.__name__} would write a recorded value into an array, which forgets "
@@ -1054,7 +1057,7 @@ class Array(Held):
 
     @property
     def flat(self) -> Any:  # noqa: D102
-        return _Flat(self)
+        return Flat(self)
 
     def reshape(self, *shape: Any, order: Any = "C", **copy: Any) -> Any:  # noqa: D102
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, **copy)
@@ -1121,10 +1124,10 @@ class Array(Held):
     conj = conjugate
 
 
-class _Flat:
+class Flat:
     """The elements of a recorded array in a row, to be read and written: NumPy's ``x.flat``."""
 
-    def __init__(self, array: Array) -> None:
+    def __init__(self, array: Any) -> None:
         self.array = self.base = array
         self.rest = (array[i] for i in np.ndindex(array.shape))
 
@@ -1135,16 +1138,22 @@ class _Flat:
         return next(self.rest)
 
     def __len__(self) -> int:
-        return self.array.size
+        return int(self.array.size)
 
     def __getitem__(self, key: Any) -> Any:
-        return apply(arrays.GETITEM, (self.array.flatten(),), {"index": _plain_index(key)})
+        return self.array.flatten()[key]
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        chosen = np.ravel(np.arange(self.array.size)[key])
-        index = np.unravel_index(chosen, self.array.shape)
+        value = stacked(value)
+        if isinstance(value, Array):
+            self.array.become()
+        if not isinstance(self.array, Array):
+            self.array.value.flat[key] = value
+            return
+        shape = self.array.shape
+        chosen = np.ravel(np.arange(self.array.size)[key]) if shape else np.array(0)
         value = np.resize(value, chosen.shape) if np.ndim(value) else value
-        self.array._write(index, value, _getframe(1))
+        self.array._write(np.unravel_index(chosen, shape) if shape else ..., value, _getframe(1))
 
 
 def _method(function: Callable[..., Any]) -> Any:
@@ -1232,7 +1241,7 @@ def _put_along_axis(arr: Any, indices: Any, values: Any, axis: Any = -1) -> None
     if axis is None:
         arr._write(np.unravel_index(indices, np.shape(arr)), values, _getframe(1))
         return
-    index = list(np.indices(np.shape(indices), sparse=True))
+    index = list(np.indices(np.shape(arr), sparse=True))
     index[axis] = indices
     arr._write(tuple(index), values, _getframe(1))
 

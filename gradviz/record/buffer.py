@@ -29,8 +29,8 @@ from gradviz.graph import LEAVES
 from gradviz.ops import arrays
 from gradviz.ops.operation import Operation
 from gradviz.ops.special import WRITTEN_OUT
-from gradviz.ops.table import IN_PLACE, has_recorded
-from gradviz.record.array import Array, Held, compose, frozen, stacked, start, tape
+from gradviz.ops.table import IN_PLACE, has_recorded, named_out
+from gradviz.record.array import Array, Flat, Held, compose, frozen, stacked, start, tape
 from gradviz.record.names import is_user, where
 
 _alive: ContextVar[WeakValueDictionary[int, Buffer] | None] = ContextVar("alive", default=None)
@@ -98,6 +98,7 @@ class Buffer(Held):
         return (out[0] if len(out) == 1 else out) if out else _held(result, inputs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        args, kwargs = named_out(function, args, kwargs)
         out = args[0] if function in IN_PLACE else kwargs.get("out")
         if type(out) is Buffer and has_recorded([args, kwargs], Array):
             out.become()
@@ -127,6 +128,11 @@ class Buffer(Held):
         if not self.value.ndim:
             raise TypeError("iteration over a 0-d array")
         return (self[i] for i in range(len(self.value)))
+
+    @property
+    def flat(self) -> Flat:
+        """See `numpy.ndarray.flat`."""
+        return Flat(self)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.value.__reduce_ex__(protocol)
@@ -197,7 +203,13 @@ def _held(result: Any, sources: Any) -> Any:
                 return source
             if root.value is result.base and root.value.dtype == result.dtype:
                 return Buffer.of(result, root)
+    if sys.getrefcount(result.base) <= _UNSHARED:  # made for this result
+        return Buffer.of(np.array(result))
     return result
+
+
+_view = np.zeros((2, 2)).reshape(4)
+_UNSHARED = sys.getrefcount(_view.base)
 
 
 _WRITE = {"fill", "put", "sort", "partition", "resize", "itemset", "setfield", "byteswap"} | {
@@ -272,10 +284,7 @@ def _asked(function: Any, recorded: Callable[..., Any], makes: bool = False) -> 
             return recorded(function, args, kwargs)
         if not makes:
             return function(*args, **kwargs)
-        made = function(*_plain(args), **_plain(kwargs))
-        if function.__name__ == "linspace" and not kwargs.get("retstep"):
-            made = np.array(made)  # of its own memory
-        return _held(made, args)
+        return _held(function(*_plain(args), **_plain(kwargs)), args)
 
     return asked
 

@@ -11,6 +11,7 @@ import random
 
 import numpy as np
 import pytest
+from writing_programs import compare_writing
 
 import gradviz as gv
 
@@ -163,69 +164,9 @@ def test_second_derivatives_of_a_program_that_writes():
     np.testing.assert_allclose(gv.hessian(writing)(point), gv.hessian(plain)(point), rtol=1e-12)
 
 
-def _random_program(rng: random.Random) -> str:
-    lines, arrays, views = ["y = x * 1.5"], ["x", "y"], 0
-    indices = [
-        "[0]",
-        "[-1]",
-        "[1:]",
-        "[:, 1:]",
-        "[..., 0]",
-        "[::-1]",
-        ".T",
-        ".ravel()",
-        "[None]",
-        "[:, ::2]",
-    ]
-    for _ in range(rng.randrange(3, 12)):
-        a, b = rng.choice(arrays), rng.choice(arrays)
-        part = rng.choice(["[...]", "[0]", "[-1:]", "[..., 0]", "[[0, -1]]"])
-        number = rng.choice(
-            ["0.5", "x[0, 0]", "x[1, 2]", f"{b}.sum() * 0.3", f"np.tanh({b}).mean()"]
-        )
-        kind = rng.randrange(5)
-        if kind == 0:
-            views += 1
-            lines.append(f"r{views} = {a}{rng.choice(indices)}")
-            arrays.append(f"r{views}")
-        elif kind == 1:
-            lines.append(f"{a}{part} {rng.choice(['=', '+=', '*=', '-='])} {number}")
-        elif kind == 2:
-            lines.append(f"{a} {rng.choice(['+=', '*=', '-='])} {number}")
-        elif kind == 3:
-            lines.append(f"if {a}.shape == {b}.shape: {a}[...] = np.sin({b}) + 0.3 * {a}")
-        else:
-            views += 1
-            lines.append(f"r{views} = np.cos({a})")
-            arrays.append(f"r{views}")
-    total = " + ".join(
-        f"np.sum({a} * np.cos(np.arange({a}.size)).reshape({a}.shape))" for a in arrays
-    )
-    return "\n    ".join(["def program(x):", *lines, f"return {total}"])
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_random_programs_that_write_through_views(seed):
-    compare_writing(random.Random(seed))
-
-
-def compare_writing(rng: random.Random) -> str:
-    """Compare one random program; its text."""
-    source = _random_program(rng)
-    names = {"np": np}
-    exec(source, names)
-    try:
-        with np.errstate(all="ignore"):
-            expected = names["program"](X.copy())
-    except (IndexError, ValueError, TypeError):
-        return ""  # no program for these shapes
-    if not abs(expected) < 1e6:
-        return ""
-    g = gv.trace(names["program"], X)
-    assert g.values[g.output].value == pytest.approx(expected, rel=1e-12), source
-    found = g.check(detail="operations", tolerance=1e-5)
-    assert all(row.ok for row in found.rows), f"{source}\n{found.text}"
-    return source
+@pytest.mark.parametrize("seed", range(60))
+def test_random_programs_that_write_through_views_and_buffers(seed):
+    compare_writing(random.Random(f"{seed}"), 4 + seed % 12)
 
 
 def test_shuffle_is_refused():
