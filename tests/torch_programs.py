@@ -260,6 +260,216 @@ def partly_unused():
     return Partly(), (data(4, 6),), None
 
 
+@program
+def states_of_an_lstm_cell():
+    cell = nn.LSTMCell(3, 2)
+
+    def f(x):
+        h = c = x.new_zeros(2, 2)
+        total = 0
+        for row in x:
+            h, c = cell(row, (h, c))
+            total = total + (h * c).sum()
+        return total
+
+    return f, (data(3, 2, 3),), None
+
+
+@program
+def encoder_and_decoder_of_one_gru():
+    gru = nn.GRU(3, 2)
+
+    def f(x):
+        encoded, h = gru(x)
+        decoded, _ = gru(x.flip(0), h)
+        return (decoded * encoded).sin().sum()
+
+    return f, (data(4, 1, 3),), None
+
+
+def _some_results(use):
+    """Of each call that has several results, those that `use` picks."""
+
+    def make():
+        linear = nn.Linear(4, 4)
+
+        def f(x):
+            h = linear(x).tanh()
+            symmetric = h @ h.T + torch.arange(1.0, 5.0, dtype=x.dtype).diag()
+            calls = [
+                h.chunk(2), h.split([1, 3]), h.unbind(1), h.tensor_split(3, -1),
+                torch.linalg.eigh(symmetric), torch.linalg.qr(symmetric),
+                torch.var_mean(h, 1), torch.std_mean(h, 0), h.max(0), h.sort(1), h.topk(2, 1),
+                torch.meshgrid(h[0], h[1], indexing="ij"), Pair.apply(h, 3.0, h.cos()),
+            ]  # fmt: skip
+            total = 2 * torch.linalg.slogdet(symmetric)[1]
+            for results in calls:
+                floating = [r for r in results if r.is_floating_point()]
+                for n, r in enumerate(use(floating), 1):
+                    total = total + n * (r * r).reshape(-1).cumsum(0).sum()
+            return total
+
+        return f, (data(4, 4),), None
+
+    return make
+
+
+class Pair(torch.autograd.Function):
+    """Two results of two tensors, with a number between them."""
+
+    @staticmethod
+    def forward(ctx, x, factor, y):
+        ctx.save_for_backward(x, y)
+        return x * factor, x * y
+
+    @staticmethod
+    def backward(ctx, first, second):
+        x, y = ctx.saved_tensors
+        return 3 * first + second * y, None, second * x
+
+
+PROGRAMS["one_of_several_results"] = _some_results(lambda results: results[:1])
+PROGRAMS["the_last_of_several_results"] = _some_results(lambda results: results[-1:])
+PROGRAMS["several_results_from_the_last"] = _some_results(lambda results: results[::-1])
+PROGRAMS["one_of_several_results_twice"] = _some_results(lambda results: results[:1] * 2)
+
+
+def _written_after(made):
+    """What calls return as a view of their own, written to: whole, in part, by turns, after use."""
+
+    def make():
+        linear, other = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def f(x):
+            total = 0
+            for n in range(5):
+                y = made(linear(x), other(x))
+                if n == 0:
+                    y += x.mean()
+                elif n == 1:
+                    F.relu(y, inplace=True)
+                elif n == 2:
+                    total = total + (3 * y).sum()
+                    y[0] *= 2
+                    y[..., 1:].tanh_()
+                elif n == 3:
+                    y.masked_fill_(y.detach() > 0.2, 0.5)
+                    y.mul_(x.mean())
+                else:
+                    for row in range(len(y)):
+                        y.select(0, row).mul_(row + 1)
+                total = total + y.cumsum(-1).sin().sum()
+            return total
+
+        return f, (data(2, 3, 4),), None
+
+    return make
+
+
+PROGRAMS |= {
+    f"written_after_{name}": _written_after(made)
+    for name, made in {
+        "linear": lambda y, z: y,
+        "einsum": lambda y, z: torch.einsum("bid,bjd->bij", y, z),
+        "instance_norm": lambda y, z: F.instance_norm(y + z),
+        "pooling": lambda y, z: F.max_pool1d(y, 2) + 0 * z.mean(),
+        "unbatched_convolution": lambda y, z: F.conv1d(y[0], z[:, :, :2]),
+        "attention": lambda y, z: F.scaled_dot_product_attention(y, z, z),
+        "a_broadcast_product": lambda y, z: y @ z[0].T,
+        "unflatten": lambda y, z: (y * z).unflatten(-1, (2, 2)),
+        "transposing": lambda y, z: (y @ z.mT).transpose(0, 1),
+    }.items()
+}
+
+
+@program
+def gradient_penalty():
+    critic = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.LayerNorm(4), nn.Linear(4, 1))
+
+    def f(x, y):
+        mixed = (0.3 * x + 0.7 * y).requires_grad_()
+        (slope,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
+        return critic(y).mean() - critic(x).mean() + (slope.norm(dim=1) - 1).square().mean()
+
+    return f, (data(5, 3), data(5, 3)), None
+
+
+@program
+def residual_of_a_differential_equation():
+    net = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1))
+
+    def f(t):
+        t = t.clone().requires_grad_()
+        u = net(t)
+        (slope,) = torch.autograd.grad(u.sum(), t, create_graph=True)
+        (bend,) = torch.autograd.grad(slope.sum(), t, create_graph=True)
+        return (bend + u).square().mean()
+
+    return f, (data(4, 1),), None
+
+
+@program
+def gradients_by_two_inputs():
+    def f(w, x):
+        y = ((x @ w) ** 3).sum()
+        by_x, by_w = torch.autograd.grad(y, (x, w), create_graph=True)
+        return by_x.norm() + (by_w * by_w).sum()
+
+    return f, (data(3, 4).requires_grad_(), data(5, 3).requires_grad_()), None
+
+
+@program
+def a_step_inside():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+
+    def f(x, t):
+        parameters = dict(net.named_parameters())
+        for _ in range(2):
+            loss = (torch.func.functional_call(net, parameters, (x,)) - t).square().mean()
+            slopes = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+            pairs = zip(parameters.items(), slopes, strict=True)
+            parameters = {name: value - 0.1 * slope for (name, value), slope in pairs}
+        return (torch.func.functional_call(net, parameters, (x + 1,)) - t).square().mean()
+
+    return f, (data(4, 3), data(4, 1)), None
+
+
+@program
+def gradients_of_each_example():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+
+    def f(x):
+        def loss(parameters, row):
+            return torch.func.functional_call(net, parameters, (row,)).sin().sum()
+
+        parameters = dict(net.named_parameters())
+        slopes = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, x)
+        jacobian = torch.func.jacrev(net)(x[0])
+        return sum(s.square().sum() for s in slopes.values()) + jacobian.sum()
+
+    return f, (data(4, 3),), None
+
+
+@program
+def running_maxima():
+    key, value = nn.Linear(3, 3), nn.Linear(3, 3)
+    decay = data(3).requires_grad_()
+
+    def f(decay, x):
+        k, v, total = key(x), value(x), 0
+        top, a, b = torch.full_like(k[0], -1e38), torch.zeros_like(k[0]), torch.zeros_like(k[0])
+        for t in range(len(x)):
+            q = torch.maximum(top, k[t])
+            old, new = torch.exp(top - q), torch.exp(k[t] - q)
+            total = total + ((old * a + new * v[t]) / (old * b + new)).sin().sum()
+            q = torch.maximum(top + decay, k[t])
+            old, new = torch.exp(top + decay - q), torch.exp(k[t] - q)
+            a, b, top = old * a + new * v[t], old * b + new, q
+        return total
+
+    return f, (decay, data(5, 3)), None
+
+
 # --- of the usual size ---------------------------------------------------------------------------
 
 

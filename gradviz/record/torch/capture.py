@@ -18,15 +18,16 @@ from dataclasses import replace
 from functools import cache, partial
 from sys import _getframe
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import get_gradient_edge
 from torch.nn.modules import module as modules
 from torch.overrides import TorchFunctionMode
 
-from gradviz.errors import TraceError
 from gradviz.files import writable
 from gradviz.graph import CONSTANT, INPUT, PARAMETER, Node
 from gradviz.ops.operation import Operation
@@ -62,19 +63,61 @@ TURNED = frozenset("transpose permute T mT movedim swapaxes t".split())
 """The same in another order."""
 
 
-Crossing = tuple[Any, int, "TensorNode"]
-"""Where a message leaves a call: autograd's node, the number of its input, and to which value."""
+class Form(NamedTuple):
+    """How a view lies in its base, of which it is all."""
+
+    base: tuple[int, ...]  # the base's shape and strides
+    strides: tuple[int, ...]
+    shape: tuple[int, ...]  # the view's
+    view: tuple[int, ...]
+
+    def apply(self, gradient: Tensor) -> Tensor:
+        """The gradient of the view, from that of its base."""
+        if gradient.stride() != self.strides:
+            place = torch.empty_strided(
+                self.base, self.strides, dtype=gradient.dtype, device=gradient.device
+            )
+            gradient = place.copy_(gradient)
+        return gradient.as_strided(self.shape, self.view)
+
+
+class Crossing(NamedTuple):
+    """Where a message leaves a call."""
+
+    function: Any  # autograd's node
+    number: int  # of its input
+    node: TensorNode  # the value that it goes to
+    form: Form | None  # how that lies in what autograd sends a message for
+
+    def message(self, sent: Tensor) -> Tensor:
+        """What is sent, in the shape of the value."""
+        return sent if self.form is None else self.form.apply(sent)
 
 
 class TensorNode(Node):
-    """The value of one call, or a leaf."""
+    """The value of one call, or a leaf.
 
-    __slots__ = ("edge", "read", "sent")
+    Attributes
+    ----------
+    edge : Edge or None
+        Where its gradient is complete.
+    form : Form or None
+        Of a view that is all of a base which only its call has seen (as `linear` of three axes
+        makes one of a matrix product): `edge` is then that of the base, since a write to the view
+        goes on from there.
+    crossings : dict
+        By autograd's node and the number of its input: the operand's position, and the `Crossing`.
+    sent : list of tuple
+        Per message that it received: the address of the tensor, and what was kept of it.
+    """
+
+    __slots__ = ("crossings", "edge", "form", "read", "sent")
 
     edge: Edge | None
+    form: Form | None
+    crossings: dict[tuple[Any, int], tuple[int, Crossing]]
     read: tuple[str, Any]
-    sent: list[tuple[int, Any]]
-    """Per message that it received: the address of the tensor, and what was kept of it."""
+    sent: list[tuple[int | None, Any]]
 
 
 def _opened(function: Any) -> Any:
@@ -139,15 +182,18 @@ class Capture(TorchFunctionMode):
         self._edges: dict[Edge, TensorNode] = {}
         self._expected: Counter[tuple[int, int]] = Counter()  # messages still to come, by edge
         self._partial: dict[tuple[int, int], Tensor] = {}  # the sum of those that came
-        self._owned: dict[Any, str] = {}  # autograd's nodes, and the call that they belong to
-        self._passed: dict[Any, str] = {}  # the same, of the call that is being recorded
-        self._together: list[list[TensorNode]] = []
+        self._serves: dict[Any, TensorNode] = {}  # autograd's nodes, and the first that they serve
+        self._sharing: dict[int, set[int]] = {}  # the values that share some of them
+        self._read: set[int] = set()
+        self._arrived: set[int] = set()  # that the present backward pass has reached
+        self._unpacked: set[int] = set()  # their saved tensors can be asked for only once
+        self._open: set[int] = set()
         self._overwritten: list[TensorNode] = []
         self._leaves: list[tuple[TensorNode, Tensor]] = []
         self._hooks: list[Any] = []  # what takes them away
         self._measured: dict[int, tuple[Any, int, Statistics]] = {}  # by address
         self._thread = threading.get_ident()
-        self._open = self._sending = False
+        self._recording = self._sending = False
         for prefix, root in roots.items():
             self._know(prefix, root)
         for key, name in names.items():
@@ -176,12 +222,12 @@ class Capture(TorchFunctionMode):
         """Record the calls made inside."""
         entered = modules.register_module_forward_pre_hook(self._enter_module)
         left = modules.register_module_forward_hook(self._leave_module, always_call=True)
-        self._open = True
+        self._recording = True
         try:
             with self:
                 yield
         finally:
-            self._open = False
+            self._recording = False
             entered.remove()
             left.remove()
 
@@ -207,7 +253,8 @@ class Capture(TorchFunctionMode):
         """See `torch.overrides.TorchFunctionMode`."""
         kwargs = kwargs or {}
         name = _called(func)
-        if not name or not self._open or torch._C._functorch.peek_interpreter_stack() is not None:
+        inside = torch._C._functorch.peek_interpreter_stack() is not None  # vmap, grad, jvp ...
+        if not name or not self._recording or inside:
             return func(*args, **kwargs)
         if func in OPENED:
             with self:
@@ -215,10 +262,12 @@ class Capture(TorchFunctionMode):
         if name == "backward":
             self.loss = args[0]
             self.node(args[0])
-            self._open = False
+            self._recording = False
             with self.sending():
                 return func(*args, **kwargs)
         given = tensors_in((args, kwargs))
+        if any(map(_unreadable, given)):
+            return func(*args, **kwargs)
         operands = [self.node(tensor) for tensor in given]
         versions = [_version(tensor) for tensor in given]
         generator = torch.get_rng_state() if self.whole and name in RANDOM else None
@@ -230,6 +279,8 @@ class Capture(TorchFunctionMode):
         if name in READS and operands:
             operands[0].read = f"{name.strip('_')}()", _site()
         results = tensors_in(result)
+        if any(map(_unreadable, results)):
+            return result
         target = None  # what the call writes to and returns
         for tensor, version in zip(given, versions, strict=True):
             if _version(tensor) != version:
@@ -257,16 +308,17 @@ class Capture(TorchFunctionMode):
             for k, v in kwargs.items()
             if k != "out" and not tensors_in(v) and (k not in usual or usual[k] != v)
         }
-        made = []
+        if len(fresh) > 1:  # one may be computed from another
+            fresh.sort(key=lambda r: r.grad_fn._sequence_nr() if r.grad_fn is not None else -1)
         for tensor in fresh:
             index = next(i for i, r in enumerate(results) if r is tensor)
             operation = TorchOperation(name, call, index, len(results) > 1)
             alike = operands[0] if name in ALIASES | TURNED and len(operands) == 1 else None
-            if tensor is target and tensor._base is not None and tensor._base.requires_grad:
+            base = tensor._base if tensor is target else None
+            if base is not None and base.requires_grad and self._form(tensor) is None:
                 # What is written to through a view is its base. The view is read from it later.
-                tensor, operation.call = tensor._base, None
-            made.append(self._compute(operation, shown, tensor, keywords, alike))
-        self._watch(made)
+                tensor, operation.call = base, None
+            self._compute(operation, shown, tensor, keywords, alike)
         return result
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -289,13 +341,18 @@ class Capture(TorchFunctionMode):
             message, operation, tuple(operands or self.recorded[-1:]), order=len(self.recorded),
             scope=self._scope[-1][1] if self._scope else (), name="error", site=_site(),
         )  # fmt: skip
-        node.edge, node.sent = None, []
+        node.edge, node.form, node.crossings, node.sent = None, None, {}, []
         self.recorded.append(node)
 
     # --- values ------------------------------------------------------------------------------
 
     def node(self, tensor: Tensor) -> TensorNode:
         """The value that a tensor holds now; of one that was never seen, a new leaf."""
+        found = self._found(tensor)
+        self._read.add(found.order)
+        return found
+
+    def _found(self, tensor: Tensor) -> TensorNode:
         entry = self._tensors.get(id(tensor))
         old = entry[3] if entry is not None and entry[0]() is tensor else None
         if entry is not None and old is not None:
@@ -315,9 +372,7 @@ class Capture(TorchFunctionMode):
             if not tensor.is_leaf:
                 name = edge[0].name().rpartition("::")[2]
                 operation = TorchOperation(name.partition("Backward")[0] or name, None, 0, False)
-                made = self._compute(operation, (), tensor)
-                self._watch([made])
-                return made[0]
+                return self._compute(operation, (), tensor)
         elif old is not None and tensor.numel():  # written to where no call was seen
             return self._append(TorchOperation("write", None, 0, False), (old,), tensor)
         name = self.names.get(id(tensor), "")
@@ -335,13 +390,21 @@ class Capture(TorchFunctionMode):
 
     def _compute(
         self, operation: TorchOperation, operands: Sequence[Any], tensor: Tensor, *more: Any
-    ) -> tuple[TensorNode, list[Crossing]]:
+    ) -> TensorNode:
         """Record the result of a call, and find where its messages will pass."""
-        tracked = tensor.requires_grad and torch.is_grad_enabled()
-        crossings = self._crossings(tensor, operation.name) if tracked else []
+        crossings: list[Crossing] = []
+        if tensor.requires_grad and torch.is_grad_enabled():
+            crossings, passed = self._crossings(self._edge(tensor, self._form(tensor)))
         known = {o.order for o in operands if isinstance(o, Node)}
-        others = {node.order: node for *_, node in crossings if node.order not in known}
-        return self._append(operation, (*operands, *others.values()), tensor, *more), crossings
+        others = {node.order: node for *_, node, _ in crossings if node.order not in known}
+        for position, other in enumerate(others.values(), len(operands)):
+            found = other.operation
+            if isinstance(found, TorchOperation) and found.call is operation.call is not None:
+                operation.siblings[position] = found.index
+        node = self._append(operation, (*operands, *others.values()), tensor, *more)
+        if crossings:
+            self._assign(node, crossings, passed)
+        return node
 
     def _append(
         self,
@@ -367,13 +430,40 @@ class Capture(TorchFunctionMode):
             scope=self._scope[-1][1] if self._scope else (), name=name,
             site=_site(),
         )  # fmt: skip
-        node.edge, node.sent = None, []
+        node.edge, node.crossings, node.sent = None, {}, []
+        node.form = form = self._form(tensor)
         if tensor.requires_grad and (torch.is_grad_enabled() or not operands):
-            node.edge = edge or _edge(tensor)
+            node.edge = edge or self._edge(tensor, form)
             self._edges[node.edge] = node
+            if form is not None:
+                self._edges[_edge(tensor)] = node
         self.recorded.append(node)
+        if form is not None:
+            self._note(tensor._base, node)  # type: ignore[arg-type]
         self._note(tensor, node)
         return node
+
+    def _form(self, tensor: Tensor) -> Form | None:
+        """How a tensor lies in its base, where it is all of one that nobody else knows."""
+        base = tensor._base
+        if base is None or base.requires_grad != tensor.requires_grad or not tensor.numel():
+            return None
+        known = self._last(base)
+        if known is not None and known is not self._last(tensor):
+            return None
+        if base.numel() != tensor.numel() or not (keep.is_dense(base) and keep.is_dense(tensor)):
+            return None
+        return Form(tuple(base.shape), base.stride(), tuple(tensor.shape), tensor.stride())
+
+    @staticmethod
+    def _edge(tensor: Tensor, form: Form | None) -> Edge:
+        """Where autograd completes the gradient of a value."""
+        return _edge(tensor if form is None or tensor._base is None else tensor._base)
+
+    def _last(self, tensor: Tensor) -> TensorNode | None:
+        """The value that a tensor held when it was last seen."""
+        entry = self._tensors.get(id(tensor))
+        return entry[3] if entry is not None and entry[0]() is tensor else None
 
     def _note(self, tensor: Tensor, node: TensorNode) -> None:
         state = _version(tensor), node.edge is not None
@@ -381,11 +471,14 @@ class Capture(TorchFunctionMode):
 
     # --- the backward pass -------------------------------------------------------------------
 
-    def _crossings(self, tensor: Tensor, name: str) -> list[Crossing]:
-        """The edges from the autograd nodes that compute a tensor to values that are known."""
+    def _crossings(self, edge: Edge) -> tuple[list[Crossing], set[Any]]:
+        """The edges from the autograd nodes that compute a value to values that are known.
+
+        Also the nodes themselves.
+        """
         found: list[Crossing] = []
         seen = set()
-        pending = [_edge(tensor)[0]]
+        pending = [edge[0]]
         while pending:
             function = pending.pop()
             if function in seen:
@@ -398,48 +491,30 @@ class Capture(TorchFunctionMode):
                 if node is None and hasattr(edge[0], "variable"):
                     node = self.node(edge[0].variable)
                 if node is not None:
-                    found.append((function, index, node))
-                elif edge[0] in self._owned:
-                    raise TraceError(
-                        "a gradient that the program computes itself (create_graph=True) passes "
-                        f"through the inside of {self._owned[edge[0]]}: its messages cannot be "
-                        "told apart from those of the last backward pass"
-                    )
+                    form = node.form if edge == node.edge else None
+                    found.append(Crossing(function, index, node, form))
                 else:
                     pending.append(edge[0])
-        self._passed |= dict.fromkeys(seen, name)
-        return found
+        return found, seen
 
-    def _watch(self, results: Sequence[tuple[TensorNode, list[Crossing]]]) -> None:
-        """Hook the nodes of autograd's graph that belong to a call."""
-        self._owned |= self._passed
-        self._passed.clear()
-        results = [(node, crossings) for node, crossings in results if node.edge is not None]
-        shared = set()
-        if len(results) > 1:
-            users = Counter(f for _, found in results for f in {f for f, *_ in found})
-            shared = {f for f, count in users.items() if count > 1}
-        for node, crossings in results:
-            function, output = node.edge  # type: ignore[misc]
-            self._hook(function, partial(self._reached, node, output))
-            positions = self._positions(node, crossings)
-            own = None
-            if shared and not shared.isdisjoint(f for f, *_ in crossings):
-                # Results of one autograd node are told apart when it runs. Of several that they
-                # share, the messages are seen together: noted as the first's, see `told_apart`.
-                if {f for f, *_ in crossings} == {function}:
-                    own = output
-                elif self._together and self._together[-1][0] is results[0][0]:
-                    self._together[-1].append(node)
-                    continue
-                else:
-                    self._together.append([node])
-            by_function: dict[Any, list[tuple[int, int, TensorNode]]] = {}
-            for (f, index, operand), position in zip(crossings, positions, strict=True):
-                by_function.setdefault(f, []).append((index, position, operand))
-                self._expected[node.order, position] += 1
-            for f, edges in by_function.items():
-                self._hook(f, partial(self._sent, node.order, edges, own, f))
+    def _assign(self, node: TensorNode, crossings: Sequence[Crossing], passed: set[Any]) -> None:
+        """Hook the nodes of autograd's graph that compute a value."""
+        function, output = node.edge  # type: ignore[misc]
+        self._hook(function, partial(self._reached, node, output))
+        by_function: dict[Any, list[tuple[int, Crossing]]] = {}
+        for crossing, position in zip(crossings, self._positions(node, crossings), strict=True):
+            node.crossings[crossing.function, crossing.number] = position, crossing
+            by_function.setdefault(crossing.function, []).append((position, crossing))
+            self._expected[node.order, position] += 1
+        for f, edges in by_function.items():
+            self._hook(f, partial(self._sent, node.order, edges))
+        for f in passed:
+            first = self._serves.setdefault(f, node)
+            if first is not node:
+                self._sharing.setdefault(first.order, set()).add(node.order)
+                self._sharing.setdefault(node.order, set()).add(first.order)
+        if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+            self._unpacked.add(node.order)
 
     def _hook(self, function: Any, hook: Callable[..., None]) -> None:
         self._hooks.append(function.register_hook(hook))
@@ -452,8 +527,8 @@ class Capture(TorchFunctionMode):
             if isinstance(operand, Node):
                 places.setdefault(operand.order, []).append(position)
         found = []
-        for *_, operand in crossings:
-            mine = places[operand.order]
+        for crossing in crossings:
+            mine = places[crossing.node.order]
             found.append(mine.pop(0) if len(mine) > 1 else mine[0])
         assert isinstance(node.operation, TorchOperation)
         node.operation.carries.update(found)
@@ -463,33 +538,33 @@ class Capture(TorchFunctionMode):
     def sending(self) -> Iterator[None]:
         """Note the messages of the backward pass that is run inside."""
         self._sending = True
+        self._arrived.clear()
         try:
             yield
         finally:
             self._sending = False
 
+    def _apart(self, order: int) -> bool:
+        """Whether messages of other values pass the same autograd nodes."""
+        sharing = self._sharing.get(order)
+        return sharing is not None and not self._read.isdisjoint(sharing)
+
     def _sent(
         self,
         order: int,
-        edges: Sequence[tuple[int, int, TensorNode]],
-        own: int | None,
-        function: Any,
+        edges: Sequence[tuple[int, Crossing]],
         messages: Sequence[Tensor | None],
-        upstream: Sequence[Tensor | None],
+        _: Any,
     ) -> None:
-        """An autograd node has sent messages (`own`: of one of its outputs only)."""
-        if not self._sending:
+        """An autograd node has sent messages."""
+        if not self._sending or order not in self._arrived or self._apart(order):
             return
-        if own is not None and sum(g is not None for g in upstream) > 1:
-            if upstream[own] is None:
-                return
-            again = function(*(g if n == own else None for n, g in enumerate(upstream)))
-            messages = again if isinstance(again, tuple) else (again,)  # one alone comes bare
-        for index, position, operand in edges:
-            message = messages[index]
+        for position, crossing in edges:
+            message = messages[crossing.number]
             key = order, position
             self._expected[key] -= 1
             if message is not None:
+                message = crossing.message(message)
                 summed = self._partial.pop(key, None)
                 message = message if summed is None else summed + message
                 if self._expected[key]:
@@ -499,14 +574,73 @@ class Capture(TorchFunctionMode):
                 message = None if self._expected[key] else self._partial.pop(key, None)
             if message is not None:
                 self.messages[key] = self._kept(message)
-                operand.sent.append((_address(message), self.messages[key]))
+                crossing.node.sent.append((_address(message), self.messages[key]))
 
     def _reached(
         self, node: TensorNode, output: int, _: Any, upstream: Sequence[Tensor | None]
     ) -> None:
         """The gradient of a value is complete, for its own autograd node has run."""
-        if self._sending and (gradient := upstream[output]) is not None:
-            self._received(node, gradient)
+        if not self._sending or (gradient := upstream[output]) is None:
+            return
+        self._arrived.add(node.order)
+        self._received(node, gradient if node.form is None else node.form.apply(gradient))
+        if self._apart(node.order):
+            self._send(node, gradient)
+
+    def _send(self, node: TensorNode, gradient: Tensor) -> None:
+        """Note the messages of a value that shares autograd nodes with others.
+
+        The nodes are run again with its own gradient alone. None of them has been released, for
+        they run after the one that this is called from.
+        """
+        assert node.edge is not None
+        waiting: Counter[Any] = Counter()  # messages still to come, by node
+        pending, passed = [node.edge[0]], {node.edge[0]}
+        while pending:
+            function = pending.pop()
+            for index, (following, _) in enumerate(function.next_functions):
+                if following is None or (function, index) in node.crossings:
+                    continue
+                waiting[following] += 1
+                if following not in passed:
+                    passed.add(following)
+                    pending.append(following)
+        if node.order in self._unpacked and any(map(_saves, passed)):
+            self._open.add(node.order)
+            return
+        upstream: dict[Any, dict[int, Tensor]] = {node.edge[0]: {node.edge[1]: gradient}}
+        sums: dict[int, tuple[TensorNode, Tensor]] = {}
+        ready = [node.edge[0]]
+        try:
+            with torch.no_grad():
+                while ready:
+                    function = ready.pop()
+                    given = upstream.pop(function, None)
+                    messages = _run(function, given) if given else {}
+                    for index, (following, output) in enumerate(function.next_functions):
+                        if following is None:
+                            continue
+                        message = messages.get(index)
+                        position, crossing = node.crossings.get((function, index), (0, None))
+                        if crossing is None:
+                            waiting[following] -= 1
+                            if not waiting[following]:
+                                ready.append(following)
+                            if message is not None:
+                                place = upstream.setdefault(following, {})
+                                known = place.get(output)
+                                place[output] = message if known is None else known + message
+                        elif message is not None:
+                            message = crossing.message(message)
+                            if position in sums:
+                                message = sums[position][1] + message
+                            sums[position] = crossing.node, message
+        except Exception:  # of a rule that cannot be run twice
+            self._open.add(node.order)
+            return
+        for position, (operand, message) in sums.items():
+            kept = self.messages[node.order, position] = self._kept(message)
+            operand.sent.append((None, kept))
 
     def _received(self, node: TensorNode, gradient: Tensor) -> None:
         if not self._sending:
@@ -540,28 +674,28 @@ class Capture(TorchFunctionMode):
         self._measured.clear()
         self._edges.clear()
         self._tensors.clear()
+        self._serves.clear()
+        for node in self.recorded:  # they outlive this, in a Graph, and autograd's nodes must not
+            node.edge = None
+            node.crossings.clear()
 
     def told_apart(self) -> None:
-        """Give the messages of results that share autograd nodes to the results they come from.
+        """Compute the messages that were left open; a lean capture, which keeps no arrays, cannot.
 
-        Where several have a gradient, whole captures compute the message of each; lean ones leave
-        it open.
+        They are those of calls that share autograd nodes which cannot be run twice.
         """
-        for group in self._together:
-            first, reached = group[0], [node for node in group if node.order in self.gradients]
-            positions = sorted(p for v, p in self.messages if v == first.order)
-            messages = [self.messages.pop((first.order, p)) for p in positions]
-            if len(reached) == 1:
-                self.messages |= {
-                    (reached[0].order, p): m for p, m in zip(positions, messages, strict=True)
-                }
-            elif self.whole:
-                for node in reached:
-                    values = [o.value if isinstance(o, Node) else o for o in node.operands]
-                    gradient = self.gradients[node.order]
-                    for p in positions:
-                        message = node.operation.pull(p, gradient, node.value, values, {})
-                        self.messages[node.order, p] = message
+        if not self.whole:
+            return
+        for order in self._open:
+            node = self.recorded[order]
+            operation = node.operation
+            if not isinstance(operation, TorchOperation) or operation.call is None:
+                continue
+            values = [o.value if isinstance(o, Node) else o for o in node.operands]
+            for position in {position for position, _ in node.crossings.values()}:
+                self.messages[order, position] = operation.pull(
+                    position, self.gradients[order], node.value, values, {}
+                )
 
     def leaf_tensors(self) -> list[tuple[str, Tensor]]:
         """The leaves that were read and require a gradient, with their names."""
@@ -594,6 +728,44 @@ class Capture(TorchFunctionMode):
         return [node for node in self.recorded if node.order not in gone]
 
 
+def _saves(function: Any) -> bool:
+    """Whether an autograd node needs tensors of the forward pass."""
+    return isinstance(function, BackwardCFunction) or any(
+        name.startswith("_raw_saved_") for name in dir(function)
+    )
+
+
+def _run(function: Any, upstream: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """What an autograd node sends, by the number of its input; no hook sees it."""
+    metadata = function._input_metadata  # of what comes in backward
+    given: list[Tensor | None] = [upstream.get(n) for n in range(len(metadata))]
+    edges = function.next_functions
+    if isinstance(function, BackwardCFunction):
+        given = [
+            torch.zeros(tuple(m.shape), dtype=m.dtype, device=m.device) if g is None else g
+            for g, m in zip(given, metadata, strict=True)
+        ]
+        sent = function.apply(*given)  # type: ignore[no-untyped-call]
+        sent = sent if isinstance(sent, tuple) else (sent,)
+        # An input that is no tensor has no edge.
+        needed = [n for n, need in enumerate(function.needs_input_grad) if need]
+        leading = [n for n, edge in enumerate(edges) if edge[0] is not None]
+        found = {n: sent[k] for n, k in zip(leading, needed, strict=True)}
+    else:
+        sent = function(*given)
+        found = dict(enumerate(sent if isinstance(sent, tuple) else (sent,)))  # one comes bare
+    messages = {}
+    for index, (following, output) in enumerate(edges):
+        message = found.get(index)
+        if following is None or message is None:
+            continue
+        wanted = following._input_metadata[output]
+        if message.shape != tuple(wanted.shape):  # of a broadcast, which the engine sums
+            message = message.sum_to_size(tuple(wanted.shape))
+        messages[index] = message.to(wanted.dtype)
+    return messages
+
+
 _UNKNOWN: Any = (lambda: None, -1, None)
 
 
@@ -621,6 +793,14 @@ def _defaults(function: Any) -> Mapping[str, Any]:
     except (TypeError, ValueError):
         return {}
     return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def _unreadable(tensor: Tensor) -> bool:
+    """Whether a tensor has no numbers, or they are for a transform: vjp's, linearize's ..."""
+    if type(tensor) is nn.Parameter:
+        return False
+    is_wrapped: bool = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return is_wrapped or (type(tensor) is not Tensor and isinstance(tensor, FakeTensor))
 
 
 def _version(tensor: Tensor) -> int:

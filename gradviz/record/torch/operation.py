@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -67,8 +67,10 @@ class Call(NamedTuple):
     generator: Tensor | None
     autocast: torch.dtype | None
 
-    def results(self, operands: Sequence[Any], wanted: int | None = None) -> tuple[Any, list[Any]]:
-        """Call it again; the gradient of operand `wanted` can then be asked for."""
+    def results(
+        self, operands: Sequence[Any], wanted: Container[int] = ()
+    ) -> tuple[dict[int, Tensor], list[Tensor]]:
+        """Call it again; gradients of the `wanted` operands can then be asked for."""
         tensors: dict[int, Tensor] = {}
 
         def fill(argument: Any) -> Any:
@@ -79,7 +81,7 @@ class Call(NamedTuple):
                     place = torch.empty_strided(found.shape, argument.stride, dtype=found.dtype)
                     found = place.copy_(found)
                 found = found.to(argument.device)
-                leaf = found.requires_grad_() if position == wanted else found
+                leaf = found.requires_grad_() if position in wanted else found
                 # What is written to must be no leaf.
                 tensors[position] = leaf
                 return leaf.clone() if self.target is not None else leaf
@@ -129,12 +131,16 @@ class TorchOperation(Operation):
         Which of its results this is the value of.
     carries : set of int
         The positions of the operands that a message goes to.
+    siblings : dict of int to int
+        The positions of operands that are results of the same call, as the state that an LSTM
+        cell's output is computed from, and which of its results they are.
     """
 
-    __slots__ = ("call", "carries", "index")
+    __slots__ = ("call", "carries", "index", "siblings")
 
     def __init__(self, name: str, call: Call | None, index: int, several: bool) -> None:
         self.call, self.index, self.carries = call, index, set[int]()
+        self.siblings: dict[int, int] = {}
         written = name.rstrip("_")
         super().__init__(
             f"{name}[{index}]" if several else name,
@@ -143,18 +149,22 @@ class TorchOperation(Operation):
             (),
         )
 
-    def _results(self, operands: Sequence[Any], wanted: int | None) -> tuple[Any, Any]:
+    def _results(
+        self, operands: Sequence[Any], wanted: Container[int] = ()
+    ) -> tuple[dict[int, Tensor], list[Tensor]]:
         if self.call is None:
             raise TraceError(
                 f"{self.name} cannot be computed again: a lean capture keeps no arrays (trace with "
                 "capture='whole'), and what a Function or a write through a view does is not known"
             )
         tensors, results = self.call.results(operands, wanted)
-        return tensors, results[self.index]
+        if len(results) <= self.index:
+            raise TraceError(f"{self.name} has another result when it is called again")
+        return tensors, results
 
     def _evaluate(self, *operands: Any, **_: Any) -> Any:
         with torch.no_grad():
-            return array(self._results(operands, None)[1])
+            return array(self._results(operands)[1][self.index])
 
     def rule(self, position: int) -> Derivative | None:
         """A rule for each operand that a message goes to."""
@@ -164,14 +174,35 @@ class TorchOperation(Operation):
         self, position: int, g: Any, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
     ) -> Any:
         """The message to one operand, by PyTorch's own rule."""
+        wanted = self.carries if self.siblings else {position}
         with torch.enable_grad():
-            tensors, result = self._results(operands, position)
+            tensors, results = self._results(operands, wanted)
+            result = results[self.index]
             upstream = torch.as_tensor(np.array(g), device=result.device).to(result.dtype)
-            (message,) = torch.autograd.grad(
-                result, tensors[position], upstream.reshape(result.shape), allow_unused=True
-            )
+            message = self._direct(position, tensors, results, upstream.reshape(result.shape))
         return np.zeros_like(operands[position]) if message is None else array(message)
 
+    def _direct(
+        self, position: int, tensors: Mapping[int, Tensor], results: Any, upstream: Tensor
+    ) -> Tensor | None:
+        """A message without what goes by way of other results of the call."""
+        others = [results[i] for p, i in self.siblings.items() if p != position]
+        if position in self.siblings:
+            operand = results[self.siblings[position]]
+        elif position in tensors:
+            operand = tensors[position]
+        else:
+            raise TraceError(f"{self.name} cannot be differentiated again: it reads more than that")
+        message, *around = torch.autograd.grad(
+            results[self.index], [operand, *others], upstream, allow_unused=True, retain_graph=True
+        )
+        for other, sent in zip(others, around, strict=True):
+            if sent is not None and other.requires_grad:
+                (part,) = torch.autograd.grad(
+                    other, operand, sent, allow_unused=True, retain_graph=True
+                )
+                message = message if part is None else message - part
+        return message
 
 @cache
 def _linear(name: str) -> Derivative:
