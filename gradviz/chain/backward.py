@@ -140,10 +140,13 @@ def underflown(graph: Graph) -> frozenset[int]:
             top = np.max(np.abs(upstream), initial=0.0)
             if not 0 < top < np.inf:
                 continue
-            with np.errstate(all="ignore"):
-                again = node.operation.pull(
-                    key, upstream / top, node.value, graph.operand_values(i), node.keywords
-                )
+            try:
+                with np.errstate(all="ignore"):
+                    again = node.operation.pull(
+                        key, upstream / top, node.value, graph.operand_values(i), node.keywords
+                    )
+            except TraceError:  # it cannot be computed again: then it is the zero that was sent
+                continue
             if np.any(again):
                 scaled[u] = again if u not in scaled else scaled[u] + again
     return frozenset(scaled)

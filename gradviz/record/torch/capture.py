@@ -184,6 +184,8 @@ class Capture(TorchFunctionMode):
         self._partial: dict[tuple[int, int], Tensor] = {}  # the sum of those that came
         self._serves: dict[Any, TensorNode] = {}  # autograd's nodes, and the first that they serve
         self._sharing: dict[int, set[int]] = {}  # the values that share some of them
+        self._passed: set[Edge] = set()  # inside of calls
+        self._indirect: dict[int, Tensor | None] = {}  # values there: what their readers have sent
         self._read: set[int] = set()
         self._arrived: set[int] = set()  # that the present backward pass has reached
         self._unpacked: set[int] = set()  # their saved tensors can be asked for only once
@@ -495,11 +497,15 @@ class Capture(TorchFunctionMode):
                     found.append(Crossing(function, index, node, form))
                 else:
                     pending.append(edge[0])
+                    self._passed.add(edge)
         return found, seen
 
     def _assign(self, node: TensorNode, crossings: Sequence[Crossing], passed: set[Any]) -> None:
         """Hook the nodes of autograd's graph that compute a value."""
-        function, output = node.edge  # type: ignore[misc]
+        assert node.edge is not None
+        function, output = node.edge
+        if node.edge in self._passed:  # an earlier value was computed by way of this one, unseen
+            self._indirect[node.order] = None
         self._hook(function, partial(self._reached, node, output))
         by_function: dict[Any, list[tuple[int, Crossing]]] = {}
         for crossing, position in zip(crossings, self._positions(node, crossings), strict=True):
@@ -539,6 +545,7 @@ class Capture(TorchFunctionMode):
         """Note the messages of the backward pass that is run inside."""
         self._sending = True
         self._arrived.clear()
+        self._open.clear()
         try:
             yield
         finally:
@@ -573,14 +580,18 @@ class Capture(TorchFunctionMode):
             else:
                 message = None if self._expected[key] else self._partial.pop(key, None)
             if message is not None:
-                self.messages[key] = self._kept(message)
-                crossing.node.sent.append((_address(message), self.messages[key]))
+                self._note_message(key, crossing.node, message, _address(message))
 
     def _reached(
         self, node: TensorNode, output: int, _: Any, upstream: Sequence[Tensor | None]
     ) -> None:
         """The gradient of a value is complete, for its own autograd node has run."""
-        if not self._sending or (gradient := upstream[output]) is None:
+        if not self._sending:
+            return
+        gradient = upstream[output]
+        if node.order in self._indirect:  # without what only passes here, inside of another call
+            gradient, self._indirect[node.order] = self._indirect[node.order], None
+        if gradient is None:
             return
         self._arrived.add(node.order)
         self._received(node, gradient if node.form is None else node.form.apply(gradient))
@@ -639,8 +650,16 @@ class Capture(TorchFunctionMode):
             self._open.add(node.order)
             return
         for position, (operand, message) in sums.items():
-            kept = self.messages[node.order, position] = self._kept(message)
-            operand.sent.append((None, kept))
+            self._note_message((node.order, position), operand, message, None)
+
+    def _note_message(
+        self, key: tuple[int, int], operand: TensorNode, message: Tensor, address: int | None
+    ) -> None:
+        kept = self.messages[key] = self._kept(message)
+        operand.sent.append((address, kept))
+        if operand.order in self._indirect:
+            summed = self._indirect[operand.order]
+            self._indirect[operand.order] = message if summed is None else summed + message
 
     def _received(self, node: TensorNode, gradient: Tensor) -> None:
         if not self._sending:
@@ -675,6 +694,8 @@ class Capture(TorchFunctionMode):
         self._edges.clear()
         self._tensors.clear()
         self._serves.clear()
+        self._passed.clear()
+        self._indirect.clear()
         for node in self.recorded:  # they outlive this, in a Graph, and autograd's nodes must not
             node.edge = None
             node.crossings.clear()
