@@ -127,6 +127,7 @@ class _Writer:
         self.positions: dict[Any, int] = {}  # of arrays and sources
         self.sources: list[Any] = []
         self.rows: dict[str, Operation | None] = {}
+        self.instructions: dict[Any, int] = {}  # of the program, in the order of their first values
 
     def document(self) -> dict[str, Any]:
         graph = self.graph
@@ -165,6 +166,9 @@ class _Writer:
             entry["source"] = self.source(source)
         if not graph.is_leaf(i):
             entry |= self.operation(i)
+            if node.site:
+                place = id(node.site[0]), node.site[1]
+                entry["instruction"] = self.instructions.setdefault(place, len(self.instructions))
             entry["operands"] = list(graph.operands[i])
         if node.keywords:
             entry["keywords"] = {k: self.value(v) for k, v in node.keywords.items()}
@@ -392,7 +396,7 @@ class _Reader:
             lambda: (names, named),
             output,
             wrt,
-            sources=lambda node: node.site,
+            sources=lambda node: node.site and node.site[0],
             title=title,
         )
         graph.locals = self.locals
@@ -476,6 +480,10 @@ class _Reader:
             if type(source) is not int or not 0 <= source < len(self.sources):
                 raise ValueError(f"expected the number of a source, got {_said(source)}")
             source = self.sources[source]
+        instruction = get("instruction")
+        if instruction is not None and (type(instruction) is not int or instruction < 0):
+            raise ValueError(f"instruction: expected a number, got {_said(instruction)}")
+        site = None if instruction is source is None else (source, instruction)
         self.at = ()
         if kind == "operation":
             operation = self.operation(entry, operands, keywords)
@@ -495,7 +503,7 @@ class _Reader:
         self.names[name] = i
         self.shapes.append(shape)
         self.nodes.append(
-            Node.new(value, operation, keywords=keywords, order=i, scope=scope, site=source)
+            Node.new(value, operation, keywords=keywords, order=i, scope=scope, site=site)
         )
         self.operands.append(operands)
         if "grad" in entry:
@@ -635,7 +643,9 @@ _HEAD = (
     "format", "version", "title", "output", "wrt", "differentiated", "sources", "arrays", "nodes",
     "statements", "detail", "legible",
 )  # fmt: skip
-_OPERATION = frozenset(("op", "part", "drawn_only", "formula", "derivatives", "edges"))
+_OPERATION = frozenset(
+    ("op", "part", "drawn_only", "formula", "derivatives", "edges", "instruction")
+)
 _NODE = _OPERATION.union(
     "name kind named scope source operands keywords value grad grad_state".split()
 )

@@ -62,6 +62,8 @@ def assert_alike(loaded, graph):
     for detail in ("names", "operations"):
         one, other = loaded.draw(detail=detail), graph.draw(detail=detail)
         assert (one.dot, one.text) == (other.dot, other.text)
+        few = loaded.draw(detail=detail, budget=5), graph.draw(detail=detail, budget=5)
+        assert few[0].view == few[1].view
     for (u, v, key, one), (*edge, other) in zip(
         loaded.dag.edges(keys=True, data=True), graph.dag.edges(keys=True, data=True), strict=True
     ):
@@ -400,6 +402,7 @@ WRONG = [
         ("arrays", 0, "base64", "AAAA"),
         r"arrays\[0\]: base64: shape \(3, 2\) of float64 is 48 bytes",
     ),
+    (("nodes", -1, "instruction", -1), r"instruction: expected a number, got -1"),
     (("sources", 0, ["f", -1, ""]), r"sources\[0\]: expected a line's number"),
     (("detail", "names"), 'detail: expected "operations"'),
     (("legible", 0), "legible: expected a number"),

@@ -59,6 +59,7 @@ def test_a_capture_is_kept_as_it_is(name, capture, tmp_path):
             assert same(kept.grad(leaf), gradient)
         assert kept.draw().dot == graph.draw().dot
         assert kept.draw(detail="operations").text == graph.draw(detail="operations").text
+        assert kept.draw(budget=6).svg == graph.draw(budget=6).svg
         assert kept.draw(backward="beside").dot == graph.draw(backward="beside").dot
 
 

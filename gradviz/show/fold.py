@@ -26,6 +26,7 @@ from . import style
 SCREEN = 40  # so many boxes are read well at once ...
 ROW = 7  # ... and so many one after the other
 COLUMNS = 9  # what repeats is folded where more values lie one after the other
+ROUNDS = 5  # ... and goes round so often
 FEW = 3  # fewer boxes tell too little
 WIDE = 20  # an opened fold has at most so many parts, leaves aside
 LEAVES = 8  # at least so many leaves stay apart in it
@@ -526,7 +527,7 @@ class Folding:
 def is_large(graph: Graph) -> bool:
     """Whether a picture of all values would be too much: too many, or too long the ways in it.
 
-    A long row stays as it is where nothing in it can be told as one thing.
+    A long row stays as it is where nothing in it repeats often.
     """
     if len(graph) > graph.legible:
         return True
@@ -534,9 +535,7 @@ def is_large(graph: Graph) -> bool:
     rank = ranks(len(graph), edges)
     if sum(rank[v] - rank[u] for u, v in edges) > LONG:
         return True
-    return max(rank) >= COLUMNS and any(
-        part.scope or part.count > 1 for part in Folding(graph).root.folds
-    )
+    return max(rank) >= COLUMNS and any(part.count >= ROUNDS for part in Folding(graph).root.folds)
 
 
 def stem(name: str) -> str:

@@ -534,10 +534,30 @@ def test_a_wrong_key_or_budget_is_named():
         graph.draw(budget=0)
 
 
-def test_a_loaded_graph_folds_in_the_same_way(tmp_path):
-    graph = models.scalar(1000)
+def several_on_a_line():
+    def run(x):
+        for n in range(8):
+            x = np.tanh(sum(x * (i + 1) * 0.1 for i in range(8)) * 0.1 * x * 2.0)
+        return x
+
+    return gv.trace(run, 0.5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: models.scalar(1000), models.pendulum, models.characters, models.transformer,
+        lambda: models.crossed(12), several_on_a_line,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("wish", [{}, {"detail": "operations"}, {"budget": 12}])
+def test_a_loaded_graph_folds_in_the_same_way(make, wish, tmp_path):
+    graph = make()
     graph.save(tmp_path / "g.json")
-    assert gv.load(tmp_path / "g.json").draw().svg == graph.draw().svg
+    loaded = gv.load(tmp_path / "g.json")
+    assert loaded.draw(**wish).svg == graph.draw(**wish).svg
+    loaded.save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "g.json").read_bytes()
 
 
 def test_the_page_brings_along_each_fold_opened():
