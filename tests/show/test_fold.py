@@ -536,7 +536,7 @@ def test_a_wrong_key_or_budget_is_named():
 
 def several_on_a_line():
     def run(x):
-        for n in range(8):
+        for _ in range(8):
             x = np.tanh(sum(x * (i + 1) * 0.1 for i in range(8)) * 0.1 * x * 2.0)
         return x
 
