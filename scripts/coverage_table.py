@@ -47,7 +47,7 @@ REASONS: dict[str, tuple[str, str]] = {
         "kaiser".split(),
         (CREATES, ""),
     ),
-    "full": (CREATES, f"refuses a recorded fill value: {_LIST}; `np.full_like` takes one"),
+    "full": (CREATES, "of a recorded value in a traced program; elsewhere: `np.full_like`"),
     **dict.fromkeys(
         "base_repr binary_repr bitwise_and bitwise_count bitwise_invert bitwise_left_shift "
         "bitwise_not bitwise_or bitwise_right_shift bitwise_xor invert left_shift right_shift gcd "
@@ -60,8 +60,11 @@ REASONS: dict[str, tuple[str, str]] = {
         (OTHER, ""),
     ),
     **dict.fromkeys(
-        "array asarray asanyarray asarray_chkfinite ascontiguousarray asfortranarray require "
-        "asmatrix bmat nested_iters".split(),
+        "array asarray asanyarray ascontiguousarray asfortranarray".split(),
+        (CREATES, "of recorded values in a traced program; elsewhere: `np.stack`, `np.copy`"),
+    ),
+    **dict.fromkeys(
+        "asarray_chkfinite require asmatrix bmat nested_iters".split(),
         (REFUSED, f"{_MIXED}; `np.stack`, `np.copy`"),
     ),
     "fromiter": (REFUSED, _LIST),
@@ -107,8 +110,7 @@ CLASSES = {
     "nditer": _MIXED + "; iterate over `x.flat`",
     "ndenumerate": _MIXED + "; iterate over `x.flat`",
     "matrix": _MIXED,
-    "r_": _LIST,
-    "c_": _LIST,
+    **dict.fromkeys(("r_", "c_"), "recorded in a traced program, without directions in a string"),
     "ma.masked_array": _MIXED + "; use `np.where`",
 }
 
@@ -133,9 +135,9 @@ SPECIAL_REASONS = {
     **dict.fromkeys("iv ive yn".split(), "own rule; by the order refused: no closed form"),
     **dict.fromkeys("gammainc gammaincc".split(), "own rule; by a refused: no closed form"),
     "betainc": "own rule; by a and b refused: no closed form",
-    "logsumexp": f"refused: {_MIXED}; use `np.logaddexp.reduce`",
-    "multigammaln": f"refused: {_MIXED}; use a sum of `gammaln`",
-    "polygamma": f"refused: {_MIXED}; use `zeta`",
+    "logsumexp": "written out in a traced program; elsewhere refused: use `np.logaddexp.reduce`",
+    "multigammaln": "written out in a traced program; elsewhere refused: use a sum of `gammaln`",
+    "polygamma": "written out in a traced program; elsewhere refused: use `zeta`",
 }
 
 # The array API standard, version 2024.12: functions by their names in NumPy's main namespace.

@@ -713,7 +713,11 @@ class Array(Held):
                 numbers = view.operation.evaluate(numbers, **view.keywords)
             if not numbers.flags.writeable or np.unique(numbers).size != numbers.size:
                 raise ValueError("assignment destination is read-only")
-            index = np.unravel_index(numbers[index], np.shape(whole.value))
+            places, value = numbers[index], stacked(value)
+            extra = np.ndim(value) - np.ndim(places)
+            if extra > 0 and np.shape(value)[:extra] == (1,) * extra:
+                value = np.reshape(value, np.shape(value)[extra:])
+            index = np.unravel_index(places, np.shape(whole.value))
         new = apply(arrays.SETITEM, (whole, value), {"index": _plain_index(index)}, frame)
         # The name of `y[0] = value` is the whole's, not the value's.
         place = value.site if isinstance(value, Array) else None
@@ -1212,6 +1216,9 @@ _meet_distributions()
 
 
 def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+    extra = np.ndim(src) - np.ndim(dst)
+    if extra > 0 and np.shape(src)[:extra] == (1,) * extra:
+        src = np.reshape(src, np.shape(src)[extra:])
     value = np.broadcast_to(src, np.shape(dst))
     _overwritten(dst, value if where is True else np.where(where, value, dst), _getframe(1))
 

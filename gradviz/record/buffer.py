@@ -100,8 +100,10 @@ class Buffer(Held):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         args, kwargs = named_out(function, args, kwargs)
         out = args[0] if function in IN_PLACE else kwargs.get("out")
-        if type(out) is Buffer and has_recorded([args, kwargs], Array):
-            out.become()
+        if has_recorded([args, kwargs], Array):
+            if type(out) is Buffer:
+                out.become()
+            return _dispatch(function, args, kwargs)
         result = function(*_plain(args), **_plain(kwargs))
         if function in IN_PLACE:
             return None
@@ -300,7 +302,12 @@ def _made(function: Any, args: Any, kwargs: Any) -> Any:
         return compose(_built, (name, *args), kwargs)
     if name == "full":
         return compose(_full, args, kwargs)
-    return _held(function(*_plain(args), **_plain(kwargs)), ())
+    return _held(_dispatch(function, args, kwargs), ())
+
+
+def _dispatch(function: Any, args: Any, kwargs: Any) -> Any:
+    """A call with a recorded value in a place where NumPy would not ask it."""
+    return Array.__array_function__(None, function, (), _plain(args), _plain(kwargs))  # type: ignore[arg-type]
 
 
 def _full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", **_: Any) -> Any:
