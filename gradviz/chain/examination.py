@@ -96,7 +96,9 @@ class Examination(Causes):
         yield from broken
         yield from self._disconnected()
         yield from self._changed_gradients()
-        known = self._before(f.node for f in broken) | {i for f in broken for i in f.path}
+        grave = [f for f in broken if f.severity != "note"]
+        known = {i for f in grave for i in f.path}
+        known |= self._before(f.node for f in grave if f.severity == "error")
         zero = list(self._zero(known))
         yield from zero
         flow = list(self._flow())
@@ -212,6 +214,8 @@ class Examination(Causes):
                     f"{'0' if self._is_zero(end) else 'finite numbers'} of that again"
                 )
                 path += self._onward(end)[1:]
+                if lost := [w for w in self.weights if self.norms.get(w) == 0]:
+                    message += f"; the gradient of {listed(map(self._name, lost))} is exactly 0"
                 yield self._finding("non-finite value", "warning", v, path, message, advice)
                 return
 
@@ -459,8 +463,7 @@ class Examination(Causes):
         ends = {v: sizes[end] for v in sizes if sizes[v] and (end := last[v]) and sizes[end]}
         side: set[int] = set()  # small branches, and what is before them
         for v in sorted(ends, reverse=True):
-            end = grown[last[v] or v]
-            small = grown[v] < VANISHING * end <= beside[v]
+            small = grown[v] < VANISHING * grown[last[v] or v] <= beside[v]
             if (small and following[v] is not None) or following[v] in side:
                 side.add(v)
         ratios = {

@@ -1,0 +1,431 @@
+"""Each reason that `diagnose` gives: a program of which it is true, and its healed twin."""
+
+import math
+
+import health_programs
+import numpy as np
+import pytest
+
+import gradviz as gv
+from gradviz.errors import TraceError
+from gradviz.statistics import Statistics
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+VALUE, SLOPE, ZERO = "non-finite value", "non-finite gradient", "zero gradient"
+
+
+def rows(q, k=1.0):
+    s = q @ q.T * k
+    e = np.exp(s - np.max(s, axis=-1, keepdims=True))
+    return np.sum((e / np.sum(e, axis=-1, keepdims=True) @ np.eye(2)[: len(q)]) ** 2)
+
+
+Q = np.array([[1.0, 0.5], [-0.3, 0.8]])
+APART = np.array([[1.0, 0.3], [0.3, 2.0]])
+
+# The name; the program; its sick argument and the healed one; kind; what is said of the sick only.
+IN_NUMPY = [
+    ("mean of nothing", lambda x: np.mean(x[x > 0]), [-1.0], [1.0], VALUE, "mean of nothing"),
+    ("variance of one", lambda x: np.var(x, ddof=1), [1.0], [1.0, 2.0], VALUE, "var of one value"),
+    ("deviation of one", lambda x: np.std(x, ddof=1), [1.0], [1.0, 2.0], VALUE, "std of one value"),
+    ("0 / 0", lambda x: np.sum(x * x / x), [0.0], [1.0], VALUE, "0 / 0"),
+    ("1 / 0", lambda x: np.sum(1 / x), [0.0], [1.0], VALUE, "division by 0"),
+    ("log of -1", lambda x: np.sum(np.log(x)), [-1.0], [1.0], VALUE, "negative number, -1"),
+    ("log of 0", lambda x: np.sum(np.log(x)), [0.0], [1.0], VALUE, "log of 0"),
+    ("log1p of -1", lambda x: np.sum(np.log1p(x)), [-1.0], [0.5], VALUE, "log1p of -1"),
+    ("arcsin of 2", lambda x: np.sum(np.arcsin(x)), [2.0], [0.5], VALUE, "of a number of size 2"),
+    ("power", lambda x: np.sum(x**0.5), [-1.0], [1.0], VALUE, "power of a negative number"),
+    ("reciprocal", lambda x: np.sum(x**-1.0), [0.0], [1.0], VALUE, "a negative power of 0"),
+    ("overflow", lambda x: np.sum(x * x), [1e200], [1e100], VALUE, "overflows float64"),
+    ("exp", lambda x: np.sum(np.exp(x)), [1e3], [1.0], VALUE, "exp overflows float64"),
+    ("inf - inf", lambda x: np.sum(2 * (x * x) - x * x), [1e200], [1.0], VALUE, "inf - inf"),
+    ("0 · inf", lambda x: np.sum(0 * np.exp(x) + x), [1e3], [1.0], VALUE, "0 · inf"),
+    ("sqrt at 0", lambda x: np.sum(np.sqrt(x)), [0.0], [1.0], SLOPE, "sqrt of 0"),
+    ("power at 0", lambda x: np.sum(x**0.5), [0.0], [1.0], SLOPE, "a power of 0"),
+    ("arccos at 1", lambda x: np.sum(np.arccos(x)), [1.0], [0.5], SLOPE, "arccos of ±1"),
+    ("the origin", lambda x: np.sum(np.arctan2(x, 2 * x + x * x)), [0.0], [1.0], SLOPE, "origin"),
+    ("dropped by an index", lambda x: np.sum((2 * x / (x - 1) + x)[1:]), [1.0, 2.0], [3.0, 2.0],
+     SLOPE, "division by 0"),
+    ("NaN dropped by an index", lambda x: np.sum((x / x)[1:] + x[1:]), [0.0, 2.0], [3.0, 2.0],
+     SLOPE, "0 / 0"),
+    ("equal singular values", lambda x: np.sum(np.linalg.svd(x)[0] ** 3), np.eye(2), APART,
+     SLOPE, "equal singular values of x"),
+    ("equal eigenvalues", lambda x: np.sum(np.linalg.eigh(x)[1] ** 3), np.eye(2), APART,
+     SLOPE, "equal eigenvalues of x"),
+    ("limits", lambda x: np.sum(np.clip(x, -1, 1)), [5.0, -5.0], [0.5, 5.0], ZERO,
+     "at its limit in all 2 entries: -1 or 1"),
+    ("off", lambda x: np.sum(np.maximum(x, 0)), [-1.0, -2.0], [-1.0, 2.0], ZERO, "is off in all 2"),
+    ("the other operand", lambda x: np.sum(np.maximum(x, 3)), [1.0, 2.0], [1.0, 4.0], ZERO,
+     "takes the other operand"),
+    ("a step", lambda x: np.sum(np.rint(x)), [1.2], None, ZERO, "is a step"),
+    ("tanh", lambda x: np.sum(np.tanh(x)), [99.0], [0.5], ZERO, "is saturated"),
+    ("underflow of exp", lambda x: np.sum(np.exp(x)), [-1e3], [-1.0], ZERO, "underflows to 0"),
+    ("one-hot by hand", lambda q: rows(q, 1e4), Q, Q / 100, ZERO, "is one-hot, 0 or 1"),
+    ("one entry by hand", rows, Q[:1], Q, ZERO, "a softmax over one entry, always 1"),
+    ("times 0", lambda x: np.sum(x * np.zeros(2)), [1.0, 2.0], None, ZERO, "which is all 0"),
+    ("nothing selected", lambda x: np.sum(x[x > 0]), [-1.0], [1.0], ZERO, "has no entries"),
+    ("a length of 0", lambda x: np.linalg.norm(x), [0.0, 0.0], [0.0, 1.0], ZERO,
+     "a vector of zeros"),
+    ("equal entries", lambda x: np.std(x), [2.0, 2.0], [2.0, 3.0], ZERO, "all the same"),
+    ("a difference of equals", lambda x: np.sum(3 * x) - np.sum(x * 3), [2.0], None, ZERO,
+     "messages to x cancel"),
+]  # fmt: skip
+
+
+def said(health, kind, words):
+    return [f for f in health.findings if f.kind == kind and words in f.message]
+
+
+@pytest.mark.parametrize(
+    ("program", "sick", "healed", "kind", "words"),
+    [case[1:] for case in IN_NUMPY],
+    ids=[case[0] for case in IN_NUMPY],
+)
+def test_a_reason_is_said_where_it_is_true_and_only_there(program, sick, healed, kind, words):
+    health = gv.trace(program, np.array(sick)).diagnose()
+    assert said(health, kind, words), health.text
+    assert not health
+    assert health.findings[0].kind == kind
+    if healed is not None:
+        healthy = gv.trace(program, np.array(healed)).diagnose()
+        assert healthy, healthy.text
+        assert words not in healthy.text
+
+
+def in_torch():
+    """The same for PyTorch: name, program, sick and healed tensors, kind, words."""
+    import torch
+    from torch.nn import functional as F
+
+    def attention(x, k=1.0):
+        return ((x @ x.T * k).softmax(-1) @ torch.eye(2)[: len(x)]).square().sum()
+
+    def masked(x, mask):
+        hidden = torch.zeros(mask.shape).masked_fill(mask, -math.inf)
+        return (x @ x.T + hidden).softmax(-1)
+
+    def hooked(x, zero):
+        y = x * 2
+        if zero:
+            y.register_hook(torch.zeros_like)
+        return (y * y).sum()
+
+    half, (q, apart) = torch.float16, torch.tensor(np.array([Q, APART]), dtype=torch.float32)
+    full, causal = torch.tensor([[1, 1], [0, 0]]).bool(), torch.tensor([[0, 1], [0, 0]]).bool()
+    two, ignored = torch.tensor([[1.0, 2.0], [0.5, 3.0]]), torch.tensor([-100, -100])
+    return [
+        ("mean", lambda x: x[x > 0].mean(), [-1.0], [1.0], VALUE, "mean of nothing"),
+        ("loss", lambda x: F.smooth_l1_loss(x[x > 0], x[x > 0] * 0), [-1.0], [1.0], VALUE,
+         "smooth_l1_loss of nothing"),
+        ("std", lambda x: x.std(), [1.0], [1.0, 2.0], VALUE, "std of one value"),
+        ("var_mean", lambda x: torch.var_mean(x)[0], [1.0], [1.0, 2.0], VALUE,
+         "var_mean of one value"),
+        ("targets", lambda x, t=ignored: F.cross_entropy(x, t), two, None, VALUE,
+         "every target in t is ignored (-100)"),
+        ("0 / 0", lambda x: (x * x / x).sum(), [0.0], [1.0], VALUE, "0 / 0"),
+        ("negative", lambda x: x.sqrt().sum(), [-1.0], [1.0], VALUE, "sqrt of a negative number"),
+        ("half", lambda x: (x @ x.T).sum(), torch.full((2, 4), 300.0, dtype=half),
+         torch.full((2, 4), 3.0, dtype=half), VALUE, "matmul overflows float16"),
+        ("scaled loss", lambda x: (x * x).sum() * 65504.0, torch.tensor([2.0], dtype=half),
+         torch.tensor([0.5], dtype=half), VALUE, "mul overflows float16"),
+        ("scaled gradient", lambda x: (x * 300.0).sum() * 300.0, torch.tensor([0.01], dtype=half),
+         None, SLOPE, "overflows float16"),
+        ("comes back as 0", lambda x: (x / (x * x).sum().sqrt()).sum(),
+         torch.full((4,), 600.0, dtype=half), torch.tensor([6.0, 3.0, 2.0], dtype=half), VALUE,
+         "mul overflows float16 (up to 6.55e+04): x reaches 600; div = x / sqrt makes 0 of that"),
+        ("masked row", lambda x: masked(x, full)[1:].sum() + (masked(x, causal) ** 2).sum(), q,
+         None, SLOPE, "a row of -inf only"),
+        ("causal mask", lambda x: (masked(x, full if x.sum() > 50 else causal) ** 2).sum(), q + 99,
+         q, VALUE, "a row of -inf only"),
+        ("svd", lambda x: (torch.linalg.svd(x)[0] ** 3).sum(), torch.eye(2), apart,
+         SLOPE, "equal singular values of x"),
+        ("eigh", lambda x: (torch.linalg.eigh(x)[1] ** 3).sum(), torch.eye(2), apart,
+         SLOPE, "equal eigenvalues of x"),
+        ("one-hot", lambda x: attention(x, 1e4), q, q / 100, ZERO, "is one-hot, 0 or 1"),
+        ("one key", attention, q[:1], q, ZERO, "a softmax over one entry"),
+        ("one class", lambda x: F.cross_entropy(x, torch.zeros(2).long()), two[:, :1], two, ZERO,
+         "is over one class"),
+        ("fitted", lambda x: F.mse_loss(x, torch.ones(2)), [1.0, 1.0], [1.0, 2.0], ZERO,
+         "is exactly 0"),
+        ("hardtanh", lambda x: F.hardtanh(x).sum(), [3.0, -3.0], [0.3, -3.0], ZERO,
+         "at its limit in all 2 entries: -1 or 1"),
+        ("hardsigmoid", lambda x: F.hardsigmoid(x).sum(), [9.0], [0.1], ZERO, "at its limit"),
+        ("relu6", lambda x: F.relu6(x).sum(), [9.0], [3.0], ZERO, "at its limit: 6"),
+        ("clamp", lambda x: x.clamp(-1, 1).sum(), [9.0], [0.5], ZERO, "at its limit: 1"),
+        ("relu", lambda x: x.relu().sum(), [-1.0, -2.0], [-1.0, 2.0], ZERO, "is off in all 2"),
+        ("round", lambda x: x.round().sum(), [1.2], None, ZERO, "is a step"),
+        ("mask", lambda x: (x * (x > 0)).sum(), [-1.0], [1.0], ZERO, "which is all 0"),
+        ("norm", lambda x: x.norm(), [0.0, 0.0], [0.0, 1.0], ZERO, "a vector of zeros"),
+        ("hook", lambda x: hooked(x, bool(x[0] < 0)), [-1.0], [1.0], ZERO, "as a hook does"),
+        ("half too small", lambda x: (x * 1e-4).sum() * 1e-4, torch.ones(2, dtype=half), None, ZERO,
+         "a product is too small"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_a_reason_is_said_in_pytorch_where_it_is_true_and_only_there(capture):
+    torch = pytest.importorskip("torch")
+    for name, program, sick, healed, kind, words in in_torch():
+
+        def health(argument, program=program):
+            x = torch.as_tensor(argument).detach().clone().requires_grad_()
+            return gv.trace(program, x, capture=capture).diagnose()
+
+        found = health(sick)
+        assert said(found, kind, words), f"{name}: {found}"
+        assert not found, name
+        if healed is not None:
+            assert health(healed), f"{name}: {health(healed)}"
+            assert words not in health(healed).text, name
+
+
+def test_a_loss_scale_that_is_too_large_is_told_to_be_scaled_down():
+    torch = pytest.importorskip("torch")
+    x = torch.tensor([2.0, 1.0], dtype=torch.float16, requires_grad=True)
+    for program in (lambda x: (x * x).sum() * 65504.0, lambda x: (x * 300.0).sum() * 300.0):
+        finding = gv.trace(program, x).diagnose().findings[0]
+        assert finding.severity == "error"
+        assert "scale the loss down" in finding.advice
+    (finding,) = gv.trace(lambda x: (x * 1e-4).sum() * 1e-4, x).diagnose().findings
+    assert "scale the loss up" in finding.advice
+
+
+# --- what is meant
+
+
+def modules():
+    """Models whose gradients are partly 0, and why that is no sickness."""
+    import torch
+    from torch import nn
+
+    class Gated(nn.Module):
+        def __init__(self, gate):
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 1)
+            self.gate = nn.Parameter(torch.zeros(1)) if gate != "norm" else nn.BatchNorm1d(4)
+            if gate == "norm":
+                nn.init.zeros_(self.gate.weight)
+            self.how = gate
+
+        def forward(self, x):
+            h = self.first(x)
+            if self.how == "norm":
+                h = self.gate(h)
+            elif self.how == "gate":
+                h = h * self.gate
+            elif self.how == "tanh":
+                h = h * torch.tanh(self.gate)
+            return self.last(x + h).square().mean()
+
+    class Lora(nn.Module):
+        def __init__(self, down):
+            super().__init__()
+            self.base = nn.Linear(4, 4).requires_grad_(False)
+            self.a = nn.Parameter(torch.randn(4, 2) * down)
+            self.b = nn.Parameter(torch.zeros(2, 4))
+
+        def forward(self, x):
+            return (self.base(x) + x @ self.a @ self.b).square().mean()
+
+    class Path(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            kept = x.new_empty(len(x), 1).bernoulli_(0.0)
+            return (self.last(x) + self.first(x) * kept).square().mean()
+
+    class Expert(Path):
+        def forward(self, x):
+            chosen = torch.nonzero(x[:, 0] > 1e9).squeeze(1)
+            y = self.last(x)
+            return y.index_add(0, chosen, self.first(x[chosen])).square().mean()
+
+    class Token(Path):
+        def forward(self, x):
+            both = torch.cat([self.first.weight, x])
+            return self.last(both)[4:].square().mean() + self.first.bias.square().sum()
+
+    return {
+        "gate": (lambda: Gated("gate"), "multiplies by gate"),
+        "tanh": (lambda: Gated("tanh"), "multiplies by tanh"),
+        "norm": (lambda: Gated("norm"), "multiplies by gate.weight"),
+        "lora": (lambda: Lora(1.0), "multiplies by b"),
+        "stochastic depth": (Path, "which chance made all 0"),
+        "expert without tokens": (Expert, "has no entries"),
+        "token that is not pooled": (Token, "gets none"),
+    }, (lambda: Lora(0.0))
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_a_zero_on_purpose_is_one_note_and_nothing_is_called_healthy(capture):
+    torch = pytest.importorskip("torch")
+    meant, stuck = modules()
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
+    for name, (make, words) in meant.items():
+        torch.manual_seed(0)
+        health = gv.trace(make(), x, capture=capture).diagnose()
+        found = [f for f in health.findings if f.kind == ZERO]
+        assert health, f"{name}: {health}"
+        assert len(found) == 1, f"{name}: {health}"
+        assert words in found[0].message, f"{name}: {health}"
+        assert not health.text.startswith("✓ healthy")
+    health = gv.trace(stuck(), x, capture=capture).diagnose()  # both factors are 0: it never moves
+    assert not health
+    assert "gets no gradient either" in health.text
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_gains_of_many_blocks_that_start_at_0_are_told_once(capture):
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = nn.ModuleList(nn.Linear(4, 4) for _ in range(6))
+            self.gains = nn.ParameterList(nn.Parameter(torch.zeros(4)) for _ in range(6))
+
+        def forward(self, x):
+            for block, gain in zip(self.blocks, self.gains, strict=True):
+                x = x + gain * torch.tanh(block(x))
+            return x.square().mean()
+
+    health = gv.trace(Net(), torch.randn(8, 4), capture=capture).diagnose()
+    (finding,) = health.findings
+    assert (finding.kind, finding.severity, finding.numbers["parameters"]) == (ZERO, "note", 12)
+
+
+def test_a_layer_scale_that_starts_next_to_0_is_no_alarm():
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token = nn.Parameter(torch.randn(1, 16) * 1e-6)
+            self.first, self.last = nn.Linear(8, 16), nn.Linear(16, 1)
+            self.blocks = nn.ModuleList(nn.Linear(16, 16) for _ in range(8))
+            scales = (nn.Parameter(torch.full((1, 16), 1e-6)) for _ in self.blocks)
+            self.scales = nn.ParameterList(scales)
+
+        def forward(self, x):
+            h = self.first(x) + self.token
+            for block, scale in zip(self.blocks, self.scales, strict=True):
+                h = h + scale * torch.tanh(block(h))
+            return self.last(h).square().mean()
+
+    torch.manual_seed(0)
+    health = gv.trace(Net(), torch.randn(16, 8)).diagnose()
+    assert not health.findings, health.text
+
+
+def test_a_parameter_that_j_does_not_depend_on_is_a_note_and_one_cut_off_is_a_warning():
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self, cut):
+            super().__init__()
+            self.used, self.other, self.cut = nn.Linear(4, 4), nn.Linear(4, 4), cut
+
+        def forward(self, x):
+            h = self.used(x)
+            return ((h + self.other(x).detach()) if self.cut else h).square().mean()
+
+    unused, cut = (gv.trace(Net(cut), torch.randn(8, 4)).diagnose() for cut in (False, True))
+    assert unused
+    assert "nothing reads other.weight, other.bias" in unused.text
+    assert not unused.text.startswith("✓ healthy")
+    assert not cut
+    assert "its history ends there" in cut.text
+
+
+def test_a_gradient_that_a_hook_changes_is_shown():
+    torch = pytest.importorskip("torch")
+
+    def program(x, hook):
+        y = x * 2
+        if hook is not None:
+            y.register_hook(hook)
+        return (y * y).sum()
+
+    x = torch.ones(3, requires_grad=True)
+    changes = {
+        "changed gradient": (lambda g: 3 * g, True),
+        SLOPE: (lambda g: g * math.nan, False),
+        ZERO: (torch.zeros_like, False),
+    }
+    for capture in ("whole", "lean"):
+        for kind, (hook, ok) in changes.items():
+            health = gv.trace(lambda x, hook=hook: program(x, hook), x, capture=capture).diagnose()
+            assert bool(health) is ok
+            assert health.findings[0].kind == kind
+            assert "hook" in health.findings[0].message
+        assert not gv.trace(lambda x: program(x, None), x, capture=capture).diagnose().findings
+
+
+def test_all_gradients_of_0_are_never_well():
+    # That they cancel may be meant of one bias; of all there is that is no model.
+    health = gv.trace(lambda w: np.sum(w - w) + 1.0, np.ones(3)).diagnose()
+    assert not health
+    assert health.findings[0].severity == "warning"
+
+
+def test_what_no_reason_was_found_for_is_told_without_one():
+    torch = pytest.importorskip("torch")
+    x = torch.full((3,), -500.0, requires_grad=True)
+    whole, lean = (
+        gv.trace(lambda x: torch.nn.functional.elu(x).sum(), x, capture=capture).diagnose()
+        for capture in ("whole", "lean")
+    )
+    assert "the slope of elu = elu(x) by x is 0 in all 3 entries" in whole.text
+    assert "what elu = elu(x) sends back is 0" in lean.text
+    corr = gv.trace(torch.corrcoef, torch.ones(2, 3, requires_grad=True), loss=torch.sum).diagnose()
+    assert "corrcoef makes a NaN of finite numbers" in corr.text
+
+
+def test_results_of_a_call_that_are_not_used_are_no_hindrance():
+    torch = pytest.importorskip("torch")
+    x = torch.diag(torch.tensor([2.0, 1.0, 0.0])).requires_grad_()
+    for call in (torch.linalg.svd, torch.linalg.qr, torch.unbind):
+        for capture in ("whole", "lean"):
+            health = gv.trace(lambda x, call=call: call(x)[0].sum(), x, capture=capture).diagnose()
+            assert health.table
+
+
+# --- generated programs
+
+
+def top(value):
+    return value.top if isinstance(value, Statistics) else float(np.max(np.abs(value), initial=0))
+
+
+@pytest.mark.parametrize("start", range(0, 300, 50))
+def test_a_zero_and_a_nan_are_told_in_generated_programs(start):
+    pytest.importorskip("torch")
+    traced = 0
+    for seed in range(start, start + 50):
+        for capture in ("whole", "lean") if health_programs.generate(seed)[3] else ("whole",):
+            try:
+                graph = health_programs.trace(seed, capture)
+                gradients = [graph.adjoint(i) for i in graph.wrt]
+            except (TraceError, RuntimeError, ValueError, IndexError, np.linalg.LinAlgError):
+                continue
+            traced += 1
+            health = graph.diagnose()
+            sizes = [top(gradient) for gradient in gradients if np.size(gradient)]
+            if not all(0 < size < math.inf for size in sizes):
+                assert not health.text.startswith("✓ healthy"), (seed, capture)
+            if not all(map(math.isfinite, sizes)) or not any(sizes):
+                assert not health, (seed, capture)
+            for finding in health.findings:
+                assert finding.node in finding.path
+                for u, v in zip(finding.path, finding.path[1:], strict=False):
+                    assert u in graph.operands[v], (seed, capture)
+    assert traced > 30
