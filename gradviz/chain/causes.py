@@ -542,9 +542,10 @@ class Causes:
         if self._whole(i):
             return bool(np.all((np.asarray(value) == low) | (np.asarray(value) == high)))
         # (v - low)(v - high) is nowhere above 0, so its sum is 0 only where each is.
-        mean = stats.norm**2 / stats.size - (low + high) * stats.mean + low * high
+        mean = stats.norm * stats.norm / stats.size - (low + high) * stats.mean + low * high
         sample = np.all((stats.sample == low) | (stats.sample == high))
-        return bool(sample) and abs(mean) <= 1e-5 * max(abs(low), abs(high)) ** 2
+        size = max(abs(low), abs(high))
+        return bool(sample) and abs(mean) <= 1e-5 * size * size
 
     def _flat(self, v: int, u: int) -> Cause | None:
         """Why an operation has no slope, if its value shows it."""
@@ -706,7 +707,7 @@ class Causes:
             return False
         # The mean of a sum is the sum of the means, up to what rounding does to sums.
         mean = sum(measure(self.messages[edge]).mean for edge in self._carrying(u))
-        return abs(mean - gradient.mean) > close / max(gradient.size, 1) ** 0.5
+        return bool(abs(mean - gradient.mean) > close / max(gradient.size, 1) ** 0.5)
 
 
 _FAILURES = TraceError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError

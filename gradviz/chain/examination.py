@@ -737,7 +737,7 @@ class Examination(Causes):
             if here != there and u not in known:
                 exits[there].add(u)
                 if here in weights:
-                    outgoing[here] += self._message((v, key)) ** 2
+                    outgoing[here] = math.hypot(outgoing[here], self._message((v, key)))
         for layer, own in weights.items():
             if not own:  # parameters of an earlier layer, read again
                 continue
@@ -748,10 +748,10 @@ class Examination(Causes):
                 _root((self.values[w] for w in own), count),
                 _root((self.norms.get(w, 0.0) for w in own), count),
                 _root(self.norms.get(i, 0.0) for i in exits[layer]),
-                math.sqrt(outgoing[layer]),
+                outgoing[layer],
             )
 
 
 def _root(norms: Iterable[float], count: int = 1) -> float:
     """The norm of arrays together; by their `count` of numbers, the root mean square."""
-    return math.sqrt(sum(x * x for x in norms) / max(count, 1))
+    return math.hypot(*norms) / math.sqrt(max(count, 1))
