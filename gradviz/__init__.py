@@ -4,7 +4,7 @@ from gradviz import examples
 from gradviz.errors import TraceError
 from gradviz.graph import Graph, Node, compare, load
 from gradviz.ops.custom import operation
-from gradviz.record.array import Array, input, parameter, scope
+from gradviz.record.array import Array, input, parameter, scope, stop_gradient
 from gradviz.record.expression import expression
 from gradviz.record.micrograd import draw_dot
 from gradviz.record.trace import graph, trace
@@ -35,5 +35,6 @@ __all__ = [
     "parameter",
     "record_training",
     "scope",
+    "stop_gradient",
     "trace",
 ]

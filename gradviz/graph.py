@@ -7,9 +7,11 @@ import copy
 import difflib
 import itertools
 import os
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -159,6 +161,18 @@ class Program:
     def record(self, values: Mapping[str, Any]) -> Graph:
         """A new Graph for new leaf values."""
         raise NotImplementedError
+
+    def unseen(self) -> AbstractContextManager[None]:
+        """Runs inside are silent, and leave what the program reaches as it was."""
+        return nullcontext()
+
+    def numbers(self) -> Iterable[Any]:
+        """The plain numbers that the program has: its literals, what stands around it."""
+        return ()
+
+    def reads(self) -> str:
+        """Where the program reads plain numbers unnoticed, by its text; "" for nowhere."""
+        return ""
 
 
 class Replay(Program):
@@ -370,8 +384,29 @@ class Graph:
     def derivatives(self) -> Gradients:
         """Gradients and messages of the backward pass from J, computed when first asked for."""
         from gradviz.chain.backward import backward
+        from gradviz.chain.reads import partly
 
-        return backward(self)
+        found = self.__dict__["derivatives"] = backward(self)
+        if lost := partly(self):
+            reads = "; ".join(f"{self.names[i]} {how}" for i, how in [*lost.items()][:3])
+            sure = "is wrong: it lacks" if self.recorded_program else "may be wrong: it would lack"
+            warnings.warn(
+                f"the gradient {sure} the part of a value that was read as a plain number and came "
+                f"back into {self.names[self.output]}, for its history ended there: {reads}; keep "
+                "it an array, or write gradviz.stop_gradient where a constant is meant",
+                stacklevel=_outside(),
+            )
+        return found
+
+    @cached_property
+    def returned(self) -> dict[int, str]:
+        """By id the values whose plain number, read by the program, came back into J; how, where.
+
+        The gradient lacks what should have come back with it.
+        """
+        from gradviz.chain.reads import returned
+
+        return returned(self)
 
     def backward(self) -> Graph:
         """Compute every gradient and message now (later calls cost nothing); returns the Graph.
@@ -422,9 +457,15 @@ class Graph:
         for v, operands in enumerate(self.operands):
             if v >= i and (v in reached or not reached.isdisjoint(operands)):
                 reached.add(v)
-                if v in self.reads:
-                    return f"{self.names[v]} was read as a plain number {self.reads[v]}"
+                if v in self.ends:
+                    return f"{self.names[v]} was read as a plain number {self.ends[v]}"
         return ""
+
+    @property
+    def ends(self) -> dict[int, str]:
+        """Those of `reads` after which a history goes on to J, or may."""
+        unknown = (i for i in self.reads if isinstance(getattr(self.values[i], "read", 0), tuple))
+        return {i: self.reads[i] for i in unknown} | self.returned
 
     @cached_property
     def reads(self) -> dict[int, str]:
@@ -434,10 +475,13 @@ class Graph:
         """
         found = {}
         for i, node in enumerate(self.values):
-            how, place = getattr(node, "read", ("", None))
-            if how:
-                file, line, text = self._source(Node.new(None, INPUT, site=place)) or ("?", 0, "")
-                found[i] = f"by {how} at {file}:{line}: {text}"
+            read = getattr(node, "read", ())
+            said = []
+            for how, site in (read,) if isinstance(read, tuple) and read else read:
+                file, line, text = self._source(Node.new(None, INPUT, site=site)) or ("?", 0, "")
+                said.append(f"by {how} at {file}:{line}: {text}")
+            if said:
+                found[i] = ", ".join(said[:3])
         return found
 
     def grad_state(self, i: int) -> str:
@@ -841,6 +885,15 @@ class Graph:
         )
 
 
+def _outside() -> int:
+    """How many frames above its caller's the user's own code is, for a warning."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INSIDE:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+_INSIDE = ("gradviz", "functools")
 _NUMBERS = frozenset((float, np.float64))
 _LEAF_ROWS = frozenset(LEAVES.values())
 

@@ -153,10 +153,28 @@ def document() -> str:
         "copy per version of each plain array (and of lists) that meets a recorded one, and one "
         "array that stays as it is is copied once. Leaves are copied when recorded. Values and "
         "gradients that a Graph hands out are read-only.",
-        "9. **Plain numbers end the history**: `float(x)`, `int(x)`, `x.item()`, `x.tolist()` and "
-        "`x.value` give constants. This is noted: a gradient that is 0 for this reason warns with "
-        "the line, and `Graph.check` lists such lines. Functions that take a number unseen "
-        "(`math.exp(x)`, `buffer.fill(x)`) are refused.",
+        "9. **Plain numbers end the history**: `float(x)`, `int(x)`, `x.item()`, `x.tolist()`, "
+        "`x.value`, `f\"{x:.3f}\"`, `np.save(file, x)` give constants. A program may read "
+        "values: to print, to branch, to stop. Where one was read and a number of unknown "
+        "origin went in later, the program is run again, at leaves a little further on, when "
+        "the gradient is first asked for (silently; random numbers are drawn again, variables, "
+        "fields and containers of the program's own are put back; files that it writes, it "
+        "writes again). If the difference is another than the gradient says, the number came "
+        "back into J: a warning names the line, `Graph.diagnose` has a finding, and pictures "
+        "mark the value. Without a program (`gv.graph`) that cannot be run: there a number that "
+        "was computed after a read is warned of as what may be wrong. Steps (`int(x)`, "
+        "`np.searchsorted`, comparisons) have slope 0, and nothing is lost. Who means a "
+        "constant writes `gv.stop_gradient(x)`; finite differences hold it where it was. "
+        "Functions that take a number unseen (`math.exp(x)`, `buffer.fill(x)`) are refused.",
+        "10. **Types**: `isinstance(x, np.ndarray)`, `isinstance(x, float)`, `np.isscalar(x)` "
+        "and `x.__class__` answer as for the number or array that x stands for. `type(x)` is "
+        "`gradviz.Array`, and `hasattr(x, \"shape\")` is true of numbers too: a program that "
+        "takes another branch for it is told by `Graph.check`, which compares J with that of "
+        "the program alone.",
+        "11. **Random numbers**: `check`, `update` and `step` draw those that the trace drew, "
+        "from the generators of NumPy and Python that the function reaches, and leave them as "
+        "they were. Of a program with a generator that it makes anew without a seed, `check` "
+        "says that it cannot be compared with differences.",
         "",
         "| | gradviz | autograd | JAX | torch |",
         "| --- | --- | --- | --- | --- |",

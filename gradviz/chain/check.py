@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.chain.paths import carrying, count_paths, paths
+from gradviz.chain.reads import held
 from gradviz.errors import TraceError
 from gradviz.graph import Graph, place
-from gradviz.statistics import places
+from gradviz.statistics import Statistics, places
 
 if TYPE_CHECKING:
     from gradviz.show.drawing import Drawing
@@ -57,16 +58,22 @@ class Check:
     rows : tuple of CheckRow
     tolerance : float
         On the error of finite differences; sums are held to 1e-9 (float32: 1e-3).
+    random : str
+        Why there are no finite differences: the program computes another J each time; else "".
+    other : str
+        That the program computes another J than what was recorded; else "".
     """
 
     graph: Graph
     rows: tuple[CheckRow, ...]
     tolerance: float
+    random: str = ""
+    other: str = ""
 
     @property
     def ok(self) -> bool:
         """Whether every compared entry agrees."""
-        return all(row.ok for row in self.rows)
+        return not self.other and all(row.ok for row in self.rows)
 
     def __bool__(self) -> bool:
         return self.ok
@@ -74,7 +81,8 @@ class Check:
     @property
     def text(self) -> str:
         """A line per way of proof, and a line per row that fails."""
-        lines = []
+        lines = [f"✗ {self.other}"] if self.other else []
+        lines += [f"· {self.random}"] if self.random else []
         for how, words in HOW.items():
             rows = [row for row in self.rows if row.how == how]
             if not rows:
@@ -90,7 +98,7 @@ class Check:
                 whole: Graph = getattr(self.graph, "whole", self.graph)
                 lines += [
                     f"    {whole.names[i]} was read as a plain number {read}"
-                    for i, read in whole.reads.items()
+                    for i, read in whole.ends.items()
                 ]
                 lines += [f"    {cut}" for cut in _cuts(whole)]
         return "\n".join(lines)
@@ -159,8 +167,36 @@ def check(
     precision = max((float(np.finfo(dtype).eps) for dtype in dtypes), default=1e-16)
     h = step or float(np.cbrt(precision))
     limit = tolerance or 100 * h**2
-    rows = [_differences(graph, i, h, entries, limit) for i in sorted(graph.wrt)]
-    return Check(graph, (*rows, *_sums(graph, 1e-9 if precision < 1e-10 else 1e-3)), limit)
+    rows: list[CheckRow] = []
+    with graph.program.unseen():
+        random, other = _again(graph, limit)
+        if not random:
+            rows = [_differences(graph, i, h, entries, limit) for i in sorted(graph.wrt)]
+    rows += _sums(graph, 1e-9 if precision < 1e-10 else 1e-3)
+    return Check(graph, tuple(rows), limit, random, other)
+
+
+def _again(graph: Graph, limit: float) -> tuple[str, str]:
+    """What there is to say where the program does not compute the recorded J once more."""
+    recorded = graph.values[graph.output].value
+    if isinstance(recorded, Statistics) or not graph.wrt:
+        return "", ""
+    with np.errstate(all="ignore"), held(graph):
+        again = [np.asarray(graph.program.run(graph.leaf_values())).reshape(()) for _ in range(2)]
+    if np.allclose(again, recorded, limit, limit, equal_nan=True):
+        return "", ""
+    name = graph.names[graph.output]
+    if not np.array_equal(again[0], again[1], equal_nan=True):
+        return (
+            f"not by finite differences: the program computes another {name} each time that it is "
+            f"run ({again[0]:.6g}, {again[1]:.6g}); where it draws random numbers, give it a "
+            "generator as an argument, or a seed",
+            "",
+        )
+    return "", (
+        f"{name} is {again[0]:.6g} where the program runs alone, and {np.asarray(recorded):.6g} "
+        "was recorded: does it ask for type(x) or hasattr(x, ...), or change what it reads?"
+    )
 
 
 def _row(graph: Graph, i: int, how: str, other: Any, chosen: Any, limit: float) -> CheckRow:
@@ -193,7 +229,7 @@ def _differences(graph: Graph, i: int, h: float, entries: int, limit: float) -> 
             for shift in (width, -width):
                 moved = value.copy()
                 moved.flat[at] += shift * turn
-                with np.errstate(all="ignore"):
+                with np.errstate(all="ignore"), held(graph):
                     output = graph.program.run({**leaves, name: moved[()]})
                 outputs.append(float(np.asarray(output).reshape(())))
             slope += (outputs[0] - outputs[1]) / (2 * width) / turn

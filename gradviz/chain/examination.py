@@ -16,6 +16,7 @@ import numpy as np
 from gradviz.chain import hazards
 from gradviz.chain.causes import Cause, Causes, Edge, listed
 from gradviz.chain.health import Finding, Layer, counted
+from gradviz.chain.reads import partly
 from gradviz.errors import TraceError
 from gradviz.graph import PARAMETER, Graph
 from gradviz.statistics import Statistics, measure
@@ -94,6 +95,7 @@ class Examination(Causes):
         broken += self._nonfinite_gradient()
         broken = broken or list(self._lost_infinity())
         yield from broken
+        yield from self._returned()
         yield from self._disconnected()
         yield from self._changed_gradients()
         grave = [f for f in broken if f.severity != "note"]
@@ -282,6 +284,20 @@ class Examination(Causes):
             entries=stats.nonfinite * stats.size, spoiled=len(spoiled),
         )  # fmt: skip
 
+    # --- values that were read as plain numbers ----------------------------------------------
+
+    def _returned(self) -> Iterator[Finding]:
+        """Values whose plain number came back into J: the gradient lacks a part."""
+        sure = self.graph.recorded_program is not None
+        for i, how in partly(self.graph).items():
+            yield self._finding(
+                "lost history", "error" if sure else "warning", i, (i, *self._onward(i)[1:]),
+                f"{self._name(i)} was read as a plain number {how}; "
+                + ("that number came back into " if sure else "if that number came back into ")
+                + f"{self._name(self.graph.output)}, the gradient lacks its part",
+                "keep it an array; gradviz.stop_gradient says that a constant is meant",
+            )  # fmt: skip
+
     # --- parameters without a gradient -------------------------------------------------------
 
     def _disconnected(self) -> Iterator[Finding]:
@@ -292,10 +308,11 @@ class Examination(Causes):
         # next value on the way there.
         ends: dict[int, dict[tuple[int, int], int]] = defaultdict(dict)
         stopped, read, unread = range(3)
+        ended = graph.ends
         for u in range(len(graph) - 1, min(lost, default=len(graph)) - 1, -1):
             if u in self.gradients or u not in graph.varying:
                 continue
-            found: dict[tuple[int, int], int] = {(read, u): u} if u in graph.reads else {}
+            found: dict[tuple[int, int], int] = {(read, u): u} if u in ended else {}
             for v, _ in graph.readers[u]:
                 if v in self.gradients or self._stops(v):
                     found.setdefault((stopped, v), v)
@@ -332,7 +349,11 @@ class Examination(Causes):
     def _stop(self, v: int, path: Sequence[int]) -> tuple[str, str]:
         if why := hazards.STOPS.get(self._op(v)):
             leave = f"leave {self._op(v)} out, if a gradient is wanted"
-            advice = leave if self._op(v) in ("detach", "data") else "use a soft version"
+            advice = (
+                leave
+                if self._op(v) in ("detach", "data", "stop_gradient")
+                else "use a soft version"
+            )
             return f"{self._told(v)} stops it, {why}", advice
         if self._stops(v):
             return f"{self._told(v)} stops it, integers have no derivative", "stay with floats"
@@ -343,7 +364,7 @@ class Examination(Causes):
 
     def _read(self, v: int, path: Sequence[int]) -> tuple[str, str]:
         return (
-            f"{self._name(v)} was read as a plain number {self.graph.reads[v]}",
+            f"{self._name(v)} was read as a plain number {self.graph.ends[v]}",
             "keep it an array: leave the conversion out",
         )
 

@@ -64,6 +64,7 @@ RANDOM = _names("""
 STOPS = {
     "detach": "its history ends there",
     "data": "its history ends there",
+    "stop_gradient": "the program wants a constant there",
     **dict.fromkeys(("argmax", "argmin", "argsort"), "a position has no derivative"),
     **dict.fromkeys(("multinomial", "bernoulli"), "a sample has no derivative"),
     "one_hot": "it reads integers",

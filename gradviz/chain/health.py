@@ -22,6 +22,7 @@ KINDS = (
     "non-finite value",
     "non-finite gradient",
     "no backward pass",
+    "lost history",
     "no gradient",
     "zero gradient",
     "changed gradient",

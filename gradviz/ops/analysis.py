@@ -12,6 +12,7 @@ import numpy as np
 
 from gradviz.ops.arrays import conjugated, scatter
 from gradviz.ops.composed import COMPOSED, stands_for
+from gradviz.ops.operation import PYTHONS
 
 
 def plain(a: Any) -> Any:
@@ -45,7 +46,7 @@ def _quantile(
     shape = [np.shape(a)[i] for i in kept]
     rows = np.sort(np.reshape(np.transpose(a, [*kept, *along]), [*shape, -1]), axis=-1)
     count = np.shape(rows)[-1]
-    dtype = rows.dtype if isinstance(q, (int, float)) else np.result_type(rows.dtype, plain(q))
+    dtype = rows.dtype if type(q) in PYTHONS else np.result_type(rows.dtype, plain(q))
     alpha, beta = _SAMPLES.get(method, (1, 1))
     q = q if hasattr(q, "operands") else np.asarray(q, dtype=float)
     at = q * (count - 1) if alpha == beta == 1 else count * q + (alpha - 1 + q * (1 - alpha - beta))

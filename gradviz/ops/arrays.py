@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import string
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from functools import wraps
 from itertools import accumulate, pairwise
 from typing import Any
@@ -498,6 +499,16 @@ def _flatten(a: Any, order: Any = "C") -> Any:
 
 
 FLATTEN = linear(_flatten, "ravel(a)", ("reshape(g)", _unreshape), name="flatten")
+HELD: ContextVar[Iterator[Any] | None] = ContextVar("held", default=None)
+"""What `stop_gradient` returns one after the other, where a program is run for differences."""
+
+
+def _stopped(a: Any) -> Any:
+    held = HELD.get()
+    return a if held is None else next(held, a)
+
+
+STOP = linear(_stopped, "", None, name="stop_gradient")
 SCATTER = linear(
     scatter, "scatter(a)", ("g[index]", lambda g, v, a, shape, index: g[index]), name="scatter"
 )
@@ -568,5 +579,5 @@ PARTS = (
     assembled(np.concatenate, _joined),
     assembled(np.stack, _stacked),
 )
-UNDISPATCHED = (GETITEM, SETITEM, ASTYPE, FLATTEN, STRIDED)
+UNDISPATCHED = (GETITEM, SETITEM, ASTYPE, FLATTEN, STRIDED, STOP)
 """Rows that no NumPy function stands for."""

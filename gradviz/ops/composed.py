@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.ops.arrays import norm
+from gradviz.ops.operation import PYTHONS
 
 COMPOSED: dict[Any, Callable[..., Any]] = {}
 """By NumPy function: the function that is called in its place."""
@@ -326,7 +327,7 @@ def _diff(
 def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     along = range(np.ndim(f)) if axis is None else np.atleast_1d(axis).tolist()
     steps = varargs * len(along) if len(varargs) == 1 else varargs or (1.0,) * len(along)
-    steps = tuple(f.dtype.type(h) if isinstance(h, (int, float)) else h for h in steps)
+    steps = tuple(f.dtype.type(h) if type(h) in PYTHONS else h for h in steps)
     if edge_order not in (1, 2) or len(steps) != len(along):
         return NotImplemented
     slopes = []

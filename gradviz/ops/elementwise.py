@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from gradviz.ops.operation import Derivative, Operation, elementwise, linear
+from gradviz.ops.operation import PYTHONS, Derivative, Operation, elementwise, linear
 
 
 def _power_base(v: Any, a: Any, b: Any, **_: Any) -> Any:
-    if isinstance(b, (int, float)):
+    if type(b) in (*PYTHONS, np.float64):
         return b * a ** (b - 1) if b else np.zeros_like(a)[()]
     # At a = b = 0 the factor a**(b-1) is infinite, and the slope of a**0 is 0 all the same.
     return b * a ** np.where(np.equal(a, 0) & np.equal(b, 0), 1.0, b - 1)

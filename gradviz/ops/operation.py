@@ -423,9 +423,13 @@ def _compile(signature: str, formula: str) -> Pull:
     return function
 
 
+PYTHONS = (int, float, complex, bool)
+"""Python's own numbers. (A recorded scalar answers to isinstance as the number it stands for.)"""
+
+
 def _as_numpy(v: Any, *numbers: Any) -> list[Any]:
     """Plain Python numbers as NumPy's, of the precision of the value `v`."""
-    return [v.dtype.type(n) if isinstance(n, (int, float, complex)) else n for n in numbers]
+    return [v.dtype.type(n) if type(n) in PYTHONS else n for n in numbers]
 
 
 def elementwise(

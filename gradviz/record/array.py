@@ -195,7 +195,8 @@ def leaf(value: Any, name: str, kind: str, frame: FrameType | None = None) -> Ar
         )
     if array.dtype.kind in "iub":
         array = array.astype(float)
-    node = _append(LEAVES[kind], array[()], (), _NO_KEYWORDS, frame, name)
+    keywords = _FROM_PYTHON if type(value) in (float, complex) else _NO_KEYWORDS
+    node = _append(LEAVES[kind], array[()], (), keywords, frame, name)
     if type(value) is np.ndarray and not value.ndim:
         node.views = []
     return node
@@ -473,6 +474,46 @@ def _values(value: Any) -> Any:
     return value
 
 
+latest_read: list[Any] = [None]
+"""How, and in which frame, a value was last read as a plain number; a new object every time."""
+
+
+def _note_all(value: Any, how: str, frame: FrameType) -> None:
+    if isinstance(value, Array):
+        value._noted(how, frame)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            _note_all(part, how, frame)
+    elif isinstance(value, dict):
+        _note_all(list(value.values()), how, frame)
+
+
+def stop_gradient(x: Any) -> Any:
+    """A constant from here on: the same numbers, and no gradient passes.
+
+    Parameters
+    ----------
+    x : array_like
+        A recorded value; plain numbers and arrays are returned as they are.
+
+    Returns
+    -------
+    Array
+        Recorded as an operation of its own, and drawn as an edge that carries no gradient. Finite
+        differences (`Graph.check`) hold it where it was.
+
+    Examples
+    --------
+    >>> import gradviz as gv
+    >>> g = gv.trace(lambda x: x * gv.stop_gradient(x), 3.0)
+    >>> float(g.grad("x"))
+    3.0
+    """
+    if isinstance(x, Array):
+        return apply(arrays.STOP, (x,), None, _getframe(1))
+    return arrays.STOP.evaluate(x)
+
+
 _PLAIN = frozenset((float, int, np.float64, np.float32))
 _FLOATS = frozenset((np.ndarray, np.float64, np.float32))
 _NUMBERS = (int, float, complex, np.generic)
@@ -542,6 +583,8 @@ _INSTEAD = {
     "factorial": "write special.gamma(n + 1)",
 }
 _NO_KEYWORDS: dict[str, Any] = {}
+_FROM_PYTHON: dict[str, Any] = {}
+"""The keywords of a leaf that came in as a number of Python's own, which is no array of NumPy's."""
 _STORE_SUBSCR = dis.opmap["STORE_SUBSCR"]
 
 
@@ -620,8 +663,9 @@ class Held(Node):
 
     __slots__ = ("__weakref__", "past", "read", "viewed", "views")
 
-    read: tuple[str, Any]
-    """How its value was read as a plain number, and where; absent where it never was."""
+    read: dict[tuple[str, Any], int]
+    """How its value was read as plain numbers and where, and what number in the order of recording
+    was next at the first time; absent where it never was."""
     past: list[Array]
     """What it was before each time that the program wrote into it; absent where it never did."""
     views: list[weakref.ref[Array]]
@@ -644,6 +688,16 @@ class Array(Held):
     def become(self) -> None:
         """It is recorded already."""
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """What a program that asks by `isinstance` is told: the class that it has without us."""
+        value = self.value
+        if isinstance(value, np.generic) and not self._is_scalar():
+            return np.ndarray
+        if self.keywords is _FROM_PYTHON:
+            return complex if value.dtype.kind == "c" else float
+        return type(value)
+
     # --- in-place code -----------------------------------------------------------------------
     #
     # Writing makes the same object stand for a new value: the old one moves to `past`, where those
@@ -662,6 +716,8 @@ class Array(Held):
         for field in (*Node.__slots__, "read", "viewed"):
             if hasattr(self, field):
                 setattr(old, field, getattr(self, field))
+        if hasattr(self, "read"):
+            del self.read
         self.past = [*getattr(self, "past", ()), old]
         value.operands = tuple([old if o is self else o for o in value.operands])
         for field in Node.__slots__:
@@ -854,6 +910,8 @@ class Array(Held):
             for other in types:
                 if issubclass(other, Held) and other is not Array:
                     return other.__array_function__(self, function, types, args, kwargs)
+        if function in _READERS:
+            _note_all((args, kwargs), f"{function.__name__}()", _getframe(1))
         if function in PLAIN:
             made = function(*_values(args), **{k: _values(v) for k, v in kwargs.items()})
             written = function in _BUFFERS and made.dtype.kind in "fc" and made.ndim
@@ -975,7 +1033,15 @@ class Array(Held):
                 f"{name}() takes a recorded value as a plain number here, which would forget its "
                 f"history; {instead} (or float(), if no gradient is wanted), at {where(frame)}"
             )
-        self.read = how, site(frame)
+        return self._noted(how, frame)
+
+    def _noted(self, how: str, frame: FrameType | None) -> Any:
+        """The value; that it was read is noted."""
+        if not hasattr(self, "read"):
+            self.read = {}
+        user = user_frame(frame)
+        self.read.setdefault((how, user and site(user)), _next())
+        latest_read[0] = how, user
         return self.value
 
     def __contains__(self, other: Any) -> bool:
@@ -985,7 +1051,7 @@ class Array(Held):
         return len(self.value)
 
     def __format__(self, spec: str) -> str:
-        return format(self.value, spec) if spec else repr(self)
+        return format(self._noted("format", _getframe(1)), spec) if spec else repr(self)
 
     def __copy__(self) -> Array:
         return self if self._is_scalar() else self._copied(_getframe(1))
@@ -1268,6 +1334,13 @@ _WRITERS: dict[Any, Callable[..., None]] = {
     np.fill_diagonal: _fill_diagonal,
 }
 """Functions that write into an array, where it is a recorded one."""
+_READERS = frozenset(
+    (
+        *(np.save, np.savez, np.savez_compressed, np.savetxt),
+        *(np.array2string, np.array_str, np.array_repr),
+    )
+)
+"""Functions that put the numbers themselves elsewhere."""
 _BUFFERS = frozenset((np.zeros_like, np.ones_like, np.empty_like))
 
 

@@ -152,7 +152,7 @@ def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
     code = function.__code__
     defaults = function.__defaults__ or ()
     last = code.co_varnames[: code.co_argcount][code.co_argcount - len(defaults) :]
-    yield from zip(last, defaults, strict=True)
+    yield from zip(last, defaults, strict=False)  # a decorator may have set more
     yield from (function.__kwdefaults__ or {}).items()
     yield from vars(function).items()  # what it wraps, too
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.record import names
 from gradviz.record.arguments import argument_names, begins, convert_nested, nested, numbered, takes
 from gradviz.record.arguments import title as named_after
+from gradviz.record.around import Generators, plain_numbers, unseen, value_read
 from gradviz.record.array import STALE, Array, leaf, snapshot
 from gradviz.record.buffer import taped
 from gradviz.record.build import build
@@ -168,6 +170,8 @@ class _Function(Program):
             title,
         )
         self.argument_names = argument_names(function, len(args))
+        self.roots = function, args, kwargs
+        self.generators: Generators | None = None
 
     def call(self, change: Callable[[Any, str], Any]) -> Any:
         """Run the function on arguments whose arrays went through `change(value, name)`.
@@ -184,14 +188,26 @@ class _Function(Program):
             for value, name in zip(self.args, self.argument_names, strict=True)
         ]
         kwargs = {name: convert_nested(value, name, convert) for name, value in self.kwargs.items()}
-        return self.function(*args, **kwargs)
+        if self.generators is None:  # the first run's numbers are the user's own
+            self.generators = Generators(*self.roots)
+            return self.function(*args, **kwargs)
+        with self.generators.replayed():
+            return self.function(*args, **kwargs)
 
     def run(self, values: Mapping[str, Any]) -> Any:
         def convert(value: Any, name: str) -> Any:
-            value = values.get(name, value)  # a copy: the program may write into it
-            return value.copy() if isinstance(value, np.ndarray) else value
+            new = values.get(name, value)
+            if own and type(value) in (float, complex) and np.size(new) == 1:
+                return type(value)(new)  # the program may ask for its type
+            return new.copy() if isinstance(new, np.ndarray) else new  # it may write into it
 
-        return self.call(convert)
+        own = True
+        try:
+            output = self.call(convert)
+        except (ArithmeticError, AttributeError, TypeError, ValueError):
+            own = False  # what it does NumPy's numbers can: divide by zero, x.sum()
+            output = self.call(convert)
+        return output.value if isinstance(output, Array) else output
 
     def record(self, values: Mapping[str, Any]) -> Graph:
         leaves: dict[str, Array] = {}
@@ -269,7 +285,7 @@ class _Function(Program):
             if integers
             else "; did .value or an integer result end its history?"
         )
-        for how, place in (node.read for node in recorded if hasattr(node, "read")):
+        for how, place in (how for node in recorded for how in getattr(node, "read", ())):
             file, line, text = names.source(place) or ("?", 0, "")
             hint = f"; {how} ended its history at {file}:{line}: {text}"
         raise TraceError(
@@ -285,10 +301,25 @@ class _Rerun(Program):
         self.function, self.values = function, values
 
     def run(self, values: Mapping[str, Any]) -> Any:
-        return self.function.run({**self.values, **values})
+        try:
+            return self.function.run({**self.values, **values})
+        except AttributeError as error:
+            if error.name != "value":
+                raise
+        graph = self.record(values)  # it asks for x.value, which plain arrays do not have
+        return graph.values[graph.output].value
 
     def record(self, values: Mapping[str, Any]) -> Graph:
         return self.function.record({**self.values, **values})
+
+    def unseen(self) -> AbstractContextManager[None]:
+        return unseen(*self.function.roots)
+
+    def numbers(self) -> Iterable[Any]:
+        return plain_numbers(*self.function.roots)
+
+    def reads(self) -> str:
+        return value_read(*self.function.roots)
 
 
 def _refuse_shared(leaves: Mapping[str, Array], given: Mapping[str, Any]) -> None:

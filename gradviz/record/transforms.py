@@ -20,7 +20,7 @@ from gradviz.chain.backward import gradient_of
 from gradviz.errors import TraceError
 from gradviz.graph import Node
 from gradviz.record import names
-from gradviz.record.array import Array, compose, leaf, scope
+from gradviz.record.array import Array, compose, latest_read, leaf, scope
 from gradviz.record.buffer import taped, traced
 
 Reverse = Callable[[Any, Sequence[Array]], Any]
@@ -196,12 +196,13 @@ def _transformed(
                 arguments[place] = fresh
                 leaves.append(fresh)
             _order.set(0)
+            read_before = latest_read[0]
             try:
                 output = function(
                     *(arguments[i] for i in range(len(args))), **{k: arguments[k] for k in kwargs}
                 )
                 if not isinstance(output, Array):
-                    output = _constant(function, output)
+                    output = _constant(function, output, latest_read[0] is not read_before)
                 order = _order.get() + 1
             finally:
                 _order.set(earlier)
@@ -222,15 +223,21 @@ def _transformed(
     return derivative
 
 
-def _constant(function: Callable[..., Any], output: Any) -> Array:
+def _constant(function: Callable[..., Any], output: Any, read: bool) -> Array:
     """A result that depends on nothing recorded: its derivatives are 0, which is told."""
     name = getattr(function, "__name__", "<lambda>")
     name = "the function" if name == "<lambda>" else name
+    if read:
+        how, frame = latest_read[0]
+        raise TraceError(
+            f"{name} returned {type(output).__name__}, which depends on no recorded argument; "
+            f"{how} ended its history at {names.where(frame)}"
+        )
     if not isinstance(output, (int, float, complex, np.generic, np.ndarray)):
         raise TraceError(f"{name} returned {type(output).__name__}, not a recorded value")
     warnings.warn(
         f"{name} returned a plain number or array, which does not depend on the argument: its "
-        "derivative is 0 (did float(), .value or an integer end its history?)",
+        "derivative is 0 (did .value or an integer end its history?)",
         stacklevel=3,
     )
     return leaf(output, "", "constant")

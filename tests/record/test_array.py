@@ -500,7 +500,7 @@ def test_a_function_that_takes_a_number_unseen_is_refused(tmp_path, code, instea
         gv.trace(names["program"], 2.5)
 
 
-@pytest.mark.parametrize("how", ["float(w)", "int(w)", "w.item()", "complex(w).real"])
+@pytest.mark.parametrize("how", ["float(w)", "w.item()", "complex(w).real"])
 def test_a_gradient_that_is_zero_because_of_a_plain_number_says_so(how):
     names = {}
     exec(f"def program(w, x):\n    scale = {how}\n    return x * scale", names)
@@ -515,7 +515,8 @@ def test_a_gradient_that_is_zero_because_of_a_plain_number_says_so(how):
 
 def test_a_failed_check_lists_the_numbers_that_were_read():
     g = gv.trace(lambda x: float(x) * x, 3.0)
-    assert g.grad("x") == 3
+    with pytest.warns(UserWarning, match="its history ended there: x by float"):
+        assert g.grad("x") == 3
     found = g.check()
     assert not found
     assert "x was read as a plain number by float() at" in found.text

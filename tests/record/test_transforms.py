@@ -108,3 +108,23 @@ def test_a_rule_that_is_missing_is_named_with_the_line():
 def test_an_argument_that_does_not_exist_is_an_error():
     with pytest.raises(ValueError, match="there are: x, t"):
         gv.grad(energy, "y")(X)
+
+
+def test_a_constant_has_derivatives_of_zero_and_a_warning():
+    with pytest.warns(UserWarning, match="does not depend on the argument"):
+        assert gv.grad(lambda x: 3.0)(X).tolist() == [0, 0, 0]
+    with pytest.warns(UserWarning, match="its derivative is 0"):
+        assert gv.jacobian(lambda x: np.ones(2))(X).tolist() == [[0, 0, 0]] * 2
+    with pytest.warns(UserWarning, match="its derivative is 0"):
+        assert not gv.hessian(lambda x: 1)(X).any()
+    assert not gv.hessian(lambda x: np.sum(x))(X).any()  # its gradient is a constant of ours
+    with pytest.warns(UserWarning, match="its derivative is 0"):
+        value, slope = gv.jvp(lambda x: 2.0, (1.0,), (1.0,))
+    assert (value, slope) == (2, 0)
+
+
+def test_what_is_no_constant_but_was_read_or_is_no_array_is_refused():
+    with pytest.raises(gv.TraceError, match=r"float\(\) ended its history at .*test_transforms"):
+        gv.grad(lambda x: float(x) ** 2)(2.0)
+    with pytest.raises(gv.TraceError, match="returned NoneType"):
+        gv.grad(lambda x: None)(2.0)

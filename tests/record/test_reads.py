@@ -1,0 +1,317 @@
+"""Values that a program reads as plain numbers, asks for their type, or draws at random."""
+
+from __future__ import annotations
+
+import array
+import io
+import numbers
+import random
+import struct
+import warnings
+
+import numpy as np
+import pytest
+
+import gradviz as gv
+
+V = np.array([1.0, 2.0, 3.0])
+
+
+def warned(function, *args):
+    """The Graph, and what was warned of as its gradients were asked for."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        graph = gv.trace(function, *args)
+        graph.gradients()
+    return graph, [str(w.message) for w in seen if "history" in str(w.message)]
+
+
+def saved(x):
+    buffer = io.BytesIO()
+    np.save(buffer, x)
+    buffer.seek(0)
+    return np.load(buffer)
+
+
+def zipped(x):
+    buffer = io.BytesIO()
+    np.savez(buffer, x=x)
+    buffer.seek(0)
+    return np.load(buffer)["x"]
+
+
+def written(x):
+    buffer = io.StringIO()
+    np.savetxt(buffer, x, "%.18g")
+    buffer.seek(0)
+    return np.loadtxt(buffer)
+
+
+def of_text(text):
+    return np.array([float(part) for part in text.strip("[]").split()])
+
+
+NUMBERS = {
+    "float": lambda x: float(x),
+    "half of it": lambda x: 0.5 * float(x),
+    "of a later value": lambda x: float(x**2),
+    "item": lambda x: x.item(),
+    "tolist": lambda x: x.tolist(),
+    "complex": lambda x: complex(x).real,
+    "format": lambda x: float(format(x, ".17g")),
+    "f-string": lambda x: float(f"{x:.17g}"),
+    "percent": lambda x: float("%.17g" % x),  # noqa: UP031
+    "struct": lambda x: struct.unpack("d", struct.pack("d", x))[0],
+    "array": lambda x: array.array("d", [x])[0],
+    "value": lambda x: x.value,
+    "a leaf inside": lambda x: gv.input(float(x)),
+}
+ARRAYS = {
+    "one entry": lambda x: x[0].item(),
+    "tolist": lambda x: np.array(x.tolist()),
+    "save": saved,
+    "savez": zipped,
+    "savetxt": written,
+    "array2string": lambda x: of_text(np.array2string(x, precision=17)),
+    "value": lambda x: x.value,
+    "full_like": lambda x: np.full_like(x, float(x[0])),
+    "entry by entry": lambda x: np.array([float(part) for part in x]),
+    "flat": lambda x: np.array([float(part) for part in x.flat]),
+}
+
+
+@pytest.mark.parametrize("reader", [*NUMBERS.values(), *ARRAYS.values()],
+                         ids=[*NUMBERS, *(f"array: {name}" for name in ARRAYS)])  # fmt: skip
+def test_a_number_that_was_read_and_comes_back_into_J_is_told_with_its_line(reader):
+    def beside(x, w):
+        return np.sum(x * reader(x)) * w  # the read number comes back here
+
+    def alone(x, w):
+        return np.sum(reader(x)) * w
+
+    start = V if reader in ARRAYS.values() else 1.5
+    graph, said = warned(beside, start, 2.0)
+    assert len(said) == 1
+    assert "test_reads.py" in said[0]
+    assert "lost history" in [finding.kind for finding in graph.diagnose().findings]
+    assert not graph.diagnose()
+    assert not graph.check()
+    if reader is not NUMBERS["a leaf inside"]:  # alone it is a leaf of its own: nothing is lost
+        graph, said = warned(alone, start, 2.0)
+        assert said
+        assert not graph.check()
+
+
+def logs(x):
+    LOG.append(float(x[0]))
+    print(f"{x[0]:.3f}", np.array2string(x), x.tolist())
+    return np.sum(x**2 * np.ones(3))
+
+
+def newton(x):
+    y = x
+    while float(abs(y * y - 2.0)) > 1e-9:
+        y = y - (y * y - 2.0) / (2.0 * y)
+    return y
+
+
+def line_search(x):
+    t, J = 1.0, np.sum((x - 2 * x) ** 2)
+    while float(J) > 0.3 * float(np.sum(x**2)):
+        t *= 0.5
+        J = np.sum((x - t * 2 * x) ** 2) + 0.1 * t
+    return J
+
+
+def branch(x):
+    return np.sum(x * np.ones(3)) if float(x[0]) > 0 and np.isfinite(x.tolist()).all() else -x[0]
+
+
+def shifted(x):
+    top = float(np.max(x))  # its slope cancels
+    return np.log(np.sum(np.exp(x - top))) + top
+
+
+def whole_numbers(x):
+    steps = np.array([int(part) for part in x])
+    return np.sum(x * steps) + x[0] * np.searchsorted(V, x.tolist())[0]
+
+
+def wanted(x):
+    return np.sum(x * gv.stop_gradient(x)) + float(gv.stop_gradient(x[0]))
+
+
+def at_a_kink(x):
+    return np.sum(np.maximum(x, 2.0) * np.ones(3)) + np.sum(abs(x - 1.0)) * float(x[0] > 0)
+
+
+LOG: list[float] = []
+
+
+@pytest.mark.parametrize(
+    "program", [logs, newton, line_search, branch, shifted, whole_numbers, wanted, at_a_kink]
+)
+def test_a_program_that_reads_values_to_print_to_branch_or_to_stop_is_not_warned_of(program):
+    LOG.clear()
+    start = 1.5 if program is newton else V
+    graph, said = warned(program, start)
+    assert not said
+    assert "lost history" not in graph.diagnose().text
+    assert len(LOG) == (program is logs)  # as after one run
+
+
+def test_what_a_program_keeps_is_as_after_one_run_though_its_gradient_was_checked(capsys):
+    class Model:
+        def __init__(self):
+            self.calls, self.losses = 0, []
+
+        def __call__(self, x):
+            nonlocal count
+            count += 1
+            self.calls += 1
+            J = np.sum(x * np.array(x.tolist()))
+            self.losses.append(float(J))
+            print("J", float(J))
+            return J
+
+    count = 0
+    model = Model()
+    graph, said = warned(model, V)
+    assert said
+    assert (model.calls, len(model.losses), count) == (1, 1, 1)
+    graph.check()
+    assert (model.calls, len(model.losses), count) == (1, 1, 1)
+    assert capsys.readouterr().out == "J 14.0\n"
+
+
+def test_without_a_program_a_number_computed_after_a_read_may_be_the_one_read():
+    x = gv.input(1.5, "x")
+    with pytest.warns(UserWarning, match="may be wrong.*x by float"):
+        assert gv.graph(x * float(x)).grad("x") == 1.5
+    y = gv.input(1.5, "y")
+    assert f"{y:.2f}" == "1.50"
+    rate = 0.25
+    assert gv.graph(y * rate + np.exp(y * 2)).grad("y") == 0.25 + 2 * np.exp(3)
+
+
+def test_stop_gradient_is_an_operation_without_a_gradient():
+    graph = gv.trace(lambda x: np.sum(x * gv.stop_gradient(x)), V)
+    assert graph.grad("x").tolist() == V.tolist()
+    assert "stop_gradient" in [data["op"] for _, data in graph.dag.nodes(data=True)]
+    assert graph.check()
+    assert gv.stop_gradient(V) is V
+    assert gv.grad(lambda x: x * gv.stop_gradient(x))(3.0) == 3
+    assert gv.hessian(lambda x: x[0] ** 2 * gv.stop_gradient(x[0]))(V).tolist()[0] == [2, 0, 0]
+    lost = gv.trace(lambda x, w: w * gv.stop_gradient(x) ** 2, 3.0, 2.0)
+    assert lost.grad("x") == 0
+    assert lost.check()
+    assert "stop_gradient(x) stops it, the program wants a constant there" in lost.diagnose().text
+
+
+def test_stop_gradient_survives_a_file(tmp_path):
+    graph = gv.trace(lambda x: x * gv.stop_gradient(x), 3.0)
+    graph.save(tmp_path / "g.json")
+    loaded = gv.load(tmp_path / "g.json")
+    assert loaded.grad("x") == 3
+    assert loaded.update(x=5.0).grad("x") == 5
+    assert loaded.check()
+
+
+# --- types ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        lambda x: isinstance(x, np.ndarray),
+        lambda x: isinstance(x, float),
+        lambda x: isinstance(x, np.floating),
+        lambda x: isinstance(x, np.float64),
+        lambda x: isinstance(x, (int, float, complex)),
+        lambda x: isinstance(x, numbers.Number),
+        lambda x: np.isscalar(x),
+        lambda x: np.ndim(x) > 0,
+        lambda x: x.__class__ is np.ndarray,
+        lambda x: isinstance(x * 2, np.ndarray),
+        lambda x: isinstance(np.sum(x), float),
+    ],
+)
+@pytest.mark.parametrize("start", [1.5, V, np.float64(1.5), np.float32(1.5), np.array(1.5), 2j])
+def test_a_program_that_asks_what_its_argument_is_takes_its_own_branch(asks, start):
+    def program(x):
+        return np.sum(np.real(x * x if asks(x) else x * x * x))
+
+    assert gv.trace(program, start).value("J") == pytest.approx(program(start), rel=1e-6)
+
+
+def test_recorded_arrays_are_known_as_such():
+    x = gv.input(V, "x")
+    assert isinstance(x, gv.Array)
+    assert isinstance(x, gv.Node)
+    assert type(x) is gv.Array
+
+
+def test_a_program_that_takes_another_branch_than_by_itself_fails_its_check():
+    found = gv.trace(lambda x: x**2 if type(x) is float else x**3, 1.5).check()
+    assert not found
+    assert "J is 2.25 where the program runs alone, and 3.375 was recorded" in found.text
+
+
+# --- random numbers ------------------------------------------------------------------------------
+
+
+class Dropout:
+    def __init__(self):
+        self.rng = np.random.RandomState(3)
+
+    def __call__(self, x):
+        return np.sum(x * (self.rng.rand(3) > 0.5))
+
+
+def program_of_a_closure():
+    rng = np.random.default_rng(1)
+    return lambda x: np.sum(x**2 * rng.normal(size=3))
+
+
+def program_of_two():
+    def noisy(x):
+        return np.sum(x**2) * random.gauss(0, 1) * np.random.normal()  # noqa: NPY002
+
+    return noisy
+
+
+def program_of_a_generator_of_pythons():
+    generator = random.Random(4)
+    return lambda x: np.sum(x**2) * generator.random()
+
+
+@pytest.mark.parametrize(
+    "made", [Dropout, program_of_a_closure, program_of_two, program_of_a_generator_of_pythons]
+)
+def test_random_numbers_are_drawn_again_as_the_trace_drew_them(made):
+    program = made()
+    graph = gv.trace(program, V)
+    assert graph.check()
+    state = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    again = graph.update(x=V)
+    assert again.value("J") == graph.value("J")
+    assert again.step(0.1).update(x=V).value("J") == graph.value("J")
+    assert state == (random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
+    assert gv.trace(program, V).value("J") != graph.value("J") or made is Dropout
+
+
+def test_a_generator_among_the_arguments_is_as_after_one_run():
+    rng, twin = np.random.default_rng(5), np.random.default_rng(5)
+    graph = gv.trace(lambda x, r: np.sum(x * r.normal(size=3)), V, rng)
+    assert graph.value("J") == np.sum(V * twin.normal(size=3))
+    assert graph.check()
+    assert graph.step(0.5).check()
+    assert rng.normal() == twin.normal()
+
+
+def test_a_program_whose_random_numbers_cannot_be_repeated_is_told_so():
+    graph = gv.trace(lambda x: np.sum(x * np.random.default_rng().normal(size=3)), V)
+    found = graph.check()
+    assert found
+    assert "the program computes another J each time that it is run" in found.text
+    assert "differences" not in [row.how for row in found.rows]
