@@ -31,7 +31,7 @@ from gradviz.ops.operation import Operation
 from gradviz.ops.special import WRITTEN_OUT
 from gradviz.ops.table import IN_PLACE, has_recorded, named_out
 from gradviz.record.array import Array, Flat, Held, compose, frozen, stacked, start, tape
-from gradviz.record.names import is_user, where
+from gradviz.record.names import calls_itself, is_user, where
 
 _alive: ContextVar[WeakValueDictionary[int, Buffer] | None] = ContextVar("alive", default=None)
 """While a program is traced, the buffers that it made."""
@@ -286,7 +286,9 @@ def _asked(function: Any, recorded: Callable[..., Any], makes: bool = False) -> 
             return recorded(function, args, kwargs)
         if not makes:
             return function(*args, **kwargs)
-        return _held(function(*_plain(args), **_plain(kwargs)), args)
+        made = function(*_plain(args), **_plain(kwargs))
+        # (C code goes on with the memory of what it makes.)
+        return _held(made, args) if calls_itself(_getframe(1), function) else made
 
     return asked
 

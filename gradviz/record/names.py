@@ -91,6 +91,22 @@ def where(frame: FrameType | None) -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" + (f": {line}" if line else "")
 
 
+def _per_code(table: Callable[[CodeType], T]) -> Callable[[CodeType], T]:
+    """Keep what is made of a code object; by its id, for its hash takes as long as it has lines."""
+    kept: dict[int, tuple[CodeType, T]] = {}
+
+    @wraps(table)
+    def of(code: CodeType) -> T:
+        found = kept.get(id(code))
+        if found is None:
+            if len(kept) > 1000:
+                kept.clear()
+            found = kept[id(code)] = code, table(code)
+        return found[1]
+
+    return of
+
+
 def callee(frame: FrameType) -> Any:
     """The function that `frame` is calling, as far as its source names it; else None.
 
@@ -122,6 +138,37 @@ def calls(frame: FrameType) -> str:
     return getattr(called, "attr", getattr(called, "id", ""))
 
 
+def calls_itself(frame: FrameType, function: Any) -> bool:
+    """Whether `frame` calls a function in its own code, not C code that it has called.
+
+    A function of C's has no frame: what it calls seems to be called by the one below. So this looks
+    at what the call's instruction calls, by the places of instructions in the source.
+    """
+    line, end_line, column, end_column = _position(frame.f_code, frame.f_lasti)
+    end = end_line or 0, end_column or 0
+    found = max((load for load in _loads(frame.f_code).get((line, column), ()) if load[0] < end),
+                default=None)  # fmt: skip
+    if found is None:
+        return False
+    name = found[1]
+    if name == function.__name__:
+        return True
+    space = frame.f_locals if name in frame.f_locals else frame.f_globals
+    return getattr(space.get(name), "__wrapped__", space.get(name)) is function
+
+
+@_per_code
+def _loads(code: CodeType) -> dict[tuple[Any, Any], list[tuple[tuple[int, int], str]]]:
+    """By where an expression begins: where those that load something there end, and its name."""
+    found: dict[tuple[Any, Any], list[tuple[tuple[int, int], str]]] = {}
+    for i in dis.get_instructions(code):
+        if i.opname.startswith("LOAD_") and isinstance(i.argval, str) and i.positions:
+            at = i.positions
+            end = at.end_lineno or 0, at.end_col_offset or 0
+            found.setdefault((at.lineno, at.col_offset), []).append((end, i.argval))
+    return found
+
+
 def source(site: Site | None) -> tuple[str, int, str] | None:
     """File, line number and text of the line that computed a value."""
     if not site:
@@ -140,22 +187,6 @@ def assigned(site: Site | None) -> str:
     if code.co_filename.startswith("<") and not linecache.getlines(code.co_filename):
         return _stored(code).get(offset, "")
     return _assignments(code.co_filename).get(_position(code, offset), "")
-
-
-def _per_code(table: Callable[[CodeType], T]) -> Callable[[CodeType], T]:
-    """Keep what is made of a code object; by its id, for its hash takes as long as it has lines."""
-    kept: dict[int, tuple[CodeType, T]] = {}
-
-    @wraps(table)
-    def of(code: CodeType) -> T:
-        found = kept.get(id(code))
-        if found is None:
-            if len(kept) > 1000:
-                kept.clear()
-            found = kept[id(code)] = code, table(code)
-        return found[1]
-
-    return of
 
 
 @_per_code

@@ -390,3 +390,32 @@ def test_nothing_is_warned_of_on_the_way():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         gv.trace(epidemic, 0.5, 0.1).gradients()
+
+
+def test_code_of_cs_that_makes_arrays_inside_a_trace_gets_plain_ones():
+    def program(x):
+        made = np.empty(3)  # in the same function: this one is the program's own
+        made[:] = x
+        drawn = (
+            np.random.RandomState(3).rand(3),
+            np.random.RandomState(3).permutation(4),
+            np.random.default_rng(3).multivariate_normal([0.0, 0.0], np.eye(2)),
+            np.random.default_rng(3).dirichlet([1.0, 2.0]),
+            np.fromstring("1 2", sep=" "),
+        )
+        return np.sum(made) + sum(np.sum(part * 1.0) for part in drawn)
+
+    graph = gv.trace(program, 0.5)
+    assert graph.value("J") == program(0.5)
+    assert graph.grad("x") == 3
+
+
+def test_a_maker_under_another_name_makes_buffers_too():
+    def program(x):
+        make, zeros = np.zeros, np.ones
+        first, second = make(2), zeros(2)
+        first[0] = x
+        second[1] = x * x
+        return np.sum(first * second)
+
+    assert gv.trace(program, 3.0).grad("x") == 1
