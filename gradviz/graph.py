@@ -6,9 +6,11 @@ import ast
 import copy
 import difflib
 import itertools
+import operator
 import os
 import sys
 import warnings
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
@@ -60,6 +62,7 @@ LEAVES = {"input": INPUT, "parameter": PARAMETER, "constant": CONSTANT}
 
 N = TypeVar("N", bound="Node")
 _NO_KEYWORDS: Mapping[str, Any] = {}
+_ORDER = operator.attrgetter("order")
 
 
 class Node:
@@ -112,7 +115,10 @@ class Node:
         if self.order < order:
             return self
         past: Sequence[Node] = getattr(self, "past", ())
-        return next(old for old in reversed(past) if old.order < order)
+        count = bisect_left(past, order, key=_ORDER)
+        if not count:
+            raise TraceError(f"value number {order} reads what was computed after it")
+        return past[count - 1]
 
     @classmethod
     def new(

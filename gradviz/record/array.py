@@ -718,7 +718,9 @@ class Array(Held):
                 setattr(old, field, getattr(self, field))
         if hasattr(self, "read"):
             del self.read
-        self.past = [*getattr(self, "past", ()), old]
+        if not hasattr(self, "past"):
+            self.past = []
+        self.past.append(old)
         value.operands = tuple([old if o is self else o for o in value.operands])
         for field in Node.__slots__:
             setattr(self, field, getattr(value, field))
@@ -736,7 +738,9 @@ class Array(Held):
             old = Array()
             for field in (*Node.__slots__, "viewed"):
                 setattr(old, field, getattr(view, field))
-            view.past = [*getattr(view, "past", ()), old]
+            if not hasattr(view, "past"):
+                view.past = []
+            view.past.append(old)
             _recording.get()[0](old)
             view.order = STALE
             del view.value
