@@ -321,3 +321,58 @@ def test_the_widgets_traits_work_without_any_view(network):
     with pytest.raises(KeyError):
         widget.values = {"nobody": 1.0}
     assert re.match("[0-9.]+", str(widget.history[0]))
+
+
+KEYS = ("x", "a", "b", "d", "d", "y", "m", "z", "ArrowUp", "ArrowDown", "ArrowLeft", "Shift+m")
+CONTROLS = {
+    "a value": lambda app: node(app, "w1").click(),
+    "its number field": lambda app: app.get_by_role("textbox", name="New value of w1").click(),
+    "its slider": lambda app: app.get_by_role("slider", name="New value of w1").click(),
+    "a folded formula": lambda app: app.locator("summary").click(),
+    "a path": lambda app: app.locator(".paths button").first.click(),
+    "a copy button": lambda app: app.locator(".copy").first.click(),
+    "a link to an edge": lambda app: app.locator(".edges button").first.click(),
+    "a link to a value": lambda app: [app.locator(".edges button").first.click() for _ in "12"],
+    "an edge": lambda app: app.locator("g.pill").nth(3).click(),
+    "the ground": lambda app: app.locator(".stage").click(position={"x": 3, "y": 3}),
+    "the title": lambda app: app.locator(".title").click(),
+    "the text": lambda app: app.locator(".told").click(),
+    "a step": lambda app: app.get_by_role("button", name="One step back").click(),
+    "the slider of steps": lambda app: app.locator(".transport input").click(),
+    "the search": lambda app: app.locator("input[type=search]").click(),
+    "a fold": lambda app: app.locator("button.fold").first.click(),
+    "zooming": lambda app: app.get_by_role("button", name="Zoom in").click(),
+    "training": lambda app: app.get_by_role("button", name="Take 1 steps").click(),
+    "the rate": lambda app: app.locator(".training input[type=text]").click(),
+    "the language, last": lambda app: app.locator("header select").focus(),
+}
+
+
+@pytest.mark.parametrize("frontend", ["lab", "notebooks"])
+def test_no_key_pressed_in_the_widget_reaches_the_notebook(notebook, frontend):
+    pytest.importorskip("notebook")
+    page = notebook("first = 1", SETUP, "last = 1", frontend=frontend)
+    ready(page)
+    run(page, 1)
+    page.locator(".gradviz-app g.node").first.wait_for()
+    page.set_default_timeout(5000)
+
+    def cells():
+        return page.evaluate(
+            """() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].map(cell =>
+                 [cell.className.match(/jp-(\\w+)Cell/)[1],
+                  cell.querySelector('.cm-content')?.innerText])"""
+        )
+
+    before, app = cells(), page.locator(".gradviz-app")
+    assert len(before) == 3
+    for control, click in CONTROLS.items():
+        node(app, "w1").press("Enter")
+        click(app)
+        for key in KEYS:
+            page.keyboard.press(key)
+        page.wait_for_timeout(50)
+        assert cells() == before, control
+    page.locator(".jp-Notebook .jp-InputPrompt").first.click()  # and outside of it they do
+    page.keyboard.press("b")
+    page.wait_for_function("document.querySelectorAll('.jp-Notebook .jp-Cell').length === 4")

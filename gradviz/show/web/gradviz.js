@@ -16,8 +16,12 @@ const PACE = 1300; // ms between steps while playing
 // --- elements ---
 
 const isThere = (x) => (x ?? false) !== false;
+// Notebook 7 sees keys before any listener here does, and asks what has the focus to let them be.
+const OURS = { "data-lm-suppress-shortcuts": "true" };
+const FOCUSED = new Set(["button", "input", "select", "summary", "textarea"]);
 function element(namespace, tag, attributes, children) {
   const made = namespace ? document.createElementNS(namespace, tag) : document.createElement(tag);
+  if (FOCUSED.has(tag)) set(made, OURS);
   set(made, attributes);
   made.append(...children.flat(Infinity).filter(isThere));
   return made;
@@ -484,14 +488,18 @@ class App {
     this.flying = new Set();
     this.cleanup = [];
     this.el = el;
-    this.root = html("div", { class: "gradviz-app", role: "region", "data-lm-suppress-shortcuts": "true" });
+    // A click anywhere brings the keyboard here, and no key goes on to the notebook around, where x
+    // cuts the cell; the browser's own keys need no listener.
+    this.root = html("div", { class: "gradviz-app", role: "region", tabindex: "-1", ...OURS,
+      onkeydown: (event) => event.stopPropagation() });
     el.append(this.root);
     this.theme();
     this.build();
     // A program that took another branch has another story, which is built as a whole.
     const redraw = () => { if (this.get("story") === this.story) this.soon(); };
+    const build = () => this.keeping(() => this.build());
     for (const name of ["numbers", "step", "selected", "targets", "history", "at"]) this.on(name, redraw);
-    for (const name of ["story", "language"]) this.on(name, () => this.build());
+    for (const name of ["story", "language"]) this.on(name, build);
     this.on("theme", () => this.paint());
     this.on("drawing", () => {
       if (this.get("story") !== this.story) return;
@@ -723,8 +731,15 @@ class App {
 
   /** Several changes of one moment are drawn at once. */
   soon() {
-    if (!this.due) queueMicrotask(() => { this.due = false; this.refresh(); });
+    if (!this.due) queueMicrotask(() => { this.due = false; this.keeping(() => this.refresh()); });
     this.due = true;
+  }
+  /** What had the focus may be drawn anew: the keyboard stays here, not with the notebook around. */
+  keeping(draw) {
+    const within = () => this.root.contains(this.root.getRootNode().activeElement);
+    const had = within();
+    draw();
+    if (had && !within()) this.root.focus({ preventScroll: true });
   }
   refresh() {
     this.numbers = this.get("numbers");
@@ -945,7 +960,7 @@ class App {
     for (const [i, group] of picture.nodes) {
       const enter = () => this.hover({ node: i }, group), leave = () => this.hover(null);
       set(group, {
-        role: "button", tabindex: i === focus ? "0" : "-1",
+        ...OURS, role: "button", tabindex: i === focus ? "0" : "-1",
         onclick: (event) => {
           if (this.dragged) return;
           if (event.shiftKey || event.ctrlKey || event.metaKey) this.toggleTarget(i);
@@ -989,8 +1004,7 @@ class App {
 
   key(event) {
     const typing = event.target.closest("input:not([type=range]), select, textarea");
-    if (typing) { // what is typed is not for the notebook around us
-      event.stopPropagation();
+    if (typing) {
       if (event.key !== "Enter" || typing.tagName === "SELECT") return;
       event.preventDefault();
       typing.dispatchEvent(new Event("change"));
@@ -1007,7 +1021,6 @@ class App {
     else if (event.key === "Escape") this.select(null);
     else return;
     event.preventDefault();
-    event.stopPropagation();
   }
   nodeKey(event, i) {
     const { edges } = this;
