@@ -26,6 +26,7 @@ from gradviz.errors import TraceError
 from gradviz.files import writable, write_atomic
 from gradviz.graph import LEAVES, Graph, Node, Program
 from gradviz.ops import notation
+from gradviz.ops.extent import Checked
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, Part, literal
 from gradviz.ops.table import ADDED, find
 from gradviz.statistics import SAMPLE, Statistics
@@ -172,7 +173,7 @@ class _Writer:
             entry["operands"] = list(graph.operands[i])
         if node.keywords:
             entry["keywords"] = {k: self.value(v) for k, v in node.keywords.items()}
-        entry["value"] = self.value(node.value)
+        entry["value"] = self.value(node.value if graph.is_leaf(i) else _computed(node.value))
         if differentiated:
             entry["grad_state"] = graph.grad_state(i)
             if i in graph.derivatives.gradients:
@@ -180,7 +181,7 @@ class _Writer:
         edges: list[dict[str, Any]] = []
         for key in range(len(graph.operands[i])):
             local = graph.local(i, key)
-            edges.append({} if local is None else {"local": self.value(local)})
+            edges.append({} if local is None else {"local": self.value(_computed(local))})
             if differentiated and (i, key) in graph.derivatives.messages:
                 edges[-1]["message"] = self.value(graph.derivatives.messages[i, key])
         if any(edges):
@@ -192,6 +193,8 @@ class _Writer:
         fields: dict[str, Any] = {}
         node = self.graph.values[i]
         operation = node.operation
+        if isinstance(operation, Checked):
+            operation = operation.row
         if isinstance(operation, Part):
             fields["part"] = operation.index
             operation = operation.whole
@@ -218,7 +221,7 @@ class _Writer:
                 local = summary.local(v, key)
                 if local is not None:
                     v_u = {"value": summary.kept[v], "operand": summary.kept[u]}
-                    yield v_u | {"local": self.value(local)}
+                    yield v_u | {"local": self.value(_computed(local))}
 
     def source(self, source: tuple[str, int, str]) -> int:
         if source not in self.positions:
@@ -296,6 +299,11 @@ def _notation(operation: Operation, count: int, keywords: Mapping[str, Any]) -> 
         message = formula if isinstance(formula, str) else formula(key, count, keywords)
         rules.append({"local" if rule.local else "message": message})
     return {"formula": written, "derivatives": rules}
+
+
+def _computed(value: Any) -> Any:
+    """A number that was computed has a dtype, also where Python computed it."""
+    return np.asarray(value)[()] if type(value) in (bool, int, float, complex) else value
 
 
 @cache
@@ -486,7 +494,7 @@ class _Reader:
         site = None if instruction is source is None else (source, instruction)
         self.at = ()
         if kind == "operation":
-            operation = self.operation(entry, operands, keywords)
+            operation = self.operation(entry, operands, keywords, shape)
         elif operands or keywords or not _OPERATION.isdisjoint(entry):
             raise ValueError(f"kind: {kind}, but it has operands or an operation")
         else:
@@ -547,7 +555,11 @@ class _Reader:
         return value
 
     def operation(
-        self, entry: dict[str, Any], operands: tuple[int, ...], keywords: dict[str, Any]
+        self,
+        entry: dict[str, Any],
+        operands: tuple[int, ...],
+        keywords: dict[str, Any],
+        shape: tuple[int, ...],
     ) -> Operation:
         name = _at("op", _string, entry.get("op"))
         part = entry.get("part")
@@ -571,7 +583,12 @@ class _Reader:
             _at("keywords", lambda given: _try_notation(operation, len(operands), given), keywords)
             if not keywords and not why:
                 self.fitting.add(plain)
-        return _withheld(operation, why) if why else operation
+        if why:
+            return _withheld(operation, why)
+        alike = all(self.shapes[u] == shape for u in operands)
+        if alike and not keywords and isinstance(operation.function, np.ufunc) and shape == ():
+            return operation  # what programs on scalars consist of
+        return Checked(operation, shape)
 
     def value(self, entry: Any, depth: int = 0) -> Any:
         kind = type(entry)

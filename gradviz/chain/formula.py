@@ -172,7 +172,9 @@ class Explanation:
         if any(path.value is None for path in self._shown):
             return False
         values = [self.graph.values[i].value for p in self._shown for i in p.nodes]
-        return all(np.size(value) == 1 and not np.iscomplexobj(value) for value in values)
+        return all(np.size(v) == 1 and not np.iscomplexobj(v) for v in values) and all(
+            self.graph.local(*edge) is not None for path in self._shown for edge in path.edges
+        )
 
     def _numbers(self, path: Path) -> tuple[str, str]:
         """One path's product of local derivatives, in text and LaTeX."""
