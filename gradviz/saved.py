@@ -181,7 +181,7 @@ class _Writer:
         edges: list[dict[str, Any]] = []
         for key in range(len(graph.operands[i])):
             local = graph.local(i, key)
-            edges.append({} if local is None else {"local": self.value(_computed(local))})
+            edges.append({} if local is None else {"local": self.value(local)})
             if differentiated and (i, key) in graph.derivatives.messages:
                 edges[-1]["message"] = self.value(graph.derivatives.messages[i, key])
         if any(edges):
@@ -221,7 +221,7 @@ class _Writer:
                 local = summary.local(v, key)
                 if local is not None:
                     v_u = {"value": summary.kept[v], "operand": summary.kept[u]}
-                    yield v_u | {"local": self.value(_computed(local))}
+                    yield v_u | {"local": self.value(local)}
 
     def source(self, source: tuple[str, int, str]) -> int:
         if source not in self.positions:
@@ -549,7 +549,7 @@ class _Reader:
     def local(self, entry: Any, v: int, u: int) -> Any:
         value = self.value(entry)
         shapes = ((), self.shapes[v], self.shapes[u])
-        numeric = isinstance(value, (np.ndarray, np.generic, float, int))
+        numeric = isinstance(value, (np.ndarray, np.generic, float, int, complex))
         if not numeric or np.shape(value) not in shapes:
             raise ValueError(f"expected numbers of one of the shapes {shapes}")
         return value
