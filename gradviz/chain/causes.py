@@ -614,7 +614,9 @@ class Causes:
         near = [v, *(reader for reader, _ in self.graph.readers[v])]
         near += [reader for i in near[1:] for reader, _ in self.graph.readers[i]]
         for i in dict.fromkeys(near):
-            if self._op(i) in hazards.DIVIDES and self._stats(i).ndim:
+            if self._op(i) not in hazards.DIVIDES or not self._stats(i).ndim:
+                continue
+            if self._op(self._root(self.graph.operands[i][0])) == "exp":
                 why, advice = self._one_hot(i)
                 if why:
                     return Cause("flat", i, why, advice)

@@ -52,9 +52,10 @@ JOINS = _names("cat concatenate stack hstack vstack column_stack")
 """They put their operands side by side."""
 SOFTMAXES = _names("softmax log_softmax softmin gumbel_softmax")
 LOSSES = _names("""
-    cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits mse_loss l1_loss
-    smooth_l1_loss huber_loss kl_div hinge_embedding_loss margin_ranking_loss triplet_margin_loss
+    cross_entropy binary_cross_entropy binary_cross_entropy_with_logits mse_loss l1_loss
+    smooth_l1_loss huber_loss hinge_embedding_loss margin_ranking_loss triplet_margin_loss
 """)
+"""They are nowhere below 0."""
 GATES = CLIPPED | TIMES | _names("maximum where")
 """What a ReLU may be written in."""
 RANDOM = _names("""

@@ -377,6 +377,14 @@ def test_all_gradients_of_0_are_never_well():
     assert health.findings[0].severity == "warning"
 
 
+def test_a_quotient_that_is_1_is_no_softmax():
+    # The one entry of a vector of length 1 has no slope either.
+    health = gv.trace(lambda x: np.sum(x / np.sqrt(np.sum(x * x))), np.array([2.0])).diagnose()
+    assert health.findings[0].kind == ZERO
+    assert "cancel" in health.text
+    assert "softmax" not in health.text
+
+
 def test_what_no_reason_was_found_for_is_told_without_one():
     torch = pytest.importorskip("torch")
     x = torch.full((3,), -500.0, requires_grad=True)
