@@ -780,6 +780,10 @@ class Graph:
         """
         from gradviz.show.drawing import draw
 
+        if self.returned and options.get("highlight") is None:
+            from gradviz.chain.health import read_marks
+
+            options["highlight"] = read_marks(self, detail)
         return draw(self.detailed(detail), **options)
 
     def save(self, path: Any, **options: Any) -> None:

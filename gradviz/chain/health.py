@@ -293,6 +293,16 @@ def _highlight(
     return Highlight(boxes, arrows, badges, title=title, legend=tuple(legend))
 
 
+def read_marks(graph: Graph, detail: str | None) -> Highlight:
+    """The values whose plain number came back into J: their history is broken."""
+    from gradviz.show.view import Highlight
+
+    place = _places(graph, graph.detailed(detail))
+    lost = {place[i]: "read as a number" for i in graph.returned}
+    legend = (("sick", "its number came back into J, its gradient did not"),)
+    return Highlight(dict.fromkeys(lost, "sick"), {}, lost, legend=legend)
+
+
 def _places(graph: Graph, shown: Graph) -> Sequence[int] | Mapping[int, int]:
     """Where each value is seen: an unnamed step is part of the named value."""
     from gradviz.chain.statements import Summary

@@ -186,7 +186,7 @@ def _pill(arrow: Arrow, colours: dict[str, str]) -> dict[str, str]:
 
 def _edge(arrow: Arrow, colours: dict[str, str]) -> dict[str, str]:
     look = {"dir": "back"} if tip_first(arrow) else {}
-    if arrow.hidden:
+    if arrow.hidden or arrow.stopped:
         look["style"] = "dashed"
     tokens = [token for token in map(style.token, arrow.roles) if token]
     if tokens:  # of several paths, Graphviz draws one line beside the other

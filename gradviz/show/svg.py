@@ -175,7 +175,7 @@ class _Painter:
         for i, role in enumerate(roles):
             token = style.token(role, "edge")
             width = 2.4 if token != "edge" else 1.2
-            dash = style.dash(role) or ("3 4" if arrow.hidden else "")
+            dash = style.dash(role) or ("3 4" if arrow.hidden or arrow.stopped else "")
             if i and not dash:  # on top of another path, only dashes let both be seen
                 dash = "9 9"
             dashes = f' stroke-dasharray="{dash}"' if dash else ""

@@ -138,7 +138,7 @@ def _arrow(arrow: Arrow, place: Layout) -> str:
     options = ["{Latex[length=5pt]}-"] if backwards else []
     if "unneeded" in arrow.roles:
         options.append("opacity=0.35")
-    if arrow.hidden:
+    if arrow.hidden or arrow.stopped:
         options.append("dashed")
     on = [f"on {token}" for token in map(style.token, arrow.roles) if token in _ARROW_ROLES]
     return "\n".join(  # of several paths one is drawn over the other, dashed

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gradviz.ops import notation
+from gradviz.ops.arrays import STOP
 from gradviz.statistics import measure
 
 from . import mathtext, style
@@ -98,6 +99,7 @@ class Arrow:
     tooltip: str = ""
     backward: bool = False  # a message: it flows against the direction of the picture
     hidden: bool = False  # stands for nodes that are not shown
+    stopped: bool = False  # the program lets no gradient pass: a broken line
     reads: tuple[str, ...] = ()  # boxes whose cached forward values the local derivative needs
     room: str = ""  # as a row's
 
@@ -413,6 +415,7 @@ def arrow_of(
     tail, head, key, data = edge
     role = highlight.arrows.get((tail, head, key)) or ()
     constant = dag.nodes[tail]["kind"] == "constant" and not backward
+    stopped = dag.nodes[head]["op"] == STOP.name and not backward
     tooltip = _arrow_tooltip(dag, edge)
     number = "" if constant else style.local(data.get("local"))
     symbol = "" if constant else mathtext.clean(data.get("derivative") or "")
@@ -424,6 +427,10 @@ def arrow_of(
             tooltip += f"\nits norm: {norm!r}"
         elif symbol[:4] == "vjp_" or len(symbol) > LONGEST_VJP:
             symbol = "linear map"
+    if stopped:  # a broken edge
+        symbol, number = "no gradient", ""
+        ends = (mathtext.clean(dag.nodes[n]["name"]) for n in (tail, head))
+        tooltip = f"{' → '.join(ends)}\nstop_gradient lets no gradient pass"
     return Arrow(
         tail=ids[tail],
         head=ids[head],
@@ -433,6 +440,7 @@ def arrow_of(
         roles=(role,) if isinstance(role, str) else tuple(role),
         tooltip=tooltip,
         backward=backward,
+        stopped=stopped,
     )
 
 

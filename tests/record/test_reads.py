@@ -6,6 +6,7 @@ import array
 import io
 import numbers
 import random
+import re
 import struct
 import warnings
 
@@ -315,3 +316,36 @@ def test_a_program_whose_random_numbers_cannot_be_repeated_is_told_so():
     assert found
     assert "the program computes another J each time that it is run" in found.text
     assert "differences" not in [row.how for row in found.rows]
+
+
+# --- drawn ---------------------------------------------------------------------------------------
+
+
+def edge(picture, name):
+    """The drawn edge whose tooltip begins so."""
+    found = re.search(rf'<g[^>]*class="arrow[^>]*>\s*<title>{name}.*?</g>', picture, re.DOTALL)
+    assert found, name
+    return found[0]
+
+
+def test_the_edge_into_stop_gradient_is_broken_and_says_why():
+    graph = gv.trace(lambda x: x * gv.stop_gradient(x), 3.0)
+    drawing = graph.draw()
+    assert "stroke-dasharray" in edge(drawing.svg, "x → v_1")
+    assert "no gradient" in drawing.svg
+    assert "dashed" in drawing.dot
+    other = gv.trace(lambda x: x * np.sin(x), 3.0).draw()
+    assert "stroke-dasharray" not in other.svg
+
+
+def test_a_value_whose_number_came_back_is_marked_in_every_picture():
+    def program(x):
+        y = x**2
+        return x * float(y)
+
+    graph, said = warned(program, 1.5)
+    assert said
+    assert "read as a number" in graph.draw().svg
+    assert "read as a number" in graph.draw(detail="operations").svg
+    plain, _ = warned(lambda x: x * x, 1.5)
+    assert "read as a number" not in plain.draw().svg
