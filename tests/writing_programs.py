@@ -23,7 +23,7 @@ np.zeros({a}.shape) | np.ones({a}.shape) | np.full({a}.shape, {n}) | np.full({a}
 np.zeros_like({a}) | np.ones_like({a}) | np.full_like({a}, {n}) | np.empty({a}.shape) * 0.0 | helper({a}) | zeros(3) | np.linspace(-1, 1, 3) | np.arange(6.0).reshape(2, 3)
 np.array([{n}, 0.5, {m}]) | np.array([[{n}, {m}], [1, {n}]]) | np.array([{a}, {a} * 2]) | np.array({a}) | np.asarray({a}) | np.asarray([{n}, {m}]) | np.array([0.1, 0.2, 0.3]) | np.array({a}.T, order='C')
 {a}.copy() | np.copy({a}) | copy.copy({a}) | copy.deepcopy([{a}])[0] | {a}.astype(float) | {a}.astype(float, copy=False) | {a}.flatten() | np.positive({a}) | {a}.conj()
-np.r_[{n}, {m}, 0.5] | np.c_[{a}, {a}] | np.stack([{a}, {a}]) | np.concatenate([{a}, {b}]) | np.vstack([{a}, {b}]) | np.hstack([[{n}], [{m}, 1.0]]) | np.append({a}, {n}) | np.diag([{n}, {m}])
+np.r_[{n}, {m}, 0.5] | np.c_[{a}, {a}] | np.stack([{a}, {a}]) | np.concatenate([{a}, {b}]) | np.vstack([{a}, {b}]) | np.hstack([[{n}], [{m}, 1.0]]) | np.append({a}, {n}) | np.diag([{n}, x[0, 1]])
 np.cumsum({a}, axis=-1) | np.sum({a}, axis=0) | {a}.mean(axis=-1) | np.diff({a}) | np.outer({a}, {b}) | np.tril({a}) | np.roll({a}, 1) | np.tile({a}, 2) | np.take({a}, [0, -1], axis=0) | {a}[[0, -1]]
 """
 VIEW = """

@@ -593,6 +593,14 @@ def _placed(error: TraceError) -> TraceError:
     return error if ", at " in str(error) else TraceError(f"{error}, at {where(_getframe(1))}")
 
 
+def _into_plain(frame: FrameType) -> TraceError:
+    return TraceError(
+        "a recorded value is written into a plain array here, which would forget its history; "
+        "make the array in the traced function (np.array(a) copies one), or collect values in a "
+        f"list and use np.stack, at {where(frame)}"
+    )
+
+
 def _unary(ufunc: np.ufunc) -> Any:
     operation = lookup(ufunc)
 
@@ -955,6 +963,8 @@ class Array(Held):
         if self.operation is LEAVES["constant"]:
             return np.array(self.value, dtype=dtype)
         caller = _getframe(1)
+        if caller.f_code.co_code[caller.f_lasti] == _STORE_SUBSCR:
+            raise _into_plain(caller)
         frame = user_frame(caller)
         if caller.f_globals.get("__name__", "").startswith("scipy.stats"):
             instead = "write its formula with NumPy and scipy.special"
@@ -1004,11 +1014,7 @@ class Array(Held):
         # `buffer[i] = x` asks for a float too, but there the history would be lost unseen.
         frame = _getframe(1)
         if frame.f_code.co_code[frame.f_lasti] == _STORE_SUBSCR:
-            raise TraceError(
-                "a recorded value is written into a plain array here, which would forget its "
-                "history; make the array in the traced function (np.array(a) copies one), or "
-                f"collect values in a list and use np.stack, at {where(frame)}"
-            )
+            raise _into_plain(frame)
         return float(self._plain("float()", frame))
 
     def __int__(self) -> int:

@@ -419,3 +419,16 @@ def test_a_maker_under_another_name_makes_buffers_too():
         return np.sum(first * second)
 
     assert gv.trace(program, 3.0).grad("x") == 1
+
+
+@pytest.mark.parametrize("written", [lambda x: x, lambda x: x[0]])
+def test_a_plain_array_from_elsewhere_is_refused_with_what_to_do(written):
+    buffer = np.zeros(3)
+
+    def program(x):
+        buffer[0:1] = written(x)
+        return np.sum(buffer)
+
+    with pytest.raises(gv.TraceError, match=r"written into a plain array.*np\.array\(a\) copies"):
+        gv.trace(program, np.ones(1))
+    assert not buffer.any()
