@@ -12,7 +12,9 @@ import gradviz as gv
 from gradviz.statistics import measure
 
 torch = pytest.importorskip("torch")
+import torch.nn.functional as F
 import torch_programs
+from torch import nn
 
 
 def trace(name, **options):
@@ -110,3 +112,44 @@ def test_a_norm_is_not_zero_where_only_its_square_is(dtype):
     expected = np.linalg.norm(tiny.astype(np.longdouble))
     assert measure(tiny).norm == pytest.approx(float(expected), rel=1e-6)
     assert measure(np.zeros(10, dtype)).norm == 0
+
+
+X = torch.arange(1.0, 65.0).reshape(1, 4, 4, 4) / 64
+
+
+@pytest.mark.parametrize(
+    ("call", "again", "told"),
+    [
+        (lambda x: x.softmax(1), torch.softmax, {"dim": 1}),
+        (lambda x: torch.softmax(x, -1), torch.softmax, {"dim": -1}),
+        (lambda x: x.transpose(1, 2), torch.transpose, {"dim0": 1, "dim1": 2}),
+        (lambda x: x.permute(0, 2, 3, 1), torch.permute, {"dims": (0, 2, 3, 1)}),
+        (lambda x: x.sum((1, 2), keepdim=True), torch.sum, {"dim": (1, 2), "keepdim": True}),
+        (lambda x: x.std(1), torch.std, {"dim": 1}),
+        (lambda x: x.var(1, False), torch.var, {"dim": 1, "unbiased": False}),
+        (lambda x: x.roll(1, 2), torch.roll, {"shifts": 1, "dims": 2}),
+        (lambda x: x.clamp(0.2, 0.6), torch.clamp, {"min": 0.2, "max": 0.6}),
+        (lambda x: x.flatten(1), torch.flatten, {"start_dim": 1}),
+        (lambda x: x.tril(-1), torch.tril, {"diagonal": -1}),
+        (lambda x: x.sum(), torch.sum, {}),
+        (nn.MaxPool2d(3, 2, 1), F.max_pool2d, {"kernel_size": 3, "stride": 2, "padding": 1}),
+        (nn.LeakyReLU(0.3), F.leaky_relu, {"negative_slope": 0.3}),
+        (nn.GELU("tanh"), F.gelu, {"approximate": "tanh"}),
+        (nn.LogSoftmax(2), F.log_softmax, {"dim": 2}),
+    ],
+)  # fmt: skip
+def test_what_a_call_was_told_stands_in_the_picture_by_its_right_name(call, again, told):
+    graph = gv.trace(lambda x: call(x).sin().sum(), X.clone().requires_grad_())
+    node = next(node for node in graph.values if node.operands)
+    assert node.keywords == told
+    assert np.array_equal(node.value, again(X, **node.keywords).numpy())
+    text = graph.draw().text
+    for name, value in told.items():  # formulas leave out what is not done
+        assert value is False or f"{name}={value!r}" in text
+
+
+def test_a_layer_tells_its_stride_and_groups_and_no_default():
+    layer = nn.Conv2d(4, 4, 3, stride=(2, 1), padding=1, groups=2)
+    graph = gv.trace(layer, X, loss=lambda y: y.sum(), capture="lean")
+    node = next(node for node in graph.values if node.operands)
+    assert node.keywords == {"stride": (2, 1), "padding": 1, "groups": 2}

@@ -8,7 +8,6 @@ message as it is sent. Nothing is computed twice, and nothing is held that the p
 
 from __future__ import annotations
 
-import inspect
 import threading
 import weakref
 from collections import Counter
@@ -34,6 +33,7 @@ from gradviz.ops.operation import Operation
 from gradviz.record import names
 from gradviz.record.arguments import numbered
 from gradviz.record.torch import keep
+from gradviz.record.torch.arguments import arguments
 from gradviz.record.torch.operation import SYMBOLS, Call, Slot, TorchOperation, tensors_in
 from gradviz.statistics import Statistics
 
@@ -304,12 +304,7 @@ class Capture(TorchFunctionMode):
         if name.rstrip("_") in SYMBOLS and not kwargs and len(args) == 2:
             numbers = iter(operands)
             shown = [next(numbers) if isinstance(a, Tensor) else a for a in args]
-        usual = _defaults(func)
-        keywords = {
-            k: v
-            for k, v in kwargs.items()
-            if k != "out" and not tensors_in(v) and (k not in usual or usual[k] != v)
-        }
+        keywords = arguments(func, args, kwargs) if shown is operands else {}
         if len(fresh) > 1:  # one may be computed from another
             fresh.sort(key=lambda r: r.grad_fn._sequence_nr() if r.grad_fn is not None else -1)
         for tensor in fresh:
@@ -804,16 +799,6 @@ def _called(function: Any) -> str:
     if name in TOLD or name in ("__set__", "__delete__"):
         return ""
     return name if name in READS else name.removeprefix("__").removesuffix("__")
-
-
-@cache
-def _defaults(function: Any) -> Mapping[str, Any]:
-    """The default arguments of a function written in Python: they need not be told."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return {}
-    return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 def _unreadable(tensor: Tensor) -> bool:

@@ -1,0 +1,137 @@
+"""What a call was told besides its operands: stride, dim, padding, by the names that PyTorch has.
+
+A function written in Python says them itself. Of the others the schemas of their overloads do: an
+argument is told if all overloads that fit the call agree on what it is called.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SPREAD = frozenset("stride padding dilation kernel_size output_padding".split())
+"""Arguments of which one number stands for each axis."""
+UNTOLD = frozenset("out inplace size shape sizes training train key".split())
+"""A result's shape stands beside it, an index is long, and the others change no number."""
+_NONE: Any = object()  # no default
+
+
+def arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain arguments of a call by name, less those that are the default."""
+    kinds = tuple(map(_kind, args))
+    if not kwargs and kinds.count("Tensor") == len(kinds):
+        return {}
+    names, usual = _named(function, kinds, frozenset(kwargs))
+    if names and names[-1][:1] == "*":  # x.permute(0, 2, 1)
+        last = len(names) - 1
+        names, args = (*names[:last], names[last][1:]), (*args[:last], args[last:])
+    found = dict(zip(names, args, strict=False)) | dict(kwargs)
+    return {
+        name: short
+        for name, value in found.items()
+        if name
+        and name[0] != "_"
+        and name not in UNTOLD
+        and "Tensor" not in _kind(value)
+        and not _same(short := _short(name, value), _short(name, usual.get(name, _NONE)))
+    }
+
+
+def _kind(value: Any) -> str:
+    """The type of an argument, in the words of a schema."""
+    if isinstance(value, Tensor):
+        return "Tensor"
+    if isinstance(value, (list, tuple)):
+        kinds = {_kind(part) for part in value}
+        return f"List[{'Tensor' if 'Tensor' in kinds else 'int' if kinds == {'int'} else 'any'}]"
+    return type(value).__name__
+
+
+def _short(name: str, value: Any) -> Any:
+    """One number where each axis has the same."""
+    if isinstance(value, (list, tuple)):
+        value = tuple(value)
+        if name in SPREAD and value and all(part == value[0] for part in value):
+            return value[0]
+    return value
+
+
+def _same(value: Any, usual: Any) -> bool:
+    return type(value) is type(usual) and bool(value == usual)
+
+
+@cache
+def _named(
+    function: Any, kinds: tuple[str, ...], given: frozenset[str]
+) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+    """The names of positional arguments, "" for an unknown one, and the defaults by name."""
+    try:
+        parameters = [*inspect.signature(function).parameters.values()]
+    except (TypeError, ValueError):
+        return _in_schemas(str(getattr(function, "__name__", "")), kinds, given)
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        name = str(getattr(function, "__name__", ""))
+        if name == "einsum" and kinds[:1] == ("str",):
+            return ("equation",), {}
+        inner = getattr(torch.nn.functional, f"_{name}", None)  # max_pool2d chooses one of two
+        return _named(inner, kinds, given) if inner else ((), {})
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return tuple(p.name for p in parameters), defaults
+
+
+def _in_schemas(
+    name: str, kinds: tuple[str, ...], given: frozenset[str]
+) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+    schemas = torch._C._jit_get_schemas_for_operator(f"aten::{name}")
+    tried = [(schema, _fit(schema.arguments, kinds, given)) for schema in schemas]
+    fitting = [schema for schema, places in tried if places is not None]
+    placed = [places for _, places in tried if places is not None]
+    names = tuple(
+        found.pop() if len(found := {p[n] if n < len(p) else "" for p in placed}) == 1 else ""
+        for n in range(max(map(len, placed), default=0))
+    )
+    usual: dict[str, Any] = {}
+    for schema in fitting:
+        for argument in schema.arguments:
+            default = argument.default_value if argument.has_default_value() else _NONE
+            known = usual.setdefault(argument.name, default)
+            usual[argument.name] = default if _same(known, default) else _NONE
+    return names, usual
+
+
+def _fit(parameters: Any, kinds: tuple[str, ...], given: frozenset[str]) -> tuple[str, ...] | None:
+    """The names that an overload gives to positional arguments; None if it is not this one.
+
+    Whatever PyTorch might accept fits, so that the overload that was called is among those that do.
+    """
+    if not given <= {p.name for p in parameters} | {"input", "axis", "keepdims", "out", "dim"}:
+        return None
+    places = [p for p in parameters if not p.kwarg_only]
+    names: list[str] = []
+    for n, kind in enumerate(kinds):
+        if n >= len(places):
+            return None
+        wanted = str(places[n].type).replace("Optional[", "")
+        if ("Tensor" in kind) != ("Tensor" in wanted) and kind != "NoneType":
+            return None
+        # PyTorch gathers numbers into a list where that is all a method takes.
+        gathers = n == 1 and len(places) == 2 and "List[int]" in wanted
+        if gathers and len(kinds) > 2 and {*kinds[1:]} == {"int"}:
+            return (*names, f"*{places[n].name}")
+        if kind == "str" and "str" not in wanted and "int" not in wanted:
+            return None
+        if kind == "int" and wanted.startswith("bool"):
+            return None
+        if kind == "float" and not any(word in wanted for word in ("float", "number")):
+            return None
+        if kind in ("int", "List[int]") and wanted.startswith(("str", "List[str]")):
+            return None
+        if kind.startswith("List[") and "List[" not in wanted:
+            return None
+        names.append(places[n].name)
+    return tuple(names)
