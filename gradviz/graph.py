@@ -676,12 +676,19 @@ class Graph:
 
     # --- explained and drawn -----------------------------------------------------------------
 
-    @cached_property
+    @property
     def statements(self) -> Graph:
         """The same computation with one value per name: unnamed steps are part of the named one."""
+        found = self._statements
+        return self if found is None else found
+
+    @cached_property
+    def _statements(self) -> Graph | None:
+        """The same; None for this very Graph, which must not hold itself."""
         from gradviz.chain.statements import statements
 
-        return statements(self)
+        found = statements(self)
+        return None if found is self else found
 
     def explain(
         self, name: str, *, after: str | Sequence[str] = (), detail: str | None = None

@@ -424,7 +424,7 @@ class _Reader:
         if "detail" in document:
             if document["detail"] != "operations":
                 raise ValueError(f'detail: expected "operations", got {_said(document["detail"])}')
-            graph.statements = graph
+            graph._statements = None
         graph.legible = document.get("legible", Graph.legible)
         if type(graph.legible) is not int or graph.legible < 1:
             raise ValueError(f"legible: expected a number, got {_said(graph.legible)}")
@@ -758,8 +758,8 @@ def _array(entry: Any) -> np.ndarray[Any, Any]:
     _only(entry, ("dtype", "shape", "base64"))
     dtype = np.dtype(_known_dtype(entry.get("dtype"))).newbyteorder("<")
     shape = _list(entry.get("shape"))
-    if len(shape) > 32 or any(type(n) is not int or not 0 <= n < 2**31 for n in shape):
-        raise ValueError(f"shape: expected at most 32 lengths below 2**31, got {str(shape)[:60]}")
+    if len(shape) > 64 or any(type(n) is not int or not 0 <= n < 2**31 for n in shape):
+        raise ValueError(f"shape: expected at most 64 lengths below 2**31, got {str(shape)[:60]}")
     written = entry.get("base64")
     if type(written) is not str:
         raise ValueError(f"base64: expected text, got {_said(written)}")

@@ -1,8 +1,10 @@
 """PyTorch programs in files, in pickles and as copies: what is kept, and what is only drawn."""
 
 import copy
+import gc
 import json
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -112,3 +114,24 @@ def test_a_function_that_cannot_be_pickled_says_so():
     assert same(kept.grad("x"), graph.grad("x"))
     with pytest.raises(gv.TraceError, match="cannot be pickled"):
         kept.update(x=np.zeros(3))
+
+
+def test_a_graph_is_gone_when_nobody_holds_it():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    x = torch.ones(2, 3)
+    gc.collect()
+    gc.disable()
+    try:
+        for capture in ("whole", "lean"):
+            graph = gv.trace(model, x, loss=lambda out: out.sum(), capture=capture)
+            held = weakref.ref(graph)
+            del graph
+            assert held() is None
+    finally:
+        gc.enable()
+
+
+def test_arrays_of_many_axes_load_again(tmp_path):
+    x = np.ones((1,) * 40)
+    gv.trace(lambda x: np.sum(x * 2.0), x).save(tmp_path / "g.json")
+    assert gv.load(tmp_path / "g.json").value("x").shape == x.shape
