@@ -186,7 +186,7 @@ class held:
     """What `stop_gradient` made stays as recorded while a program is run with other leaves."""
 
     def __init__(self, graph: Graph) -> None:
-        self.values = [node.value for node in graph.values if node.operation is STOP]
+        self.values = [node.value for node in graph.values if node.operation.name == STOP.name]
 
     def __enter__(self) -> None:
         self.token = HELD.set(iter(self.values))

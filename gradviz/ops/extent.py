@@ -69,7 +69,9 @@ class _Pulls:
     def __init__(self, operation: Checked) -> None:
         self.operation = operation
 
-    def __getitem__(self, position: int) -> Callable[..., Any]:
+    def __getitem__(self, position: int) -> Callable[..., Any] | None:
+        if self.operation.row.pulls[position] is None:  # an index, a mask, stop_gradient
+            return None
         return lambda *args, **keywords: self.operation.pull_at(position, *args, **keywords)
 
 
