@@ -62,6 +62,8 @@ class Check:
         Why there are no finite differences: the program computes another J each time; else "".
     other : str
         That the program computes another J than what was recorded; else "".
+    notes : tuple of str
+        Which leaves there are no finite differences for, and why.
     """
 
     graph: Graph
@@ -69,6 +71,7 @@ class Check:
     tolerance: float
     random: str = ""
     other: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -93,7 +96,11 @@ class Check:
                 f"{'✗' if wrong else '✓'} {words}: {len(rows) - len(wrong)} of {len(rows)} "
                 f"gradients agree, {entries} numbers compared"
             )
-            lines += [f"  ✗ {row.name}: off by {row.error:.2g}" for row in wrong]
+            for row in wrong:
+                lines.append(f"  ✗ {row.name}: off by {row.error:.2g}")
+                if how == "differences":
+                    meant = _conventions(getattr(self.graph, "whole", self.graph), row.name)
+                    lines += [f"    {words}: that is meant" for words in meant]
             if wrong and how == "differences":
                 whole: Graph = getattr(self.graph, "whole", self.graph)
                 lines += [
@@ -101,7 +108,7 @@ class Check:
                     for i, read in whole.ends.items()
                 ]
                 lines += [f"    {cut}" for cut in _cuts(whole)]
-        return "\n".join(lines)
+        return "\n".join((*lines, *(f"· {note}" for note in self.notes)))
 
     def __str__(self) -> str:
         return self.text
@@ -138,6 +145,19 @@ def _cuts(graph: Graph) -> Iterator[str]:
             yield f"{operation.name} ended the history of {lost[0]}{where}"
 
 
+def _conventions(graph: Graph, name: str) -> list[str]:
+    """What on the way from a leaf has by rule another gradient than its values have a slope."""
+    reached = {graph.id(name)} if name in graph.names else set()
+    found = []
+    for v, operands in enumerate(graph.operands):
+        if not reached.isdisjoint(operands):
+            reached.add(v)
+            if words := getattr(graph.values[v].operation, "convention", ""):
+                source = graph.source(v)
+                found.append(f"{words}{f' at {place(source)}' if source else ''}")
+    return list(dict.fromkeys(found))
+
+
 def check(
     graph: Graph, *, entries: int = 64, step: float | None = None, tolerance: float | None = None
 ) -> Check:
@@ -168,12 +188,21 @@ def check(
     h = step or float(np.cbrt(precision))
     limit = tolerance or 100 * h**2
     rows: list[CheckRow] = []
+    fixed = dict.fromkeys(getattr(graph.program, "fixed", ()), "every run makes it anew")
+    for name in getattr(graph.program, "written", ()):
+        fixed.setdefault(name, "the program writes to it before it reads it")
+    notes = [
+        f"{graph.names[i]} is not compared with finite differences: {fixed[graph.names[i]]}"
+        for i in sorted(graph.wrt)
+        if graph.names[i] in fixed
+    ]
     with graph.program.unseen():
         random, other = _again(graph, limit)
         if not random:
-            rows = [_differences(graph, i, h, entries, limit) for i in sorted(graph.wrt)]
+            moving = [i for i in sorted(graph.wrt) if graph.names[i] not in fixed]
+            rows = [_differences(graph, i, h, entries, limit) for i in moving]
     rows += _sums(graph, 1e-9 if precision < 1e-10 else 1e-3)
-    return Check(graph, tuple(rows), limit, random, other)
+    return Check(graph, tuple(rows), limit, random, other, tuple(notes))
 
 
 def _again(graph: Graph, limit: float) -> tuple[str, str]:

@@ -88,10 +88,11 @@ def trace(
     options = {k: kwargs[k] for k in ("loss", "capture") if tensors and kwargs.get(k) is not None}
     for name in [*options, *(k for k, v in (("wrt", wrt), ("title", title)) if v)]:
         if takes(getattr(function, "forward", function), name):
+            own = named_after(function) or "the function"
             raise TypeError(
-                f"{name}= is an argument of gv.trace and of {called or 'the function'}, too. For "
-                f"the function's, bind it: gv.trace(functools.partial(f, {name}=...), ...), or "
-                f"pass it by position; for gv.trace's, hide it: gv.trace(lambda x: f(x), ...)"
+                f"{name}= is an argument of gv.trace and of {own}, too. For the "
+                f"function's, bind it: gv.trace(functools.partial(f, {name}=...), ...), or pass "
+                "it by position; for gv.trace's, hide it: gv.trace(lambda x: f(x), ...)"
             )
     if tensors:
         from gradviz.record.torch.trace import TorchProgram

@@ -34,7 +34,15 @@ from gradviz.record import names
 from gradviz.record.arguments import numbered
 from gradviz.record.torch import keep
 from gradviz.record.torch.arguments import arguments
-from gradviz.record.torch.operation import SYMBOLS, Call, Slot, TorchOperation, tensors_in
+from gradviz.record.torch.operation import (
+    SYMBOLS,
+    Call,
+    OwnBackward,
+    Slot,
+    TorchOperation,
+    tensors_in,
+)
+from gradviz.record.torch.state import storage
 from gradviz.statistics import Statistics
 
 Edge = tuple[Any, int]
@@ -155,6 +163,11 @@ class Capture(TorchFunctionMode):
     loss : Tensor or None
         What the program called `backward` on.
     names : dict of int to str
+    before : dict of str to value
+        What leaves held at first that the program has written to.
+    written : set of int
+        The memory that was there before and has been written to since it was last read; filled
+        from outside.
     parameters : dict of str to Parameter
         Those of all modules that are known.
     """
@@ -172,6 +185,8 @@ class Capture(TorchFunctionMode):
         self.loss: Tensor | None = None
         self.parameters: dict[str, Tensor] = {}
         self.names: dict[int, str] = {}
+        self.before: dict[str, Any] = {}
+        self.written: set[int] = set()
         self._taken: Counter[str] = Counter()
         self._kinds: Counter[str] = Counter()
         self._buffers: set[int] = set()
@@ -206,7 +221,11 @@ class Capture(TorchFunctionMode):
         for path, module in root.named_modules(prefix=prefix):
             self._paths.setdefault(module, path)
         for path, parameter in root.named_parameters(prefix):
-            self.parameters.setdefault(self._named(id(parameter), path), parameter)
+            name = self._named(id(parameter), path)
+            self.parameters.setdefault(name, parameter)
+            entry = self._tensors.get(id(parameter))
+            if entry is not None and (read := self._edges.get(_edge(parameter))) is not None:
+                read.name = name  # when it was initialized
         for path, buffer in root.named_buffers(prefix):
             self._named(id(buffer), path)
             self._buffers.add(id(buffer))
@@ -355,7 +374,7 @@ class Capture(TorchFunctionMode):
         if entry is not None and old is not None:
             # What a Function computes inside begins to require a gradient when it returns.
             begun = tensor.requires_grad and not entry[2] and torch.is_grad_enabled()
-            if entry[1] == _version(tensor) and not begun:
+            if entry[1] == _version(tensor) and not begun and not self._is_written(tensor):
                 return old
             if begun:
                 self._overwritten.append(old)
@@ -364,11 +383,17 @@ class Capture(TorchFunctionMode):
             edge = _edge(tensor)
             found = self._edges.get(edge)
             if found is not None:
+                if old is not None and not found.operands and found.name:
+                    # A leaf that was written to without a history: its gradient is of what it is.
+                    self.before.setdefault(found.name, found.value)
+                    found.value = self.keep(tensor)
                 self._note(tensor, found)
                 return found
             if not tensor.is_leaf:
                 name = edge[0].name().rpartition("::")[2]
-                operation = TorchOperation(name.partition("Backward")[0] or name, None, 0, False)
+                own = isinstance(edge[0], BackwardCFunction)
+                kind_of = OwnBackward if own else TorchOperation
+                operation = kind_of(name.partition("Backward")[0] or name, None, 0, False)
                 return self._compute(operation, (), tensor)
         elif old is not None and tensor.numel():  # written to where no call was seen
             return self._append(TorchOperation("write", None, 0, False), (old,), tensor)
@@ -383,6 +408,15 @@ class Capture(TorchFunctionMode):
             self._leaves.append((found, tensor))
             handle = tensor.register_hook(partial(self._received, found))  # type: ignore[no-untyped-call]
             self._hooks.append(handle)
+        return found
+
+    def _is_written(self, tensor: Tensor) -> bool:
+        """Whether a tensor was written to in a way that its version does not tell."""
+        if not self.written:
+            return False
+        address = storage(tensor)
+        found = address in self.written
+        self.written.discard(address or 0)
         return found
 
     def _compute(
@@ -429,7 +463,10 @@ class Capture(TorchFunctionMode):
         )  # fmt: skip
         node.edge, node.crossings, node.sent = None, {}, []
         node.form = form = self._form(tensor)
-        if tensor.requires_grad and (torch.is_grad_enabled() or not operands):
+        # (What is written to a leaf, as by `nn.init`, has no history.)
+        if tensor.requires_grad and (
+            not operands or (torch.is_grad_enabled() and not tensor.is_leaf)
+        ):
             node.edge = edge or self._edge(tensor, form)
             self._edges[node.edge] = node
             if form is not None:

@@ -114,7 +114,14 @@ def _floats(tensor: Tensor) -> Tensor:
     return plain.resolve_neg()
 
 
-def _dense(tensor: Tensor) -> Tensor:
+def refuse(tensor: Tensor) -> None:
+    """Raise where a tensor has no numbers to be kept.
+
+    Raises
+    ------
+    TraceError
+        It is on the device meta, or nested.
+    """
     if tensor.is_meta:
         raise TraceError(
             "tensors on the device meta hold no numbers: put the model and its arguments on another"
@@ -124,6 +131,10 @@ def _dense(tensor: Tensor) -> Tensor:
             "nested tensors cannot be recorded: pad them before, "
             "torch.nested.to_padded_tensor(x, 0.0)"
         )
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    refuse(tensor)
     if tensor.layout != torch.strided:
         return tensor.to_dense()
     return tensor.dequantize() if tensor.is_quantized else tensor

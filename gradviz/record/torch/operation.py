@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ SYMBOLS = {
     "bmm": "a @ b",
 }
 """How a call is written if not by its name; `add_` is written as `add`."""
+
+
+_EMBEDDINGS = (torch.nn.functional.embedding, torch.nn.functional.embedding_bag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,19 @@ class TorchOperation(Operation):
             (),
         )
 
+    @property
+    def convention(self) -> str:
+        """What the rule does on purpose, and a slope of the values does not show."""
+        if self.call is None or self.call.function not in _EMBEDDINGS:
+            return ""
+        given = inspect.signature(self.call.function).bind(*self.call.args, **self.call.kwargs)
+        padding = given.arguments.get("padding_idx")
+        if padding is not None:
+            return f"{self.name} leaves row {padding} out of its gradient (padding_idx={padding})"
+        if given.arguments.get("scale_grad_by_freq"):
+            return f"{self.name} divides its gradient by counts (scale_grad_by_freq=True)"
+        return ""
+
     def _results(
         self, operands: Sequence[Any], wanted: Container[int] = ()
     ) -> tuple[dict[int, Tensor], list[Tensor]]:
@@ -203,6 +220,18 @@ class TorchOperation(Operation):
                 )
                 message = message if part is None else message - part
         return message
+
+
+class OwnBackward(TorchOperation):
+    """What a `torch.autograd.Function` of the program computed."""
+
+    __slots__ = ()
+
+    @property
+    def convention(self) -> str:
+        """See `TorchOperation.convention`."""
+        return f"{self.name} has a backward of its own (a torch.autograd.Function)"
+
 
 @cache
 def _linear(name: str) -> Derivative:

@@ -46,6 +46,11 @@ class Preserved(TorchFunctionMode):
     ----------
     found : iterable of Found
         What the program reaches.
+
+    Attributes
+    ----------
+    written : set of int
+        The memory that the program did not make and has written to.
     """
 
     def __init__(self, found: Iterable[Found]) -> None:
@@ -55,6 +60,7 @@ class Preserved(TorchFunctionMode):
         self._copies: dict[int, tuple[Any, Any]] = {}  # by storage
         self._others: list[tuple[Tensor, Tensor]] = []  # tensors without a storage
         self._made: set[int] = set()  # storages
+        self.written: set[int] = set()
         self._hooks: list[Any] = []
         self._undo: list[Any] = []
 
@@ -80,13 +86,13 @@ class Preserved(TorchFunctionMode):
         with torch.no_grad(), torch._C.DisableTorchFunction():
             for tensor, _, requires_grad, grad, alias, history in self._facts.values():
                 _restore(tensor, requires_grad, grad, alias, history)
-            for storage, copy in self._copies.values():
-                if storage.nbytes() != copy.nbytes():
-                    storage.resize_(copy.nbytes())
-                storage.copy_(copy)
+            for memory, copy in self._copies.values():
+                if memory.nbytes() != copy.nbytes():
+                    memory.resize_(copy.nbytes())
+                memory.copy_(copy)
             for tensor, copy in self._others:
                 tensor.copy_(copy)
-        for _, version, *_ in self._facts.values():
+        for _, version, *_ in reversed(self._facts.values()):  # some share one: the first is right
             if version is not None:
                 version.__exit__()
         for undo, *arguments in reversed(self._undo):
@@ -97,6 +103,9 @@ class Preserved(TorchFunctionMode):
         if id(tensor) in self._facts:
             return
         with torch._C.DisableTorchFunction():
+            if tensor._is_view() and tensor._base is not None:  # one of a moment, it may be
+                self.note(tensor._base)
+                return
             version = (
                 None
                 if tensor.is_inference()
@@ -112,7 +121,7 @@ class Preserved(TorchFunctionMode):
 
     def save(self, tensor: Tensor) -> None:
         """Keep the numbers of a tensor that the program did not make."""
-        key = _storage(tensor)
+        key = storage(tensor)
         if key in self._made:
             return
         self.note(tensor)
@@ -120,14 +129,14 @@ class Preserved(TorchFunctionMode):
             return
         with torch.no_grad(), torch._C.DisableTorchFunction():
             if key is not None:
-                storage = tensor.untyped_storage()
-                self._copies[key] = storage, storage.clone()  # type: ignore[no-untyped-call]
+                memory = tensor.untyped_storage()
+                self._copies[key] = memory, memory.clone()  # type: ignore[no-untyped-call]
             elif id(tensor) in self._facts:
                 self._others.append((tensor, tensor.detach().clone()))
 
     def is_made(self, tensor: Tensor) -> bool:
         """Whether the program has made a tensor itself."""
-        return _storage(tensor) in self._made
+        return storage(tensor) in self._made
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -135,45 +144,53 @@ class Preserved(TorchFunctionMode):
         """See `torch.overrides.TorchFunctionMode`."""
         kwargs = kwargs or {}
         writes = _writes(func)
-        if writes or "out" in kwargs:
-            self._before(func, writes, args, kwargs)
-        result = func(*args, **kwargs)
+        if not writes and "out" not in kwargs:
+            result = func(*args, **kwargs)
+        else:
+            written = self._before(func, writes, args, kwargs)
+            result = func(*args, **kwargs)
+            self.written.update(written)
+            if writes == FACTS and id(args[0]) in self._facts:  # it may lie elsewhere now
+                self.written.add(storage(args[0]) or 0)
         if isinstance(result, Tensor):
             self.own((result,), args, getattr(func, "__name__", ""))
         elif isinstance(result, (tuple, list)):
             self.own(result, args, getattr(func, "__name__", ""))
-        elif writes is FACTS and hasattr(result, "remove") and not self.is_made(args[0]):
+        elif writes == FACTS and hasattr(result, "remove") and not self.is_made(args[0]):
             self._hooks.append(result)
         return result
 
-    def _before(self, function: Any, writes: int, args: Sequence[Any], kwargs: Any) -> None:
+    def _before(self, function: Any, writes: int, args: Sequence[Any], kwargs: Any) -> set[int]:
+        """Keep what a call may write to; returns the memory that it is."""
         if function.__name__ == "backward":
             for tensor, *_ in tuple(self._facts.values()):
                 if tensor.is_leaf and tensor.grad is not None:
                     self.save(tensor.grad)
         written: list[Any] = [kwargs.get("out")]
         given = [*args, *kwargs.values()]
-        if writes is EVERY:
+        if writes == EVERY:
             written += given
-        elif writes is IF_MAX_NORM:
+        elif writes == IF_MAX_NORM:
             if kwargs.get("max_norm") is not None or (len(args) > 3 and args[3] is not None):
                 written += given
-        elif writes is not IF_INPLACE or any(a is True for a in given):
+        elif writes != IF_INPLACE or any(a is True for a in given):
             written += given[:1]
-        for tensor in _tensors(written):
-            if writes is FACTS:
-                if not self.is_made(tensor):
-                    self.note(tensor)
-            else:
+        tensors = _tensors(written)
+        for tensor in tensors:
+            if writes != FACTS:
                 self.save(tensor)
+            elif not self.is_made(tensor):
+                self.note(tensor)
+        keys = set(map(storage, tensors))
+        return {key for key in keys if key is not None and key not in self._made}
 
     def own(self, results: Iterable[Any], given: Any = (), name: str = "") -> None:
         """Note the results of a call as the program's own, but what is the memory of an operand."""
         for result in results:
-            key = _storage(result) if isinstance(result, Tensor) else None
+            key = storage(result) if isinstance(result, Tensor) else None
             if key is None or (key in self._made and name not in _HANDED_ON):
                 continue
-            if name == "__get__" or key in map(_storage, _tensors(given)):
+            if name == "__get__" or key in map(storage, _tensors(given)):
                 continue
             if name in _HANDED_ON:
                 self._made.discard(key)  # it may lie where one lay that is gone
@@ -181,7 +198,7 @@ class Preserved(TorchFunctionMode):
                 self._made.add(key)
 
 
-def _storage(tensor: Tensor) -> int | None:
+def storage(tensor: Tensor) -> int | None:
     """The memory of a tensor; None for what has none of its own."""
     try:
         found: int = torch._C._storage_address(tensor)  # type: ignore[attr-defined]
@@ -236,7 +253,7 @@ def _restore(tensor: Tensor, requires_grad: bool, grad: Any, alias: Tensor, hist
         tensor.shape != alias.shape
         or tensor.stride() != alias.stride()
         or tensor.dtype != alias.dtype
-        or _storage(tensor) != _storage(alias)
+        or storage(tensor) != storage(alias)
         or tensor.storage_offset() != alias.storage_offset()
     )
     if moved:
@@ -259,7 +276,7 @@ def _remember(found: Found, undo: list[Any]) -> None:
     elif isinstance(value, np.ndarray):
         if found.kept and value.dtype != object and value.nbytes <= ARRAY:
             undo.append((_put_array, value, value.copy()))
-    elif isinstance(value, nn.Module) or is_user_class(type(value)):
+    elif isinstance(value, nn.Module) or is_user_class(value.__class__):
         if isinstance(value, (type, ModuleType)):
             return
         content = getattr(value, "__dict__", None)

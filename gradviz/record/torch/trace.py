@@ -25,6 +25,7 @@ from gradviz.record.arguments import argument_names, begins, convert_nested, nes
 from gradviz.record.build import build
 from gradviz.record.chance import States, is_generator
 from gradviz.record.reach import Found, reach
+from gradviz.record.torch import keep
 from gradviz.record.torch.capture import Capture, TensorNode
 from gradviz.record.torch.state import Preserved
 from gradviz.statistics import Statistics
@@ -188,10 +189,13 @@ class TorchProgram(Program):
             called = {id(tensor): key for tensor, key in keys}
             others = {k: v for k, v in found.others.items() if k not in called}
             capture = Capture(found.roots, called | others, self.whole)
+            capture.written = guard.written
             try:
                 graph = self._record(capture, guard, found, args, kwargs, called)
                 slots = _slots(capture, guard, found, called)
-                graph.recorded_program = Again(self, slots, _fixed(graph, slots), given, drawn)
+                graph.recorded_program = Again(
+                    self, slots, _fixed(graph, slots), given, drawn, _written(graph, capture)
+                )
                 return graph
             finally:
                 capture.close()
@@ -248,6 +252,8 @@ class TorchProgram(Program):
         def convert(value: Any, name: str) -> Any:
             if not isinstance(value, Tensor):
                 return value
+            if value.is_nested:
+                keep.refuse(value)
             asked = value.requires_grad or bool(begins(name, self.wrt))
             name = numbered(name, taken)
             if isinstance(value, nn.Parameter):
@@ -380,6 +386,8 @@ class Again(Program):
     given : Given
     states : States
         Of the random numbers, at its beginning.
+    written : dict of str to (array, array)
+        The leaves that the program writes to: what they held before, and when they were read.
     """
 
     def __init__(
@@ -389,9 +397,10 @@ class Again(Program):
         fixed: Mapping[str, Any],
         given: Given,
         states: States,
+        written: Mapping[str, tuple[Any, Any]],
     ) -> None:
         self.program, self.slots, self.given, self.states = program, slots, given, states
-        self.fixed = fixed
+        self.fixed, self.written = fixed, written
 
     def run(self, values: Mapping[str, Any]) -> Any:
         """See `Program.run`."""
@@ -414,6 +423,9 @@ class Again(Program):
                         "another value; pass it as an argument, or keep it outside"
                     )
                 continue
+            if name in self.written:
+                before, read = self.written[name]
+                value = before if np.array_equal(value, read, equal_nan=True) else value
             slot = self.slots[name]
             if isinstance(slot, str):
                 arguments[slot] = value
@@ -454,6 +466,17 @@ def _slots(
         if not guard.is_made(tensor):
             slots.setdefault(name, tensor)
     return slots
+
+
+def _written(graph: Graph, capture: Capture) -> dict[str, tuple[Any, Any]]:
+    before = capture.before
+    return {
+        node.name: (before[node.name], node.value)
+        for node in graph.values
+        if node.name in before
+        and capture.whole
+        and not np.array_equal(before[node.name], node.value, equal_nan=True)
+    }
 
 
 def _fixed(graph: Graph, slots: Mapping[str, Any]) -> dict[str, Any]:
