@@ -97,8 +97,8 @@ def trace(
     if tensors:
         from gradviz.record.torch.trace import TorchProgram
 
-        own = {k: v for k, v in kwargs.items() if k not in ("loss", "capture")}
-        return TorchProgram(function, args, own, wanted, called, **options).record({})
+        given = {k: v for k, v in kwargs.items() if k not in ("loss", "capture")}
+        return TorchProgram(function, args, given, wanted, called, **options).record({})
     return _Function(function, args, kwargs, wanted, called).record({})
 
 

@@ -319,7 +319,7 @@ def test_random_numbers_of_a_numpy_program_are_those_of_the_trace():
     own = np.random.default_rng(2)
 
     def f(w):
-        return np.sum(w * own.normal(size=3)) * np.random.rand() + w[0] * random.random()  # noqa: NPY002
+        return np.sum(w * own.normal()) * np.random.rand() + w[0] * random.random()  # noqa: NPY002
 
     graph = gv.trace(f, np.ones(3))
     own.normal()
