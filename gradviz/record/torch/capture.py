@@ -428,6 +428,7 @@ class Capture(TorchFunctionMode):
             crossings, passed = self._crossings(self._edge(tensor, self._form(tensor)))
         known = {o.order for o in operands if isinstance(o, Node)}
         others = {node.order: node for *_, node, _ in crossings if node.order not in known}
+        self._read.update(others)
         for position, other in enumerate(others.values(), len(operands)):
             found = other.operation
             if isinstance(found, TorchOperation) and found.call is operation.call is not None:
