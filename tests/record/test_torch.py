@@ -276,9 +276,53 @@ BAD = {
     ),
     "overwritten in place": (
         lambda: gv.trace(lambda w: w.exp().mul_(2).sum(), torch.randn(3).requires_grad_()),
-        "PyTorch cannot differentiate this program: .*modified by an inplace operation",
+        r"cannot differentiate this program: the gradient of exp at .*test_torch.py:\d+: .* needs "
+        r"its result as it was, which .*test_torch.py:\d+: .* has written to since; make a new",
     ),
 }
+
+
+def written_to_the_base(h):
+    row = h[0]
+    squares = row.square()
+    h.add_(1)  # the write
+    return squares.sum()
+
+
+def written_through_a_view(h):
+    squares = h * h
+    flat = h.view(-1)
+    flat[0] = 1  # the write
+    return squares.sum()
+
+
+def written_to_another_result(h):
+    values, vectors = torch.linalg.eigh(h @ h.T)
+    vectors.mul_(2)  # the write
+    return values.sum() + vectors.sum()
+
+
+def written_to_a_constant(h):
+    mask = torch.ones(3)
+    y = h * mask
+    mask.zero_()  # the write
+    return y.sum()
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        written_to_the_base,
+        written_through_a_view,
+        written_to_another_result,
+        written_to_a_constant,
+    ],
+)
+def test_a_write_to_what_a_gradient_needs_is_named(write, capture):
+    w = torch.randn(3, 3, requires_grad=True)
+    with pytest.raises(gv.TraceError, match=r"which .*# the write has written to since"):
+        gv.trace(lambda w: write(w * 2), w, capture=capture)
 
 
 @pytest.mark.parametrize(("call", "words"), BAD.values(), ids=BAD)

@@ -232,7 +232,7 @@ class TorchProgram(Program):
         wanted = self._wanted(leaves, called)
         if loss.requires_grad:
             with capture.sending():
-                _differentiate(loss, [leaves[name] for name in wanted])
+                _differentiate(capture, loss, [leaves[name] for name in wanted])
             capture.told_apart()
         elif not wanted:
             raise TraceError(
@@ -494,7 +494,7 @@ def _put(value: Any, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _differentiate(loss: Tensor, leaves: Sequence[Tensor]) -> None:
+def _differentiate(capture: Capture, loss: Tensor, leaves: Sequence[Tensor]) -> None:
     try:
         torch.autograd.grad(loss, leaves, allow_unused=True)
     except RuntimeError as error:
@@ -503,7 +503,8 @@ def _differentiate(loss: Tensor, leaves: Sequence[Tensor]) -> None:
                 "re-entrant checkpoints differentiate in a pass of their own that cannot be "
                 "followed: write checkpoint(..., use_reentrant=False)"
             ) from error
-        raise TraceError(f"PyTorch cannot differentiate this program: {error}") from error
+        known = capture.overwritten() if "modified by an inplace operation" in str(error) else ""
+        raise TraceError(f"PyTorch cannot differentiate this program: {known or error}") from error
 
 
 def _detached(capture: Capture, output: TensorNode) -> str:
