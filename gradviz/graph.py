@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -259,6 +260,10 @@ class Graph:
         A picture of more values is folded.
     error : Exception or None
         What ended the program before it had computed J; the last value stands for it.
+    changed_by_hooks : mapping of int to str
+        The ids where a hook of the user put another gradient in the place of the one that came, and
+        which hook: there the messages do not sum to the gradient, or (of a module's hook) the
+        message that goes on is not the local derivative times the gradient.
     locals, statement_locals : dict or None
         Local derivatives that are known without the operations' rules, by edge (v, key) and, of
         `statements`, by (id of v, id of u): those of a Graph that was loaded from a file.
@@ -266,6 +271,7 @@ class Graph:
 
     legible: int = 100
     error: Exception | None = None
+    changed_by_hooks: Mapping[int, str] = MappingProxyType({})
     locals: Mapping[tuple[int, int], Any] | None = None
     statement_locals: Mapping[tuple[int, int], Any] | None = None
 

@@ -409,6 +409,33 @@ def residual_of_a_differential_equation():
 
 
 @program
+def penalty_on_what_a_recurrent_layer_does():
+    rnn = nn.RNN(3, 2, batch_first=True)
+    w = data(3).requires_grad_()
+
+    def f(w, x):
+        outputs, _ = rnn(x * w)
+        (slope,) = torch.autograd.grad(outputs.square().sum(), w, create_graph=True)
+        return outputs.sum() + slope.sin().sum()
+
+    return f, (w, data(2, 3, 3)), None
+
+
+@program
+def read_without_gradient_first():
+    linear = nn.Linear(4, 4)
+
+    def f(x):
+        h = torch.cat([linear(x), x], -1)[..., ::2]
+        h.mul_(1.5)
+        with torch.no_grad():
+            assert h.isfinite().all()
+        return (h * 2 + h.sin()).sum()
+
+    return f, (data(3, 4),), None
+
+
+@program
 def gradients_by_two_inputs():
     def f(w, x):
         y = ((x @ w) ** 3).sum()

@@ -432,3 +432,28 @@ def test_check_says_where_the_history_of_a_number_was_cut(cut, told):
     whole = gv.trace(lambda x: linear(x).sin().sum(), torch.ones(2, 3).double()).check()
     assert whole
     assert "history" not in whole.text
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_hooks_that_change_a_gradient_are_told(capture):
+    first, second, third = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 1)
+    second.register_full_backward_hook(lambda module, sent, received: (sent[0] * 0,))
+    third.register_full_backward_pre_hook(lambda module, received: (received[0] * 2,))
+    first.weight.register_hook(lambda gradient: gradient.clamp(-1e-3, 1e-3))
+    first.bias.register_hook(lambda gradient: None)  # only looks
+    before = dict(first.weight._backward_hooks)
+
+    def program(x):
+        h = first(x)
+        h.register_hook(lambda g: g * 3)  # changes it
+        k = second(h.tanh())
+        k.register_hook(lambda g: g.clone())  # does not
+        return third(k).sum() + h.sum()
+
+    g = gv.trace(program, torch.randn(2, 3), capture=capture)
+    told = {g.names[i]: hook for i, hook in g.changed_by_hooks.items()}
+    assert "# changes it" in told.pop("h")
+    assert "the hook <lambda> (" in told.pop("first.weight")
+    assert list(told.values()) == ["a backward hook of second or third"] * 2
+    assert list(first.weight._backward_hooks.items()) == list(before.items())
+    assert gv.trace(small(), torch.randn(5, 4), loss=torch.sum).changed_by_hooks == {}

@@ -200,7 +200,7 @@ class Capture(TorchFunctionMode):
         self._edges: dict[Edge, TensorNode] = {}
         self._expected: Counter[tuple[int, int]] = Counter()  # messages still to come, by edge
         self._partial: dict[tuple[int, int], Tensor] = {}  # the sum of those that came
-        self._serves: dict[Any, TensorNode] = {}  # autograd's nodes, and the first that they serve
+        self._serves: dict[Any, tuple[int, ...]] = {}  # by autograd's node: values
         self._sharing: dict[int, set[int]] = {}  # the values that share some of them
         self._passed: set[Edge] = set()  # inside of calls
         self._indirect: dict[int, Tensor | None] = {}  # values there: what their readers have sent
@@ -209,6 +209,9 @@ class Capture(TorchFunctionMode):
         self._unpacked: set[int] = set()  # their saved tensors can be asked for only once
         self._open: set[int] = set()
         self._overwritten: list[TensorNode] = []
+        self.changed: dict[int, str] = {}  # by order: the hook that has changed the gradient
+        self._came: dict[int, tuple[Tensor, int]] = {}  # gradients, before the user's hooks
+        self._after: dict[int, tuple[Any, str]] = {}  # our hook behind those of the user
         self._leaves: list[tuple[TensorNode, Tensor]] = []
         self._hooks: list[Any] = []  # what takes them away
         self._measured: dict[int, tuple[Any, int, Statistics]] = {}  # by address
@@ -278,8 +281,15 @@ class Capture(TorchFunctionMode):
         kwargs = kwargs or {}
         name = _called(func)
         inside = torch._C._functorch.peek_interpreter_stack() is not None  # vmap, grad, jvp ...
-        if not name or not self._recording or inside:
+        hooking = func is Tensor.register_hook
+        if not (name or hooking) or not self._recording or inside:
             return func(*args, **kwargs)
+        if hooking:
+            handle = func(*args, **kwargs)
+            place = names.source(_site())
+            line = f"{place[0]}:{place[1]}: {place[2]}" if place else ""
+            self._around(self.node(args[0]), args[0], f"a hook registered at {line}")
+            return handle
         if func in OPENED:
             with self:
                 return OPENED[func](*args, **kwargs)
@@ -397,7 +407,13 @@ class Capture(TorchFunctionMode):
                 own = isinstance(edge[0], BackwardCFunction)
                 kind_of = OwnBackward if own else TorchOperation
                 operation = kind_of(name.partition("Backward")[0] or name, None, 0, False)
-                return self._compute(operation, (), tensor)
+                with torch.enable_grad():  # its history is there, whoever reads it first
+                    made = self._compute(operation, (), tensor)
+                if name.startswith("BackwardHookFunction") and made.edge is not None:
+                    first = tensor.register_hook(partial(self._comes, made))  # type: ignore[no-untyped-call]
+                    self._hooks.append(first)
+                    self._hook(edge[0], partial(self._module_hook, made, self._hooked_modules()))
+                return made
         elif old is not None and tensor.numel():  # written to where no call was seen
             return self._append(TorchOperation("write", None, 0, False), (old,), tensor)
         name = self.names.get(id(tensor), "")
@@ -409,6 +425,9 @@ class Capture(TorchFunctionMode):
         if tensor.requires_grad:
             found.name = name or numbered(f"leaf_{len(self._leaves) + 1}", self._taken)
             self._leaves.append((found, tensor))
+            theirs = list((tensor._backward_hooks or {}).values())
+            if theirs:
+                self._around(found, tensor, _described(theirs[-1]))
             handle = tensor.register_hook(partial(self._received, found))  # type: ignore[no-untyped-call]
             self._hooks.append(handle)
         return found
@@ -551,10 +570,11 @@ class Capture(TorchFunctionMode):
         for f, edges in by_function.items():
             self._hook(f, partial(self._sent, node.order, edges))
         for f in passed:
-            first = self._serves.setdefault(f, node)
-            if first is not node:
-                self._sharing.setdefault(first.order, set()).add(node.order)
-                self._sharing.setdefault(node.order, set()).add(first.order)
+            others = self._serves.get(f, ())
+            self._serves[f] = (*others, node.order)
+            for other in others:
+                self._sharing.setdefault(other, set()).add(node.order)
+                self._sharing.setdefault(node.order, set()).add(other)
         if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
             self._unpacked.add(node.order)
 
@@ -575,6 +595,56 @@ class Capture(TorchFunctionMode):
         assert isinstance(node.operation, TorchOperation)
         node.operation.carries.update(found)
         return found
+
+    # --- hooks of the user -------------------------------------------------------------------
+
+    def _around(self, node: TensorNode, tensor: Tensor, told: str) -> None:
+        """See a gradient before the user's hooks have it, and after."""
+        if not tensor.requires_grad:
+            return
+        if node.order in self._after:  # they are one more
+            last, before = self._after[node.order]
+            last.remove()
+            told = f"{before}, {told}"
+        else:
+            first = tensor.register_hook(partial(self._comes, node))  # type: ignore[no-untyped-call]
+            hooks: Any = tensor._backward_hooks  # autograd goes by the order of insertion
+            ordered = sorted(hooks.items(), key=lambda item: item[0] != first.id)
+            hooks.clear()
+            hooks.update(ordered)
+            self._hooks.append(first)
+        last = tensor.register_hook(partial(self._goes, node, told))  # type: ignore[no-untyped-call]
+        self._hooks.append(last)
+        self._after[node.order] = last, told
+
+    def _comes(self, node: TensorNode, gradient: Tensor) -> None:
+        if self._sending:
+            self._came[node.order] = gradient, gradient._version
+
+    def _goes(self, node: TensorNode, told: str, gradient: Tensor) -> None:
+        """Note whether a gradient is another one than came in."""
+        came, version = self._came.pop(node.order, (gradient, gradient._version))
+        if came._version != version or not _same(came, gradient):
+            self.changed[node.order] = told
+
+    def _module_hook(self, node: TensorNode, told: str, sent: Any, upstream: Any) -> None:
+        """The same of a module's hooks, which work where its arguments or results are handed on."""
+        if not self._sending:
+            return
+        if node.edge is not None and (gradient := upstream[node.edge[1]]) is not None:
+            self._goes(node, told, gradient)
+        for message, gradient in zip(sent, upstream, strict=False):
+            if message is not None and gradient is not None and not _same(message, gradient):
+                self.changed[node.order] = told
+
+    def _hooked_modules(self) -> str:
+        """The modules that have backward hooks."""
+        paths = [
+            path or type(module).__name__
+            for module, path in self._paths.items()
+            if module._backward_hooks or module._backward_pre_hooks
+        ]
+        return f"a backward hook of {' or '.join(paths) or 'a module'}"
 
     @contextmanager
     def sending(self) -> Iterator[None]:
@@ -855,6 +925,21 @@ def _changed(function: Any) -> bool | None:
         except RuntimeError as error:
             return False if "modified by an inplace operation" in str(error) else None
     return None
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    if a is b:
+        return True
+    if a.shape != b.shape or a.layout != b.layout or a.layout != torch.strided:
+        return False
+    return torch.equal(a, b) or torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+def _described(hook: Any) -> str:
+    """A hook that was there before: what it is called, and where it is written."""
+    code = getattr(hook, "__code__", None)
+    place = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    return f"the hook {getattr(hook, '__name__', type(hook).__name__)}{place}"
 
 
 def _saves(function: Any) -> bool:

@@ -366,6 +366,7 @@ def graph_of(
         {ids[order]: found for order, found in capture.gradients.items() if order in ids},
         {(ids[v], key): found for (v, key), found in capture.messages.items() if v in ids},
     )
+    graph.changed_by_hooks = {ids[v]: told for v, told in capture.changed.items() if v in ids}
     graph._statements = None  # a module's layers are what groups its operations
     graph.legible = 30  # every value is an array, with parameters around it
     if not capture.whole:
