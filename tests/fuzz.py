@@ -207,6 +207,12 @@ def main() -> int:
     parser.add_argument(
         "--writing", type=float, default=0.2, help="the share of programs that write into arrays"
     )
+    parser.add_argument(
+        "--modules",
+        type=float,
+        default=0.1 if find_spec("torch") else 0.0,
+        help="the share of programs that are PyTorch modules",
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     rng = random.Random(options.seed)
@@ -221,6 +227,18 @@ def main() -> int:
                 print(f"seed {options.seed}, program {counts['programs']}:\n{error}")
                 return 1
             counts.update({"programs": 1, "lines": text.count("\n"), "by_writing": 1})
+            continue
+        if rng.random() < options.modules:
+            import torch_fuzz
+
+            try:
+                counts.update(lines=torch_fuzz.one(rng, options.steps), programs=1, by_autograd=1)
+            except torch_fuzz.Unknown:
+                counts.update(unknown=1)
+            except Exception as error:
+                print(f"seed {options.seed}, program {counts['programs']}:")
+                traceback.print_exception(error, limit=-4)
+                return 1
             continue
         dtype = np.float32 if rng.random() < 0.15 else np.float64
         peer: Callable[[Program, bool], Answer] = by_torch
