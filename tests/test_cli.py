@@ -45,9 +45,11 @@ def crash(w=1.0):
     z = w * 2.0
     return z / [][0]
 
-def forgets(w=np.ones(2)):
-    z = np.array([w, w])
-    return np.sum(z)
+BEFORE = np.zeros(2)
+
+def forgets(w=1.0):
+    BEFORE[0] = w
+    return np.sum(BEFORE)
 
 def leave(w=1.0):
     raise SystemExit(7)

@@ -104,7 +104,7 @@ FACTS = {
         ("health.findings[0].kind == 'non-finite gradient'", True, 0),
         ("[f.kind for f in health.findings[1:]] == ['no gradient'] * 2", True, 0),
         ("health.findings[0].operation == 'sqrt'", True, 0),
-        ("second.diagnose().findings[-1].kind == 'vanishing gradient'", True, 0),
+        ("second.diagnose().findings[0].kind == 'vanishing gradient'", True, 0),
         ("third.diagnose().ok", True, 0),
         ("third.explain('embed.weight').path_count", 2**6, 0),
         ("accuracy(net)", 0.9, 0.04),
