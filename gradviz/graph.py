@@ -181,6 +181,10 @@ class Program:
         """Where the program reads plain numbers unnoticed, by its text; "" for nowhere."""
         return ""
 
+    def asks(self) -> str:
+        """Where the program asks what kind of value it has, by its text; "" for nowhere."""
+        return ""
+
 
 class Replay(Program):
     """The recorded operations, evaluated again in their order."""
@@ -408,7 +412,19 @@ class Graph:
                 "it an array, or write gradviz.stop_gradient where a constant is meant",
                 stacklevel=_outside(),
             )
+        if self.astray:
+            warnings.warn(
+                f"the gradient is one of another {self.names[self.output]}: {self.astray}",
+                stacklevel=_outside(),
+            )
         return found
+
+    @cached_property
+    def astray(self) -> str:
+        """That the program computes another J on plain arrays, as it asks what it has; else ""."""
+        from gradviz.chain.reads import astray
+
+        return astray(self)
 
     @cached_property
     def returned(self) -> dict[int, str]:

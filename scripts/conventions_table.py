@@ -169,8 +169,10 @@ def document() -> str:
         "10. **Types**: `isinstance(x, np.ndarray)`, `isinstance(x, float)`, `np.isscalar(x)` "
         "and `x.__class__` answer as for the number or array that x stands for. `type(x)` is "
         "`gradviz.Array`, and `hasattr(x, \"shape\")` is true of numbers too: a program that "
-        "takes another branch for it is told by `Graph.check`, which compares J with that of "
-        "the program alone.",
+        "asks such a question is run on plain arrays when the gradient is first asked for, here "
+        "and a little further on; if J is another there, it took another branch: a warning "
+        "names the line, and so do `Graph.diagnose` and `Graph.check`. `str(x)`, `repr(x)` and "
+        "`print(x)` write what NumPy writes.",
         "11. **Random numbers**: `check`, `update` and `step` draw those that the trace drew, "
         "from the generators of NumPy and Python that the function reaches, and leave them as "
         "they were. Of a program with a generator that it makes anew without a seed, `check` "

@@ -96,6 +96,7 @@ class Examination(Causes):
         broken = broken or list(self._lost_infinity())
         yield from broken
         yield from self._returned()
+        yield from self._astray()
         yield from self._disconnected()
         yield from self._changed_gradients()
         grave = [f for f in broken if f.severity != "note"]
@@ -296,6 +297,15 @@ class Examination(Causes):
                 + ("that number came back into " if sure else "if that number came back into ")
                 + f"{self._name(self.graph.output)}, the gradient lacks its part",
                 "keep it an array; gradviz.stop_gradient says that a constant is meant",
+            )  # fmt: skip
+
+    def _astray(self) -> Iterator[Finding]:
+        """A recording that took another branch than the program does by itself."""
+        if self.graph.astray:
+            output = self.graph.output
+            yield self._finding(
+                "another J", "error", output, (output,), self.graph.astray,
+                "ask np.ndim(x) or isinstance(x, ...)",
             )  # fmt: skip
 
     # --- parameters without a gradient -------------------------------------------------------

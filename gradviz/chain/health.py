@@ -23,6 +23,7 @@ KINDS = (
     "non-finite gradient",
     "no backward pass",
     "lost history",
+    "another J",
     "no gradient",
     "zero gradient",
     "changed gradient",

@@ -47,6 +47,65 @@ def returned(graph: Graph) -> dict[int, str]:
     return {i: how for i, how in reads.items() if _before(graph, [i]) & graph.wrt}
 
 
+def astray(graph: Graph) -> str:
+    """That the program computes another J on plain arrays, where it asks what kind they are.
+
+    It is looked at here and a little further on, where another branch shows that gives the same J
+    here.
+    """
+    program = graph.recorded_program
+    where = program.asks() if program and graph.wrt else ""
+    if not program or not where:
+        return ""
+    here = graph.leaf_values()
+    random = np.random.default_rng(0)
+    further = dict(here)
+    for name in sorted(graph.names[i] for i in graph.wrt):
+        value = np.asarray(here[name])
+        further[name] = (value + 0.01 * _direction(random, value, 0)).astype(value.dtype)[()]
+    name, noise = graph.names[graph.output], _rounding(graph)
+    with program.unseen(), np.errstate(all="ignore"):
+        for leaves in (here, further):
+            ours, told = _J(graph), ""
+            try:
+                alone = _number(program.run(leaves))
+                if leaves is here and np.isclose(alone, ours, 0, noise, equal_nan=True):
+                    continue
+                told = f"computes {name} = {alone:.6g}"
+            except (AttributeError, TypeError) as error:
+                alone, told = np.nan, f"raises {type(error).__name__}: {error}"
+            except Exception:  # outside of its domain, say
+                continue
+            try:
+                again = _J(program.record(leaves))
+                # (A program that counts its calls computes something else each time.)
+                pairs = [(again, ours)] if leaves is here else []
+                pairs += [(alone, _number(program.run(leaves)))] if np.isfinite(alone) else []
+            except Exception:
+                continue
+            steady = all(np.isclose(*pair, 0, noise, equal_nan=True) for pair in pairs)
+            if not steady or np.isclose(alone, again, 0, noise, equal_nan=True):
+                continue
+            return (
+                f"on plain {'numbers' if leaves is here else 'numbers nearby'} the program {told}, "
+                f"on recorded ones {name} = {again:.6g}; it asks what kind of value it has, and "
+                f"recorded ones answer otherwise: ask np.ndim(x) or isinstance(x, ...) at {where}"
+            )
+    return ""
+
+
+def _J(graph: Graph) -> float:
+    return _number(graph.values[graph.output].value)
+
+
+def _rounding(graph: Graph) -> float:
+    """So much J may differ by the order of its sums: it may be a difference of large values."""
+    values = [v for v in (node.value for node in graph.values) if isinstance(v, np.ndarray | float)]
+    finite = (np.max(np.abs(v), initial=0.0, where=np.isfinite(v)) for v in values)
+    coarsest = max((np.finfo(v.dtype).eps for v in values if hasattr(v, "dtype")), default=1e-16)
+    return float(1e4 * coarsest * max(finite, default=1.0))
+
+
 def partly(graph: Graph) -> dict[int, str]:
     """Of `returned` those that stand beside a path to J: the gradient is no zero, but wrong."""
     gradients = graph.derivatives.gradients

@@ -96,13 +96,45 @@ def value_read(*roots: Any) -> str:
     for found in reached(*roots):
         if type(found) is FunctionType:
             for code in codes(found.__code__):
-                if "value" not in code.co_names:
+                asked = "getattr" in code.co_names and "value" in code.co_consts
+                if not asked and "value" not in code.co_names:
                     continue
                 for instruction in dis.get_instructions(code):
-                    if instruction.opname == "LOAD_ATTR" and instruction.argval == "value":
-                        file, line, text = source((code, instruction.offset)) or ("?", 0, "")
-                        return f"by .value at {file}:{line}: {text}"
+                    loaded = instruction.opname in ("LOAD_ATTR", "LOAD_CONST")
+                    if loaded and instruction.argval == "value":
+                        return f"by .value at {_line(code, instruction.offset)}"
     return ""
+
+
+_QUESTIONS = frozenset(
+    "type hasattr getattr isinstance issubclass callable vars dir __class__ __dict__ inspect "
+    "singledispatch attrgetter AttributeError TypeError Exception BaseException Sized Iterable "
+    "Iterator Sequence MutableSequence Collection Container Mapping Hashable".split()
+)
+"""Names by which a program asks what kind of value it has, or does it and sees whether it can."""
+_MATCH = dis.opmap["MATCH_CLASS"]
+
+
+def asked(*roots: Any) -> str:
+    """The lines at which a program asks what kind of value it has; "" where it does not."""
+    found: list[str] = []
+    for function in reached(*roots):
+        if type(function) is not FunctionType:
+            continue
+        for code in codes(function.__code__):
+            if _QUESTIONS.isdisjoint(code.co_names) and _MATCH not in code.co_code[::2]:
+                continue
+            found += [
+                _line(code, i.offset)
+                for i in dis.get_instructions(code)
+                if i.opcode == _MATCH or (type(i.argval) is str and i.argval in _QUESTIONS)
+            ]
+    return ", ".join(list(dict.fromkeys(found))[:3])
+
+
+def _line(code: CodeType, offset: int) -> str:
+    file, line, text = source((code, offset)) or ("?", 0, "")
+    return f"{file}:{line}: {text}"
 
 
 class Generators:

@@ -57,8 +57,9 @@ STALE = 2**62
 # Where a recorded value is appended, and its scope. Outside a trace nobody keeps the tape: values
 # hold their operands, so `graph(f)` finds all that f depends on. A ContextVar keeps threads and
 # asyncio tasks apart.
+_forget = deque[Node](maxlen=0).append
 _recording: ContextVar[tuple[Callable[[Node], None], tuple[str, ...]]] = ContextVar(
-    "recording", default=(deque[Node](maxlen=0).append, ())
+    "recording", default=(_forget, ())
 )
 
 
@@ -585,7 +586,7 @@ _INSTEAD = {
 _NO_KEYWORDS: dict[str, Any] = {}
 _FROM_PYTHON: dict[str, Any] = {}
 """The keywords of a leaf that came in as a number of Python's own, which is no array of NumPy's."""
-_STORE_SUBSCR = dis.opmap["STORE_SUBSCR"]
+_STORE_SUBSCR, _LOAD_ATTR = dis.opmap["STORE_SUBSCR"], dis.opmap["LOAD_ATTR"]
 
 
 def _placed(error: TraceError) -> TraceError:
@@ -599,6 +600,18 @@ def _into_plain(frame: FrameType) -> TraceError:
         "make the array in the traced function (np.array(a) copies one), or collect values in a "
         f"list and use np.stack, at {where(frame)}"
     )
+
+
+_HANDED_OUT = {
+    **dict.fromkeys(
+        ("data", "ctypes", "base", "getfield", "__array_interface__", "__array_struct__"),
+        "use the array itself, indices and NumPy's functions",
+    ),
+    **dict.fromkeys(("setfield", "setflags"), "write to x[...]"),
+    **dict.fromkeys(("byteswap", "newbyteorder"), "use the array itself"),
+    **dict.fromkeys(("to_device", "__dlpack__", "__dlpack_device__"), "use NumPy alone"),
+}
+"""NumPy's attributes that are refused, and what to do instead."""
 
 
 def _unary(ufunc: np.ufunc) -> Any:
@@ -699,12 +712,13 @@ class Array(Held):
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         """What a program that asks by `isinstance` is told: the class that it has without us."""
-        value = self.value
-        if isinstance(value, np.generic) and not self._is_scalar():
-            return np.ndarray
+        return type(self._without_us())
+
+    def _without_us(self) -> Any:
+        """What the program has here when it is not recorded."""
         if self.keywords is _FROM_PYTHON:
-            return complex if value.dtype.kind == "c" else float
-        return type(value)
+            return self.value.item()
+        return self.value if self._is_scalar() else np.asarray(self.value)
 
     # --- in-place code -----------------------------------------------------------------------
     #
@@ -756,6 +770,12 @@ class Array(Held):
 
     def __getattr__(self, attribute: str) -> Any:  # a slot that is empty
         if attribute != "value" or getattr(self, "order", 0) != STALE:
+            frame = _getframe(1)
+            asked = attribute[0] != "_" or (  # NumPy asks for its protocols itself
+                frame.f_code.co_code[frame.f_lasti] == _LOAD_ATTR
+            )
+            if attribute in _HANDED_OUT and asked and user_frame(frame) is frame:
+                self._refuse(attribute, frame)
             raise AttributeError(f"a recorded array has no attribute {attribute!r}")
         fresh = apply(self.operation, (self.viewed,), dict(self.keywords), None)
         fresh.site, fresh.scope = self.site, self.scope
@@ -766,6 +786,15 @@ class Array(Held):
         else:
             del self.viewed
         return self.value
+
+    def _refuse(self, attribute: str, frame: FrameType) -> None:
+        """Raise a TraceError, where NumPy has an attribute whose use would not be recorded."""
+        if hasattr(type(self._without_us()), attribute):
+            raise TraceError(
+                f".{attribute} of a recorded array hands out or changes numbers without their "
+                f"history; {_HANDED_OUT[attribute]}, or use .value.{attribute} if no gradient is "
+                f"wanted, at {where(frame)}"
+            )
 
     def _write(self, index: Any, value: Any, frame: FrameType) -> None:
         """``self[index] = value``."""
@@ -802,8 +831,23 @@ class Array(Held):
         whole._become(new)
 
     def __repr__(self) -> str:
+        if _recording.get()[0] is not _forget:
+            return repr(self._without_us_noted("repr()", _getframe(1)))
         label = self.name or names.assigned(self.site) or self.operation.name
         return f"<{label} = {np.array2string(np.asarray(self.value), threshold=8, precision=6)}>"
+
+    def __str__(self) -> str:
+        if _recording.get()[0] is not _forget:
+            return str(self._without_us_noted("str()", _getframe(1)))
+        return repr(self)
+
+    def __format__(self, spec: str) -> str:
+        if spec or _recording.get()[0] is not _forget:
+            return format(self._without_us_noted("format", _getframe(1)), spec)
+        return repr(self)
+
+    def __bytes__(self) -> bytes:
+        return bytes(self._without_us_noted("bytes()", _getframe(1)))
 
     __add__, __radd__ = _binary(np.add, operator.add), _binary(np.add, operator.add, True)
     __sub__, __rsub__ = _binary(np.subtract, operator.sub), _binary(np.subtract, operator.sub, True)
@@ -1054,14 +1098,15 @@ class Array(Held):
         latest_read[0] = how, user
         return self.value
 
+    def _without_us_noted(self, how: str, frame: FrameType | None) -> Any:
+        self._noted(how, frame)
+        return self._without_us()
+
     def __contains__(self, other: Any) -> bool:
         return bool(np.any(self == other))
 
     def __len__(self) -> int:
         return len(self.value)
-
-    def __format__(self, spec: str) -> str:
-        return format(self._noted("format", _getframe(1)), spec) if spec else repr(self)
 
     def __copy__(self) -> Array:
         return self if self._is_scalar() else self._copied(_getframe(1))
@@ -1118,6 +1163,21 @@ class Array(Held):
     @property
     def itemsize(self) -> int:  # noqa: D102
         return int(self.value.itemsize)
+
+    @property
+    def strides(self) -> tuple[int, ...]:  # noqa: D102
+        return np.asarray(self.value).strides
+
+    @property
+    def flags(self) -> Any:  # noqa: D102
+        return np.asarray(self.value).flags
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return np
+
+    @property
+    def device(self) -> str:  # noqa: D102
+        return "cpu"
 
     @property
     def mT(self) -> Any:  # noqa: D102
@@ -1236,6 +1296,21 @@ class Flat:
         self.array._write(np.unravel_index(chosen, shape) if shape else ..., value, _getframe(1))
 
 
+def _read_by(name: str) -> Any:
+    """A method that puts the numbers themselves elsewhere; their history ends there."""
+
+    def method(self: Array, *args: Any, **kwargs: Any) -> Any:
+        plain = self._without_us_noted(f".{name}()", _getframe(1))
+        return getattr(plain, name)(*args, **kwargs)
+
+    method.__doc__ = f"As NumPy's; the history of what is read ends here ({name})."
+    return method
+
+
+for _name in "tobytes tostring dump dumps tofile is_integer as_integer_ratio hex fromhex".split():
+    setattr(Array, _name, _read_by(_name))
+
+
 def _method(function: Callable[..., Any]) -> Any:
     def method(self: Array, *args: Any, **kwargs: Any) -> Any:
         return function(self, *args, **kwargs)
@@ -1246,7 +1321,7 @@ def _method(function: Callable[..., Any]) -> Any:
 
 for _name in (
     "sum mean prod std var max min argmax argmin argsort cumsum cumprod ravel squeeze swapaxes "
-    "repeat diagonal trace take all any nonzero searchsorted round"
+    "repeat diagonal trace take all any nonzero searchsorted round choose"
 ).split():
     setattr(Array, _name, _method(getattr(np, _name)))
 

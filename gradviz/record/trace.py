@@ -18,7 +18,7 @@ from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.record import names
 from gradviz.record.arguments import argument_names, begins, convert_nested, nested, numbered, takes
 from gradviz.record.arguments import title as named_after
-from gradviz.record.around import Generators, plain_numbers, unseen, value_read
+from gradviz.record.around import Generators, asked, plain_numbers, unseen, value_read
 from gradviz.record.array import STALE, Array, leaf, snapshot
 from gradviz.record.buffer import taped
 from gradviz.record.build import build
@@ -198,8 +198,7 @@ class _Function(Program):
     def run(self, values: Mapping[str, Any]) -> Any:
         def convert(value: Any, name: str) -> Any:
             new = values.get(name, value)
-            if own and type(value) in (float, complex) and np.size(new) == 1:
-                return type(value)(new)  # the program may ask for its type
+            new = _alike(value, new) if own else new
             return new.copy() if isinstance(new, np.ndarray) else new  # it may write into it
 
         own = True
@@ -219,9 +218,8 @@ class _Function(Program):
         reached: set[str] = set()
 
         def convert(value: Any, name: str) -> Any:
-            value = values.get(name, value)
-            if isinstance(value, Array):
-                value = value.value
+            new = values.get(name, value)
+            value = _alike(value, new.value if isinstance(new, Array) else new)
             if isinstance(value, np.ndarray):
                 refuse_more_than_arrays(value, name)
                 given[name] = value
@@ -295,6 +293,17 @@ class _Function(Program):
         )
 
 
+def _alike(value: Any, new: Any) -> Any:
+    """A leaf's new value as what the old one is: the program may ask for its type."""
+    kind = type(value)
+    if kind in (float, complex) and np.size(new) == 1:
+        number = np.ravel(new)
+        return kind(number[0]) if np.can_cast(number.dtype, kind) else new
+    if type(value) is np.ndarray and not value.ndim and isinstance(new, np.generic):
+        return np.asarray(new)
+    return new
+
+
 class _Rerun(Program):
     """A traced function at given leaf values."""
 
@@ -321,6 +330,9 @@ class _Rerun(Program):
 
     def reads(self) -> str:
         return value_read(*self.function.roots)
+
+    def asks(self) -> str:
+        return asked(*self.function.roots)
 
 
 def _refuse_shared(leaves: Mapping[str, Array], given: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import random
 import re
 import struct
 import warnings
+from collections.abc import Iterable, Sized
 
 import numpy as np
 import pytest
@@ -349,3 +350,142 @@ def test_a_value_whose_number_came_back_is_marked_in_every_picture():
     assert "read as a number" in graph.draw(detail="operations").svg
     plain, _ = warned(lambda x: x * x, 1.5)
     assert "read as a number" not in plain.draw().svg
+
+
+class Told:
+    """The Graph of a program, and all that is said when its gradients are asked for."""
+
+    def __init__(self, function, *args):
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            self.graph = gv.trace(function, *args)
+            self.graph.gradients()
+        self.words = [str(w.message) for w in seen]
+
+
+def _length(x):
+    try:
+        return len(x)
+    except TypeError:
+        return 7
+
+
+def _matched(x):
+    match x:
+        case Sized():
+            return 2
+        case _:
+            return 3
+
+
+QUESTIONS = {
+    "type is": lambda x: 2 if type(x) in (float, np.float64, np.ndarray) else 3,
+    "type name": lambda x: 2 if type(x).__name__ != "Array" else 3,
+    "hasattr len": lambda x: 2 if hasattr(x, "__len__") else 3,
+    "hasattr shape": lambda x: 2 if hasattr(x, "shape") else 3,
+    "getattr": lambda x: 2 if getattr(x, "tolist", None) is None else 3,
+    "getattr of what only a recorded one has": lambda x: 2 if getattr(x, "scope", 0) else 3,
+    "Sized": lambda x: 2 if isinstance(x, Sized) else 3,
+    "Iterable": lambda x: 2 if isinstance(x, Iterable) else 3,
+    "match": _matched,
+    "len": _length,
+    "class name": lambda x: 2 if x.__class__.__name__ == "float" else 3,
+}
+
+
+@pytest.mark.parametrize("start", [1.0, 1.5, np.float64(1.5), np.array(1.5), V], ids=repr)
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+def test_a_program_that_asks_for_types_is_recorded_as_it_runs_alone_or_told_with_its_line(
+    question, start
+):
+    def program(x):
+        return np.sum(x ** question(x))
+
+    told = Told(program, start)
+    power = question(start)
+    right = np.allclose(told.graph.grad("x"), power * np.asarray(start) ** (power - 1))
+    if right:
+        assert not told.words
+        return
+    (words,) = told.words
+    assert "another" in words
+    assert "test_reads.py:" in words
+    assert "another J" in [finding.kind for finding in told.graph.diagnose().findings]
+
+
+def test_a_type_that_is_asked_for_without_consequence_is_not_warned_of():
+    def program(x):
+        if not isinstance(x, (float, np.ndarray, np.floating)) or type(x) is str:
+            raise TypeError(type(x))
+        print(type(x).__name__, hasattr(x, "shape"), getattr(x, "name", "x"))
+        return np.sum(np.exp(x)) * (1 if hasattr(x, "__add__") else 2)
+
+    assert not Told(program, V).words
+    assert not Told(program, 1.5).words
+    assert not Told(program, V.astype(np.float32)).words
+
+
+def test_a_program_that_counts_its_calls_and_asks_for_types_is_not_blamed_for_the_types():
+    numbers = iter(range(1, 10**6))
+
+    def program(x):
+        return np.sum(x) * next(numbers) if isinstance(x, np.ndarray) else x
+
+    assert not Told(program, V).words
+
+
+TEXTS = {
+    "str": lambda x: float(str(x)),
+    "empty format": lambda x: float(f"{x}"),
+    "repr": lambda x: float(re.sub(r"[a-z.]*\w*\((.*)\)", r"\1", repr(x))),
+    "percent s": lambda x: float("%s" % x),  # noqa: UP031
+    "tobytes": lambda x: np.frombuffer(x.tobytes()),
+    "hex": lambda x: float.fromhex(x.hex()),
+    "ratio": lambda x: np.divide(*x.as_integer_ratio()),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_a_number_that_comes_back_from_a_text_is_told(text):
+    told = Told(lambda x: np.sum(text(x) * x), np.float64(1.1))
+    assert float(told.graph.grad("x")) != 2.2
+    assert "plain number" in told.words[0]
+
+
+@pytest.mark.parametrize("start", [1.1, np.float64(1.1), np.float32(1.1), np.array(1.1), V])
+def test_a_traced_program_writes_the_texts_that_numpy_writes(start):
+    seen = []
+
+    def program(x):
+        seen.append((str(x), repr(x), f"{x}", str([x]), f"{x!s:>9}"))
+        return np.sum(x * x)
+
+    program(start)
+    assert not Told(program, start).words
+    assert seen[0] == seen[1]
+
+
+class Missing(Exception):
+    """An attribute that NumPy has and a recorded value lacks."""
+
+
+@pytest.mark.parametrize("start", [np.array([[0.5, 2.0]]), np.float64(0.5), 0.5], ids=repr)
+@pytest.mark.parametrize("named", sorted({*dir(np.ndarray), *dir(np.float64), *dir(float)}))
+def test_every_attribute_of_numpys_is_there_or_refused_in_words(start, named):
+    if named.startswith("_") or not hasattr(start, named):
+        return
+
+    def program(x):
+        try:
+            getattr(x, named)
+            exec(f"x.{named}", {"x": x})
+        except AttributeError as error:
+            raise Missing(named) from error
+        return np.sum(x)
+
+    refused = ""
+    try:
+        gv.trace(program, start)
+    except gv.TraceError as error:
+        refused = str(error)
+    assert not refused or re.search(rf"\.{named} .*, at ", refused)
