@@ -400,12 +400,18 @@ class Graph:
     def derivatives(self) -> Gradients:
         """Gradients and messages of the backward pass from J, computed when first asked for."""
         from gradviz.chain.backward import backward
-        from gradviz.chain.reads import partly
 
         found = self.__dict__["derivatives"] = backward(self)
+        self.warn_of_reads()
+        return found
+
+    def warn_of_reads(self) -> None:
+        """Warn if the gradients lack a part, or are another J's than the program's by itself."""
+        from gradviz.chain.reads import partly
+
         if lost := partly(self):
             reads = "; ".join(f"{self.names[i]} {how}" for i, how in [*lost.items()][:3])
-            sure = "is wrong: it lacks" if self.recorded_program else "may be wrong: it would lack"
+            sure = "is wrong: it lacks" if self.sure else "may be wrong: it would lack"
             warnings.warn(
                 f"the gradient {sure} the part of a value that was read as a plain number and came "
                 f"back into {self.names[self.output]}, for its history ended there: {reads}; keep "
@@ -417,7 +423,11 @@ class Graph:
                 f"the gradient is one of another {self.names[self.output]}: {self.astray}",
                 stacklevel=_outside(),
             )
-        return found
+
+    @cached_property
+    def sure(self) -> bool:
+        """Whether `returned` was found out by running the program."""
+        return self.recorded_program is not None
 
     @cached_property
     def astray(self) -> str:
@@ -489,7 +499,7 @@ class Graph:
                     return f"{self.names[v]} was read as a plain number {self.ends[v]}"
         return ""
 
-    @property
+    @cached_property
     def ends(self) -> dict[int, str]:
         """Those of `reads` after which a history goes on to J, or may."""
         unknown = (i for i in self.reads if isinstance(getattr(self.values[i], "read", 0), tuple))

@@ -88,9 +88,12 @@ def loads(raw: bytes, path: str | os.PathLike[str], max_bytes: int) -> Graph:
         except ValueError as error:
             raise ValueError(f"{path}: not JSON: {error}") from None
         try:
-            return _Reader(document).graph()
+            graph = _Reader(document).graph()
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+    if document["differentiated"]:
+        graph.warn_of_reads()
+    return graph
 
 
 @contextmanager
@@ -142,6 +145,8 @@ class _Writer:
         drawn: dict[str, Any] = {"detail": "operations"} if graph.statements is graph else {}
         if graph.legible != Graph.legible:
             drawn["legible"] = graph.legible
+        if differentiated and graph.astray:
+            drawn["astray"] = writable(graph.astray)
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -178,6 +183,14 @@ class _Writer:
             entry["grad_state"] = graph.grad_state(i)
             if i in graph.derivatives.gradients:
                 entry["grad"] = self.value(graph.derivatives.gradients[i])
+        if i in graph.reads:
+            entry["read"] = writable(graph.reads[i])
+            if differentiated and i in graph.returned:
+                entry["returned"] = "to J" if graph.sure else "perhaps"
+            elif differentiated and i in graph.ends:
+                entry["returned"] = "unknown"
+        elif differentiated and i in graph.returned:  # read unnoticed
+            entry |= {"read": writable(graph.returned[i]), "returned": "to J"}
         edges: list[dict[str, Any]] = []
         for key in range(len(graph.operands[i])):
             local = graph.local(i, key)
@@ -395,6 +408,8 @@ class _Reader:
         self.gradients: dict[int, Any] = {}
         self.messages: dict[tuple[int, int], Any] = {}
         self.locals: dict[tuple[int, int], Any] = {}
+        self.reads: dict[int, str] = {}
+        self.returned: dict[int, str] = {}
         self.each("nodes", self.node)
         wrt = self.each("wrt", self.leaf)
         names, named = list(self.names), frozenset(self.named)
@@ -408,6 +423,11 @@ class _Reader:
             title=title,
         )
         graph.locals = self.locals
+        graph.reads = self.reads
+        graph.ends = {i: self.reads[i] for i in self.returned}
+        graph.returned = {i: self.reads[i] for i, how in self.returned.items() if how != "unknown"}
+        graph.sure = "to J" in self.returned.values()
+        graph.astray = _at("astray", _string, document.get("astray", ""))
         for v, key in self.messages:
             if v not in self.gradients or self.operands[v][key] not in self.gradients:
                 raise ValueError(f"nodes[{v}].edges[{key}].message: it has no gradients beside it")
@@ -520,6 +540,14 @@ class _Reader:
         if "grad_state" in entry:
             self.at = ("grad_state",)
             self.states[i] = _string(entry["grad_state"])
+        if "read" in entry:
+            self.at = ("read",)
+            self.reads[i] = _string(entry["read"])
+        if "returned" in entry:
+            self.at = ("returned",)
+            if entry["returned"] not in ("to J", "perhaps", "unknown") or i not in self.reads:
+                raise ValueError(f"expected what became of a read, got {_said(entry['returned'])}")
+            self.returned[i] = entry["returned"]
         if "edges" in entry:
             self.at = ("edges",)
             found = _list(entry["edges"])
@@ -658,13 +686,14 @@ _NARROW = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
 _EDGE = frozenset(("local", "message"))
 _HEAD = (
     "format", "version", "title", "output", "wrt", "differentiated", "sources", "arrays", "nodes",
-    "statements", "detail", "legible",
+    "statements", "detail", "legible", "astray",
 )  # fmt: skip
 _OPERATION = frozenset(
     ("op", "part", "drawn_only", "formula", "derivatives", "edges", "instruction")
 )
 _NODE = _OPERATION.union(
-    "name kind named scope source operands keywords value grad grad_state".split()
+    "name kind named scope source operands keywords value grad grad_state read "
+    "returned".split()
 )
 
 

@@ -690,3 +690,36 @@ def test_a_program_compiled_anew_each_time_does_not_grow_without_end():
         exec(compile(f"def f(x):\n    return np.sum(x * {n}.0)", f"<made {n}>", "exec"), space)
         gv.trace(space["f"], np.ones(2)).names
     assert len(names.places) <= 10_000
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda x: np.sum(x) * float(x[0]),
+        lambda x: np.sum(x) * (2.0 if type(x) is np.ndarray else 3.0),
+    ],
+    ids=["read", "type"],
+)
+def test_a_gradient_that_is_wrong_is_warned_of_and_drawn_as_such_after_loading_too(
+    tmp_path, program
+):
+    graph = gv.trace(program, np.array([1.5, 2.0]))
+    with pytest.warns(UserWarning, match="the gradient is") as told:
+        graph.save(tmp_path / "g.json")
+    with pytest.warns(UserWarning, match="the gradient is") as told_again:
+        loaded = gv.load(tmp_path / "g.json")
+    assert str(told_again[0].message) == str(told[0].message)
+    assert loaded.draw().svg == graph.draw().svg
+    assert loaded.diagnose().text == graph.diagnose().text
+    assert loaded.reads == graph.reads
+    assert loaded.ends == graph.ends
+    loaded.save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_text() == (tmp_path / "g.json").read_text()
+
+
+def test_a_value_that_was_only_read_keeps_its_line_and_brings_no_warning(tmp_path, recwarn):
+    graph = gv.trace(lambda x: np.sum(x) if float(x[0]) else x[0], np.array([1.5, 2.0]))
+    graph.save(tmp_path / "g.json")
+    loaded = gv.load(tmp_path / "g.json")
+    assert loaded.reads == graph.reads != {}
+    assert not recwarn.list

@@ -289,7 +289,7 @@ class Examination(Causes):
 
     def _returned(self) -> Iterator[Finding]:
         """Values whose plain number came back into J: the gradient lacks a part."""
-        sure = self.graph.recorded_program is not None
+        sure = self.graph.sure
         for i, how in partly(self.graph).items():
             yield self._finding(
                 "lost history", "error" if sure else "warning", i, (i, *self._onward(i)[1:]),
