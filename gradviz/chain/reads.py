@@ -98,11 +98,15 @@ def _J(graph: Graph) -> float:
     return _number(graph.values[graph.output].value)
 
 
+_NUMBERS = (np.ndarray, np.generic, float, complex)
+
+
 def _rounding(graph: Graph) -> float:
     """So much J may differ by the order of its sums: it may be a difference of large values."""
-    values = [v for v in (node.value for node in graph.values) if isinstance(v, np.ndarray | float)]
+    plain = (node.value for node in graph.values if isinstance(node.value, _NUMBERS))
+    values = [value for value in map(np.asarray, plain) if value.dtype.kind in "fc"]
     finite = (np.max(np.abs(v), initial=0.0, where=np.isfinite(v)) for v in values)
-    coarsest = max((np.finfo(v.dtype).eps for v in values if hasattr(v, "dtype")), default=1e-16)
+    coarsest = max((np.finfo(v.dtype).eps for v in values), default=1e-16)
     return float(1e4 * coarsest * max(finite, default=1.0))
 
 

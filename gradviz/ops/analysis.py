@@ -128,6 +128,8 @@ def _of_the_others(function: Callable[..., Any]) -> Callable[..., Any]:
         keepdims: Any = False, **keywords: Any,
     ) -> Any:  # fmt: skip
         there = ~np.isnan(a)
+        if np.any(np.sum(there, axis) <= plain(ddof)):
+            return NotImplemented
         filled = np.where(there, a, np.zeros((), a.dtype))
         return function(filled, axis, dtype, ddof=ddof, keepdims=keepdims, where=there, **keywords)
 
@@ -159,11 +161,17 @@ def _cov(
     weights = [np.asarray(w) if isinstance(w, (list, tuple)) else w for w in (fweights, aweights)]
     weights = [w for w in weights if w is not None]
     if not weights:
+        if np.shape(x)[1] <= ddof:
+            return NotImplemented
         x = x - np.mean(x, axis=1, keepdims=True)
         return np.squeeze(x @ conjugated(x.T) / (np.shape(x)[1] - ddof))
     w = weights[0] * 1.0 if len(weights) == 1 else weights[0] * weights[1]
     total = np.sum(w)
+    if plain(total) == 0:
+        return NotImplemented
     lost = ddof if aweights is None else ddof * np.sum(w * weights[-1]) / total
+    if plain(total) <= plain(lost):
+        return NotImplemented
     x = x - np.sum(x * w, axis=1, keepdims=True) / total
     return np.squeeze(x @ conjugated((x * w).T) / (total - lost))
 
@@ -171,6 +179,8 @@ def _cov(
 @stands_for("corrcoef")
 def _corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
     c = _cov(x, y, rowvar, dtype=dtype)
+    if c is NotImplemented:
+        return c
     if np.ndim(c) == 0:
         return c / c
     spread = np.sqrt(np.real(np.diagonal(c)))
@@ -757,6 +767,8 @@ def _logspace(
 def _geomspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
 ) -> Any:
+    if not np.all(plain(start)) or not np.all(plain(stop)):
+        return NotImplemented
     dtype = dtype or np.result_type(plain(start), plain(stop), float)
     sign = np.sign(start)  # the first number is turned to a positive one, and back
     powers = np.linspace(np.log(start / sign), np.log(stop / sign), num, endpoint)

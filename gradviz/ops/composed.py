@@ -270,6 +270,8 @@ def _average(
             ]
             weights = np.reshape(np.transpose(weights, np.argsort(order).tolist()), shape)
         total = np.sum(np.broadcast_to(weights, np.shape(a)), axis=axis, keepdims=keepdims)
+        if not np.all(getattr(total, "value", total)):
+            return NotImplemented
         mean = np.sum(a * weights, axis=axis, keepdims=keepdims) / total
     return (mean, total) if returned else mean
 
@@ -327,6 +329,7 @@ def _diff(
 def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     along = range(np.ndim(f)) if axis is None else np.atleast_1d(axis).tolist()
     steps = varargs * len(along) if len(varargs) == 1 else varargs or (1.0,) * len(along)
+    steps = tuple(np.asarray(h) if isinstance(h, (list, tuple)) else h for h in steps)
     steps = tuple(f.dtype.type(h) if type(h) in PYTHONS else h for h in steps)
     if edge_order not in (1, 2) or len(steps) != len(along):
         return NotImplemented
@@ -335,9 +338,14 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
         f_i = np.moveaxis(f, i, 0)
         wide = (-1,) + (1,) * (np.ndim(f) - 1)
         h = np.reshape(_diff(step) if np.ndim(step) else np.broadcast_to(step, len(f_i) - 1), wide)
+        widths = getattr(h, "value", h)
+        if np.ndim(step) and not (np.all(widths) and np.all(widths[:-1] + widths[1:])):
+            return NotImplemented
         rise = (f_i[1:] - f_i[:-1]) / h
         share = h[:-1] / (h[:-1] + h[1:])  # of the slope at the right, in the middle
         middle = rise[:-1] * (1 - share) + rise[1:] * share
+        if not np.ndim(step):
+            middle = (f_i[2:] - f_i[:-2]) / (2.0 * step)
         first, last = rise[:1], rise[-1:]
         if edge_order == 2:
             bend = (rise[1:] - rise[:-1]) / (h[:-1] + h[1:])
@@ -349,6 +357,7 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
 @stands_for("trapezoid")
 def _trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     before = (slice(None),) * (axis % np.ndim(y))
+    x = np.asarray(x) if isinstance(x, (list, tuple)) else x
     step = dx if x is None else _diff(x, axis=-1 if np.ndim(x) == 1 else axis)
     if x is not None and np.ndim(x) == 1:
         step = np.reshape(step, [-1 if i == axis % np.ndim(y) else 1 for i in range(np.ndim(y))])
@@ -366,7 +375,10 @@ def _linspace(
     dtype: Any = None,
     axis: int = 0,
 ) -> Any:
-    parts = max(num - 1 if endpoint else num, 1)
+    parts = num - 1 if endpoint else num
+    if parts <= 0 and retstep:
+        return NotImplemented
+    parts = max(parts, 1)
     step = (stop - start) / parts
     ramp = np.reshape(np.arange(num) / parts, (-1,) + (1,) * np.ndim(step)).astype(step.dtype)
     points = np.moveaxis(start * (1 - ramp) + stop * ramp, 0, axis)

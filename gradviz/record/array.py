@@ -607,7 +607,7 @@ _HANDED_OUT = {
         ("data", "ctypes", "base", "getfield", "__array_interface__", "__array_struct__"),
         "use the array itself, indices and NumPy's functions",
     ),
-    **dict.fromkeys(("setfield", "setflags"), "write to x[...]"),
+    "setflags": "write to x[...]",
     **dict.fromkeys(("byteswap", "newbyteorder"), "use the array itself"),
     **dict.fromkeys(("to_device", "__dlpack__", "__dlpack_device__"), "use NumPy alone"),
 }
@@ -1254,6 +1254,7 @@ class Array(Held):
     partition = _refused("partition", "np.sort(x)")
     resize = _refused("resize", "np.resize(x, shape)")
     itemset = _refused("itemset", "np.where")
+    setfield = _refused("setfield", "np.where")
 
     def copy(self, order: str = "C") -> Any:  # noqa: D102
         return self if self._is_scalar() else self._copied(_getframe(1))

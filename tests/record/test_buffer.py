@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import linecache
 import sys
 import threading
 import warnings
@@ -432,3 +433,41 @@ def test_a_plain_array_from_elsewhere_is_refused_with_what_to_do(written):
     with pytest.raises(gv.TraceError, match=r"written into a plain array.*np\.array\(a\) copies"):
         gv.trace(program, np.ones(1))
     assert not buffer.any()
+
+
+_MADE = (
+    "np.hstack([[0.75], [1.0]])", "np.diag([1.0, 2.0])[0]", "np.arange(2) * 1.0", "np.ones(2) * 2",
+    "np.array([1.0, 2.0]).copy()", "n[:2] * 1.0", "n[:2].astype(float)", "(n / 2)[1:]",
+    "np.sort([2.0, 1.0])", "np.exp([0.0, 1.0])", "np.outer([1.0], [1.0, 2.0])[0]", "np.eye(2)[0]",
+    "np.linalg.inv([[1.0, 2.0], [3.0, 4.0]])[0]", "np.interp([1.0, 2.0], [0, 3], [0.0, 1.0])",
+)  # fmt: skip
+_WRITTEN = (
+    "a.fill(x)", "a.put(0, x)", "np.put(a, [0], x)", "np.copyto(a, x)", "a[...] = x", "a[0] = x",
+    "a.flat[0] = x", "a += x", "a[:1] = x", "a[[0]] = x", "a.T[0] = x", "a.ravel().fill(x)",
+    "np.add.at(a, [0], x)", "np.multiply(a, x, out=a)", "np.place(a, a > -9, x)", "f = a.fill; f(x)",
+    "a.__setitem__(0, x)", "a.setfield(x, float)", "a.real = x", "a[:] = [x, 1.0]", "a[0] += x",
+    "np.cumsum([x, x], out=a)", "list(map(a.fill, [x]))", "np.ndarray.fill(a, x)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("has_source", [True, False], ids=["source", "no source"])
+@pytest.mark.parametrize("write", _WRITTEN)
+def test_a_value_written_into_a_plain_array_is_recorded_refused_or_told(write, has_source):
+    for number, made in enumerate(_MADE):
+        text = f"def f(x, n):\n    a = {made}\n    {write}\n    return np.sum(a * [1.0, 3.0]) * x\n"
+        file = f"<{write} {number} {has_source}>"
+        if has_source:
+            linecache.cache[file] = (len(text), None, text.splitlines(True), file)
+        space = {"np": np}
+        exec(compile(text, file, "exec"), space)
+        program, n, x = space["f"], np.array([1, 2, 3]), np.float64(0.6)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            try:
+                graph = gv.trace(program, x, n)
+                gradient = graph.grad("x")
+            except (gv.TraceError, TypeError, ValueError):
+                continue
+        slope = (program(x + 1e-6, n.copy()) - program(x - 1e-6, n.copy())) / 2e-6
+        told = any("gradient is wrong" in str(w.message) for w in seen)
+        assert told or np.isclose(gradient, slope, rtol=1e-5), made

@@ -489,3 +489,11 @@ def test_every_attribute_of_numpys_is_there_or_refused_in_words(start, named):
     except gv.TraceError as error:
         refused = str(error)
     assert not refused or re.search(rf"\.{named} .*, at ", refused)
+
+
+def test_a_program_that_asks_for_types_may_have_masks_and_integers_among_its_values():
+    def program(x):
+        assert isinstance(x, np.ndarray)
+        return np.sum(np.where(x > 1.5, x, 2.0) * np.array([1, 2, 3]))
+
+    assert not Told(program, V).words
