@@ -230,9 +230,11 @@ def main() -> int:
             continue
         if rng.random() < options.modules:
             import torch_fuzz
+            import torch_state_fuzz
 
+            one = rng.choice((torch_fuzz.one, torch_fuzz.one, torch_state_fuzz.one))
             try:
-                counts.update(lines=torch_fuzz.one(rng, options.steps), programs=1, by_autograd=1)
+                counts.update(lines=one(rng, options.steps), programs=1, by_autograd=1)
             except torch_fuzz.Unknown:
                 counts.update(unknown=1)
             except Exception as error:

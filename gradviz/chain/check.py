@@ -10,7 +10,6 @@ import numpy as np
 
 from gradviz.chain.paths import carrying, count_paths, paths
 from gradviz.chain.reads import held
-from gradviz.errors import TraceError
 from gradviz.graph import Graph, place
 from gradviz.statistics import Statistics, places
 
@@ -136,13 +135,33 @@ def _cuts(graph: Graph) -> Iterator[str]:
     for v, operands in enumerate(graph.operands):
         operation, dtype = graph.values[v].operation, getattr(graph.values[v].value, "dtype", "")
         passed = {u: operation.rule(key) is not None for key, u in enumerate(operands)}
-        lost = [graph.names[u] for u in passed if u in tracked and not passed[u]]
-        if any(passed[u] and u in tracked for u in passed):
+        on = {u for u in passed if passed[u] and u in tracked}
+        # (A write through a view passes it on to what it is a view of; torch.autograd.grad, in
+        # a pass of its own, to whatever that needs.)
+        lost = [
+            graph.names[u]
+            for u in passed
+            if u in tracked and not passed[u] and on.isdisjoint(_behind(graph, u))
+        ]
+        if on:
             tracked.add(v)
+        if operation.name.partition("[")[0] == "grad" and on:
+            continue
         if lost and str(dtype).startswith(("float", "complex", "bfloat")):
             source = graph.source(v)
             where = f" at {place(source)}" if source else ""
             yield f"{operation.name} ended the history of {lost[0]}{where}"
+
+
+def _behind(graph: Graph, value: int) -> set[int]:
+    """The values that a value is computed from."""
+    found: set[int] = set()
+    pending = [value]
+    while pending:
+        new = set(graph.operands[pending.pop()]) - found
+        found |= new
+        pending += new
+    return found
 
 
 def _conventions(graph: Graph, name: str) -> list[str]:
@@ -281,9 +300,9 @@ def _sums(graph: Graph, limit: float) -> list[CheckRow]:
         total = sum(np.ravel(messages[edge]) for edge in readers[i])
         rows.append(_row(graph, i, "messages", total, everything, limit))
         if i in graph.wrt and counts[i] <= PATHS:
-            try:
-                total = sum(np.ravel(path.value) for path in paths(graph, i))
-            except TraceError:  # an operation that cannot be computed again
+            values = [path.value for path in paths(graph, i)]
+            if any(value is None for value in values):  # an operation cannot be computed again
                 continue
+            total = sum(map(np.ravel, values))
             rows.append(_row(graph, i, "paths", total, everything, limit))
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ class Path:
         The reader's id and the operand's position, in the same order.
     value : float or numpy.ndarray or None
         Its contribution to the gradient, of the value's own shape: the product of its local
-        derivatives; None where arrays were not kept.
+        derivatives; None where arrays were not kept, or a call cannot be made again.
     gain : float
         What it was sorted by: |contribution| of scalars; of arrays an estimate of its norm, the
         product of ‖message‖ / ‖upstream term‖ of its edges.
@@ -109,16 +109,18 @@ def paths(graph: Graph, target: int) -> Iterator[Path]:
     lean = isinstance(graph.values[target].value, Statistics)
     if not lean and all(np.size(graph.values[i].value) == 1 for i in below):
         yield from _best_first(graph, readers, target, lambda v, key: _size(graph, v, key))
-    elif not lean and count_paths(graph, [target])[target] <= EXHAUSTIVE:
-        found = _best_first(graph, readers, target, lambda v, key: 1.0)
-        yield from sorted(found, key=lambda path: (-path.norm, path.nodes))
-    else:
+        return
+    if not lean and count_paths(graph, [target])[target] <= EXHAUSTIVE:
+        found = [*_best_first(graph, readers, target, lambda v, key: 1.0)]
+        if all(path.value is not None for path in found):
+            yield from sorted(found, key=lambda path: (-path.norm, path.nodes))
+            return
 
-        def gain(v: int, key: int) -> float:
-            upstream = _norm(derivatives.gradients.get(v, 0.0))
-            return _norm(derivatives.messages.get((v, key), 0.0)) / upstream if upstream else 0.0
+    def gain(v: int, key: int) -> float:
+        upstream = _norm(derivatives.gradients.get(v, 0.0))
+        return _norm(derivatives.messages.get((v, key), 0.0)) / upstream if upstream else 0.0
 
-        yield from _best_first(graph, readers, target, gain)
+    yield from _best_first(graph, readers, target, gain)
 
 
 def contribution(graph: Graph, edges: Iterable[Edge]) -> Any:
@@ -133,6 +135,22 @@ def contribution(graph: Graph, edges: Iterable[Edge]) -> Any:
                 key, message, node.value, graph.operand_values(v), node.keywords
             )
     return message
+
+
+def _value(graph: Graph, edges: Sequence[Edge]) -> Any:
+    """A path's contribution; None where arrays, or what a call needs to be made again, is not kept.
+
+    The messages of such a call are known, but not what it would send for a part of its gradient.
+    """
+    v, key = edges[0]
+    if isinstance(graph.operand_values(v)[key], Statistics):
+        return None
+    try:
+        return contribution(graph, edges)
+    except TraceError:
+        if all(edge in graph.derivatives.messages for edge in edges):
+            return None
+        raise
 
 
 def _size(graph: Graph, v: int, key: int) -> float:
@@ -187,9 +205,7 @@ def _best_first(graph: Graph, readers: list[list[Edge]], target: int, gain: Any)
                 chain = chain[1]
             edges.reverse()
             nodes = (target, *(v for v, _ in edges))
-            kept = not isinstance(graph.values[target].value, Statistics)
-            value = contribution(graph, edges) if kept else None
-            yield Path(nodes, tuple(edges), value, math.exp(min(log, 700.0)))
+            yield Path(nodes, tuple(edges), _value(graph, edges), math.exp(min(log, 700.0)))
             continue
         for v, key in readers[end]:
             if v in best:

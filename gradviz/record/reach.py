@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from argparse import Namespace
 from collections import UserDict, deque
 from collections.abc import Iterable, Iterator
@@ -96,6 +97,8 @@ def is_user_class(kind: Any) -> bool:
     """Whether a class belongs to no library whose objects are closed to us."""
     if issubclass(kind, (SimpleNamespace, Namespace)):
         return True
+    if kind.__module__ == "types" and getattr(types, kind.__name__, None) is not kind:
+        return True  # what make_dataclass and new_class make says that it is from there
     return _package(getattr(kind, "__module__", "")) not in _LIBRARIES
 
 

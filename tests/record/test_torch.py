@@ -457,3 +457,85 @@ def test_hooks_that_change_a_gradient_are_told(capture):
     assert list(told.values()) == ["a backward hook of second or third"] * 2
     assert list(first.weight._backward_hooks.items()) == list(before.items())
     assert gv.trace(small(), torch.randn(5, 4), loss=torch.sum).changed_by_hooks == {}
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_a_program_that_uses_only_what_has_no_gradient_is_captured(capture):
+    linear = nn.Linear(3, 3)
+    g = gv.trace(lambda x: torch.linalg.slogdet(linear(x))[0], torch.randn(3, 3), capture=capture)
+    assert g.grad_state(g.id("weight")) == "disconnected"
+    assert "takes linear as a constant" in g.diagnose().text
+
+    linear.weight.register_hook(lambda gradient: None)
+    hooked = gv.trace(lambda x: torch.linalg.slogdet(linear(x))[0], torch.eye(3), capture=capture)
+    assert hooked.grad_state(hooked.id("weight")) == "disconnected"
+
+
+def penalty(critic, x):
+    x = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    return (slope.norm(dim=1) - 1).square().mean()
+
+
+def through_a_view(critic, x):
+    y = critic(x) * 3
+    y[:, 1:].mul_(2)
+    return y.square().sum()
+
+
+class Both(torch.autograd.Function):
+    """Two results."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2, x * 3
+
+    @staticmethod
+    def backward(ctx, first, second):
+        return 2 * first + 3 * second
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        penalty,
+        through_a_view,
+        lambda critic, x: sum(part.sin().sum() for part in Both.apply(critic(x))),
+        lambda critic, x: torch.sparse.sum(critic(x).to_sparse().coalesce()),
+        lambda critic, x: critic(x).to_sparse().coalesce().values().square().sum(),
+    ],
+)
+def test_calls_that_cannot_be_made_again_are_explained_with_the_messages_they_sent(program):
+    critic = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    x = torch.randn(5, 3).double()
+    g = gv.trace(program, critic, x, capture="whole")
+    name = next(name for name in g.gradients() if name.endswith("0.weight"))
+    program(critic, x).backward()
+    assert np.allclose(g.grad(name), critic[0].weight.grad)
+    for text in (g.explain(name).text, g.diagnose().text, g.draw().svg, g.reuse().text):
+        assert text
+    assert all(path.value is None for path in g.explain(name).paths())
+    found = g.check()
+    assert found, found.text
+    assert "ended the history" not in found.text
+
+
+def test_a_convention_of_max_norm_is_told_where_a_slope_differs():
+    table = nn.Embedding(5, 4, max_norm=0.5).double()
+    found = gv.trace(lambda i: table(i).square().sum(), torch.tensor([0, 2])).check()
+    assert not found
+    assert "scales its rows down where no gradient sees it (max_norm=0.5)" in found.text
+
+
+def test_check_does_not_say_that_a_history_ended_where_it_goes_on():
+    weight = torch.randn(3, 4).double().requires_grad_()
+
+    def repeated(weight):  # of two rows with one index, one is left; autograd gives to both
+        y = torch.zeros(5, 4).double()
+        y[torch.tensor([0, 2, 2])] = weight
+        y[1:3] += 1
+        return y.pow(3).sum()
+
+    found = gv.trace(repeated, weight).check()
+    assert not found
+    assert "ended the history" not in found.text

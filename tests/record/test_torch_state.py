@@ -1,8 +1,10 @@
 """Whatever a PyTorch program writes to while it is traced, it is as it was afterwards."""
 
 import copy
+import dataclasses
 import functools
 import random
+import types
 import warnings
 from types import SimpleNamespace
 
@@ -372,3 +374,27 @@ def test_nothing_is_said_of_the_version_of_an_unchanged_model():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         gv.trace(nn.Linear(3, 1), torch.randn(2, 3), loss=torch.sum)
+
+
+def test_a_model_in_a_class_made_at_run_time_is_found_and_left_as_it_was():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.norm, self.calls = nn.Linear(3, 3), nn.BatchNorm1d(3), 0
+
+        def forward(self, x):
+            self.calls += 1
+            return self.norm(self.linear(x))
+
+    for kind in (
+        dataclasses.make_dataclass("Parts", ["model"]),
+        types.new_class("Parts", (), {}, lambda space: space.update(model=None)),
+        type("Parts", (), {}),
+    ):
+        held = kind.__new__(kind)
+        held.model = model = Counting()
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        g = gv.trace(lambda x, held=held: held.model(x).square().sum(), torch.randn(4, 3))
+        assert model.calls == 0
+        assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+        assert "held.model.linear.weight" in g.gradients()

@@ -329,8 +329,10 @@ class Capture(TorchFunctionMode):
             for tensor in fresh:
                 self._append(CONSTANT, (), tensor)
             return result
+        # A backward pass of its own needs more than its operands; so does what reads a sparse
+        # tensor, whose stored zeros are not kept.
         call = None
-        if self.whole and name != "grad":  # a backward pass of its own needs more than its operands
+        if self.whole and name != "grad" and all(t.layout == torch.strided for t in given):
             call = _call(func, args, kwargs, given, target, generator)
         shown: Sequence[Any] = operands
         if name.rstrip("_") in SYMBOLS and not kwargs and len(args) == 2:
@@ -617,12 +619,14 @@ class Capture(TorchFunctionMode):
         self._hooks.append(last)
         self._after[node.order] = last, told
 
-    def _comes(self, node: TensorNode, gradient: Tensor) -> None:
-        if self._sending:
+    def _comes(self, node: TensorNode, gradient: Tensor | None) -> None:
+        if self._sending and gradient is not None:
             self._came[node.order] = gradient, gradient._version
 
-    def _goes(self, node: TensorNode, told: str, gradient: Tensor) -> None:
+    def _goes(self, node: TensorNode, told: str, gradient: Tensor | None) -> None:
         """Note whether a gradient is another one than came in."""
+        if gradient is None:
+            return
         came, version = self._came.pop(node.order, (gradient, gradient._version))
         if came._version != version or not _same(came, gradient):
             self.changed[node.order] = told
@@ -767,8 +771,8 @@ class Capture(TorchFunctionMode):
             summed = self._indirect[operand.order]
             self._indirect[operand.order] = message if summed is None else summed + message
 
-    def _received(self, node: TensorNode, gradient: Tensor) -> None:
-        if not self._sending:
+    def _received(self, node: TensorNode, gradient: Tensor | None) -> None:
+        if not self._sending or gradient is None:  # a leaf's hook is called where nothing came
             return
         # A gradient that is one message is that very tensor, unless a hook has put another.
         same = [kept for address, kept in node.sent if address == _address(gradient)]

@@ -159,6 +159,8 @@ class TorchOperation(Operation):
         if self.call is None or self.call.function not in _EMBEDDINGS:
             return ""
         given = inspect.signature(self.call.function).bind(*self.call.args, **self.call.kwargs)
+        if (most := given.arguments.get("max_norm")) is not None:
+            return f"{self.name} scales its rows down where no gradient sees it (max_norm={most})"
         padding = given.arguments.get("padding_idx")
         if padding is not None:
             return f"{self.name} leaves row {padding} out of its gradient (padding_idx={padding})"
@@ -171,8 +173,9 @@ class TorchOperation(Operation):
     ) -> tuple[dict[int, Tensor], list[Tensor]]:
         if self.call is None:
             raise TraceError(
-                f"{self.name} cannot be computed again: a lean capture keeps no arrays (trace with "
-                "capture='whole'), and what a Function or a write through a view does is not known"
+                f"{self.name} cannot be computed again: a lean capture keeps no arrays, and no "
+                "capture what a torch.autograd.Function, torch.autograd.grad or a write through a "
+                "view needs for it"
             )
         tensors, results = self.call.results(operands, wanted)
         if len(results) <= self.index:

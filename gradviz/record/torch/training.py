@@ -367,7 +367,7 @@ class StepCapture(Capture):
     def _hook(self, function: Any, hook: Callable[..., None]) -> None:
         super()._hook(function, partial(self._guarded, hook))
 
-    def _received(self, node: TensorNode, gradient: Tensor) -> None:
+    def _received(self, node: TensorNode, gradient: Tensor | None) -> None:
         self._guarded(super()._received, node, gradient)
 
     def _enter_module(self, *given: Any) -> None:
