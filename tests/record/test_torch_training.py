@@ -608,3 +608,45 @@ def test_bad_input(tmp_path):
         model(torch.ones(1, 2)).sum().backward()
     with pytest.raises(KeyError, match="step 7 was not recorded"):
         gv.load_training(tmp_path / "run").graph(7)
+
+
+def test_the_pass_of_a_critic_with_a_gradient_penalty_is_recorded_with_its_own_gradients(tmp_path):
+    def steps(recorded):
+        torch.manual_seed(0)
+        critic = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+        maker = nn.Linear(2, 3)
+        first, second = (torch.optim.SGD(m.parameters(), 0.1) for m in (critic, maker))
+        sent = []
+
+        def step():
+            real, fake = torch.randn(6, 3), maker(torch.randn(6, 2))
+            between = (real + fake.detach() / 2).requires_grad_()
+            (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+            first.zero_grad()
+            loss = critic(fake.detach()).mean() - critic(real).mean()
+            (loss + 10 * (slope.norm(dim=1) - 1).square().mean()).backward()
+            sent.append({n: p.grad.norm().item() for n, p in critic.named_parameters()})
+            first.step()
+            second.zero_grad()
+            (-critic(fake).mean()).backward()
+            second.step()
+
+        if recorded is None:
+            for _ in range(2):
+                step()
+        else:
+            with gv.record_training(critic, recorded) as recorder:
+                for _ in range(2):
+                    with recorder.step():
+                        step()
+        return critic, sent
+
+    plain, sent = steps(None)
+    recorded, _ = steps(tmp_path / "run.gv")
+    assert all(map(torch.equal, plain.parameters(), recorded.parameters()))
+    training = gv.load_training(tmp_path / "run.gv")
+    for number, norms in enumerate(sent):
+        assert training.steps[number].note == ""
+        found = training.graph(number).gradients()
+        for name, norm in norms.items():
+            assert found[name].norm == pytest.approx(norm, rel=1e-4, abs=1e-6), name
