@@ -672,7 +672,8 @@ class Graph:
         The schema (version 1). Graph attributes: ``schema``, ``output`` (id of J), ``name``.
         Node attributes: ``name``, ``op``, ``kind`` (input, parameter, constant, operation),
         ``value``, ``shape``, ``dtype``, ``grad`` (None where there is none), ``grad_state`` (not
-        computed, disconnected, zero, underflown, non-finite, number), ``scope`` (tuple),
+        computed, disconnected, zero, underflown, non-finite, number), ``changed_by_hook`` (the hook
+        that put this gradient in the place of the one that came; else ""), ``scope`` (tuple),
         ``source`` (file, line, text; or None), ``expression`` (plain text). Edge (u, v,
         key=operand position): ``local`` (None for a linear map), ``message`` (None before
         backward), ``symbol`` (the local derivative's: ∂v/∂u, or ∂₁v, by the operand's position,

@@ -181,6 +181,8 @@ class _Writer:
         entry["value"] = self.value(node.value if graph.is_leaf(i) else _computed(node.value))
         if differentiated:
             entry["grad_state"] = graph.grad_state(i)
+            if hook := graph.changed_by_hooks.get(i):
+                entry["changed_by_hook"] = writable(hook)
             if i in graph.derivatives.gradients:
                 entry["grad"] = self.value(graph.derivatives.gradients[i])
         if i in graph.reads:
@@ -405,6 +407,7 @@ class _Reader:
         self.names: dict[str, int] = {}
         self.named: set[int] = set()
         self.states: dict[int, str] = {}
+        self.hooks: dict[int, str] = {}
         self.gradients: dict[int, Any] = {}
         self.messages: dict[tuple[int, int], Any] = {}
         self.locals: dict[tuple[int, int], Any] = {}
@@ -436,10 +439,11 @@ class _Reader:
 
             graph.derivatives = Gradients(self.gradients, self.messages)
             graph.underflown = frozenset(i for i, s in self.states.items() if s == "underflown")
+            graph.changed_by_hooks = self.hooks
             for i in range(self.count):
                 if graph.grad_state(i) != self.states.get(i):
                     raise ValueError(f"nodes[{i}].grad_state: it is {graph.grad_state(i)}")
-        elif self.states or self.gradients or self.messages:
+        elif self.states or self.gradients or self.messages or self.hooks:
             raise ValueError("differentiated: false, but there are gradients")
         if "detail" in document:
             if document["detail"] != "operations":
@@ -548,6 +552,9 @@ class _Reader:
             if entry["returned"] not in ("to J", "perhaps", "unknown") or i not in self.reads:
                 raise ValueError(f"expected what became of a read, got {_said(entry['returned'])}")
             self.returned[i] = entry["returned"]
+        if "changed_by_hook" in entry:
+            self.at = ("changed_by_hook",)
+            self.hooks[i] = _string(entry["changed_by_hook"])
         if "edges" in entry:
             self.at = ("edges",)
             found = _list(entry["edges"])
@@ -692,8 +699,8 @@ _OPERATION = frozenset(
     ("op", "part", "drawn_only", "formula", "derivatives", "edges", "instruction")
 )
 _NODE = _OPERATION.union(
-    "name kind named scope source operands keywords value grad grad_state read "
-    "returned".split()
+    "name kind named scope source operands keywords value grad grad_state read returned "
+    "changed_by_hook".split()
 )
 
 

@@ -654,7 +654,9 @@ class Causes:
         sent = [edge for edge in self._carrying(u) if self._message(edge)]
         told = self._name(u)
         if self._changed(u):
+            by = self.graph.changed_by_hooks.get(u)
             why = f"the gradient of {told} was set to 0 after its messages came, as a hook does"
+            why += f": {by}" if by else ""
             return Cause("changed", u, why, "look at what register_hook was called with")
         total = self._total(u)
         opposite = total is None and len(sent) == 2 and self._opposite(*sent)
@@ -690,6 +692,8 @@ class Causes:
 
     def _changed(self, u: int) -> bool:
         """Whether a gradient is something else than the sum of its messages."""
+        if u in self.graph.changed_by_hooks:
+            return True
         if isinstance(self.gradients, ByValue):  # our own sums
             return False
         sent = [self._message(edge) for edge in self._carrying(u)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,9 @@ class CheckRow:
     error : float
         The largest |difference| / max(1, |gradient|, |J|) over these entries.
     ok : bool
+    corners : int
+        At so many of the entries J has a corner or a jump, as relu at 0, where the differences to
+        either side disagree: there the gradient was held to lie between them.
     """
 
     name: str
@@ -46,6 +50,7 @@ class CheckRow:
     entries: int
     error: float
     ok: bool
+    corners: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,15 @@ class Check:
                 f"{'✗' if wrong else '✓'} {words}: {len(rows) - len(wrong)} of {len(rows)} "
                 f"gradients agree, {entries} numbers compared"
             )
+            lines += [
+                f"  · {row.name}: at {row.corners} of {row.entries} numbers J has a corner or a "
+                "jump; the gradient lies between the slopes of both sides"
+                for row in rows
+                if row.corners
+            ]
             for row in wrong:
                 lines.append(f"  ✗ {row.name}: off by {row.error:.2g}")
+                lines += [f"    {words}" for words in _hooked(self.graph, row)]
                 if how == "differences":
                     meant = _conventions(getattr(self.graph, "whole", self.graph), row.name)
                     lines += [f"    {words}: that is meant" for words in meant]
@@ -164,6 +176,16 @@ def _behind(graph: Graph, value: int) -> set[int]:
     return found
 
 
+def _hooked(graph: Graph, row: CheckRow) -> Iterator[str]:
+    """The hooks that made a gradient what it is: its own, and those that it came through."""
+    reached = {graph.id(row.name)}
+    for v, operands in enumerate(graph.operands):
+        if row.how != "messages" and not reached.isdisjoint(operands):
+            reached.add(v)
+        if v in reached and (hook := graph.changed_by_hooks.get(v)):
+            yield f"the gradient of {graph.names[v]} was changed by {hook}"
+
+
 def _conventions(graph: Graph, name: str) -> list[str]:
     """What on the way from a leaf has by rule another gradient than its values have a slope."""
     reached = {graph.id(name)} if name in graph.names else set()
@@ -184,7 +206,8 @@ def check(
 
     Each leaf's by central differences of the program run again, ∂J/∂u ≈ (J(u + h) - J(u - h)) / 2h,
     whose error is of the order h² + ε/h, so that h = ∛ε is near the best (ε: the dtype's
-    precision). Every value's as the sum of the messages that it gets, and each leaf's as the sum
+    precision). At a corner or a jump, as of relu at 0, the gradient is to lie between the slopes of
+    both sides. Every value's as the sum of the messages that it gets, and each leaf's as the sum
     over its paths where there are at most `PATHS`.
 
     Parameters
@@ -268,21 +291,55 @@ def _differences(graph: Graph, i: int, h: float, entries: int, limit: float) -> 
     name = graph.names[i]
     value = np.asarray(leaves[name])
     chosen = places(value.size, entries)
-    slopes = []
+    gradient = np.ravel(graph.adjoint(i))
+    slopes, corners = [], 0
+
+    def at_shift(at: int, shift: Any) -> float:
+        moved = value.copy()
+        moved.flat[at] += shift
+        with np.errstate(all="ignore"), held(graph):
+            return float(np.asarray(graph.program.run({**leaves, name: moved[()]})).reshape(()))
+
     for at in chosen:
         width = h * max(1.0, abs(value.flat[at]))
         slope: complex = 0.0
         for turn in (1, 1j)[: 1 + (value.dtype.kind == "c")]:  # a complex number moves both ways
-            outputs = []
-            for shift in (width, -width):
-                moved = value.copy()
-                moved.flat[at] += shift * turn
-                with np.errstate(all="ignore"), held(graph):
-                    output = graph.program.run({**leaves, name: moved[()]})
-                outputs.append(float(np.asarray(output).reshape(())))
+            outputs = [at_shift(at, shift * turn) for shift in (width, -width)]
             slope += (outputs[0] - outputs[1]) / (2 * width) / turn
+        slack = limit * max(1.0, abs(gradient[at]), abs(_number(graph)))
+        if value.dtype.kind == "f" and slack < abs(slope - gradient[at]) < np.inf:
+            slope, corner = _beside(partial(at_shift, at), width, gradient[at], slack)
+            corners += corner
         slopes.append(slope)
-    return _row(graph, i, "differences", np.array(slopes), chosen, limit)
+    return replace(_row(graph, i, "differences", np.array(slopes), chosen, limit), corners=corners)
+
+
+def _beside(
+    output: Callable[[float], float], width: float, gradient: float, slack: float
+) -> tuple[float, bool]:
+    """The slope nearest to a gradient that the differences do not agree with; whether at a corner.
+
+    Nearer differences agree where the first reached past a corner. At one the slopes to the left
+    and to the right, neither of which looks across, stay apart however near they are taken; at a
+    jump it is the slope across that grows.
+    """
+    across, gaps = [], []
+    for near in (width, width / 4, width / 16):
+        left, right = ([output(side * k * near) for k in (1, 2, 3)] for side in (-1, 1))
+        across.append((right[0] - left[0]) / (2 * near))
+        if abs(across[-1] - gradient) <= slack:
+            return across[-1], False
+        beside = []
+        for side, (a, b, c) in ((-1, left), (1, right)):
+            beside.append((b - a) / (side * near))
+            # What a parabola through the three says of the slope where the sides meet.
+            beside.append((-5 * a + 8 * b - 3 * c) / (2 * side * near))
+        gaps.append(max(beside) - min(beside))
+    bends = gaps[-1] > max(slack, gaps[0] / 6)  # a smooth function's shrink to a sixteenth
+    jumps = abs(across[-1]) > 8 * abs(across[0])
+    if (bends or jumps) and min(beside) - slack <= gradient <= max(beside) + slack:
+        return gradient, True
+    return across[0], False
 
 
 def _sums(graph: Graph, limit: float) -> list[CheckRow]:

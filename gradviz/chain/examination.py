@@ -256,7 +256,8 @@ class Examination(Causes):
             node = u = top
             path = [u]
             if self._changed(u):
-                why = "its messages are finite, what came after them is not, as after a hook"
+                by = graph.changed_by_hooks.get(u, "something, such as a hook")
+                why = f"its messages are finite, it is not: {by} changed it"
                 advice = "look at what register_hook was called with"
             else:
                 why, advice = "the sum of its messages overflows", "scale the loss down"
@@ -387,8 +388,17 @@ class Examination(Causes):
 
     def _changed_gradients(self) -> Iterator[Finding]:
         """Gradients that are not the sum of their messages, for a hook changed them."""
+        hooks = self.graph.changed_by_hooks
+        if hooks:
+            said = listed(f"of {self._name(u)} by {hooks[u]}" for u in sorted(hooks))
+            message = f"the gradient was changed: {said}"
+            u = min(hooks)
+            yield self._finding(
+                "changed gradient", "note", u, self._onward(u), message, values=len(hooks)
+            )
         changed = [u for u in self.gradients if u != self.graph.output and self._changed(u)]
         changed = [u for u in sorted(changed) if self.norms[u] and math.isfinite(self.norms[u])]
+        changed = [u for u in changed if u not in hooks]
         if changed:
             u = changed[0]
             message = (

@@ -93,6 +93,7 @@ class Summary(Graph):
             title=whole.title,
         )
         self.whole, self.group, self.kept, self.new_id = whole, group, kept, new_id
+        self.changed_by_hooks = {new_id[group[i]]: s for i, s in whole.changed_by_hooks.items()}
         if whole.statement_locals is not None:
             self.locals = {
                 (v, key): whole.statement_locals.get((kept[v], kept[u]))

@@ -145,6 +145,11 @@ def _box(graph: Graph, fold: Fold, total: Totals, mark: Highlight, target: str) 
     if marks:
         rows[-1] = replace(rows[-1], mark=all(marks))
     role, badge = _pointed_out(fold, mark)
+    if broken:
+        said = f"{broken} not finite"
+    else:
+        hooked = not graph.changed_by_hooks.keys().isdisjoint(fold.values)
+        said = "changed by a hook" if hooked else ""
     last = total.leaving if total.leaving >= 0 else fold.values[-1]
     return Box(
         id=f"n{last}",
@@ -154,7 +159,7 @@ def _box(graph: Graph, fold: Fold, total: Totals, mark: Highlight, target: str) 
         expression=caption(graph, fold),
         rows=tuple(rows),
         role=role or ("sick" if broken else ""),
-        badge=badge or (f"{broken} not finite" if broken else ""),
+        badge=badge or said,
         tooltip=_tooltip(graph, fold, total, target),
     )
 

@@ -339,7 +339,7 @@ def box_of(
     if kind == "constant" and not shape and not gradient:  # a number stands for itself
         return Box(
             ident, style.number(value), kind, scope=tuple(data.get("scope", ())),
-            role=mark.boxes.get(node) or "", tooltip=_tooltip(data),
+            role=mark.boxes.get(node) or "", badge=_badge(node, data, mark), tooltip=_tooltip(data),
         )  # fmt: skip
     words = data["kind"] if leaf and not gradient else "output" if output and not gradient else ""
     return Box(
@@ -351,7 +351,7 @@ def box_of(
         rows=rows,
         scope=tuple(data.get("scope", ())),
         role=mark.boxes.get(node) or "",
-        badge=mark.badges.get(node, ""),
+        badge=_badge(node, data, mark),
         tooltip=_tooltip(data),
         title=within(data["name"], path),
     )
@@ -371,6 +371,11 @@ def _gradient_row(data: Mapping[str, Any], grad: Any, mark: bool | None, target:
     return Row("gradient", "gradient", cells, state, mark)
 
 
+def _badge(node: int, data: Mapping[str, Any], mark: Highlight) -> str:
+    hooked = "changed by a hook" if data.get("changed_by_hook") else ""
+    return ", ".join(filter(None, (mark.badges.get(node), hooked)))
+
+
 def _tooltip(data: Mapping[str, Any]) -> str:
     name = mathtext.clean(data["name"])
     text = mathtext.clean(data.get("expression") or "")
@@ -381,6 +386,8 @@ def _tooltip(data: Mapping[str, Any]) -> str:
         state = data.get("grad_state", "not computed")
         grad = style.full(data.get("grad")) if data.get("grad") is not None else ""
         lines.append(f"gradient: {grad if state == 'number' else f'{state} {grad}'.strip()}")
+    if data.get("changed_by_hook"):
+        lines.append(f"its gradient was changed by {mathtext.clean(data['changed_by_hook'])}")
     if data.get("source"):
         lines.append(style.place(data["source"]))
     return "\n".join(lines)

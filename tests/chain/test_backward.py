@@ -83,6 +83,47 @@ def test_check_finds_a_wrong_gradient():
     assert [row.ok for row in check.rows if row.how == "messages"] == [True] * 4
 
 
+@pytest.mark.parametrize(
+    ("function", "at", "corners"),
+    [
+        (lambda x: np.sum(np.clip(x, -1, 1)), [1.0, -1.0, 0.5], 2),
+        (lambda x: np.sum(np.where(x > 0, x**2 + 1, np.exp(x))), [0.0, 1.0], 1),
+        (lambda x: np.sum(np.sort(x) * np.arange(3)), [1.0, 1.0, 0.0], 2),
+        (lambda x: np.sum(np.round(x) + x), [0.5, 1.5, 0.2], 2),
+        (lambda x: np.sum(np.sign(x) * 2 + x**2), [0.0, 1.0], 1),
+        (lambda x: np.sum(np.floor(x) * x), [1.0, 2.5], 1),
+        (lambda x: np.sum(np.maximum(x, 0)), [1e-6, -2e-6, 3e-6], 0),  # beside the corner
+        (lambda x: np.sum(np.abs(x) + np.maximum(x, 0)), [0.0, 2.0], 0),  # the mean of both slopes
+    ],
+)
+def test_a_gradient_at_a_corner_is_one_between_the_slopes_of_both_sides(function, at, corners):
+    found = gv.trace(function, np.array(at)).check()
+    row = found.rows[0]
+    assert (found.ok, row.how, row.corners) == (True, "differences", corners)
+    said = f"x: at {corners} of {len(at)} numbers J has a corner or a jump"
+    assert (said in found.text) is bool(corners)
+
+
+def numbers(x):
+    """Plain numbers: what J gains by them, its gradient lacks."""
+    return np.array([float(entry) for entry in x])
+
+
+@pytest.mark.filterwarnings("ignore:the gradient")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x: np.sum(np.maximum(x, 0) * 3 + np.maximum(numbers(x), 0)),
+        lambda x: np.sum(3 * numbers(x) - np.abs(x - 1)),
+        lambda x: np.sum(1e3 * x**2 * np.exp(9 * numbers(x))),  # bent, but smooth
+        lambda x: np.sum(np.floor(x) + 2 * numbers(x)),
+    ],
+)
+@pytest.mark.parametrize("at", [[0.0, 0.5], [0.0, 1.0], [-0.3, 1e-6, 0.7]])
+def test_corners_are_no_excuse_for_another_gradient(wrong, at):
+    assert not gv.trace(wrong, np.array(at)).check()
+
+
 def test_check_proves_every_gradient_in_three_ways(network):
     check = network.check()
     assert check.ok

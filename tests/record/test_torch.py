@@ -539,3 +539,33 @@ def test_check_does_not_say_that_a_history_ended_where_it_goes_on():
     found = gv.trace(repeated, weight).check()
     assert not found
     assert "ended the history" not in found.text
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_a_changed_gradient_is_marked_diagnosed_checked_and_saved(capture, tmp_path):
+    first, second = nn.Linear(3, 3).double(), nn.Linear(3, 1).double()
+    first.bias.register_hook(lambda gradient: gradient * 0)
+
+    def program(x):
+        h = first(x)
+        h.register_hook(lambda g: g * 3)  # triples it
+        return second(h.tanh()).sum()
+
+    g = gv.trace(program, torch.ones(2, 3).double(), capture=capture)
+    g.save(tmp_path / "g.json")
+    for graph in (g, gv.load(tmp_path / "g.json")):
+        assert graph.changed_by_hooks == g.changed_by_hooks
+        svg = graph.draw().svg
+        assert svg.count(">changed by a hook</text>") == 2
+        assert "its gradient was changed by a hook registered at" in svg
+        assert graph.dag.nodes[graph.id("h")]["changed_by_hook"]
+        findings = {finding.kind: finding.message for finding in graph.diagnose().findings}
+        assert "of first.bias by the hook <lambda>" in findings["changed gradient"]
+        assert "# triples it" in findings["changed gradient"]
+        assert "first.bias was set to 0" in findings["zero gradient"]
+        assert "as a hook does: the hook <lambda>" in findings["zero gradient"]
+    if capture == "whole":
+        found = g.check()
+        assert not found
+        assert {row.name for row in found.rows if not row.ok} == {"first.weight", "first.bias", "h"}
+        assert found.text.count("the gradient of h was changed by a hook registered at") == 5
