@@ -45,7 +45,8 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     TraceError
-        A value has a dtype that other machines do not have (`numpy.longdouble`).
+        A value has a dtype that other machines do not have (`numpy.longdouble`), or a name or a
+        text is longer than a file may hold.
     OSError
         The file cannot be written.
     """
@@ -150,7 +151,7 @@ class _Writer:
         return {
             "format": FORMAT,
             "version": VERSION,
-            "title": writable(graph.title),
+            "title": _kept(graph.title),
             "output": graph.output,
             "wrt": sorted(graph.wrt),
             "differentiated": differentiated,
@@ -163,11 +164,11 @@ class _Writer:
 
     def node(self, i: int, differentiated: bool) -> dict[str, Any]:
         graph, node = self.graph, self.graph.values[i]
-        entry: dict[str, Any] = {"name": writable(graph.names[i]), "kind": graph.kind(i)}
+        entry: dict[str, Any] = {"name": _kept(graph.names[i]), "kind": graph.kind(i)}
         if i in graph.named:
             entry["named"] = True
         if node.scope:
-            entry["scope"] = [writable(part) for part in node.scope]
+            entry["scope"] = [_kept(part) for part in node.scope]
         if source := graph.source(i):
             entry["source"] = self.source(source)
         if not graph.is_leaf(i):
@@ -177,12 +178,12 @@ class _Writer:
                 entry["instruction"] = self.instructions.setdefault(place, len(self.instructions))
             entry["operands"] = list(graph.operands[i])
         if node.keywords:
-            entry["keywords"] = {k: self.value(v) for k, v in node.keywords.items()}
+            entry["keywords"] = {_kept(k): self.value(v) for k, v in node.keywords.items()}
         entry["value"] = self.value(node.value if graph.is_leaf(i) else _computed(node.value))
         if differentiated:
             entry["grad_state"] = graph.grad_state(i)
             if hook := graph.changed_by_hooks.get(i):
-                entry["changed_by_hook"] = writable(hook)
+                entry["changed_by_hook"] = writable(hook)[:_TEXT]
             if i in graph.derivatives.gradients:
                 entry["grad"] = self.value(graph.derivatives.gradients[i])
         if i in graph.reads:
@@ -224,7 +225,7 @@ class _Writer:
             fields["drawn_only"] = True
         if drawn_only or name in ADDED:
             fields |= _notation(operation, len(self.graph.operands[i]), node.keywords)
-        return {"op": writable(name), **fields}
+        return {"op": _kept(name), **fields}
 
     def statements(self) -> Iterator[dict[str, Any]]:
         """The local derivatives between named values, which the picture at that level shows."""
@@ -241,7 +242,7 @@ class _Writer:
     def source(self, source: tuple[str, int, str]) -> int:
         if source not in self.positions:
             self.positions[source] = len(self.sources)
-            self.sources.append([writable(source[0]), source[1], writable(source[2])])
+            self.sources.append([_kept(source[0]), source[1], writable(source[2])[:_TEXT]])
         return self.positions[source]
 
     def value(self, value: Any) -> Any:
@@ -252,7 +253,7 @@ class _Writer:
         if value is None or kind is bool or (kind is int and value.bit_length() < _BITS):
             return value
         if kind is str:
-            return writable(value)
+            return _kept(value)
         if kind is float:
             return {"float": _number(value)}
         if kind is complex:
@@ -279,7 +280,7 @@ class _Writer:
                 return {"type": _dtype(np.dtype(value))}
             except (TypeError, TraceError):
                 pass
-        return {"text": writable(notation.text(literal(value)))}
+        return {"text": writable(notation.text(literal(value)))[:_TEXT]}
 
     def statistics(self, value: Statistics) -> dict[str, Any]:
         entry: dict[str, Any] = {"shape": list(value.shape), "dtype": value.dtype}
@@ -296,6 +297,17 @@ class _Writer:
             self.positions[key] = len(self.arrays)
             self.arrays.append(array)
         return self.positions[key]
+
+
+def _kept(text: str) -> str:
+    """A text in the form of the file; one that `load` would refuse is not written."""
+    text = writable(text)
+    if len(text) > _TEXT:
+        raise TraceError(
+            f"a file holds names and texts of at most {_TEXT} characters; {text[:20]!r}... has "
+            f"{len(text)}"
+        )
+    return text
 
 
 def _notation(operation: Operation, count: int, keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -689,7 +701,10 @@ class _Reader:
 
 
 _NUMBERS = "norm", "low", "mean", "high", "zeros", "nonfinite"
-_NARROW = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
+_NARROW = (
+    "bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
+    "float8_e8m0fnu", "complex32",
+)  # fmt: skip
 _EDGE = frozenset(("local", "message"))
 _HEAD = (
     "format", "version", "title", "output", "wrt", "differentiated", "sources", "arrays", "nodes",

@@ -723,3 +723,25 @@ def test_a_value_that_was_only_read_keeps_its_line_and_brings_no_warning(tmp_pat
     loaded = gv.load(tmp_path / "g.json")
     assert loaded.reads == graph.reads != {}
     assert not recwarn.list
+@pytest.mark.parametrize("field", ["name", "scope", "title", "keyword"])
+def test_a_text_that_load_would_refuse_is_not_written(field, tmp_path):
+    long = "n" * 100_001
+    with gv.scope(long if field == "scope" else "s"):
+        x = gv.input(np.ones(3), long if field == "name" else "x")
+        spec = "i" + " " * 100_001 * (field == "keyword") + "->"
+        graph = gv.graph(np.einsum(spec, x) * 2)
+    if field == "title":
+        graph = gv.trace(lambda x: x * 2, 1.0, title=long)
+    with pytest.raises(gv.TraceError, match="at most 100000 characters"):
+        graph.save(tmp_path / "g.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_line_of_any_length_is_saved_as_far_as_a_file_holds_it(tmp_path):
+    source = tmp_path / "long_line.py"
+    source.write_text("def f(x):\n    y = x * 2  # " + "c" * 200_000 + "\n    return y\n")
+    scope = {}
+    exec(compile(source.read_text(), str(source), "exec"), scope)
+    graph = gv.trace(scope["f"], 1.0)
+    graph.save(tmp_path / "g.json")
+    assert gv.load(tmp_path / "g.json").source(2)[2].startswith("y = x * 2  # ccc")
