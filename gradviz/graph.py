@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -87,6 +87,9 @@ class Node:
     site : tuple or None
         Where it was recorded, as the frontend notes it (see `gradviz.record.names`).
     """
+
+    noted: ClassVar[bool] = False
+    """Whether any value of this process was ever read as a plain number."""
 
     __slots__ = ("keywords", "name", "operands", "operation", "order", "scope", "site", "value")
 
@@ -511,7 +514,9 @@ class Graph:
 
         Their history ends there: what the program computes from such a number is a constant.
         """
-        found = {}
+        found: dict[int, str] = {}
+        if not Node.noted:
+            return found
         for i, node in enumerate(self.values):
             read = getattr(node, "read", ())
             said = []

@@ -14,7 +14,7 @@ import random
 import sys
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.record.names import LIBRARIES, source
-from gradviz.record.reach import attributes_of, reach, variables
+from gradviz.record.reach import Found, attributes_of, reach, variables
 
 MOST = 10_000
 """So many numbers of one container are looked at."""
@@ -36,12 +36,17 @@ def reached(*roots: Any) -> Iterator[Any]:
 
     What installed packages keep is left out: it is theirs.
     """
+    return (found.value for found, own in _search(*roots) if own)
+
+
+def _search(*roots: Any) -> Iterator[tuple[Found, bool]]:
+    """All that is reached, and whether it is the program's own."""
     closed: set[int] = set()
     for found in reach(("", root) for root in roots):
-        if found.owner is not None and (id(found.owner) in closed or not _is_own(found.owner)):
+        own = found.owner is None or (id(found.owner) not in closed and _is_own(found.owner))
+        if not own:
             closed.add(id(found.value))
-        else:
-            yield found.value
+        yield found, own
 
 
 def _is_own(value: Any) -> bool:
@@ -91,19 +96,22 @@ def plain_numbers(*roots: Any) -> Iterator[Any]:
                 yield from number
 
 
-def value_read(*roots: Any) -> str:
+def value_read(program: Iterable[CodeType]) -> str:
     """Where a program asks for a ``.value``, as which a recorded array is read unnoticed."""
-    for found in reached(*roots):
-        if type(found) is FunctionType:
-            for code in codes(found.__code__):
-                asked = "getattr" in code.co_names and "value" in code.co_consts
-                if not asked and "value" not in code.co_names:
-                    continue
-                for instruction in dis.get_instructions(code):
-                    loaded = instruction.opname in ("LOAD_ATTR", "LOAD_CONST")
-                    if loaded and instruction.argval == "value":
-                        return f"by .value at {_line(code, instruction.offset)}"
-    return ""
+    places = ((code, offset) for code in program for offset in _values_asked(code))
+    return next((f"by .value at {_line(code, offset)}" for code, offset in places), "")
+
+
+@lru_cache(maxsize=4096)
+def _values_asked(code: CodeType) -> tuple[int, ...]:
+    asked = "getattr" in code.co_names and "value" in code.co_consts
+    if not asked and "value" not in code.co_names:
+        return ()
+    return tuple(
+        i.offset
+        for i in dis.get_instructions(code)
+        if i.opname in ("LOAD_ATTR", "LOAD_CONST") and i.argval == "value"
+    )
 
 
 _QUESTIONS = frozenset(
@@ -115,21 +123,21 @@ _QUESTIONS = frozenset(
 _MATCH = dis.opmap["MATCH_CLASS"]
 
 
-def asked(*roots: Any) -> str:
+def asked(program: Iterable[CodeType]) -> str:
     """The lines at which a program asks what kind of value it has; "" where it does not."""
-    found: list[str] = []
-    for function in reached(*roots):
-        if type(function) is not FunctionType:
-            continue
-        for code in codes(function.__code__):
-            if _QUESTIONS.isdisjoint(code.co_names) and _MATCH not in code.co_code[::2]:
-                continue
-            found += [
-                _line(code, i.offset)
-                for i in dis.get_instructions(code)
-                if i.opcode == _MATCH or (type(i.argval) is str and i.argval in _QUESTIONS)
-            ]
+    found = [_line(code, offset) for code in program for offset in _kinds_asked(code)]
     return ", ".join(list(dict.fromkeys(found))[:3])
+
+
+@lru_cache(maxsize=4096)
+def _kinds_asked(code: CodeType) -> tuple[int, ...]:
+    if _QUESTIONS.isdisjoint(code.co_names) and _MATCH not in code.co_code[::2]:
+        return ()
+    return tuple(
+        i.offset
+        for i in dis.get_instructions(code)
+        if i.opcode == _MATCH or (type(i.argval) is str and i.argval in _QUESTIONS)
+    )
 
 
 def _line(code: CodeType, offset: int) -> str:
@@ -144,10 +152,18 @@ class Generators:
     ----------
     *roots : object
         The program's function and arguments.
+
+    Attributes
+    ----------
+    program : list of code
+        That of the program's own functions, found on the same search.
     """
 
     def __init__(self, *roots: Any) -> None:
-        around = [found.value for found in reach(("", root) for root in roots)]
+        search = list(_search(*roots))
+        around = [found.value for found, _ in search]
+        own = (found.value for found, is_own in search if is_own)
+        self.program = [c for v in own if type(v) is FunctionType for c in codes(v.__code__)]
         # (random.gauss is a method of the module's own generator.)
         around = [v.__self__ if type(v) is BuiltinFunctionType else v for v in around]
         self.found = [g for g in around if isinstance(g, _DRAWS)]

@@ -1093,6 +1093,7 @@ class Array(Held):
         """The value; that it was read is noted."""
         if not hasattr(self, "read"):
             self.read = {}
+            Node.noted = True
         user = user_frame(frame)
         self.read.setdefault((how, user and site(user)), _next())
         latest_read[0] = how, user

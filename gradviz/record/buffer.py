@@ -280,7 +280,9 @@ def _asked(function: Any, recorded: Callable[..., Any], makes: bool = False) -> 
 
     @wraps(function)
     def asked(*args: Any, **kwargs: Any) -> Any:
-        if _alive.get() is None or not is_user(_getframe(1)):
+        # (NumPy itself asks those arguments that are arrays, and no lists of them.)
+        listed = makes or any(type(a) in (list, tuple) for a in (*args, *kwargs.values()))
+        if not listed or _alive.get() is None or not is_user(_getframe(1)):
             return function(*args, **kwargs)
         if has_recorded((args, kwargs), Array):
             return recorded(function, args, kwargs)

@@ -329,10 +329,10 @@ class _Rerun(Program):
         return plain_numbers(*self.function.roots)
 
     def reads(self) -> str:
-        return value_read(*self.function.roots)
+        return value_read(self.function.generators.program if self.function.generators else ())
 
     def asks(self) -> str:
-        return asked(*self.function.roots)
+        return asked(self.function.generators.program if self.function.generators else ())
 
 
 def _refuse_shared(leaves: Mapping[str, Array], given: Mapping[str, Any]) -> None:

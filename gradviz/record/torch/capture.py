@@ -312,6 +312,7 @@ class Capture(TorchFunctionMode):
             raise
         if name in READS and operands:
             operands[0].read = f"{name.strip('_')}()", _site()
+            Node.noted = True
         results = tensors_in(result)
         if any(map(_unreadable, results)):
             return result
