@@ -569,3 +569,23 @@ def test_a_changed_gradient_is_marked_diagnosed_checked_and_saved(capture, tmp_p
         assert not found
         assert {row.name for row in found.rows if not row.ok} == {"first.weight", "first.bias", "h"}
         assert found.text.count("the gradient of h was changed by a hook registered at") == 5
+
+
+def test_what_a_transform_writes_to_is_recorded_and_linearize_is_refused():
+    def written(x):
+        y = x * 1
+        torch.func.vmap(lambda row: row.mul_(2))(y.reshape(2, 2))
+        return (y * y).sum()
+
+    for capture in ("whole", "lean"):
+        x = torch.tensor([0.1, 0.5, -0.7, 1.2], requires_grad=True)
+        (gradient,) = torch.autograd.grad(written(x), x)
+        found = measure(gv.trace(written, x, capture=capture).grad("x"))
+        assert found.norm == pytest.approx(gradient.norm().item(), rel=1e-5)
+
+    def linearized(x):
+        out, tangent = torch.func.linearize(lambda x: x.softmax(0), x)
+        return (out * tangent(torch.ones_like(x))).sum()
+
+    with pytest.raises(gv.TraceError, match=r"write torch\.func\.jvp, at .*test_torch\.py"):
+        gv.trace(linearized, x)

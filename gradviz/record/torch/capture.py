@@ -27,6 +27,7 @@ from torch.autograd.graph import get_gradient_edge
 from torch.nn.modules import module as modules
 from torch.overrides import TorchFunctionMode
 
+from gradviz.errors import TraceError
 from gradviz.files import writable
 from gradviz.graph import CONSTANT, INPUT, PARAMETER, Node
 from gradviz.ops.operation import Operation
@@ -69,7 +70,8 @@ ALIASES = frozenset(
 """Calls whose result has the numbers of their operand."""
 TURNED = frozenset("transpose permute T mT movedim swapaxes t".split())
 """The same in another order."""
-VIEWS = ALIASES | TURNED | frozenset("getitem select chunk split unbind narrow".split())
+SAME = ALIASES | TURNED
+VIEWS = SAME | frozenset("getitem select chunk split unbind narrow".split())
 WRITES = frozenset("setitem iadd isub imul idiv itruediv ipow write".split())
 """Calls that write to their operand, beside those whose name ends so: ``add_``."""
 
@@ -200,7 +202,7 @@ class Capture(TorchFunctionMode):
         self._edges: dict[Edge, TensorNode] = {}
         self._expected: Counter[tuple[int, int]] = Counter()  # messages still to come, by edge
         self._partial: dict[tuple[int, int], Tensor] = {}  # the sum of those that came
-        self._serves: dict[Any, tuple[int, ...]] = {}  # by autograd's node: values
+        self._serves: dict[Any, list[int]] = {}  # by autograd's node: values
         self._sharing: dict[int, set[int]] = {}  # the values that share some of them
         self._passed: set[Edge] = set()  # inside of calls
         self._indirect: dict[int, Tensor | None] = {}  # values there: what their readers have sent
@@ -280,9 +282,8 @@ class Capture(TorchFunctionMode):
         """See `torch.overrides.TorchFunctionMode`."""
         kwargs = kwargs or {}
         name = _called(func)
-        inside = torch._C._functorch.peek_interpreter_stack() is not None  # vmap, grad, jvp ...
         hooking = func is Tensor.register_hook
-        if not (name or hooking) or not self._recording or inside:
+        if not (name or hooking) or not self._recording or _transformed():
             return func(*args, **kwargs)
         if hooking:
             handle = func(*args, **kwargs)
@@ -345,7 +346,7 @@ class Capture(TorchFunctionMode):
         for tensor in fresh:
             index = next(i for i, r in enumerate(results) if r is tensor)
             operation = TorchOperation(name, call, index, len(results) > 1)
-            alike = operands[0] if name in ALIASES | TURNED and len(operands) == 1 else None
+            alike = operands[0] if name in SAME and len(operands) == 1 else None
             base = tensor._base if tensor is target else None
             if base is not None and base.requires_grad and self._form(tensor) is None:
                 # What is written to through a view is its base. The view is read from it later.
@@ -573,11 +574,14 @@ class Capture(TorchFunctionMode):
         for f, edges in by_function.items():
             self._hook(f, partial(self._sent, node.order, edges))
         for f in passed:
-            others = self._serves.get(f, ())
-            self._serves[f] = (*others, node.order)
+            others = self._serves.get(f)
+            if others is None:
+                self._serves[f] = [node.order]
+                continue
             for other in others:
                 self._sharing.setdefault(other, set()).add(node.order)
                 self._sharing.setdefault(node.order, set()).add(other)
+            others.append(node.order)
         if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
             self._unpacked.add(node.order)
 
@@ -1002,6 +1006,29 @@ def _called(function: Any) -> str:
     if name in TOLD or name in ("__set__", "__delete__"):
         return ""
     return name if name in READS else name.removeprefix("__").removesuffix("__")
+
+
+def _transformed() -> bool:
+    """Whether a call is one of a transform's own: of vmap, grad, jvp, or of a tracer's run.
+
+    Raises
+    ------
+    TraceError
+        `torch.func.linearize` runs the function on tensors whose numbers mean nothing.
+    """
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return True
+    if not torch.fx._symbolic_trace._is_fx_tracing_flag:
+        return False
+    frame: Any = _getframe(1)
+    while frame is not None and frame.f_code is not torch.func.linearize.__code__:
+        frame = frame.f_back
+    if frame is not None:
+        raise TraceError(
+            "torch.func.linearize traces a function symbolically, which cannot be followed; write "
+            f"torch.func.jvp, at {names.where(frame)}"
+        )
+    return True
 
 
 def _unreadable(tensor: Tensor) -> bool:

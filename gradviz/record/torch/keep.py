@@ -53,11 +53,14 @@ def sample(tensor: Tensor) -> np.ndarray:
 def entries(tensor: Tensor, count: int) -> np.ndarray:
     """At most so many entries of a tensor, as floats, at `gradviz.statistics.places`."""
     plain = _floats(tensor)
-    chosen = _index(places(plain.numel(), count), plain.device)
+    chosen = places(plain.numel(), count)
+    if plain.is_cpu and plain.numel():
+        return np.from_dlpack(plain)[np.unravel_index(chosen, plain.shape)]
+    index = _index(chosen, plain.device)
     if plain.is_contiguous():
-        found = plain.view(-1)[chosen]
+        found = plain.view(-1)[index]
     else:
-        found = plain[torch.unravel_index(chosen, plain.shape)]
+        found = plain[torch.unravel_index(index, plain.shape)]
     return np.asarray(found.cpu())
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.overrides import TorchFunctionMode
 
 from gradviz.record.reach import REGISTERS, Found, attributes_of, is_user_class, variables
@@ -175,12 +176,14 @@ class Preserved(TorchFunctionMode):
                 written += given
         elif writes != IF_INPLACE or any(a is True for a in given):
             written += given[:1]
-        tensors = _tensors(written)
-        for tensor in tensors:
-            if writes != FACTS:
-                self.save(tensor)
-            elif not self.is_made(tensor):
-                self.note(tensor)
+        # (A transform's tensors, as vmap's, are those of the program in a wrapping.)
+        tensors = list(map(unwrapped, _tensors(written)))
+        with temporarily_clear_interpreter_stack():
+            for tensor in tensors:
+                if writes != FACTS:
+                    self.save(tensor)
+                elif not self.is_made(tensor):
+                    self.note(tensor)
         keys = set(map(storage, tensors))
         return {key for key in keys if key is not None and key not in self._made}
 
@@ -196,6 +199,13 @@ class Preserved(TorchFunctionMode):
                 self._made.discard(key)  # it may lie where one lay that is gone
             else:
                 self._made.add(key)
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """The tensor inside of those that `torch.func`'s transforms make of it."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def storage(tensor: Tensor) -> int | None:
