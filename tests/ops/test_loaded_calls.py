@@ -90,8 +90,11 @@ def test_what_would_make_much_more_than_the_file_holds_is_not_computed(name, wha
         "explain": lambda: graph.explain("x", detail="operations").text,
     }
     tracemalloc.start()
-    with pytest.raises(gv.TraceError, match=f"{op}"):
-        calls[what]()
+    if what == "update":
+        with pytest.raises(gv.TraceError, match=f"{op}"):
+            calls[what]()
+    else:  # a path through a call that is not made again has no number of its own
+        assert "∂J/∂x" in calls[what]()
     assert tracemalloc.get_traced_memory()[1] < 2**26
     tracemalloc.stop()
 
@@ -114,7 +117,7 @@ def test_products_of_what_the_file_holds_are_bounded_too(tmp_path):
 
 def test_a_keyword_that_there_is_not_is_told_in_words(tmp_path):
     graph = tampered(tmp_path / "g.json", lambda x: np.sum(np.repeat(x, 2)), "repeat", extra=1)
-    for call in (graph.update, graph.step, graph.check, lambda: graph.explain("x").text):
+    for call in (graph.update, graph.step, graph.check):
         with pytest.raises(gv.TraceError, match=r"repeat.* unexpected keyword argument 'extra'"):
             call()
 
