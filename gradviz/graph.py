@@ -557,6 +557,8 @@ class Graph:
         if rule is None or isinstance(node.value, Statistics):
             return None
         operands = self.operand_values(v)
+        if any(isinstance(operand, Statistics) for operand in operands):
+            return None
         with np.errstate(all="ignore"):
             if rule.local and type(node.value) is np.float64 and type(operands[key]) in _NUMBERS:
                 return np.float64(rule.local(node.value, *operands, **node.keywords))
@@ -568,7 +570,10 @@ class Graph:
                     return node.operation.pull(key, one, node.value, operands, node.keywords)
                 except TraceError:  # shown without it; asking for the gradient says why
                     return None
-            local = node.operation.local(key, node.value, operands, node.keywords)
+            try:
+                local = node.operation.local(key, node.value, operands, node.keywords)
+            except TraceError:  # of a step inside only the statistics were kept
+                return None
         if local is None or np.shape(local) == np.shape(node.value):
             return local
         # The 1 of an addition, or a row of numbers for every row: it says so for each element.

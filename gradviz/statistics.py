@@ -77,6 +77,12 @@ class Statistics:
             "only the statistics of this array were kept; trace with capture='whole' to keep it"
         )
 
+    # (NumPy's functions ask for the array; Python's operators would end in a TypeError.)
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __array__
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __array__
+    __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __neg__ = __pos__ = __abs__ = __array__
+    __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = __array__
+
     @property
     def size(self) -> int:
         """How many entries."""
