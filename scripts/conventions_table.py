@@ -177,6 +177,13 @@ def document() -> str:
         "from the generators of NumPy and Python that the function reaches, and leave them as "
         "they were. Of a program with a generator that it makes anew without a seed, `check` "
         "says that it cannot be compared with differences.",
+        "12. **PyTorch programs** keep PyTorch's own rules (`padding_idx`, `relu` at 0, a custom "
+        "`Function`, a hook), which `check` names where differences tell another number. Refused "
+        "are: tensors on the device `meta`, nested tensors and lazy modules that have not run; "
+        "re-entrant checkpoints; `torch.func.linearize`; a program that calls `backward()` itself "
+        "(return the loss); an argument called `loss`, `capture`, `title` or `wrt` given by "
+        "keyword, where it could be ours or the program's. A write that PyTorch's backward pass "
+        "refuses is told with the line that wrote.",
         "",
         "| | gradviz | autograd | JAX | torch |",
         "| --- | --- | --- | --- | --- |",
