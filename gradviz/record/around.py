@@ -73,6 +73,15 @@ def codes(code: CodeType) -> Iterator[CodeType]:
             yield from codes(constant)
 
 
+def _codes_of(values: Iterable[Any]) -> list[CodeType]:
+    return [code for v in values if type(v) is FunctionType for code in codes(v.__code__)]
+
+
+def own_code(*roots: Any) -> list[CodeType]:
+    """The code of the program's own functions."""
+    return _codes_of(reached(*roots))
+
+
 def plain_numbers(*roots: Any) -> Iterator[Any]:
     """The floats that a program has: its literals, and what stands around it."""
     yield from (np.pi, np.e, np.inf, np.nan, math.pi, math.e, math.inf, math.nan, math.tau)
@@ -155,21 +164,24 @@ class Generators:
 
     Attributes
     ----------
-    program : list of code
-        That of the program's own functions, found on the same search.
+    program : list of code or None
+        That of the program's own functions, found on the same search; not in a pickle.
     """
 
     def __init__(self, *roots: Any) -> None:
         search = list(_search(*roots))
         around = [found.value for found, _ in search]
         own = (found.value for found, is_own in search if is_own)
-        self.program = [c for v in own if type(v) is FunctionType for c in codes(v.__code__)]
+        self.program: list[CodeType] | None = _codes_of(own)
         # (random.gauss is a method of the module's own generator.)
         around = [v.__self__ if type(v) is BuiltinFunctionType else v for v in around]
         self.found = [g for g in around if isinstance(g, _DRAWS)]
         functions = [f for f in around if type(f) is FunctionType]
         self.draws = bool(self.found) or any(_draws(f.__code__) for f in functions)
         self.states = self._states() if self.draws else []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"program": None}
 
     def _states(self) -> list[Any]:
         numpys = [_bits(g).state for g in self.found if not isinstance(g, random.Random)]

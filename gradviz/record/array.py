@@ -586,7 +586,8 @@ _INSTEAD = {
 _NO_KEYWORDS: dict[str, Any] = {}
 _FROM_PYTHON: dict[str, Any] = {}
 """The keywords of a leaf that came in as a number of Python's own, which is no array of NumPy's."""
-_STORE_SUBSCR, _LOAD_ATTR = dis.opmap["STORE_SUBSCR"], dis.opmap["LOAD_ATTR"]
+_STORES = {dis.opmap[name] for name in ("STORE_SUBSCR", "STORE_SLICE") if name in dis.opmap}
+_LOAD_ATTR = dis.opmap["LOAD_ATTR"]
 
 
 def _placed(error: TraceError) -> TraceError:
@@ -1007,7 +1008,7 @@ class Array(Held):
         if self.operation is LEAVES["constant"]:
             return np.array(self.value, dtype=dtype)
         caller = _getframe(1)
-        if caller.f_code.co_code[caller.f_lasti] == _STORE_SUBSCR:
+        if caller.f_code.co_code[caller.f_lasti] in _STORES:
             raise _into_plain(caller)
         frame = user_frame(caller)
         if caller.f_globals.get("__name__", "").startswith("scipy.stats"):
@@ -1027,7 +1028,7 @@ class Array(Held):
         if self._is_scalar():
             raise TypeError("a NumPy scalar does not support item assignment")
         frame = _getframe(1)
-        if frame.f_code.co_code[frame.f_lasti] != _STORE_SUBSCR and names.calls(frame) == "shuffle":
+        if frame.f_code.co_code[frame.f_lasti] not in _STORES and names.calls(frame) == "shuffle":
             raise TraceError(
                 "shuffle would swap the views of an array with themselves; use "
                 f"x[rng.permutation(len(x))], at {where(frame)}"
@@ -1057,7 +1058,7 @@ class Array(Held):
     def __float__(self) -> float:
         # `buffer[i] = x` asks for a float too, but there the history would be lost unseen.
         frame = _getframe(1)
-        if frame.f_code.co_code[frame.f_lasti] == _STORE_SUBSCR:
+        if frame.f_code.co_code[frame.f_lasti] in _STORES:
             raise _into_plain(frame)
         return float(self._plain("float()", frame))
 

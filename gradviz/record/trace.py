@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.record import names
 from gradviz.record.arguments import argument_names, begins, convert_nested, nested, numbered, takes
 from gradviz.record.arguments import title as named_after
-from gradviz.record.around import Generators, asked, plain_numbers, unseen, value_read
+from gradviz.record.around import Generators, asked, own_code, plain_numbers, unseen, value_read
 from gradviz.record.array import STALE, Array, leaf, snapshot
 from gradviz.record.buffer import taped
 from gradviz.record.build import build
@@ -173,6 +174,12 @@ class _Function(Program):
         self.argument_names = argument_names(function, len(args))
         self.roots = function, args, kwargs
         self.generators: Generators | None = None
+
+    @property
+    def code(self) -> list[CodeType]:
+        """That of the program's own functions."""
+        found = self.generators.program if self.generators else None
+        return own_code(*self.roots) if found is None else found
 
     def call(self, change: Callable[[Any, str], Any]) -> Any:
         """Run the function on arguments whose arrays went through `change(value, name)`.
@@ -329,10 +336,10 @@ class _Rerun(Program):
         return plain_numbers(*self.function.roots)
 
     def reads(self) -> str:
-        return value_read(self.function.generators.program if self.function.generators else ())
+        return value_read(self.function.code)
 
     def asks(self) -> str:
-        return asked(self.function.generators.program if self.function.generators else ())
+        return asked(self.function.code)
 
 
 def _refuse_shared(leaves: Mapping[str, Array], given: Mapping[str, Any]) -> None:
