@@ -22,6 +22,7 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.overrides import TorchFunctionMode
 
 from gradviz.record.reach import REGISTERS, Found, attributes_of, is_user_class, variables
+from gradviz.record.torch.operation import tensors_in
 
 _CONTAINERS = (dict, list, set, deque)
 ARRAY = 2**24
@@ -177,7 +178,7 @@ class Preserved(TorchFunctionMode):
         elif writes != IF_INPLACE or any(a is True for a in given):
             written += given[:1]
         # (A transform's tensors, as vmap's, are those of the program in a wrapping.)
-        tensors = list(map(unwrapped, _tensors(written)))
+        tensors = list(map(unwrapped, tensors_in(written)))
         with temporarily_clear_interpreter_stack():
             for tensor in tensors:
                 if writes != FACTS:
@@ -193,7 +194,7 @@ class Preserved(TorchFunctionMode):
             key = storage(result) if isinstance(result, Tensor) else None
             if key is None or (key in self._made and name not in _HANDED_ON):
                 continue
-            if name == "__get__" or key in map(storage, _tensors(given)):
+            if name == "__get__" or key in map(storage, tensors_in(given)):
                 continue
             if name in _HANDED_ON:
                 self._made.discard(key)  # it may lie where one lay that is gone
@@ -215,16 +216,6 @@ def storage(tensor: Tensor) -> int | None:
     except (RuntimeError, NotImplementedError):
         return None
     return found or None
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, (tuple, list)):
-        return []
-    return [tensor for part in value for tensor in _tensors(part)]
 
 
 @cache
