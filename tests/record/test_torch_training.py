@@ -114,6 +114,19 @@ def test_the_map_shows_every_layer_and_step(tmp_path):
         training.draw("losses")
 
 
+def test_a_parameter_of_no_axes_is_recorded_like_any_other(tmp_path):
+    model = nn.Linear(2, 1)
+    model.temperature = nn.Parameter(torch.tensor(3.0))
+    recorder = gv.record_training(model, tmp_path / "run.gvtrain")
+    with recorder.step():
+        (model(torch.ones(4, 2)) * model.temperature).sum().backward()
+        with torch.no_grad():
+            model.temperature -= 0.1 * model.temperature.grad
+    moved = abs(0.1 * model.temperature.grad.item()) / 3  # the change beside the weight
+    [step] = gv.load_training(tmp_path / "run.gvtrain").steps
+    assert step.updates["temperature"] == pytest.approx(moved, rel=1e-6)
+
+
 def test_what_is_not_finite_or_zero_or_missing_is_seen_in_the_map(tmp_path):
     model = nn.ModuleDict({"used": nn.Linear(2, 1), "unused": nn.Linear(2, 1)})
     with gv.record_training(model, tmp_path / "run") as recorder:

@@ -54,7 +54,7 @@ def entries(tensor: Tensor, count: int) -> np.ndarray:
     """At most so many entries of a tensor, as floats, at `gradviz.statistics.places`."""
     plain = _floats(tensor)
     chosen = places(plain.numel(), count)
-    if plain.is_cpu and plain.numel():
+    if plain.is_cpu and plain.ndim:  # (an array of no axes has no index to be unravelled)
         return np.from_dlpack(plain)[np.unravel_index(chosen, plain.shape)]
     index = _index(chosen, plain.device)
     if plain.is_contiguous():
