@@ -154,7 +154,7 @@ def document() -> str:
         "array that stays as it is is copied once. Leaves are copied when recorded. Values and "
         "gradients that a Graph hands out are read-only.",
         "9. **Plain numbers end the history**: `float(x)`, `int(x)`, `x.item()`, `x.tolist()`, "
-        "`x.value`, `f\"{x:.3f}\"`, `np.save(file, x)` give constants. A program may read "
+        '`x.value`, `f"{x:.3f}"`, `np.save(file, x)` give constants. A program may read '
         "values: to print, to branch, to stop. Where one was read and a number of unknown "
         "origin went in later, the program is run again, at leaves a little further on, when "
         "the gradient is first asked for (silently; random numbers are drawn again, variables, "
@@ -168,7 +168,7 @@ def document() -> str:
         "Functions that take a number unseen (`math.exp(x)`, `buffer.fill(x)`) are refused.",
         "10. **Types**: `isinstance(x, np.ndarray)`, `isinstance(x, float)`, `np.isscalar(x)` "
         "and `x.__class__` answer as for the number or array that x stands for. `type(x)` is "
-        "`gradviz.Array`, and `hasattr(x, \"shape\")` is true of numbers too: a program that "
+        '`gradviz.Array`, and `hasattr(x, "shape")` is true of numbers too: a program that '
         "asks such a question is run on plain arrays when the gradient is first asked for, here "
         "and a little further on; if J is another there, it took another branch: a warning "
         "names the line, and so do `Graph.diagnose` and `Graph.check`. `str(x)`, `repr(x)` and "

@@ -723,6 +723,8 @@ def test_a_value_that_was_only_read_keeps_its_line_and_brings_no_warning(tmp_pat
     loaded = gv.load(tmp_path / "g.json")
     assert loaded.reads == graph.reads != {}
     assert not recwarn.list
+
+
 @pytest.mark.parametrize("field", ["name", "scope", "title", "keyword"])
 def test_a_text_that_load_would_refuse_is_not_written(field, tmp_path):
     long = "n" * 100_001

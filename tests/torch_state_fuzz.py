@@ -22,7 +22,7 @@ from torch_fuzz import Difference, Unknown, _agree, _messages
 import gradviz as gv
 from gradviz.statistics import measure
 
-PIECES = '''
+PIECES = """
 import collections, dataclasses, functools, random, types
 from typing import NamedTuple
 import numpy as np, torch, torch.nn.functional as F
@@ -130,7 +130,7 @@ class Batch(NamedTuple):
 class Sample:
     x: object
     weight: object
-'''
+"""
 
 LAYERS = (
     "nn.Linear(3, 3)", "nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.ReLU(inplace=True))",
@@ -174,9 +174,7 @@ def program(rng: random.Random, steps: int) -> str:
         "class Held: pass",
         "def make():",
     ]
-    lines += [
-        f"    m{i} = {text}.double()" for i, text in enumerate(layers)
-    ]
+    lines += [f"    m{i} = {text}.double()" for i, text in enumerate(layers)]
     count = len(layers)
     if count > 1 and rng.random() < 0.3:
         lines.append("    a, b = (list(m.parameters()) for m in (m0, m1))")
@@ -445,7 +443,7 @@ def one(rng: random.Random, steps: int) -> int:
     except Unknown:
         raise
     except Exception as error:
-        error.add_note(f"seed {seed}\n{text[len(PIECES):]}")
+        error.add_note(f"seed {seed}\n{text[len(PIECES) :]}")
         raise
 
 

@@ -23,10 +23,13 @@ RESHAPES = _names("""
     flatten unflatten unsqueeze contiguous clone movedim swapdims to float half bfloat16 double
 """)
 """After these a parameter is still itself."""
-MASKING = _names("""
+MASKING = (
+    _names("""
     where masked_fill full_like full tril triu getitem take take_along_axis gather index_select
     index_put scatter concatenate cat stack broadcast_to expand add max amax baddbmm addmm
-""") | RESHAPES
+""")
+    | RESHAPES
+)
 """These pass on an infinity that somebody put there on purpose: a mask of -inf."""
 TIMES = _names("multiply mul")
 DIVIDES = _names("divide div true_divide")
@@ -78,10 +81,16 @@ SQUARES = SPREADS | _names("""
 """)
 """These compute squares inside."""
 SUMS = _names("sum mean cumsum add subtract sub rsub nansum nanmean trace avg_pool1d avg_pool2d")
-GROWS = PRODUCTS | SQUARES | SUMS | DIVIDES | _names("""
+GROWS = (
+    PRODUCTS
+    | SQUARES
+    | SUMS
+    | DIVIDES
+    | _names("""
     square power pow float_power exp exp2 expm1 sinh cosh prod cumprod reciprocal rdiv to half
     astype addcdiv det linalg_det vander
 """)
+)
 """Of finite numbers away from their poles these make an infinity only by an overflow."""
 EIGEN = _names("""
     svd linalg_svd svdvals linalg_svdvals eigh linalg_eigh eigvalsh linalg_eigvalsh eig linalg_eig

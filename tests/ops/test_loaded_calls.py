@@ -132,8 +132,9 @@ plain = (
 )
 hostile = st.recursive(
     plain | st.lists(st.none() | whole, min_size=3, max_size=3).map(lambda x: {"slice": x}),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.lists(inner, max_size=4).map(lambda x: {"tuple": x}),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.lists(inner, max_size=4).map(lambda x: {"tuple": x})
+    ),
     max_leaves=5,
 )
 DOCUMENTS: dict[str, object] = {}

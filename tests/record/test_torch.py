@@ -48,9 +48,11 @@ def plain_step(function, arguments, loss):
     output = function(*arguments)
     (output if loss is None else loss(output)).backward()
     found = {name: p.grad for name, p in parameters.items()}
-    for name, value in zip(function.__code__.co_varnames, arguments, strict=False) if not (
-        isinstance(function, nn.Module)
-    ) else ():
+    for name, value in (
+        zip(function.__code__.co_varnames, arguments, strict=False)
+        if not (isinstance(function, nn.Module))
+        else ()
+    ):
         for key, tensor in value.items() if isinstance(value, dict) else [("", value)]:
             if torch.is_tensor(tensor) and tensor.requires_grad:
                 found[f"{name}.{key}" if key else name] = tensor.grad

@@ -102,7 +102,9 @@ def test_the_map_shows_every_layer_and_step(tmp_path):
     training = gv.load_training(path)
     for what in ("gradients", "updates", "weights"):
         drawing = training.draw(what)
-        titles = [e.text for e in ET.fromstring(drawing.svg).iter("{http://www.w3.org/2000/svg}title")]
+        titles = [
+            e.text for e in ET.fromstring(drawing.svg).iter("{http://www.w3.org/2000/svg}title")
+        ]
         for layer in ("0", "1", "4"):
             for step in range(6):
                 assert sum(t.startswith(f"{layer}, step {step}: ") for t in titles) == 1
@@ -568,6 +570,7 @@ def test_every_field_of_a_training_is_checked(change, tmp_path):
 def test_a_step_that_raises_is_not_recorded(tmp_path):
     model = nn.Linear(2, 1)
     recorder = gv.record_training(model, tmp_path / "run")
+
     def stopped():
         with recorder.step():
             model(torch.ones(1, 2)).sum().backward()
