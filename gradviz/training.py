@@ -327,6 +327,8 @@ def _step(line: bytes) -> tuple[Step, list[int]]:
     head = json.loads(line)
     if type(head) is not dict or head.get("format") != FORMAT or head.get("version") != VERSION:
         raise ValueError(f'"format" is not "{FORMAT}" in version {VERSION}')
+    if "graphs" not in head:
+        head = _of_0_1(head)
     get = head.get
     lengths = [_count(length) for length in _of(list, get("graphs"))]
     rows: dict[str, Row] = {}
@@ -348,6 +350,18 @@ def _step(line: bytes) -> tuple[Step, list[int]]:
         {name: _relative(changes[name], weights[name]) for name in changes if name in weights},
     )
     return step, lengths
+
+
+def _of_0_1(head: dict[str, Any]) -> dict[str, Any]:
+    """A step of version 0.1 in today's words: one Graph to the end, changes relative to weights."""
+    rows: dict[str, Row] = {}
+    for name, row in _of(dict, head.get("parameters")).items():
+        size, *numbers = _of(list, row)
+        weight, gradient, update = map(_number, numbers)
+        change = None if not weight or update is None else weight * update
+        rows[name] = Row(size, weight, gradient, change)
+    one = {"graphs": [_MOST - 1], "losses": [head.get("loss")], "stepped": True, "note": ""}
+    return head | one | {"parameters": {name: list(row) for name, row in rows.items()}}
 
 
 def _relative(change: float, weight: float) -> float:

@@ -172,8 +172,13 @@ class _Function(Program):
             title,
         )
         self.argument_names = argument_names(function, len(args))
-        self.roots = function, args, kwargs
-        self.generators: Generators | None = None
+
+    generators: Generators | None = None  # before the first run, and in pickles of version 0.1
+
+    @property
+    def roots(self) -> tuple[Any, ...]:
+        """Where a search of what the program reaches begins."""
+        return self.function, self.args, self.kwargs
 
     @property
     def code(self) -> list[CodeType]:

@@ -153,13 +153,14 @@ class TorchProgram(Program):
         forward = function.forward if isinstance(function, nn.Module) else function
         self.argument_names = argument_names(forward, len(args))
         self.whole = capture == "whole"
-        self.found: Search | None = None
         if capture is None:
             self.found = self.search()
             tensors = [v for v in nested((args, kwargs)) if isinstance(v, Tensor)]
             tensors += [p for m in self.found.roots.values() for p in m.parameters()]
             sizes = {id(tensor): tensor.numel() for tensor in tensors}
             self.whole = sum(sizes.values()) <= LIMIT
+
+    found: Search | None = None
 
     def search(self) -> Search:
         """What the function, its arguments and the loss reach now."""
@@ -168,11 +169,12 @@ class TorchProgram(Program):
 
     def run(self, values: Mapping[str, Any]) -> Any:
         """See `Program.run`."""
-        return self.run_at(AS_IT_IS, None)
+        return self.record_at(AS_IT_IS, None).program.run(values)
 
     def record(self, values: Mapping[str, Any]) -> Graph:
-        """See `Program.record`."""
-        return self.record_at(AS_IT_IS, None)
+        """See `Program.record`; only a pickle of version 0.1 asks for other values."""
+        graph = self.record_at(AS_IT_IS, None)
+        return graph.program.record(values) if values else graph
 
     def run_at(self, given: Given, states: States | None) -> Any:
         """The output for given values of leaves and states of random numbers."""
