@@ -44,17 +44,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-def place(source: tuple[str, int, str]) -> str:
-    """Where a value was computed: file, line and text of the line.
-
-    What tells it may be passed on: the file's name, not where the author keeps it. A notebook's
-    cell has no name that its reader knows.
-    """
-    file, line, text = source
-    name = "notebook cell" if "ipykernel_" in file else os.path.basename(file)
-    return f"{name}:{line}: {text}"
-
-
 INPUT, PARAMETER, CONSTANT = (
     Operation(kind, lambda: None) for kind in ("input", "parameter", "constant")
 )

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import gradviz as gv
+from gradviz.highlight import Highlight
 from gradviz.show.drawing import Drawing, draw
-from gradviz.show.view import Highlight
 
 TARGETS = ("w5", "b2", "w1")
 TIMES = ("", "for the first time", "for the second time", "for the third time")

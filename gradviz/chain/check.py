@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gradviz.chain.paths import carrying, count_paths, paths
 from gradviz.chain.reads import held
-from gradviz.graph import Graph, place
+from gradviz.chain.result import Result
+from gradviz.graph import Graph
+from gradviz.highlight import Highlight
 from gradviz.statistics import Statistics, places
-
-if TYPE_CHECKING:
-    from gradviz.show.drawing import Drawing
-    from gradviz.show.view import Highlight
+from gradviz.words import place
 
 PATHS = 100
 """So many paths of a leaf are summed; a leaf with more is left to the other proofs."""
@@ -53,8 +52,8 @@ class CheckRow:
     corners: int = 0
 
 
-@dataclass(frozen=True)
-class Check:
+@dataclass(frozen=True, repr=False)
+class Check(Result):
     """The result of `Graph.check`; true if every row agrees.
 
     Attributes
@@ -121,24 +120,13 @@ class Check:
                 lines += [f"    {cut}" for cut in _cuts(whole)]
         return "\n".join((*lines, *(f"· {note}" for note in self.notes)))
 
-    def __str__(self) -> str:
-        return self.text
-
     def highlight(self) -> Highlight:
         """A mark at each gradient: whether all its proofs hold."""
-        from gradviz.show.view import Highlight
-
         marks: dict[int, bool] = {}
         for row in self.rows:
             i = self.graph.id(row.name)
             marks[i] = marks.get(i, True) and row.ok
         return Highlight(marks=marks, title="Every gradient, computed another way")
-
-    def draw(self, **options: Any) -> Drawing:
-        """The picture with a ✓ or ✗ at each gradient (options as in `Graph.draw`)."""
-        from gradviz.show.drawing import draw
-
-        return draw(self.graph, highlight=self.highlight(), **options)
 
 
 def _cuts(graph: Graph) -> Iterator[str]:

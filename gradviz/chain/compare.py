@@ -10,17 +10,16 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradviz.chain.result import Result
 from gradviz.errors import TraceError
-from gradviz.graph import Graph, place
+from gradviz.graph import Graph
+from gradviz.highlight import Highlight
 from gradviz.statistics import Statistics, measure
-
-if TYPE_CHECKING:
-    from gradviz.show.drawing import Drawing
-    from gradviz.show.view import Highlight
+from gradviz.words import number, place
 
 FAR = 0.1
 """From this relative difference on, two values are drawn as far apart."""
@@ -83,8 +82,8 @@ class Row:
         return self.value.ok and (self.gradient is None or self.gradient.ok)
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Result):
     """The result of `gradviz.compare`; true if all values and gradients of both agree.
 
     Attributes
@@ -103,6 +102,8 @@ class Comparison:
     rows: tuple[Row, ...]
     only: tuple[tuple[str, ...], tuple[str, ...]]
     note: str = ""
+
+    detail = None
 
     @property
     def same(self) -> bool:
@@ -188,9 +189,6 @@ class Comparison:
                 lines += next(([f"  {name} {place}"] for name, place in places if place), [])
         return "\n".join([*lines, self.note] if self.note else lines)
 
-    def __str__(self) -> str:
-        return self.text
-
     def _cause(self, row: Row) -> list[str]:
         lines = [f"  {self._head(row.name, row, row.value)}", *self._places(row)]
         node, twin = self.graph.values[row.node], self.other.values[row.other_node]
@@ -252,12 +250,13 @@ class Comparison:
 
     def highlight(self, detail: str | None = None) -> Highlight:
         """By its difference, the colour of each box and its badge."""
+        return self.highlight_in(self.graph.detailed(detail))
+
+    def highlight_in(self, shown: Graph) -> Highlight:
+        """The same in the first graph or in its `statements`."""
         from gradviz.chain.statements import Summary
-        from gradviz.show.style import number
-        from gradviz.show.view import Highlight
 
         graph = self.graph
-        shown = graph.detailed(detail)
         kept: Sequence[int] = range(len(graph))
         place = kept
         if isinstance(shown, Summary) and shown is not graph:
@@ -297,15 +296,6 @@ class Comparison:
                 if role in boxes.values() or not role
             ),
         )
-
-    def draw(self, *, detail: str | None = None, **options: Any) -> Drawing:
-        """The picture of the first graph, coloured by difference (options as in `Graph.draw`)."""
-        from gradviz.show.drawing import draw
-
-        return draw(self.graph.detailed(detail), highlight=self.highlight(detail), **options)
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        return {**self.draw()._repr_mimebundle_(include, exclude), "text/plain": self.text}
 
 
 def compare(

@@ -7,18 +7,16 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gradviz.chain.paths import Path, carrying, count_paths, needs, paths
+from gradviz.chain.result import Result
 from gradviz.graph import Graph
+from gradviz.highlight import Highlight
 from gradviz.ops import notation
 from gradviz.statistics import Statistics
-
-if TYPE_CHECKING:
-    from gradviz.show.drawing import Drawing
-    from gradviz.show.view import Highlight
 
 _DOT = r" \cdot "
 SHOWN_PATHS = 8
@@ -70,7 +68,7 @@ class Term:
     reused: bool
 
 
-class Explanation:
+class Explanation(Result):
     """The chain rule for ∂J/∂name. Made by `Graph.explain`; a notebook shows it as mathematics.
 
     Attributes
@@ -333,19 +331,17 @@ class Explanation:
 
     # --- shown -------------------------------------------------------------------------------
 
-    def __str__(self) -> str:
-        return self.text
-
     def __repr__(self) -> str:
         return f"<Explanation of {self.name}: {self._paths}>"
 
     def _repr_latex_(self) -> str:
         return f"$$\n{self.formula.latex}\n$$\n$$\n{self.factored.latex}\n$$"
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/latex": self._repr_latex_(), "text/plain": self.text}
+
     def highlight(self) -> Highlight:
         """The paths, each in its own colour and dash pattern, the largest first."""
-        from gradviz.show.view import Highlight
-
         graph = self.graph
         shown = self.paths(SHOWN_PATHS)
         boxes: dict[int, Any] = dict.fromkeys(range(len(graph)), "unneeded")
@@ -377,12 +373,6 @@ class Explanation:
             title=f"∂{graph.names[graph.output]}/∂{self.name}: {self._paths}",
             legend=tuple(legend),
         )
-
-    def draw(self, **options: Any) -> Drawing:
-        """The picture with the paths highlighted (options as in `Graph.draw`)."""
-        from gradviz.show.drawing import draw
-
-        return draw(self.graph, highlight=self.highlight(), **options)
 
 
 def explain(graph: Graph, name: str, after: Sequence[str] = ()) -> Explanation:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz.graph import Graph, place
+from gradviz.chain.result import Result
+from gradviz.graph import Graph
+from gradviz.highlight import PATHS, Highlight
+from gradviz.words import place
 
 if TYPE_CHECKING:
     from gradviz.show.drawing import Drawing
-    from gradviz.show.view import Highlight
 
 SEVERITIES = ("error", "warning", "note")
 """A number that is none; what keeps a model from learning; what is worth knowing all the same."""
@@ -42,8 +44,8 @@ CLOSE = 40
 """A graph of more values is folded around a finding."""
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(Result):
     """One thing that is wrong, and where.
 
     Attributes
@@ -72,8 +74,10 @@ class Finding:
     message: str
     advice: str
     numbers: Mapping[str, float]
-    graph: Graph = field(repr=False)
-    badges: Mapping[int, str] = field(default_factory=dict, repr=False)
+    graph: Graph
+    badges: Mapping[int, str] = field(default_factory=dict)
+
+    detail = None
 
     @property
     def name(self) -> str:
@@ -106,27 +110,23 @@ class Finding:
         lines = [f"{mark} {self.kind}: {self.message}", *(f"    {x}" for x in further if x)]
         return "\n".join(lines)
 
-    def __str__(self) -> str:
-        return self.text
-
     def highlight(self, detail: str | None = None) -> Highlight:
         """The value and its path; all else is greyed."""
-        return _highlight(self.graph, (self,), f"{self.kind}: {self.name}", detail)
+        return self.highlight_in(self.graph.detailed(detail))
 
-    def draw(self, *, detail: str | None = None, **options: Any) -> Drawing:
+    def highlight_in(self, shown: Graph) -> Highlight:
+        """The value and its path in `graph` or in its `statements`."""
+        return _highlight(self.graph, (self,), f"{self.kind}: {self.name}", shown)
+
+    def draw(self, **options: Any) -> Drawing:
         """The picture of the value and its path (options as in `Graph.draw`).
 
         A graph that is large is folded, except for what the value lies in.
         """
-        from gradviz.show.drawing import draw
-
-        shown = self.graph.detailed(detail)
+        shown = self.graph.detailed(options.get("detail"))
         if len(shown) > CLOSE:
             options.setdefault("unfold", shown.names[_places(self.graph, shown)[self.node]])
-        return draw(shown, highlight=self.highlight(detail), **options)
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        return {**self.draw()._repr_mimebundle_(include, exclude), "text/plain": self.text}
+        return super().draw(**options)
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,8 @@ class Layer:
     outgoing: float
 
 
-@dataclass(frozen=True)
-class Health:
+@dataclass(frozen=True, repr=False)
+class Health(Result):
     """The result of `Graph.diagnose`; true if there is no error and no warning.
 
     An *error* is a number that is none: a NaN or an infinity in J or in a parameter's gradient, or
@@ -176,6 +176,8 @@ class Health:
     graph: Graph
     findings: tuple[Finding, ...]
     layers: tuple[Layer, ...]
+
+    detail = None
 
     @property
     def ok(self) -> bool:
@@ -204,9 +206,6 @@ class Health:
         lines += [f"and {n - MOST} more: {kind}" for kind, n in kinds.items() if n > MOST]
         return "\n".join(lines)
 
-    def __str__(self) -> str:
-        return self.text
-
     @property
     def table(self) -> str:
         """`layers` as a table of text."""
@@ -221,17 +220,12 @@ class Health:
 
     def highlight(self, detail: str | None = None) -> Highlight:
         """Every finding's value, numbered, and its path."""
+        return self.highlight_in(self.graph.detailed(detail))
+
+    def highlight_in(self, shown: Graph) -> Highlight:
+        """The same in `graph` or in its `statements`."""
         title = "What is wrong" if not self.ok else "Nothing is wrong"
-        return _highlight(self.graph, self.findings, title, detail)
-
-    def draw(self, *, detail: str | None = None, **options: Any) -> Drawing:
-        """The picture with the findings pointed out (options as in `Graph.draw`)."""
-        from gradviz.show.drawing import draw
-
-        return draw(self.graph.detailed(detail), highlight=self.highlight(detail), **options)
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        return {**self.draw()._repr_mimebundle_(include, exclude), "text/plain": self.text}
+        return _highlight(self.graph, self.findings, title, shown)
 
 
 def diagnose(graph: Graph, rate: float | None = None) -> Health:
@@ -255,13 +249,7 @@ def counted(n: int, word: str) -> str:
 # --- drawn ---------------------------------------------------------------------------------------
 
 
-def _highlight(
-    graph: Graph, findings: Sequence[Finding], title: str, detail: str | None
-) -> Highlight:
-    from gradviz.show.style import PATHS
-    from gradviz.show.view import Highlight
-
-    shown = graph.detailed(detail)
+def _highlight(graph: Graph, findings: Sequence[Finding], title: str, shown: Graph) -> Highlight:
     place = _places(graph, shown)
     boxes: dict[int, str] = {}
     arrows: dict[tuple[int, int, int], tuple[str, ...]] = defaultdict(tuple)
@@ -296,8 +284,6 @@ def _highlight(
 
 def read_marks(graph: Graph, detail: str | None) -> Highlight:
     """The values whose plain number came back into J: their history is broken."""
-    from gradviz.show.view import Highlight
-
     place = _places(graph, graph.detailed(detail))
     lost = {place[i]: "read as a number" for i in graph.returned}
     legend = (("sick", "its number came back into J, its gradient did not"),)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradviz.chain.paths import Edge, carrying, needs
+from gradviz.chain.result import Result
 from gradviz.graph import Graph
-
-if TYPE_CHECKING:
-    from gradviz.show.drawing import Drawing
-    from gradviz.show.view import Highlight
-
+from gradviz.highlight import Highlight
 
 TOLD = 8
 """So many terms and targets are told in words, of a longer list."""
@@ -46,8 +43,8 @@ class Row:
     vjps_without_cache: int
 
 
-@dataclass(frozen=True)
-class Reuse:
+@dataclass(frozen=True, repr=False)
+class Reuse(Result):
     """The ledger of `Graph.reuse`.
 
     Attributes
@@ -109,13 +106,8 @@ class Reuse:
             lines.append(f"most read     {', '.join(told) or 'none is read twice'}")
         return "\n".join(lines)
 
-    def __str__(self) -> str:
-        return self.text
-
     def highlight(self) -> Highlight:
         """What the picture shows: cached terms, the edges that read them, what is not needed."""
-        from gradviz.show.view import Highlight
-
         graph = self.graph
         targets = {graph.id(row.target) for row in self.rows}
         computed = {graph.id(name) for row in self.rows for name in row.computed}
@@ -145,15 +137,6 @@ class Reuse:
                 ("unneeded", "not needed"),
             ),
         )
-
-    def draw(self, **options: Any) -> Drawing:
-        """The picture with the cached terms highlighted (options as in `Graph.draw`)."""
-        from gradviz.show.drawing import draw
-
-        return draw(self.graph, highlight=self.highlight(), **options)
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        return self.draw()._repr_mimebundle_(include, exclude)
 
 
 def path_costs(graph: Graph, readers: list[list[Edge]], targets: Sequence[int]) -> dict[int, int]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
+from gradviz.chain.result import Result
 from gradviz.graph import Graph
+from gradviz.highlight import Highlight
 from gradviz.statistics import measure
 
-if TYPE_CHECKING:
-    from gradviz.show.drawing import Drawing
-    from gradviz.show.view import Highlight
 
-
-@dataclass(frozen=True)
-class Shares:
+@dataclass(frozen=True, repr=False)
+class Shares(Result):
     """The result of `Graph.shares`.
 
     Attributes
@@ -35,13 +32,8 @@ class Shares:
             for name, share in self.rows.items()
         )
 
-    def __str__(self) -> str:
-        return self.text
-
     def highlight(self) -> Highlight:
         """The share of each leaf as its badge."""
-        from gradviz.show.view import Highlight
-
         return Highlight(
             badges={
                 self.graph.id(name): f"{share:.1%}" if share >= 0.001 or not share else "< 0.1%"
@@ -50,12 +42,6 @@ class Shares:
             title="Each parameter's share in the first-order change of "
             f"{self.graph.names[self.graph.output]}",
         )
-
-    def draw(self, **options: Any) -> Drawing:
-        """The picture with each leaf's share (options as in `Graph.draw`)."""
-        from gradviz.show.drawing import draw
-
-        return draw(self.graph, highlight=self.highlight(), **options)
 
 
 def shares(graph: Graph) -> Shares:

@@ -104,6 +104,11 @@ class Summary(Graph):
     def __reduce__(self) -> Any:
         return getattr, (self.whole, "statements")
 
+    @property
+    def statements(self) -> Graph:
+        """This very Graph."""
+        return self
+
     @cached_property
     def derivatives(self) -> Gradients:
         """Those of the whole; a message is the sum of the messages of its steps."""

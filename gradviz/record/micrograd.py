@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.graph import INPUT, Graph, Node
+from gradviz.highlight import Highlight
 from gradviz.ops.operation import Operation, elementwise
 from gradviz.ops.table import lookup
 from gradviz.record import names
@@ -84,8 +85,6 @@ def draw_dot(root: Any, format: str = "svg", rankdir: str = "LR") -> Drawing:
     >>> gv.draw_dot(y)
     <Drawing: 2 boxes, 2 arrows>
     """
-    from gradviz.show.view import Highlight
-
     graph = read(root)
     wrong = _not_summed(graph)
     drawing = graph.draw(

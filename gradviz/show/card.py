@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from . import mathtext, style
+from gradviz import words
+
+from . import mathtext
 from .mathtext import Runs
 from .view import Arrow, Box, Row, View
 
@@ -60,7 +62,7 @@ def _right(
 def _cell(row: Row, text: str) -> Runs:
     plain = row.state in ("number", "")
     # A state in words is set in italics: it can never be taken for a number.
-    runs = mathtext.number(mathtext.clean(text)) if plain else mathtext.plain(text, "italic")
+    runs = mathtext.number(words.clean(text)) if plain else mathtext.plain(text, "italic")
     return mathtext.elide(runs, DATA, CELL_LIMIT * (2 if " … " in text else 1))  # a range
 
 
@@ -103,7 +105,7 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
 
     label_width = max((mathtext.line_width(runs, TINY) for runs in labels), default=0)
     columns = max((len(cells) for cells in grid), default=0)
-    heads = [mathtext.plain(word) for word in style.STATISTICS] if columns > 1 else []
+    heads = [mathtext.plain(word) for word in words.STATISTICS] if columns > 1 else []
     widths = [mathtext.line_width(head, HEAD) for head in heads] or [0.0] * columns
     single = 0.0
     for row, cells in zip(box.rows, grid, strict=True):
@@ -181,7 +183,7 @@ def pill_card(arrow: Arrow) -> Card | None:
     symbol = mathtext.expression(arrow.symbol)
     if mathtext.line_width(symbol, size) > PILL_LIMIT:
         symbol = () if arrow.number else mathtext.elide(symbol, size, PILL_LIMIT)
-    number = mathtext.elide(mathtext.number(mathtext.clean(arrow.number)), size - 0.5, PILL_LIMIT)
+    number = mathtext.elide(mathtext.number(words.clean(arrow.number)), size - 0.5, PILL_LIMIT)
     if arrow.room and number:
         return _live_pill(arrow, symbol, number)
     if symbol and number:

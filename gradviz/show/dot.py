@@ -10,9 +10,11 @@ from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
+from gradviz.words import choose, clean
+
 from . import card as cards
 from . import style
-from .mathtext import Runs, clean
+from .mathtext import Runs
 from .view import Arrow, Box, View
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def to_dot(
     """
     import graphviz
 
-    colours = style.PALETTES[style.choose("theme", theme, style.PALETTES)]
+    colours = style.PALETTES[choose("theme", theme, style.PALETTES)]
     effort = "20" if len(view.arrows) < 100 else "1"  # spent on avoiding crossings
     source = graphviz.Digraph("gradviz")
     source.attr("graph", rankdir=view.direction, newrank="true", mclimit=effort,

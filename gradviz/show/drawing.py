@@ -8,12 +8,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from gradviz.chain.result import Result
 from gradviz.graph import Graph
+from gradviz.highlight import Highlight
+from gradviz.words import choose
 
 from . import style
 from .fold import is_large
 from .overview import overview
-from .view import Highlight, View, backward_view, beside_view, forward_view
+from .view import View, backward_view, beside_view, forward_view
 
 SUFFIXES = {kind: kind[1:] for kind in (".svg", ".png", ".pdf", ".dot", ".tex")} | {".txt": "text"}
 __all__ = ["Drawing", "Highlight", "draw"]
@@ -45,7 +48,7 @@ class Drawing:
         self.view = view
         self.format = "svg"
         self._words = words
-        self.theme = style.choose("theme", theme, style.PALETTES)
+        self.theme = choose("theme", theme, style.PALETTES)
         self.engine = engine
 
     @cached_property
@@ -109,7 +112,7 @@ class Drawing:
         suffix = Path(path).suffix.lower()
         if suffix in (".html", ".json"):
             raise ValueError(f"a picture is no {suffix[1:]}: write g.save({Path(path).name!r})")
-        kind = SUFFIXES[style.choose("file type", suffix, SUFFIXES)]
+        kind = SUFFIXES[choose("file type", suffix, SUFFIXES)]
         data: str | bytes = getattr(self, kind)
         return write_atomic(path, data)
 
@@ -142,7 +145,7 @@ def draw(
     graph: Any,
     *,
     show: Iterable[str] | None = None,
-    highlight: Any = None,
+    highlight: Highlight | Result | None = None,
     backward: str | None = None,
     theme: str = "light",
     direction: str | None = None,
@@ -165,9 +168,9 @@ def draw(
         schema.
     show : iterable of str, optional
         Names of the nodes (or scopes) to show; what lies between them becomes a dashed arrow.
-    highlight : Highlight, optional
-        What to point out; also what has one: a `Reuse`, `Explanation`, `Check`, `Shares` of this
-        very graph.
+    highlight : Highlight or result, optional
+        What to point out: also a `Reuse`, `Explanation`, `Check`, `Shares`, `Health`, `Comparison`
+        of this very graph.
     backward : {None, "beside", "alone"}
         "beside" adds the backward graph to the picture: a card per gradient, an arrow per message.
         "alone" shows nothing else.
@@ -190,9 +193,9 @@ def draw(
         For a name, theme, direction, engine or fold that does not exist.
     """
     if backward is not None:
-        style.choose("value of backward", backward, ("beside", "alone"))
-    if highlight is not None and not isinstance(highlight, Highlight):
-        highlight = highlight.highlight()
+        choose("value of backward", backward, ("beside", "alone"))
+    if isinstance(highlight, Result):
+        highlight = highlight.highlight_in(graph)
     looks: dict[str, Any] = dict(direction=direction, title=title)
     foldable = show is None and isinstance(graph, Graph)
     if foldable and (unfold or (is_large(graph) if budget is None else len(graph) > budget)):

@@ -40,7 +40,7 @@ def find(engine: str = "auto") -> str:
     if os.sep in engine or (os.altsep and os.altsep in engine):
         return engine
     if engine not in ENGINES:
-        from .style import choose
+        from gradviz.words import choose
 
         choose("engine", engine, ENGINES)
     wanted = ENGINES[1:] if engine == "auto" else (engine,)

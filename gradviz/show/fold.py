@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from gradviz import words
 from gradviz.graph import Graph
-
-from . import style
 
 SCREEN = 40  # so many boxes are read well at once ...
 ROW = 7  # ... and so many one after the other
@@ -243,7 +242,7 @@ class Folding:
         if key in self.graph.names:
             return self.around(self.graph.id(key))
         seen = [part.key for fold in self.opened() for part in fold.folds]
-        raise ValueError(style.unknown("fold", key, seen))
+        raise ValueError(words.unknown("fold", key, seen))
 
     def around(self, i: int) -> list[Fold]:
         """The folds that a value lies in, outer ones first."""

@@ -1,7 +1,4 @@
-"""Names and expressions as mathematics: ``z_o1 * w1**2`` becomes runs of styled text.
-
-Every text that comes from outside passes through `clean` here: one place makes it harmless.
-"""
+"""Names and expressions as mathematics: ``z_o1 * w1**2`` becomes runs of styled text."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from gradviz.ops.notation import MACRON
+from gradviz.words import clean
 
 from . import measure
 
@@ -50,29 +48,6 @@ _TOKEN = re.compile(
 )
 _VERSION = re.compile(r"\((\d+)\)")
 _SUB, _SUP = -0.22, 0.36
-
-
-def clean(text: str, limit: int = 2000) -> str:
-    """`text` on one line, without characters that control anything.
-
-    Control characters, bidi overrides, lone surrogates and the like are shown as escapes; white
-    space becomes one blank; more than two combining marks on one letter are dropped, for they
-    would climb out of any box.
-    """
-    if text.isascii() and text.isprintable():
-        return " ".join(text[:limit].split())
-    out: list[str] = []
-    marks = 0
-    for character in text[:limit]:
-        category = unicodedata.category(character)
-        marks = marks + 1 if category in ("Mn", "Me") else 0
-        if category == "Zs":
-            out.append(" ")
-        elif category[0] in "CZ" and character not in "\u200c\u200d":  # joiners shape letters
-            out.append(character.encode("unicode_escape").decode())
-        elif marks <= 2:
-            out.append(character)
-    return " ".join("".join(out).split())
 
 
 def number(text: str, font: str = "sans") -> Runs:

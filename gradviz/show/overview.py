@@ -6,16 +6,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
+from gradviz import words
 from gradviz.graph import Graph
+from gradviz.highlight import ROLES, Highlight
 
-from . import mathtext, style
 from .fold import ROW, Fold, Folding, common
 from .totals import OVER, Bundle, Tally, Totals, is_broken
 from .view import (
-    ROLES,
     Arrow,
     Box,
-    Highlight,
     Row,
     View,
     arrow_of,
@@ -130,7 +129,7 @@ def _box(graph: Graph, fold: Fold, total: Totals, mark: Highlight, target: str) 
     if total.size.into is not None:
         rows.append(Row("ink", f"paths to {target}", (_short(total.paths),)))
     if graph.output in fold.values:
-        rows.append(Row("value", target, style.cells(graph.values[graph.output].value)[:1]))
+        rows.append(Row("value", target, words.cells(graph.values[graph.output].value)[:1]))
     least, most = total.least, total.most
     rows += filter(
         None,
@@ -169,13 +168,13 @@ def _row(kind: str, label: str, least: float | None, most: float | None) -> Row 
     if least is None or most is None:
         return None
     if not math.isfinite(most):
-        return Row(kind, label, (f"{style.number(most)} (non-finite)",), "non-finite")
-    ends = [style.number(end, 3) for end in (least, most)]
+        return Row(kind, label, (f"{words.number(most)} (non-finite)",), "non-finite")
+    ends = [words.number(end, 3) for end in (least, most)]
     return Row(kind, label, (" … ".join(dict.fromkeys(ends)),), "number")
 
 
 def _short(paths: int) -> str:
-    return "over 1e300" if paths >= OVER else style.number(paths, 2)
+    return "over 1e300" if paths >= OVER else words.number(paths, 2)
 
 
 def _count(number: int, word: str) -> str:
@@ -220,33 +219,33 @@ def _pointed_out(fold: Fold, mark: Highlight) -> tuple[str, str]:
 
 
 def _tooltip(graph: Graph, fold: Fold, total: Totals, target: str) -> str:
-    lines = [f"{mathtext.clean(fold.title)}, opened by unfold={mathtext.clean(fold.key)!r}"]
+    lines = [f"{words.clean(fold.title)}, opened by unfold={words.clean(fold.key)!r}"]
     lines.append(f"{_count(len(fold.values), 'value')}, {_count(total.operations, 'operation')}")
     if total.size.into is not None:
         paths = "over 10^300" if total.paths >= OVER else str(total.paths)
         lines.append(f"paths through it to {target}: {paths}")
-    for words, size in (
+    for label, size in (
         ("values that leave it", total.size.value),
         ("their gradients", total.size.into),
         ("messages to what lies before it", total.size.out),
     ):
         if size is not None:
-            lines.append(f"{words}: ‖·‖ = {size!r}")
-    for words, count in (("values", total.broken_values), ("gradients", total.broken_gradients)):
+            lines.append(f"{label}: ‖·‖ = {size!r}")
+    for label, count in (("values", total.broken_values), ("gradients", total.broken_gradients)):
         if count:
-            lines.append(f"{words} that are not finite: {count}")
+            lines.append(f"{label} that are not finite: {count}")
     if source := graph.source(fold.steps[-1]):
-        lines.append(style.place(source))
+        lines.append(words.clean(words.place(source)))
     return "\n".join(lines)
 
 
 def _arrow(tail: Box, head: Box, bundle: Bundle, roles: dict[str, None]) -> Arrow:
     known = [role for role in roles if role != "unneeded"] or list(roles)
-    lines = [f"{mathtext.clean(tail.name)} → {mathtext.clean(head.name)}"]
+    lines = [f"{words.clean(tail.name)} → {words.clean(head.name)}"]
     lines[0] += f": {_count(bundle.count, 'edge')}"
     number = ""
     if bundle.norm is not None:
-        number = f"‖·‖ {style.number(bundle.norm, 3)}"
+        number = f"‖·‖ {words.number(bundle.norm, 3)}"
         lines.append(f"messages that flow back: ‖·‖ = {bundle.norm!r}")
         if not math.isfinite(bundle.norm):
             known = known or ["sick"]

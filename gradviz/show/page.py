@@ -14,6 +14,7 @@ from typing import Any
 
 from gradviz.files import writable
 from gradviz.graph import Graph
+from gradviz.words import choose
 
 from . import style
 from .story import drawing, folds, numbers, story
@@ -101,9 +102,9 @@ def to_html(
     targets, selected : sequence of str, optional
         What is asked for when the page opens.
     """
-    style.choose("theme", theme, style.PALETTES)
+    choose("theme", theme, style.PALETTES)
     if language:
-        style.choose("language", language, words())
+        choose("language", language, words())
     for name in (*targets, *selected):
         graph.detailed(detail).id(name)
     kept = folds(graph, detail)

@@ -16,20 +16,20 @@ from typing import Any
 
 import numpy as np
 
+from gradviz import words
 from gradviz.chain.backward import state
 from gradviz.chain.statements import Statement
 from gradviz.errors import TraceError
 from gradviz.graph import CONSTANT, PARAMETER, Graph
+from gradviz.highlight import Highlight
 from gradviz.ops import notation
 from gradviz.ops.mathml import TEX, Math, mathml, symbol
 from gradviz.ops.operation import Operation
 from gradviz.statistics import Statistics, measure
 
-from . import style
 from .fold import LONG, SCREEN, Fold, Folding
-from .mathtext import clean
 from .svg import to_svg
-from .view import Arrow, Box, Highlight, View, arrow_of, box_of, description, output_name
+from .view import Arrow, Box, View, arrow_of, box_of, description, output_name
 
 MOST = 320  # of so many boxes only scopes fold: then each edge keeps an arrow of its own
 LENGTH = 4 * LONG  # so long are the edges of all pictures that a page brings along
@@ -61,7 +61,7 @@ def story(graph: Graph, detail: str | None = None) -> dict[str, Any]:
     except TraceError as error:
         refusal = str(error)
     return {
-        "title": clean(graph.title),
+        "title": words.clean(graph.title),
         "tex": TEX,
         "output": shown.output,
         "nodes": [_node(shown, i) for i in range(len(shown))],
@@ -84,13 +84,13 @@ def _node(graph: Graph, i: int) -> dict[str, Any]:
     node, source, expression = graph.values[i], graph.source(i), graph.expression(i)
     return {
         "id": graph.names[i],
-        "name": clean(graph.names[i]),
+        "name": words.clean(graph.names[i]),
         "label": symbol(graph.names[i]),
         "kind": "output" if i == graph.output else graph.kind(i),
-        "shape": style.shape(node.value),
+        "shape": words.shape(node.value),
         "dtype": str(getattr(node.value, "dtype", type(node.value).__name__)),
         "scope": ["/".join(node.scope[:depth]) for depth in range(1, len(node.scope) + 1)],
-        "source": style.place(source) if source else "",
+        "source": words.clean(words.place(source)) if source else "",
         "expression": mathml(expression) if expression is not None else None,
         "wrt": i in graph.wrt,
         "leaf": graph.is_leaf(i) and node.operation is not CONSTANT,
@@ -173,7 +173,7 @@ def _local(graph: Graph, v: int, key: int) -> Any:
     local = graph.local(v, key)
     if local is None or not np.shape(local):
         return None if local is None else quantity(local)
-    return {**quantity(local), "short": style.local(local)}
+    return {**quantity(local), "short": words.local(local)}
 
 
 def quantity(value: Any) -> Any:
@@ -184,9 +184,9 @@ def quantity(value: Any) -> Any:
         return number if math.isfinite(number) else "NaN" if math.isnan(number) else str(number)
     norm = measure(value).norm
     return {
-        "cells": list(style.cells(value)),
-        "full": style.full(value),
-        "shape": style.shape(value),
+        "cells": list(words.cells(value)),
+        "full": words.full(value),
+        "shape": words.shape(value),
         "norm": norm if math.isfinite(norm) else "NaN",
     }
 

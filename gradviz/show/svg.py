@@ -11,6 +11,8 @@ from dataclasses import replace
 from functools import partial
 from html import escape
 
+from gradviz.words import clean
+
 from . import card as cards
 from . import dot, mathtext, style
 from .layout import Layout, Route, arrange
@@ -347,8 +349,8 @@ def _n(value: float) -> str:
 
 
 def _lines(text: str) -> str:
-    return escape("\n".join(map(mathtext.clean, text.split("\n"))), quote=False)
+    return escape("\n".join(map(clean, text.split("\n"))), quote=False)
 
 
 def _attribute(text: str) -> str:
-    return f'"{escape(mathtext.clean(text))}"'
+    return f'"{escape(clean(text))}"'

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import style
-from .mathtext import clean
-from .view import Highlight, View, _select
+from gradviz import words
+from gradviz.highlight import Highlight
+from gradviz.words import clean
+
+from .view import View, _select
 
 if TYPE_CHECKING:
     from gradviz.chain.schema import Table
@@ -90,16 +92,16 @@ class _Teller:
 
     def highlights(self) -> Iterator[str]:
         found = False
-        for role, words in self.mark.legend:
+        for role, said in self.mark.legend:
             members = self.chain(role) or self.boxes(role) or self.edges(role)
             if members and role != "unneeded":
                 found = True
-                yield f"{clean(words)}: {members}."
-        for holds, words in ((True, "Proved"), (False, "Not proved")):
+                yield f"{clean(said)}: {members}."
+        for holds, said in ((True, "Proved"), (False, "Not proved")):
             members = _list(self.name(n) for n, mark in self.mark.marks.items() if mark is holds)
             if members:
                 found = True
-                yield f"{words}: the gradient of {members}."
+                yield f"{said}: the gradient of {members}."
         if found:
             yield ""
 
@@ -156,13 +158,13 @@ class _Teller:
         told = [f"{self.name(n)} ({k} times)" for n, k in again[:_MOST]]
         told += [f"{len(again) - _MOST} more"] if again[_MOST:] else []
         notes = [f"Gradients cached once and read again: of {_list(told)}."] if told else []
-        for state, words in (
+        for state, said in (
             ("disconnected", f"No path leads to {target}, so the gradient is 0:"),
             ("not computed", "No gradient was asked for:"),
         ):
             rest = [n for n in self.nodes if states[n] == state and not self.is_number(n)]
             if rest:
-                notes.append(f"{words} {_list(map(self.name, rest))}.")
+                notes.append(f"{said} {_list(map(self.name, rest))}.")
         yield from ["", *notes] if notes else []
 
     def gradient(self, count: int, node: int) -> Iterator[str]:
@@ -175,29 +177,29 @@ class _Teller:
             yield f"{head}: {messages[0][0]}."
         else:
             yield f"{head}, the sum of {len(messages)} messages:"
-            yield from (f"     {words} gives{amount}." for words, amount in messages)
+            yield from (f"     {said} gives{amount}." for said, amount in messages)
 
     def message(self, v: int, edge: Mapping[str, Any]) -> tuple[str, str]:
         """What one edge sends back: how it comes about, and how much it is."""
         self.reads[v] += 1
         upstream, local = self.data(v)["grad"], edge["local"]
-        shape = style.shape(upstream)
-        words = f"{self.name(v)}'s gradient{f' ({shape})' if shape else _amount(upstream, '')}"
+        shape = words.shape(upstream)
+        said = f"{self.name(v)}'s gradient{f' ({shape})' if shape else _amount(upstream, '')}"
         if self.reads[v] > 1:
-            words += f" (cached, read the {_ordinal(self.reads[v])} time)"
+            said += f" (cached, read the {_ordinal(self.reads[v])} time)"
         formula = clean(edge["derivative"] or "")
         number = "" if local is None else _amount(local, "")
         if local is None:
-            words += " through the VJP"
-            words += f", with the local derivative {formula}" if formula else ""
+            said += " through the VJP"
+            said += f", with the local derivative {formula}" if formula else ""
         elif formula and number.endswith((f" {formula}", f"all {formula})")):
-            words += f" times the local derivative {formula}"
+            said += f" times the local derivative {formula}"
         else:
             number = _amount(local) if formula else number
-            words += f" times the local derivative{f' {formula}' if formula else ''}{number}"
-        if style.shape(local) not in ("", style.shape(edge["message"])):
-            words += ", summed over what it was broadcast to"
-        return words, _amount(edge["message"], "")
+            said += f" times the local derivative{f' {formula}' if formula else ''}{number}"
+        if words.shape(local) not in ("", words.shape(edge["message"])):
+            said += ", summed over what it was broadcast to"
+        return said, _amount(edge["message"], "")
 
     # --- words -----------------------------------------------------------------------------------
 
@@ -215,9 +217,9 @@ class _Teller:
 
 def _amount(value: Any, sign: str = " =") -> str:
     """`` = 0.5``, `` = [1, 2]`` or, of a larger array, its shape and range in brackets."""
-    cells = style.cells(value)
-    shape = style.shape(value)
-    if len(cells) == len(style.STATISTICS):
+    cells = words.cells(value)
+    shape = words.shape(value)
+    if len(cells) == len(words.STATISTICS):
         low, mean, high = cells
         return f" ({shape}, from {low} to {high}, mean {mean})"
     return f" ({shape}, {cells[0]})" if shape and cells[0][:1] != "[" else f"{sign} {cells[0]}"
@@ -229,7 +231,7 @@ def _gradient(data: Mapping[str, Any]) -> str:
         return _amount(data["grad"], "")
     if state == "non-finite":
         return f"{_amount(data['grad'], '')}, which is not finite"
-    return f" {style.STATES[state]}"
+    return f" {words.STATES[state]}"
 
 
 def _list(words: Iterable[str]) -> str:

@@ -10,10 +10,13 @@ import re
 from dataclasses import replace
 from itertools import groupby
 
+from gradviz.highlight import PATHS
+from gradviz.words import clean
+
 from . import card as cards
 from . import dot, mathtext, style
 from .layout import Layout, Point, arrange
-from .mathtext import GREEK, Run, Runs, clean
+from .mathtext import GREEK, Run, Runs
 from .view import Arrow, Box, Row, View
 
 _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
@@ -51,7 +54,7 @@ _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
 \begin{document}
 \begin{tikzpicture}[x=1pt, y=-1pt]
 """
-_ARROW_ROLES = ("computed", "read", "sick", *(f"path{i + 1}" for i in range(style.PATHS)))
+_ARROW_ROLES = ("computed", "read", "sick", *(f"path{i + 1}" for i in range(PATHS)))
 _BOX_ROLES = ("target", "computed", "cached", "value", "unneeded", "sick")
 _TEX = {
     **{letter: "\\" + name for name, letter in GREEK.items() if name.isalpha() and len(name) > 1},

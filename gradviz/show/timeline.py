@@ -9,9 +9,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradviz import words
+from gradviz.words import clean
+
 from . import mathtext, style
 from .drawing import Drawing
-from .mathtext import clean
 from .view import View
 
 if TYPE_CHECKING:
@@ -47,8 +49,8 @@ class Timeline(Drawing):
     """
 
     def __init__(self, training: Training, what: str = "gradients", theme: str = "light") -> None:
-        style.choose("quantity", what, QUANTITIES)
-        style.choose("theme", theme, RAMP)
+        words.choose("quantity", what, QUANTITIES)
+        words.choose("theme", theme, RAMP)
         view = View((), (), title=f"{training.path.name}: {QUANTITIES[what]}")
         super().__init__(view, theme=theme, words=lambda: training.text)
         self.training, self.what = training, what
@@ -56,7 +58,7 @@ class Timeline(Drawing):
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """See `Drawing.save`; a map is no graph that DOT or TikZ could draw."""
-        style.choose("file type", Path(path).suffix.lower(), (".svg", ".png", ".pdf", ".txt"))
+        words.choose("file type", Path(path).suffix.lower(), (".svg", ".png", ".pdf", ".txt"))
         return super().save(path)
 
     def __repr__(self) -> str:
@@ -172,11 +174,11 @@ class _Map:
             pen = "L"
         line = self.colours["value"]
         self.out.append(f'<path d="{"".join(path)}" fill="none" stroke="{line}" stroke-width="2"/>')
-        self.text(self.left - 8, TOP + 8, f"J {style.number(high, 4)}", 11, "soft", "end")
-        self.text(self.left - 8, TOP + LOSS, style.number(low, 4), 11, "soft", "end")
+        self.text(self.left - 8, TOP + 8, f"J {words.number(high, 4)}", 11, "soft", "end")
+        self.text(self.left - 8, TOP + LOSS, words.number(low, 4), 11, "soft", "end")
 
     def square(self, x: float, y: float, value: float | None, name: str, step: Step) -> None:
-        said = "none" if value is None else style.number(value, 4)
+        said = "none" if value is None else words.number(value, 4)
         tip = escape(f"{clean(name)}, step {step.number}: {said}")
         broken = value is not None and not math.isfinite(value)
         colour = self.colours["gradient-card"] if broken else self.shade(value or 0.0)
@@ -220,19 +222,19 @@ class _Map:
             if k % 2 == 0:
                 self.text(x + 9, y + 25, f"1e{self.low + k}", 10, "soft", "middle")
             x += 18
-        for sign, words in (("0", "exactly zero"), ("–", none), ("✗", "not finite")):
+        for sign, said in (("0", "exactly zero"), ("–", none), ("✗", "not finite")):
             x += 16
             self.text(x, y + 10, sign, 10, "gradient")
-            self.text(x + 12, y + 10, words, 10, "soft")
-            x += 12 + mathtext.line_width(mathtext.plain(words), 10.0)
+            self.text(x + 12, y + 10, said, 10, "soft")
+            x += 12 + mathtext.line_width(mathtext.plain(said), 10.0)
         self.right = x + LEFT
 
     def text(
-        self, x: float, y: float, words: str, size: float, colour: str, anchor: str = "start"
+        self, x: float, y: float, said: str, size: float, colour: str, anchor: str = "start"
     ) -> None:
         self.out.append(
             f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
-            f'fill="{self.colours[colour]}">{escape(words)}</text>'
+            f'fill="{self.colours[colour]}">{escape(said)}</text>'
         )
 
 

@@ -10,51 +10,21 @@ import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from gradviz import words
+from gradviz.highlight import Highlight, Roles
 from gradviz.ops import notation
 from gradviz.ops.arrays import STOP
 from gradviz.statistics import measure
 
-from . import mathtext, style
+from . import mathtext
 
 if TYPE_CHECKING:
     from gradviz.chain.schema import Edge, Table
 
 DIRECTIONS = ("LR", "TB")
-ROLES = ("sick", "target", "cached", "computed", "read", "unneeded")
-Roles = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Highlight:
-    """What to point out in a picture.
-
-    Attributes
-    ----------
-    boxes : mapping
-        Node id to a role: "target", "computed" (newly, for this target), "cached" (an upstream
-        term that is read again), "sick" (to blame), "unneeded" (greyed), or "path 1", "path 2", ...
-    arrows : mapping
-        Edge (u, v, key) to a role as above or "read" (the edge that reads a cached term); several
-        paths that share an edge are given as a tuple of roles.
-    badges : mapping
-        Node id to a short text, such as "×3".
-    marks : mapping
-        Node id to whether a proof of its gradient holds; drawn as a tick or a cross.
-    title : str
-        Heading of the picture.
-    legend : tuple of (role, text)
-        What the roles mean here.
-    """
-
-    boxes: Mapping[int, str] = field(default_factory=dict)
-    arrows: Mapping[tuple[int, int, int], str | Roles] = field(default_factory=dict)
-    badges: Mapping[int, str] = field(default_factory=dict)
-    marks: Mapping[int, bool] = field(default_factory=dict)
-    title: str = ""
-    legend: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -258,7 +228,7 @@ def _names(text: str) -> Iterator[str]:
 
 def direction_of(asked: str | None, long: bool = False) -> str:
     """The direction asked for; else from left to right, if the rows are not too long for that."""
-    return style.choose("direction", asked or ("TB" if long else "LR"), DIRECTIONS)
+    return words.choose("direction", asked or ("TB" if long else "LR"), DIRECTIONS)
 
 
 def within(name: str, scope: Iterable[str]) -> str:
@@ -283,9 +253,9 @@ def _select(dag: Table, show: Iterable[str | int]) -> list[int]:
     chosen: set[int] = set()
     for item in wanted:
         if isinstance(item, int):
-            chosen.add(int(style.choose("node", str(item), map(str, dag.nodes))))
+            chosen.add(int(words.choose("node", str(item), map(str, dag.nodes))))
         else:
-            chosen.update(by_name[style.choose("name", item, by_name)])
+            chosen.update(by_name[words.choose("name", item, by_name)])
     return sorted(chosen)
 
 
@@ -319,7 +289,7 @@ def box_of(
     gradient = "of" in data
     value = data.get("value")
     path = tuple(data.get("scope", ()) if path is None else path)
-    shape = style.shape(value) if getattr(value, "shape", None) is not None else ""
+    shape = words.shape(value) if getattr(value, "shape", None) is not None else ""
     if gradient:
         kind, expression = "gradient", f"sum of {messages} messages" if messages > 1 else ""
         rows: tuple[Row, ...] = (_gradient_row(data, value, mark.marks.get(node), target),)
@@ -331,22 +301,22 @@ def box_of(
                 whole = rf"(?<![\w.]){re.escape(name)}(?![\w.\[(])"
                 expression = re.sub(whole, inner.replace("\\", r"\\"), expression)
         rows = (
-            Row("value", "value", style.cells(value)),
+            Row("value", "value", words.cells(value)),
             _gradient_row(data, data.get("grad"), mark.marks.get(node), target),
         )
         if kind == "constant":  # no gradient is ever asked of it
             rows = rows[:1]
     if kind == "constant" and not shape and not gradient:  # a number stands for itself
         return Box(
-            ident, style.number(value), kind, scope=tuple(data.get("scope", ())),
+            ident, words.number(value), kind, scope=tuple(data.get("scope", ())),
             role=mark.boxes.get(node) or "", badge=_badge(node, data, mark), tooltip=_tooltip(data),
         )  # fmt: skip
-    words = data["kind"] if leaf and not gradient else "output" if output and not gradient else ""
+    said = data["kind"] if leaf and not gradient else "output" if output and not gradient else ""
     return Box(
         id=ident,
         name=data["name"],
         kind=kind,
-        tag=" ".join(filter(None, (words, shape))),
+        tag=" ".join(filter(None, (said, shape))),
         expression=expression,
         rows=rows,
         scope=tuple(data.get("scope", ())),
@@ -362,12 +332,12 @@ def _gradient_row(data: Mapping[str, Any], grad: Any, mark: bool | None, target:
     if "of" in data and state == "not computed":  # its value is the gradient, its own is not asked
         state = "number"
     if state == "number":
-        cells = style.cells(grad)
+        cells = words.cells(grad)
     elif state == "non-finite":
-        shown = style.cells(grad)
+        shown = words.cells(grad)
         cells = shown if len(shown) == 3 else (f"{shown[0]} (non-finite)",)
     else:
-        cells = (style.STATES[state].format(target),)
+        cells = (words.STATES[state].format(target),)
     return Row("gradient", "gradient", cells, state, mark)
 
 
@@ -377,19 +347,19 @@ def _badge(node: int, data: Mapping[str, Any], mark: Highlight) -> str:
 
 
 def _tooltip(data: Mapping[str, Any]) -> str:
-    name = mathtext.clean(data["name"])
-    text = mathtext.clean(data.get("expression") or "")
+    name = words.clean(data["name"])
+    text = words.clean(data.get("expression") or "")
     lines = [f"{name} = {text}" if text else name]
     lines.append(f"{data['op']} ({data['kind']})" if data["op"] != data["kind"] else data["kind"])
-    lines.append(f"value: {style.full(data.get('value'))}")
+    lines.append(f"value: {words.full(data.get('value'))}")
     if "of" not in data:
         state = data.get("grad_state", "not computed")
-        grad = style.full(data.get("grad")) if data.get("grad") is not None else ""
+        grad = words.full(data.get("grad")) if data.get("grad") is not None else ""
         lines.append(f"gradient: {grad if state == 'number' else f'{state} {grad}'.strip()}")
     if data.get("changed_by_hook"):
-        lines.append(f"its gradient was changed by {mathtext.clean(data['changed_by_hook'])}")
+        lines.append(f"its gradient was changed by {words.clean(data['changed_by_hook'])}")
     if data.get("source"):
-        lines.append(style.place(data["source"]))
+        lines.append(words.clean(words.place(data["source"])))
     return "\n".join(lines)
 
 
@@ -424,19 +394,19 @@ def arrow_of(
     constant = dag.nodes[tail]["kind"] == "constant" and not backward
     stopped = dag.nodes[head]["op"] == STOP.name and not backward
     tooltip = _arrow_tooltip(dag, edge)
-    number = "" if constant else style.local(data.get("local"))
-    symbol = "" if constant else mathtext.clean(data.get("derivative") or "")
+    number = "" if constant else words.local(data.get("local"))
+    symbol = "" if constant else words.clean(data.get("derivative") or "")
     if not (symbol or number or constant):  # a linear map: its VJP, if that is short and a formula
-        symbol = mathtext.clean(data.get("vjp") or "")
+        symbol = words.clean(data.get("vjp") or "")
         if symbol[:4] == "vjp_" and data.get("message") is not None:
             norm = measure(data["message"]).norm
-            symbol, number = "", f"‖·‖ {style.number(norm, 3)}"
+            symbol, number = "", f"‖·‖ {words.number(norm, 3)}"
             tooltip += f"\nits norm: {norm!r}"
         elif symbol[:4] == "vjp_" or len(symbol) > LONGEST_VJP:
             symbol = "linear map"
     if stopped:  # a broken edge
         symbol, number = "no gradient", ""
-        ends = (mathtext.clean(dag.nodes[n]["name"]) for n in (tail, head))
+        ends = (words.clean(dag.nodes[n]["name"]) for n in (tail, head))
         tooltip = f"{' → '.join(ends)}\nstop_gradient lets no gradient pass"
     return Arrow(
         tail=ids[tail],
@@ -453,17 +423,17 @@ def arrow_of(
 
 def _arrow_tooltip(dag: Table, edge: Edge) -> str:
     tail, head, key, data = edge
-    first, second = (mathtext.clean(dag.nodes[n]["name"]) for n in (tail, head))
+    first, second = (words.clean(dag.nodes[n]["name"]) for n in (tail, head))
     symbol = data.get("symbol") or ""
-    lines = [mathtext.clean(symbol) or f"{first} → {second}"]
+    lines = [words.clean(symbol) or f"{first} → {second}"]
     if data.get("derivative"):
-        lines[0] += f" = {mathtext.clean(data['derivative'])}"
+        lines[0] += f" = {words.clean(data['derivative'])}"
     if notation.parts(symbol):
         lines.append(f"by operand {key + 1} alone, with the others held fixed")
     if data.get("local") is not None:
-        lines.append(f"local derivative: {style.full(data['local'])}")
+        lines.append(f"local derivative: {words.full(data['local'])}")
     if data.get("message") is not None:
-        lines.append(f"message: {style.full(data['message'])}")
+        lines.append(f"message: {words.full(data['message'])}")
     return "\n".join(lines)
 
 
@@ -473,14 +443,14 @@ def description(dag: Table, hidden: str = "") -> str:
     text = f"A computational graph of {len(dag.nodes)} nodes and {len(dag.edges)} edges"
     if output in dag.nodes:
         data = dag.nodes[output]
-        text += f"; {mathtext.clean(data['name'])} = {' '.join(style.cells(data.get('value')))}"
+        text += f"; {words.clean(data['name'])} = {' '.join(words.cells(data.get('value')))}"
     return text + (f"; {hidden}." if hidden else ".")
 
 
 def output_name(dag: Table) -> str:
     """What J is called here."""
     output: Any = dag.graph.get("output")
-    return mathtext.clean(dag.nodes[output]["name"], 12) if output in dag.nodes else "J"
+    return words.clean(dag.nodes[output]["name"], 12) if output in dag.nodes else "J"
 
 
 def legend_of(
@@ -492,9 +462,9 @@ def legend_of(
     if any(row.state not in ("", "not computed") for row in rows):
         entries.append(("gradient", f"gradient ∂{target}/∂·, from the backward pass"))
     norms = {arrow.number[:1] == "‖" for arrow in arrows if arrow.number or arrow.symbol}
-    words = {False: "local derivative", True: "‖·‖ of the message that flows back"}
+    said = {False: "local derivative", True: "‖·‖ of the message that flows back"}
     if norms:
-        entries.append(("local", f"{' or '.join(words[n] for n in sorted(norms))}, on each edge"))
+        entries.append(("local", f"{' or '.join(said[n] for n in sorted(norms))}, on each edge"))
     if any(arrow.hidden for arrow in arrows):
         entries.append(("hidden", "nodes that are not shown"))
     return tuple(entries)

@@ -21,6 +21,7 @@ except ImportError as error:  # pragma: no cover
     ) from error
 
 from gradviz.graph import Graph
+from gradviz.words import choose
 
 from . import style
 from .page import module, stylesheet, words
@@ -99,9 +100,9 @@ class Widget(anywidget.AnyWidget):
         selected: Sequence[str] = (),
         rate: float = 0.5,
     ) -> None:
-        style.choose("theme", theme, style.PALETTES)
+        choose("theme", theme, style.PALETTES)
         if language:
-            style.choose("language", language, words())
+            choose("language", language, words())
         self.detail, self.direction = detail, direction
         self.graph = graph
         self._past = [graph]

@@ -6,8 +6,8 @@ import graphs
 import numpy as np
 
 import gradviz as gv
+from gradviz.highlight import Highlight
 from gradviz.show.text import to_text
-from gradviz.show.view import Highlight
 
 
 def lines(text, start):

@@ -16,6 +16,7 @@ from gradviz.show import engine, mathtext
 from gradviz.show.drawing import Drawing, draw
 from gradviz.show.story import story
 from gradviz.show.view import Arrow, Box, Row, View
+from gradviz.words import clean
 
 SVG = "{http://www.w3.org/2000/svg}"
 ELEMENTS = {SVG + name for name in ("svg", "title", "desc", "style", "g", "rect", "path", "text")}
@@ -43,7 +44,7 @@ def view(name: str, other: str) -> View:
         ),
         arrows=(Arrow("n0", "n1", symbol=name, number=other, tooltip=name),),
         title=name,
-        description=mathtext.clean(other),
+        description=clean(other),
         legend=(("cached", other),),
     )
 
@@ -87,9 +88,9 @@ def test_any_text_gives_ascii_tex_with_balanced_braces_and_no_commands_of_its_ow
 def test_clean_text_is_one_line_that_controls_nothing(text):
     import unicodedata
 
-    cleaned = mathtext.clean(text)
+    cleaned = clean(text)
     assert all(unicodedata.category(c)[0] not in "CZ" or c in " \u200c\u200d" for c in cleaned)
-    assert mathtext.clean(cleaned) == cleaned
+    assert clean(cleaned) == cleaned
 
 
 @given(anything)

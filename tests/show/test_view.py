@@ -12,6 +12,7 @@ import models
 import numpy as np
 import pytest
 
+from gradviz import words
 from gradviz.show import mathtext, style
 from gradviz.show.drawing import Drawing, Highlight, draw
 
@@ -151,7 +152,7 @@ def test_a_graph_over_the_budget_is_folded_and_says_so():
     ],
 )  # fmt: skip
 def test_a_number_is_short(value, text):
-    assert style.number(value) == text
+    assert words.number(value) == text
 
 
 def test_an_object_whose_repr_raises_is_still_drawn():
@@ -159,8 +160,8 @@ def test_an_object_whose_repr_raises_is_still_drawn():
         def __repr__(self):
             raise RuntimeError("no")
 
-    assert style.number(Rude()) == "<Rude>"
-    assert style.full(Rude()) == "<Rude>"
+    assert words.number(Rude()) == "<Rude>"
+    assert words.full(Rude()) == "<Rude>"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_an_object_whose_repr_raises_is_still_drawn():
     ],
 )
 def test_an_array_is_a_few_numbers_or_its_statistics(array, cells):
-    assert style.cells(array) == cells
+    assert words.cells(array) == cells
 
 
 @pytest.mark.parametrize(

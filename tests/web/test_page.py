@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gradviz as gv
-from gradviz.show import style
+from gradviz import words
 from gradviz.show.story import numbers, story
 
 pytestmark = pytest.mark.browser
@@ -35,7 +35,7 @@ def shown(page, graph) -> dict[str, tuple[str, str]]:
 
 
 def pretty(number: float, digits: int = 5) -> str:
-    mantissa, _, exponent = style.number(float(number), digits).partition("e")
+    mantissa, _, exponent = words.number(float(number), digits).partition("e")
     raised = exponent.translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return mantissa.replace("-", "−") + (f"×10{raised}" if exponent else "")
 

@@ -1,0 +1,69 @@
+"""The form of every result: text, a picture, a notebook's display, a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gradviz.files import write_atomic
+from gradviz.graph import Graph
+from gradviz.highlight import Highlight
+
+if TYPE_CHECKING:
+    from gradviz.show.drawing import Drawing
+
+
+class Result:
+    """What is found out about a Graph.
+
+    Attributes
+    ----------
+    graph : Graph
+        What its ids are ids of.
+    text : str
+        All of it, in words.
+    """
+
+    detail: ClassVar[str | None] = "operations"
+    """The level of detail of its picture unless another is asked for: `graph` as it stands."""
+
+    graph: Graph
+
+    @property
+    def text(self) -> str:
+        """All of it, in words."""
+        raise NotImplementedError
+
+    def highlight(self) -> Highlight:
+        """What its picture points out, in `graph`."""
+        raise NotImplementedError
+
+    def highlight_in(self, shown: Graph) -> Highlight:
+        """What the picture of `shown` points out: of `graph`, or of what has the same ids."""
+        if len(shown) != len(self.graph):
+            raise ValueError(
+                f"this {type(self).__name__} is of a graph of {len(self.graph)} values, the "
+                f"picture of {len(shown)}: draw it by its own draw(), or at its level of detail"
+            )
+        return self.highlight()
+
+    def draw(self, **options: Any) -> Drawing:
+        """The picture, with what was found pointed out (options as in `Graph.draw`)."""
+        return self.graph.draw(**{"detail": self.detail, "highlight": self} | options)
+
+    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write the picture, as `Drawing.save` does; to a ``.txt`` the `text`."""
+        if Path(path).suffix.lower() == ".txt":
+            return write_atomic(path, f"{self.text}\n")
+        return self.draw(**options).save(path)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        first, _, _ = self.text.partition("\n")
+        return f"<{type(self).__name__}: {first}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {**self.draw()._repr_mimebundle_(include, exclude), "text/plain": self.text}

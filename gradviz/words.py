@@ -1,0 +1,191 @@
+"""Words for whoever reads: numbers, arrays and places written short, lists, names that miss.
+
+Every text that comes from outside passes through `clean` here: one place makes it harmless.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import math
+import os
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+from gradviz.statistics import Statistics
+
+
+def clean(text: str, limit: int = 2000) -> str:
+    """`text` on one line, without characters that control anything.
+
+    Control characters, bidi overrides, lone surrogates and the like are shown as escapes; white
+    space becomes one blank; more than two combining marks on one letter are dropped, for they
+    would climb out of any box.
+    """
+    if text.isascii() and text.isprintable():
+        return " ".join(text[:limit].split())
+    out: list[str] = []
+    marks = 0
+    for character in text[:limit]:
+        category = unicodedata.category(character)
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        if category == "Zs":
+            out.append(" ")
+        elif category[0] in "CZ" and character not in "\u200c\u200d":  # joiners shape letters
+            out.append(character.encode("unicode_escape").decode())
+        elif marks <= 2:
+            out.append(character)
+    return " ".join("".join(out).split())
+
+
+STATES = {
+    "not computed": "not computed",
+    "disconnected": "no path to {}",
+    "zero": "0 exactly",
+    "underflown": "0 by underflow",
+    "non-finite": "non-finite",
+}
+
+
+def choose(kind: str, value: object, allowed: Iterable[str]) -> str:
+    """`value`, if it is one of `allowed`; else a ValueError that names them and the nearest."""
+    names = list(allowed)
+    if isinstance(value, str) and value in names:
+        return value
+    raise ValueError(unknown(kind, value, names))
+
+
+def unknown(kind: str, value: object, names: list[str]) -> str:
+    """Words for what does not exist: what there is, and what is nearest."""
+    near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    shown = ", ".join(map(repr, names[:12])) + (", ..." if len(names) > 12 else "")
+    return f"no {kind} {value!r}{hint}; there is: {shown or 'none'}"
+
+
+def number(value: object, digits: int = 5) -> str:
+    """One number (or any object) in at most about a dozen characters.
+
+    >>> number(0.2983711087600027), number(1e-300), number(True), number(-3)
+    ('0.29837', '1e-300', 'True', '-3')
+    """
+    item = getattr(value, "item", None)
+    if item is not None:
+        with contextlib.suppress(TypeError, ValueError):
+            value = item()
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**9 else _power(f"{float_or_inf(value):.{digits - 1}e}")
+    if isinstance(value, float):
+        return _power(f"{value:.{digits}g}")
+    if isinstance(value, complex):
+        sign = "-" if value.imag < 0 or str(value.imag).startswith("-") else "+"
+        real, imaginary = number(value.real, digits - 1), number(abs(value.imag), digits - 1)
+        return f"{real} {sign} {imaginary}i"
+    try:
+        text = clean(repr(value), 60)
+    except Exception:  # a foreign __repr__ may raise anything
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 18 else text[:17] + "…"
+
+
+def float_or_inf(value: int) -> float:
+    """An int of any size as a float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _power(text: str) -> str:
+    mantissa, mark, exponent = text.partition("e")
+    if not mark:
+        return text
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def shape(value: Any) -> str:
+    """The shape as a reader writes it: ``3×4``; empty for a single number."""
+    return "×".join(map(str, getattr(value, "shape", ())))
+
+
+STATISTICS = ("min", "mean", "max")
+LISTED = 22  # a list of so many characters is shown; a longer one as statistics
+
+
+def cells(value: Any) -> tuple[str, ...]:
+    """What a card shows of a value: one cell, or the cells min, mean, max of a larger array."""
+    if not getattr(value, "shape", ()):
+        return (number(value.mean if isinstance(value, Statistics) else value),)
+    if value.size == 0:
+        return ("empty",)
+    if isinstance(value, Statistics):
+        if value.low == value.high:
+            return (f"all {number(value.low, 4)}",)
+        return tuple(number(x, 3) for x in (value.low, value.mean, value.high))
+    kind = value.dtype.kind
+    listed = _nested(value) if value.size <= 4 or kind not in "biufc" else ""
+    if kind not in "biufc" or value.size == 1 or 0 < len(listed) <= LISTED:
+        return (listed,)
+    import numpy as np
+
+    with np.errstate(all="ignore"):
+        real = np.abs(value) if kind == "c" else value
+        low, high = real.min(), real.max()
+        if low == high:
+            return (f"all {number(low, 4)}",)
+        return tuple(number(x, 3) for x in (low, real.mean(dtype=float), high))
+
+
+def _nested(value: Any) -> str:
+    if value.ndim == 0:
+        return number(value, 4)
+    if value.size > 4:
+        return f"{value.size} objects"
+    parts = [
+        _nested(item) if getattr(item, "shape", ()) else number(item, 4 if value.size < 3 else 3)
+        for item in value
+    ]
+    return "[" + ", ".join(parts) + "]"
+
+
+def local(value: Any) -> str:
+    """A local derivative in few characters: a number, a short list, or a range."""
+    if value is None:
+        return ""
+    if not getattr(value, "shape", ()):
+        return number(value, 4)
+    texts = cells(value)
+    if len(texts) == 1:
+        return texts[0] if len(texts[0]) <= LISTED else shape(value)
+    return f"{texts[0]} … {texts[2]}"
+
+
+def full(value: Any) -> str:
+    """A value with all its digits, for a tooltip; of a large array the shape and statistics."""
+    if getattr(value, "shape", ()) and (value.size > 16 or isinstance(value, Statistics)):
+        texts = cells(value)
+        names = STATISTICS if len(texts) == 3 else ("",)
+        parts = (f"{a} {b}".strip() for a, b in zip(names, texts, strict=True))
+        return f"{shape(value)} {value.dtype}: " + ", ".join(parts)
+    if isinstance(value, Statistics):
+        value = value.mean  # of a single number, the number
+    try:
+        return clean(str(value.tolist() if hasattr(value, "tolist") else value), 400)
+    except Exception:  # a foreign __str__ may raise anything
+        return f"<{type(value).__name__}>"
+
+
+def place(source: tuple[str, int, str]) -> str:
+    """Where a value was computed: file, line and text of the line.
+
+    What this says may be shown to anybody: the file's name, not where its author keeps it. A
+    notebook's cell has no name that its reader knows.
+    """
+    file, line, text = source
+    name = "notebook cell" if "ipykernel_" in file else os.path.basename(file)
+    return f"{name}:{line}: {text}"
