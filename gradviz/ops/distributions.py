@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradviz.ops.analysis import plain
+from gradviz.ops.composed import plain
 
 
 class Family(NamedTuple):

@@ -28,8 +28,8 @@ import numpy as np
 from gradviz.errors import TraceError
 from gradviz.files import writable
 from gradviz.graph import LEAVES, Node
-from gradviz.ops import analysis, arrays
-from gradviz.ops.composed import COMPOSED, outer
+from gradviz.ops import arrays
+from gradviz.ops.composed import COMPOSED, loops
 from gradviz.ops.distributions import METHODS
 from gradviz.ops.operation import (
     Operation,
@@ -947,7 +947,7 @@ class Array(Held):
             )
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         if method == "outer":
-            return compose(outer, (ufunc, *inputs), keywords)
+            return compose(loops.outer, (ufunc, *inputs), keywords)
         if function in PLAIN:
             return function(*_values(inputs), **keywords)
         if function in COMPOSED:
@@ -955,7 +955,7 @@ class Array(Held):
             if result is not NotImplemented:
                 return result
         if method in ("reduce", "accumulate", "reduceat") and ufunc in ROWS:
-            result = compose(getattr(analysis, method), (ufunc, *inputs), keywords)
+            result = compose(getattr(loops, method), (ufunc, *inputs), keywords)
             if result is not NotImplemented:
                 return result
         if method != "__call__":
@@ -1352,7 +1352,7 @@ def _also_recorded(owner: Any, method: str, substitute: Callable[..., Any]) -> N
     setattr(owner, method, asked)
 
 
-_also_recorded(np.vectorize, "__call__", analysis.vectorized)
+_also_recorded(np.vectorize, "__call__", loops.vectorized)
 _distributions: list[Any] = []
 
 

@@ -1,0 +1,31 @@
+"""What stands for what: entered here, and looked up when a function is called."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+COMPOSED: dict[Any, Callable[..., Any]] = {}
+"""By NumPy function: the function that is called in its place."""
+
+
+def stands_for(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter a function under NumPy's dotted names, as far as this NumPy has them."""
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        for name in names:
+            try:
+                COMPOSED[operator.attrgetter(name)(np)] = function
+            except AttributeError:  # a function of later versions
+                continue
+        return function
+
+    return enter
+
+
+def plain(a: Any) -> Any:
+    """The numbers of a recorded array, for what has no derivative: an order, an index, a mask."""
+    return np.asarray(getattr(a, "value", a))
