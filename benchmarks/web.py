@@ -17,7 +17,7 @@ import lab
 from playwright.sync_api import Page, sync_playwright
 
 import gradviz as gv
-from gradviz.show.page import module
+from gradviz.web.page import module
 
 # From the input event of a slider until J's new number is in the picture and laid out, for one
 # change alone. (Jupyter's server leaves Nagle's algorithm on, so a widget that only asks waits some

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gradviz.chain.schema import Table
     from gradviz.chain.shares import Shares
     from gradviz.show.drawing import Drawing
-    from gradviz.show.widget import Widget
+    from gradviz.web.widget import Widget
 
 SCHEMA = 1
 
@@ -835,23 +835,23 @@ class Graph:
             is a page of its own that steps through both passes, explains every value and
             recomputes. A ``.json`` holds the whole Graph, for `gradviz.load`.
         **options
-            Of a picture, see `draw`; of a page, see `gradviz.show.page.to_html`.
+            Of a picture, see `draw`; of a page, see `gradviz.web.page.to_html`.
         """
         suffix = os.path.splitext(path)[1].lower()
         if suffix == ".json":
-            from gradviz import saved
+            from gradviz.keep import reading as saved
 
             saved.save(self, path, **options)
         elif suffix == ".html":
             from gradviz.files import write_atomic
-            from gradviz.show.page import to_html
+            from gradviz.web.page import to_html
 
             write_atomic(path, to_html(self, **options))
         else:
             self.draw(**options).save(path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from gradviz.saved import reduced
+        from gradviz.keep.reading import reduced
 
         return reduced(self)
 
@@ -859,13 +859,13 @@ class Graph:
         return self  # never changes
 
     def __deepcopy__(self, memo: Any) -> Graph:
-        from gradviz.saved import pack, unpack
+        from gradviz.keep.reading import pack, unpack
 
         return unpack(copy.deepcopy(pack(self), memo), self.recorded_program)
 
     def widget(self, **options: Any) -> Widget:
-        """The Jupyter widget (see `gradviz.show.widget.Widget`); needs the extra ``widget``."""
-        from gradviz.show.widget import Widget
+        """The Jupyter widget (see `gradviz.web.widget.Widget`); needs the extra ``widget``."""
+        from gradviz.web.widget import Widget
 
         return Widget(self, **options)
 
@@ -973,7 +973,7 @@ def load(path: Any, *, max_bytes: int = 128 * 2**20) -> Graph:
     OSError
         The file cannot be read.
     """
-    from gradviz import saved
+    from gradviz.keep import reading as saved
 
     return saved.load(path, max_bytes)
 

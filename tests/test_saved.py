@@ -25,7 +25,9 @@ import gradviz as gv
 from gradviz.ops.arrays import dispatched
 from gradviz.ops.operation import fit
 
-SCHEMA = json.loads(resources.files("gradviz").joinpath("schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(
+    resources.files("gradviz.keep").joinpath("schema.json").read_text(encoding="utf-8")
+)
 VALID = jsonschema.Draft202012Validator(SCHEMA)
 
 

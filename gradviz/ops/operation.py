@@ -41,7 +41,7 @@ class Derivative:
         that only its VJP can apply.
     number : str
         The local derivative's number as a formula, for programs that leave Python (see
-        `gradviz.show.story`); "" where there is none.
+        `gradviz.web.payload`); "" where there is none.
     """
 
     __slots__ = ("compiled", "formula", "local", "number", "pull")

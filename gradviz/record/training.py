@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gradviz.keep.training import Training
     from gradviz.record.torch.training import Recorder
-    from gradviz.training import Training
 
 
 def record_training(model: Any, path: str | os.PathLike[str], *, every: int = 1) -> Recorder:
@@ -15,8 +15,8 @@ def record_training(model: Any, path: str | os.PathLike[str], *, every: int = 1)
 
     Of a sampled step the whole graph is kept by its statistics: every value, gradient and message,
     a Graph for each backward pass that it makes. The gradients of parameters are those that the
-    optimizer saw (see `gradviz.training.Step`). The other steps run as they would without it. The
-    step's own numbers are not touched. What cannot be recorded is warned of once, and the loop
+    optimizer saw (see `gradviz.keep.training.Step`). The other steps run as they would without it.
+    The step's own numbers are not touched. What cannot be recorded is warned of once, and the loop
     goes on. In a sampled step a compiled model runs as it was before compilation.
 
     Parameters
@@ -77,6 +77,6 @@ def load_training(path: str | os.PathLike[str], *, max_bytes: int = 128 * 2**20)
     OSError
         The file cannot be read.
     """
-    from gradviz.training import Training
+    from gradviz.keep.training import Training
 
     return Training(path, max_bytes)

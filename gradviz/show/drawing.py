@@ -8,13 +8,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from gradviz.chain.folding import is_large
 from gradviz.chain.result import Result
 from gradviz.graph import Graph
 from gradviz.highlight import Highlight
 from gradviz.words import choose
 
 from . import style
-from .fold import is_large
 from .overview import overview
 from .view import View, backward_view, beside_view, forward_view
 

@@ -8,7 +8,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import card, dot, engine, fold
+from gradviz.chain import folding as fold
+
+from . import card, dot, engine
 from .view import Arrow, View
 
 Point = tuple[float, float]

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gradviz import words
+from gradviz.chain.folding import ROW, Fold, Folding, common
+from gradviz.chain.totals import OVER, Bundle, Tally, Totals, is_broken
 from gradviz.graph import Graph
 from gradviz.highlight import ROLES, Highlight
 
-from .fold import ROW, Fold, Folding, common
-from .totals import OVER, Bundle, Tally, Totals, is_broken
 from .view import (
     Arrow,
     Box,

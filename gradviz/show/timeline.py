@@ -17,7 +17,7 @@ from .drawing import Drawing
 from .view import View
 
 if TYPE_CHECKING:
-    from gradviz.training import Step, Training
+    from gradviz.keep.training import Step, Training
 
 ROWS, COLUMNS = 40, 120
 QUANTITIES = {
@@ -68,7 +68,7 @@ class Timeline(Drawing):
 def _svg(training: Training, what: str, theme: str) -> str:
     if not training.steps:
         raise ValueError(f"{training.path}: no step was finished")
-    from gradviz.training import spread
+    from gradviz.keep.training import spread
 
     steps = spread(training.steps, COLUMNS)
     names = {name: None for step in training.steps for name in step.sizes}

@@ -12,13 +12,15 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import gradviz as gv
+from gradviz.chain import folding as fold
 from gradviz.chain.backward import Gradients
+from gradviz.chain.folding import Fold, Folding, repetitions
 from gradviz.chain.paths import count_paths
+from gradviz.chain.totals import OVER, Tally
 from gradviz.graph import Graph, Node
-from gradviz.show import drawing, fold, layout, page, story, svg
-from gradviz.show.fold import Fold, Folding, repetitions
-from gradviz.show.totals import OVER, Tally
+from gradviz.show import drawing, layout, svg
 from gradviz.statistics import measure
+from gradviz.web import page, payload
 
 # --- random programs: operations, scopes and loops inside each other -----------------------------
 
@@ -433,7 +435,7 @@ def test_what_is_hard_to_lay_out_is_folded_and_a_page_of_it_asks_little(name, de
     asked.clear()
     page.to_html(graph, detail=detail)
     assert len(asked) <= 16
-    assert sum(asked) <= story.LENGTH + fold.LONG
+    assert sum(asked) <= payload.LENGTH + fold.LONG
 
 
 @pytest.mark.parametrize("steps", [6, 12, 18, 25])
@@ -562,8 +564,8 @@ def test_a_loaded_graph_folds_in_the_same_way(make, wish, tmp_path):
 
 def test_the_page_brings_along_each_fold_opened():
     graph = models.transformer()
-    kept = story.folds(graph, "operations")
-    pictures = [story.drawing(graph, folded, detail="operations") for folded in kept]
+    kept = payload.folds(graph, "operations")
+    pictures = [payload.drawing(graph, folded, detail="operations") for folded in kept]
     for folded, picture in zip(kept, pictures, strict=True):
         assert picture["folded"] == list(folded)  # so that the page finds its way back
     assert {"blocks"} == set(kept[0]) - set(kept[1])

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import gradviz as gv
 from gradviz.show import engine, mathtext
 from gradviz.show.drawing import Drawing, draw
-from gradviz.show.story import story
 from gradviz.show.view import Arrow, Box, Row, View
+from gradviz.web.payload import story
 from gradviz.words import clean
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -15,7 +15,7 @@ from lab import open_saved, ready, run
 from test_page import node, pretty, shown
 
 import gradviz as gv
-from gradviz.show.story import story
+from gradviz.web.payload import story
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -298,7 +298,7 @@ def test_a_notebook_from_elsewhere_says_what_to_do(saved, new_page, jupyter):
 
 
 def test_the_module_is_small():
-    from gradviz.show.page import module
+    from gradviz.web.page import module
 
     assert len(gzip.compress(module().encode())) < 30 * 1024  # what travels: comments are free
 

@@ -12,7 +12,7 @@ import pytest
 
 import gradviz as gv
 from gradviz import words
-from gradviz.show.story import numbers, story
+from gradviz.web.payload import numbers, story
 
 pytestmark = pytest.mark.browser
 
@@ -449,7 +449,7 @@ def test_everything_is_reached_by_keyboard_and_has_a_name(opened, network):
 
 
 def test_it_speaks_chinese_and_every_language_has_every_word(opened, network):
-    from gradviz.show.page import words
+    from gradviz.web.page import words
 
     english = words()["en"]
     for language in words().values():

@@ -11,8 +11,8 @@ from test_page import close
 
 import gradviz as gv
 from gradviz.ops.elementwise import ELEMENTWISE
-from gradviz.show.page import _script
-from gradviz.show.story import FUNCTIONS, numbers, story
+from gradviz.web.page import _script
+from gradviz.web.payload import FUNCTIONS, numbers, story
 
 pytestmark = pytest.mark.browser
 POINTS = (-2.5, -1.0, -0.3, 0.0, 0.5, 1.0, 3.0)

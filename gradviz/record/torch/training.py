@@ -20,8 +20,8 @@ from torch.amp import grad_scaler
 from torch.nn.parameter import is_lazy
 from torch.optim import optimizer as optimizers
 
-from gradviz import training
 from gradviz.graph import Graph
+from gradviz.keep import training
 from gradviz.record.torch import keep
 from gradviz.record.torch.capture import Capture, TensorNode
 from gradviz.record.torch.operation import TorchOperation

@@ -14,12 +14,12 @@ from typing import Any
 
 from gradviz.files import writable
 from gradviz.graph import Graph
+from gradviz.show import style
 from gradviz.words import choose
 
-from . import style
-from .story import drawing, folds, numbers, story
+from .payload import drawing, folds, numbers, story
 
-_WEB = files("gradviz.show") / "web"
+_WEB = files("gradviz.web") / "js"
 _PAGE = """<!doctype html>
 <html lang="{language}">
 <meta charset="utf-8">

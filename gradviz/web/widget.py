@@ -1,6 +1,6 @@
 """The Jupyter widget: the page's module, with Python as the other half of its model.
 
-The module draws, steps and explains by itself, from what `gradviz.show.story` tells it. Python is
+The module draws, steps and explains by itself, from what `gradviz.web.payload` tells it. Python is
 asked for what needs the user's own function or a layout: new values, training, folding.
 """
 
@@ -21,11 +21,11 @@ except ImportError as error:  # pragma: no cover
     ) from error
 
 from gradviz.graph import Graph
+from gradviz.show import style
 from gradviz.words import choose
 
-from . import style
 from .page import module, stylesheet, words
-from .story import at_first, drawing, edges, numbers, quantity, story
+from .payload import at_first, drawing, edges, numbers, quantity, story
 
 
 class Widget(anywidget.AnyWidget):

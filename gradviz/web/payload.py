@@ -18,6 +18,7 @@ import numpy as np
 
 from gradviz import words
 from gradviz.chain.backward import state
+from gradviz.chain.folding import LONG, SCREEN, Fold, Folding
 from gradviz.chain.statements import Statement
 from gradviz.errors import TraceError
 from gradviz.graph import CONSTANT, PARAMETER, Graph
@@ -25,11 +26,17 @@ from gradviz.highlight import Highlight
 from gradviz.ops import notation
 from gradviz.ops.mathml import TEX, Math, mathml, symbol
 from gradviz.ops.operation import Operation
+from gradviz.show.svg import to_svg
+from gradviz.show.view import (
+    Arrow,
+    Box,
+    View,
+    arrow_of,
+    box_of,
+    description,
+    output_name,
+)
 from gradviz.statistics import Statistics, measure
-
-from .fold import LONG, SCREEN, Fold, Folding
-from .svg import to_svg
-from .view import Arrow, Box, View, arrow_of, box_of, description, output_name
 
 MOST = 320  # of so many boxes only scopes fold: then each edge keeps an arrow of its own
 LENGTH = 4 * LONG  # so long are the edges of all pictures that a page brings along
@@ -203,7 +210,7 @@ def drawing(
     ----------
     graph : Graph
     folded : iterable of str
-        The keys of closed folds (see `gradviz.show.fold`): of a graph of a page's size scopes,
+        The keys of closed folds (see `gradviz.chain.folding`): of a graph of a page's size scopes,
         their parts joined with "/". What is then seen closed, and what lies below it, joins them
         in ``folded``; all folds that are seen are in ``scopes``.
     direction : {"LR", "TB"}

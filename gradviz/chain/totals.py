@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from gradviz.chain.folding import Fold
 from gradviz.chain.statements import Statement
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
 from gradviz.statistics import measure
-
-from .fold import Fold
 
 OVER = 10**300 + 1
 """Stands for every larger number of paths: 2^100000 would not fit into memory."""
@@ -213,8 +212,8 @@ class Tally:
     def _paths(self) -> tuple[list[int], list[int]]:
         """By value the number of paths to it from the leaves asked for, and from it to J.
 
-        They follow the messages. No path enters a fold twice (see `gradviz.show.fold`), so those
-        through a fold are those that enter it.
+        They follow the messages. No path enters a fold twice (see `gradviz.chain.folding`), so
+        those through a fold are those that enter it.
         """
         graph, messages = self.graph, self.messages
         before, behind = [0] * len(graph), [0] * len(graph)

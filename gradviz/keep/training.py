@@ -2,7 +2,7 @@
 
 A file is a sequence of gzip members, one for each step: a line of JSON with the step's number, its
 losses and a few numbers of each parameter, then a Graph for each of its backward passes, in the
-format of `gradviz.saved`. A member is appended and flushed when its step is over, so a crash costs
+format of `gradviz.keep`. A member is appended and flushed when its step is over, so a crash costs
 at most the step it happened in.
 """
 
@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gradviz import saved
 from gradviz.chain.backward import Gradients
 from gradviz.files import writable
 from gradviz.graph import Graph, Node
+from gradviz.keep import reading as saved
 from gradviz.statistics import Statistics, measure
 
 if TYPE_CHECKING:

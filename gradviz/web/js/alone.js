@@ -1,7 +1,7 @@
 // What a page does without Python: it answers the requests of gradviz.js by itself.
 //
 // A program of scalar operations travels as data, the formulas of its operations' rows (see
-// gradviz/show/story.py), and is interpreted here: the content-security policy allows no code but
+// gradviz/web/payload.py), and is interpreted here: the content-security policy allows no code but
 // this file's, and no operation has to be written twice.
 
 import { App, scalar } from "./gradviz.js";

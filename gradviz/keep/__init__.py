@@ -1,0 +1,1 @@
+"""What goes into files: a Graph's JSON and its schema, recorded trainings."""

@@ -1,0 +1,963 @@
+"""Graphs in files: JSON that holds the whole Graph, arrays exactly, and is safe to read.
+
+The format is `schema.json` in this package. Reading one imports, unpickles and evaluates nothing:
+operations are looked up by name in our own table, and one that is not there is only drawn.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import gc
+import hashlib
+import json
+import math
+import os
+import pickle
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradviz.errors import TraceError
+from gradviz.files import writable, write_atomic
+from gradviz.graph import LEAVES, Graph, Node, Program
+from gradviz.ops import notation
+from gradviz.ops.extent import Checked
+from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, Part, literal
+from gradviz.ops.table import ADDED, find
+from gradviz.statistics import SAMPLE, Statistics
+
+FORMAT, VERSION = "gradviz graph", 1
+_DEPTH, _TEXT, _FORMULA, _BITS = 8, 100_000, 1000, 1100
+_DTYPES = frozenset(
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 "
+    "float16 float32 float64 complex64 complex128".split()
+)
+
+
+def save(graph: Graph, path: str | os.PathLike[str]) -> Path:
+    """Write a Graph as JSON; the file is replaced whole or not at all.
+
+    Raises
+    ------
+    TraceError
+        A value has a dtype that other machines do not have (`numpy.longdouble`), or a name or a
+        text is longer than a file may hold.
+    OSError
+        The file cannot be written.
+    """
+    return write_atomic(path, dumps(graph))
+
+
+def dumps(graph: Graph) -> str:
+    """The text of the file, see `save`."""
+    parts = []
+    with _without_collection():
+        document = pack(graph)
+        document["arrays"] = [_array_text(array) for array in document["arrays"]]
+        for field, content in document.items():
+            if isinstance(content, list) and field in ("arrays", "sources", "nodes", "statements"):
+                lines = ",\n".join(map(_text, content))
+                parts.append(f'"{field}": [\n{lines}\n]' if lines else f'"{field}": []')
+            else:
+                parts.append(f'"{field}": {_text(content)}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def load(path: str | os.PathLike[str], max_bytes: int) -> Graph:
+    """See `gradviz.load`."""
+    with open(path, "rb") as file:
+        raw = file.read(max_bytes + 1)
+    return loads(raw, path, max_bytes)
+
+
+def loads(raw: bytes, path: str | os.PathLike[str], max_bytes: int) -> Graph:
+    """The Graph in the text of a file; `path` is for errors."""
+    if len(raw) > max_bytes:
+        raise ValueError(f"{path}: more than {max_bytes} bytes; max_bytes=... allows more")
+    if sum(raw.count(sign) for sign in (b",", b"[", b"{")) > max(max_bytes // 32, 1000):
+        raise ValueError(f"{path}: too many parts; max_bytes=... allows more")
+    with _without_collection():
+        try:
+            document = json.loads(raw.decode(), parse_constant=_no_constant)
+        except RecursionError:
+            raise ValueError(f"{path}: nested too deeply") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: not JSON: {error}") from None
+        try:
+            graph = _Reader(document).graph()
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    if document["differentiated"]:
+        graph.warn_of_reads()
+    return graph
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Millions of new objects, none in a cycle: looking for garbage among them takes long."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def pack(graph: Graph) -> dict[str, Any]:
+    """A Graph in the form of the file, but with its arrays as they are."""
+    whole = getattr(graph, "whole", graph)  # of a Graph by named values
+    return _Writer(whole).document()
+
+
+class Opaque:
+    """Stands for a keyword that is no plain data, such as a function: only its text was kept."""
+
+    def __init__(self, text: str) -> None:
+        self.__name__ = text
+
+
+class _Writer:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.arrays: list[Any] = []
+        self.positions: dict[Any, int] = {}  # of arrays and sources
+        self.sources: list[Any] = []
+        self.rows: dict[str, Operation | None] = {}
+        self.instructions: dict[Any, int] = {}  # of the program, in the order of their first values
+
+    def document(self) -> dict[str, Any]:
+        graph = self.graph
+        try:
+            graph.backward()
+            differentiated = True
+        except TraceError:  # whoever asks the loaded Graph hears why
+            differentiated = False
+        nodes = [self.node(i, differentiated) for i in range(len(graph))]
+        statements = list(self.statements())
+        drawn: dict[str, Any] = {"detail": "operations"} if graph.statements is graph else {}
+        if graph.legible != Graph.legible:
+            drawn["legible"] = graph.legible
+        if differentiated and graph.astray:
+            drawn["astray"] = writable(graph.astray)
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "title": _kept(graph.title),
+            "output": graph.output,
+            "wrt": sorted(graph.wrt),
+            "differentiated": differentiated,
+            **drawn,
+            "sources": self.sources,
+            "arrays": self.arrays,
+            "nodes": nodes,
+            "statements": statements,
+        }
+
+    def node(self, i: int, differentiated: bool) -> dict[str, Any]:
+        graph, node = self.graph, self.graph.values[i]
+        entry: dict[str, Any] = {"name": _kept(graph.names[i]), "kind": graph.kind(i)}
+        if i in graph.named:
+            entry["named"] = True
+        if node.scope:
+            entry["scope"] = [_kept(part) for part in node.scope]
+        if source := graph.source(i):
+            entry["source"] = self.source(source)
+        if not graph.is_leaf(i):
+            entry |= self.operation(i)
+            if node.site:
+                place = id(node.site[0]), node.site[1]
+                entry["instruction"] = self.instructions.setdefault(place, len(self.instructions))
+            entry["operands"] = list(graph.operands[i])
+        if node.keywords:
+            entry["keywords"] = {_kept(k): self.value(v) for k, v in node.keywords.items()}
+        entry["value"] = self.value(node.value if graph.is_leaf(i) else _computed(node.value))
+        if differentiated:
+            entry["grad_state"] = graph.grad_state(i)
+            if hook := graph.changed_by_hooks.get(i):
+                entry["changed_by_hook"] = writable(hook)[:_TEXT]
+            if i in graph.derivatives.gradients:
+                entry["grad"] = self.value(graph.derivatives.gradients[i])
+        if i in graph.reads:
+            entry["read"] = writable(graph.reads[i])
+            if differentiated and i in graph.returned:
+                entry["returned"] = "to J" if graph.sure else "perhaps"
+            elif differentiated and i in graph.ends:
+                entry["returned"] = "unknown"
+        elif differentiated and i in graph.returned:  # read unnoticed
+            entry |= {"read": writable(graph.returned[i]), "returned": "to J"}
+        edges: list[dict[str, Any]] = []
+        for key in range(len(graph.operands[i])):
+            local = graph.local(i, key)
+            edges.append({} if local is None else {"local": self.value(local)})
+            if differentiated and (i, key) in graph.derivatives.messages:
+                edges[-1]["message"] = self.value(graph.derivatives.messages[i, key])
+        if any(edges):
+            entry["edges"] = edges
+        return entry
+
+    def operation(self, i: int) -> dict[str, Any]:
+        """An operation by name; one that not every gradviz knows takes its notation along."""
+        fields: dict[str, Any] = {}
+        node = self.graph.values[i]
+        operation = node.operation
+        if isinstance(operation, Checked):
+            operation = operation.row
+        if isinstance(operation, Part):
+            fields["part"] = operation.index
+            operation = operation.whole
+        name = operation.name
+        if name not in self.rows:
+            self.rows[name] = find(name)
+        row = self.rows[name]
+        drawn_only = (
+            row is None or row.function is not operation.function or operation.derivatives is None
+        )
+        if drawn_only:
+            fields["drawn_only"] = True
+        if drawn_only or name in ADDED:
+            fields |= _notation(operation, len(self.graph.operands[i]), node.keywords)
+        return {"op": _kept(name), **fields}
+
+    def statements(self) -> Iterator[dict[str, Any]]:
+        """The local derivatives between named values, which the picture at that level shows."""
+        summary: Any = self.graph.statements
+        if summary is self.graph:
+            return
+        for v, edges in enumerate(summary.operands):
+            for key, u in enumerate(edges):
+                local = summary.local(v, key)
+                if local is not None:
+                    v_u = {"value": summary.kept[v], "operand": summary.kept[u]}
+                    yield v_u | {"local": self.value(local)}
+
+    def source(self, source: tuple[str, int, str]) -> int:
+        if source not in self.positions:
+            self.positions[source] = len(self.sources)
+            self.sources.append([_kept(source[0]), source[1], writable(source[2])[:_TEXT]])
+        return self.positions[source]
+
+    def value(self, value: Any) -> Any:
+        """A value or keyword in the form of the file."""
+        kind = type(value)
+        if kind is np.float64 and math.isfinite(value):
+            return {"dtype": "float64", "value": float(value)}
+        if value is None or kind is bool or (kind is int and value.bit_length() < _BITS):
+            return value
+        if kind is str:
+            return _kept(value)
+        if kind is float:
+            return {"float": _number(value)}
+        if kind is complex:
+            return {"complex": [_number(value.real), _number(value.imag)]}
+        if kind is np.ndarray and value.dtype.kind in "biufc":
+            return {"array": self.array(value)}
+        if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+            item = value.item() if value.dtype.itemsize > 4 else _short(value)
+            if value.dtype.kind == "c" or not math.isfinite(item):
+                return {"scalar": self.array(np.asarray(value))}
+            return {"dtype": _dtype(value.dtype), "value": item}
+        if kind is Statistics:
+            return {"statistics": self.statistics(value)}
+        if kind is list:
+            return [self.value(part) for part in value]
+        if kind is tuple:
+            return {"tuple": [self.value(part) for part in value]}
+        if kind is slice:
+            return {"slice": [self.value(end) for end in (value.start, value.stop, value.step)]}
+        if value is Ellipsis:
+            return {"ellipsis": True}
+        if kind is type or isinstance(value, np.dtype):
+            try:
+                return {"type": _dtype(np.dtype(value))}
+            except (TypeError, TraceError):
+                pass
+        return {"text": writable(notation.text(literal(value)))[:_TEXT]}
+
+    def statistics(self, value: Statistics) -> dict[str, Any]:
+        entry: dict[str, Any] = {"shape": list(value.shape), "dtype": value.dtype}
+        entry["numbers"] = [_number(getattr(value, name)) for name in _NUMBERS]
+        if value.sample.size:
+            entry["sample"] = self.array(value.sample)
+        return entry
+
+    def array(self, array: np.ndarray[Any, Any]) -> int:
+        """The position of an array in the file; equal ones are kept once."""
+        digest = hashlib.blake2b(np.ascontiguousarray(array).tobytes()).digest()
+        key = (_dtype(array.dtype), array.shape, digest)
+        if key not in self.positions:
+            self.positions[key] = len(self.arrays)
+            self.arrays.append(array)
+        return self.positions[key]
+
+
+def _kept(text: str) -> str:
+    """A text in the form of the file; one that `load` would refuse is not written."""
+    text = writable(text)
+    if len(text) > _TEXT:
+        raise TraceError(
+            f"a file holds names and texts of at most {_TEXT} characters; {text[:20]!r}... has "
+            f"{len(text)}"
+        )
+    return text
+
+
+def _notation(operation: Operation, count: int, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """What an operation and its derivatives look like, for readers that do not know it."""
+    formula = operation.formula
+    written = formula if isinstance(formula, str) else formula(count, keywords)
+    if operation.derivatives is None:
+        return {"formula": written}
+    rules: list[dict[str, str] | None] = []
+    for key in range(count):
+        rule = operation.rule(key)
+        if rule is None:
+            rules.append(None)
+            continue
+        formula = rule.formula
+        message = formula if isinstance(formula, str) else formula(key, count, keywords)
+        rules.append({"local" if rule.local else "message": message})
+    return {"formula": written, "derivatives": rules}
+
+
+def _computed(value: Any) -> Any:
+    """A number that was computed has a dtype, also where Python computed it."""
+    return np.asarray(value)[()] if type(value) in (bool, int, float, complex) else value
+
+
+@cache
+def _dtype(dtype: np.dtype[Any]) -> str:
+    if dtype.name not in _DTYPES:
+        raise TraceError(f"values of dtype {dtype} cannot be saved: other machines lack it")
+    return dtype.name
+
+
+def _short(value: np.generic) -> Any:
+    """The shortest decimal number that is a float16 or float32."""
+    return float(str(value)) if value.dtype.kind == "f" else value.item()
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+def _array_text(array: np.ndarray[Any, Any]) -> dict[str, Any]:
+    raw = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes()
+    return {
+        "dtype": array.dtype.name,
+        "shape": list(array.shape),
+        "base64": base64.b64encode(raw).decode(),
+    }
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+class _Reader:
+    """Checks every field of a document, and makes the Graph of it."""
+
+    def __init__(self, document: Any, arrays: list[Any] | None = None) -> None:
+        if type(document) is not dict or document.get("format") != FORMAT:
+            raise ValueError(f'not a saved Graph: "format" is not "{FORMAT}"')
+        version = document.get("version")
+        if version != VERSION or type(version) is not int:
+            raise ValueError(
+                f"this file has version {str(version)[:20]} of the format, this gradviz reads "
+                f"version {VERSION}; load it with the gradviz that wrote it, or a newer one"
+            )
+        self.document = document
+        _only(document, _HEAD)
+        self.at: tuple[Any, ...] = ()  # the fields of an entry that lead to what is being read
+        self.arrays = self.each("arrays", _array) if arrays is None else arrays
+        self.count = len(_list(document.get("nodes")))
+        self.rows: dict[str, Operation | None] = {}
+        self.fitting: set[Any] = set()
+
+    def each(self, field: str, read: Callable[[Any], Any]) -> list[Any]:
+        """Every entry of a list; an error says which."""
+        result: list[Any] = []
+        try:
+            entries = _list(self.document.get(field))
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from None
+        try:
+            with np.errstate(over="ignore"):  # a number that is too large is told of in words
+                for entry in entries:
+                    result.append(read(entry))
+        except ValueError as error:
+            parts = "".join(f"[{p}]" if type(p) is int else f".{p}" for p in self.at)
+            where = f"{parts.lstrip('.')}: " if parts else ""
+            raise ValueError(f"{field}[{len(result)}]: {where}{error}") from None
+        return result
+
+    def graph(self) -> Graph:
+        if not self.count:
+            raise ValueError("nodes: there are none")
+        document = self.document
+        title = _at("title", _string, document.get("title"))
+        output = _at("output", self.id, document.get("output"))
+        differentiated = _at("differentiated", _bool, document.get("differentiated"))
+        self.sources = self.each("sources", _source)
+        self.nodes: list[Node] = []
+        self.operands: list[tuple[int, ...]] = []
+        self.shapes: list[tuple[int, ...]] = []
+        self.names: dict[str, int] = {}
+        self.named: set[int] = set()
+        self.states: dict[int, str] = {}
+        self.hooks: dict[int, str] = {}
+        self.gradients: dict[int, Any] = {}
+        self.messages: dict[tuple[int, int], Any] = {}
+        self.locals: dict[tuple[int, int], Any] = {}
+        self.reads: dict[int, str] = {}
+        self.returned: dict[int, str] = {}
+        self.each("nodes", self.node)
+        wrt = self.each("wrt", self.leaf)
+        names, named = list(self.names), frozenset(self.named)
+        graph = Graph(
+            self.nodes,
+            self.operands,
+            lambda: (names, named),
+            output,
+            wrt,
+            sources=lambda node: node.site and node.site[0],
+            title=title,
+        )
+        graph.locals = self.locals
+        graph.reads = self.reads
+        graph.ends = {i: self.reads[i] for i in self.returned}
+        graph.returned = {i: self.reads[i] for i, how in self.returned.items() if how != "unknown"}
+        graph.sure = "to J" in self.returned.values()
+        graph.astray = _at("astray", _string, document.get("astray", ""))
+        for v, key in self.messages:
+            if v not in self.gradients or self.operands[v][key] not in self.gradients:
+                raise ValueError(f"nodes[{v}].edges[{key}].message: it has no gradients beside it")
+        if differentiated:
+            from gradviz.chain.backward import Gradients
+
+            graph.derivatives = Gradients(self.gradients, self.messages)
+            graph.underflown = frozenset(i for i, s in self.states.items() if s == "underflown")
+            graph.changed_by_hooks = self.hooks
+            for i in range(self.count):
+                if graph.grad_state(i) != self.states.get(i):
+                    raise ValueError(f"nodes[{i}].grad_state: it is {graph.grad_state(i)}")
+        elif self.states or self.gradients or self.messages or self.hooks:
+            raise ValueError("differentiated: false, but there are gradients")
+        if "detail" in document:
+            if document["detail"] != "operations":
+                raise ValueError(f'detail: expected "operations", got {_said(document["detail"])}')
+            graph._statements = None
+        graph.legible = document.get("legible", Graph.legible)
+        if type(graph.legible) is not int or graph.legible < 1:
+            raise ValueError(f"legible: expected a number, got {_said(graph.legible)}")
+        self.steps: dict[tuple[int, int], Any] = {}
+        self.each("statements", self.statement)
+        graph.statement_locals = self.steps
+        return graph
+
+    def id(self, value: Any) -> int:
+        if type(value) is not int or not 0 <= value < self.count:
+            raise ValueError(f"expected a node's number, below {self.count}, got {_said(value)}")
+        return value
+
+    def leaf(self, value: Any) -> int:
+        i = self.id(value)
+        if self.nodes[i].operation not in (LEAVES["input"], LEAVES["parameter"]):
+            raise ValueError(f"node {i} is no input or parameter")
+        return i
+
+    def statement(self, entry: Any) -> None:
+        _only(entry, ("value", "operand", "local"))
+        v, u = self.id(entry.get("value")), self.id(entry.get("operand"))
+        self.steps[v, u] = self.local(entry.get("local"), v, u)
+
+    def node(self, entry: Any) -> None:
+        """One node, which may read the nodes before it; `at` says which field is being read."""
+        _only(entry, _NODE)
+        i = len(self.nodes)
+        get = entry.get
+        self.at = ("name",)
+        name = _string(get("name"))
+        self.at = ()
+        if not name or name in self.names:
+            raise ValueError(f"name: {_said(name)} is {'taken' if name else 'empty'}")
+        kind = get("kind")
+        if kind not in ("operation", *LEAVES):
+            raise ValueError(f"kind: {_said(kind)} is none of operation, {', '.join(LEAVES)}")
+        self.at = ("scope",)
+        scope = tuple([_string(part) for part in _list(get("scope", []))])
+        self.at = ("operands",)
+        operands = tuple(
+            [self.id(u) for u in _list(get("operands", None if kind == "operation" else []))]
+        )
+        if operands and max(operands) >= i:
+            raise ValueError(f"{max(operands)} does not come before node {i}")
+        self.opaque = False
+        keywords = {}
+        if "keywords" in entry:
+            self.at = ("keywords",)
+            for k, v in _dict(entry["keywords"]).items():
+                self.at = ("keywords", k[:40])
+                keywords[_string(k)] = self.value(v)
+        self.at = ("value",)
+        value = self.value(get("value"))
+        shape = np.shape(value)
+        if kind != "constant" and not isinstance(value, (np.ndarray, np.generic, Statistics)):
+            raise ValueError("expected an array or a scalar with a dtype")
+        source = get("source")
+        if source is not None:
+            self.at = ("source",)
+            if type(source) is not int or not 0 <= source < len(self.sources):
+                raise ValueError(f"expected the number of a source, got {_said(source)}")
+            source = self.sources[source]
+        instruction = get("instruction")
+        if instruction is not None and (type(instruction) is not int or instruction < 0):
+            raise ValueError(f"instruction: expected a number, got {_said(instruction)}")
+        site = None if instruction is source is None else (source, instruction)
+        self.at = ()
+        if kind == "operation":
+            operation = self.operation(entry, operands, keywords, shape)
+        elif operands or keywords or not _OPERATION.isdisjoint(entry):
+            raise ValueError(f"kind: {kind}, but it has operands or an operation")
+        else:
+            operation = LEAVES[kind]
+        self.at = ("operands",)
+        for key, u in enumerate(operands):
+            rule = operation.rule(key)
+            if rule is not None and rule.local is not None and self.shapes[u] != shape:
+                _stretch(shape, self.shapes[u])
+        if "named" in entry:
+            self.at = ("named",)
+            if _bool(entry["named"]):
+                self.named.add(i)
+        self.names[name] = i
+        self.shapes.append(shape)
+        self.nodes.append(
+            Node.new(value, operation, keywords=keywords, order=i, scope=scope, site=site)
+        )
+        self.operands.append(operands)
+        if "grad" in entry:
+            self.at = ("grad",)
+            self.gradients[i] = self.like(i, entry["grad"])
+        if "grad_state" in entry:
+            self.at = ("grad_state",)
+            self.states[i] = _string(entry["grad_state"])
+        if "read" in entry:
+            self.at = ("read",)
+            self.reads[i] = _string(entry["read"])
+        if "returned" in entry:
+            self.at = ("returned",)
+            if entry["returned"] not in ("to J", "perhaps", "unknown") or i not in self.reads:
+                raise ValueError(f"expected what became of a read, got {_said(entry['returned'])}")
+            self.returned[i] = entry["returned"]
+        if "changed_by_hook" in entry:
+            self.at = ("changed_by_hook",)
+            self.hooks[i] = _string(entry["changed_by_hook"])
+        if "edges" in entry:
+            self.at = ("edges",)
+            found = _list(entry["edges"])
+            if len(found) != len(operands):
+                raise ValueError(f"{len(found)} for {len(operands)} operands")
+            for key, (u, edge) in enumerate(zip(operands, found, strict=True)):
+                self.at = ("edges", key)
+                _only(edge, _EDGE)
+                if "local" in edge:
+                    self.at = ("edges", key, "local")
+                    self.locals[i, key] = self.local(edge["local"], i, u)
+                if "message" in edge:
+                    self.at = ("edges", key, "message")
+                    self.messages[i, key] = self.like(u, edge["message"])
+        self.at = ()
+
+    def like(self, i: int, entry: Any) -> Any:
+        """A gradient: numbers of the shape of a node's value."""
+        value, shape = self.value(entry), self.shapes[i]
+        numbers = isinstance(value, Statistics) or (
+            isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fc"
+        )
+        if not numbers or value.shape != shape:
+            raise ValueError(f"expected floats of shape {shape}")
+        return value
+
+    def local(self, entry: Any, v: int, u: int) -> Any:
+        value = self.value(entry)
+        shapes = ((), self.shapes[v], self.shapes[u])
+        numeric = isinstance(value, (np.ndarray, np.generic, float, int, complex))
+        if not numeric or np.shape(value) not in shapes:
+            raise ValueError(f"expected numbers of one of the shapes {shapes}")
+        return value
+
+    def operation(
+        self,
+        entry: dict[str, Any],
+        operands: tuple[int, ...],
+        keywords: dict[str, Any],
+        shape: tuple[int, ...],
+    ) -> Operation:
+        name = _at("op", _string, entry.get("op"))
+        part = entry.get("part")
+        if part is not None and (type(part) is not int or not 0 <= part < 100):
+            raise ValueError(f"part: expected the number of a result, got {_said(part)}")
+        formula = _at("formula", _formula, entry.get("formula", ""))
+        rules = _at("derivatives", _rules, entry.get("derivatives"))
+        drawn_only = _at("drawn_only", _bool, entry.get("drawn_only", False))
+        if name not in self.rows:
+            self.rows[name] = find(name)
+        row = self.rows[name]
+        why = ""
+        if row is None or drawn_only:
+            why = "is not known here"
+            row = Operation(name, _nothing, formula, rules)
+        elif self.opaque:
+            why = "was saved without all of its keywords"
+        operation = row if part is None else Part(row, part)
+        plain = (name, len(operands), part)
+        if keywords or why or plain not in self.fitting:
+            _at("keywords", lambda given: _try_notation(operation, len(operands), given), keywords)
+            if not keywords and not why:
+                self.fitting.add(plain)
+        if why:
+            return _withheld(operation, why)
+        alike = all(self.shapes[u] == shape for u in operands)
+        if alike and not keywords and isinstance(operation.function, np.ufunc) and shape == ():
+            return operation  # what programs on scalars consist of
+        return Checked(operation, shape)
+
+    def value(self, entry: Any, depth: int = 0) -> Any:
+        kind = type(entry)
+        if entry is None or kind is bool:
+            return entry
+        if kind is str:
+            return _string(entry)
+        if kind is int:
+            if entry.bit_length() > _BITS:
+                raise ValueError("the integer is too long")
+            return entry
+        if depth > _DEPTH:
+            raise ValueError(f"nested deeper than {_DEPTH} levels")
+        if kind is list:
+            return [self.value(part, depth + 1) for part in entry]
+        if kind is not dict or not entry:
+            raise ValueError(f"expected a value, got {_said(entry)}")
+        if entry.keys() == {"dtype", "value"}:
+            return _scalar(entry["dtype"], entry["value"])
+        if len(entry) != 1:
+            raise ValueError(f"expected a value, got the fields {_said(sorted(entry))}")
+        ((tag, content),) = entry.items()
+        if tag in ("array", "scalar"):
+            if type(content) is not int or not 0 <= content < len(self.arrays):
+                raise ValueError(f"{tag}: expected the number of an array, got {_said(content)}")
+            array = self.arrays[content]
+            if tag == "scalar" and array.ndim:
+                raise ValueError(f"scalar: the array {content} has shape {array.shape}")
+            return array if tag == "array" else array[()]
+        if tag == "statistics":
+            return self.statistics(content)
+        if tag == "float":
+            return _float(content)
+        if tag == "complex":
+            real, imaginary = _list(content, 2)
+            return complex(_float(real), _float(imaginary))
+        if tag == "tuple":
+            return tuple(self.value(part, depth + 1) for part in _list(content))
+        if tag == "slice":
+            return slice(*(self.value(end, depth + 1) for end in _list(content, 3)))
+        if tag == "ellipsis" and content is True:
+            return Ellipsis
+        if tag == "type":
+            return np.dtype(_known_dtype(content))
+        if tag == "text":
+            self.opaque = True
+            return Opaque(_string(content))
+        raise ValueError(f"expected a value, got the field {_said(tag)}")
+
+    def statistics(self, entry: Any) -> Statistics:
+        _only(entry, ("shape", "dtype", "numbers", "sample"))
+        shape = tuple(_list(entry.get("shape")))
+        if not all(type(n) is int and 0 <= n < 2**48 for n in shape):
+            raise ValueError(f"statistics: expected a shape, got {_said(shape)}")
+        dtype = entry.get("dtype")
+        if dtype not in _DTYPES and dtype not in _NARROW:
+            raise ValueError(f"statistics: no dtype {_said(dtype)}")
+        numbers = map(_float, _list(entry.get("numbers"), len(_NUMBERS)))
+        sample = self.value({"array": entry["sample"]}) if "sample" in entry else np.empty(0)
+        if sample.ndim != 1 or sample.dtype.kind != "f" or sample.size > SAMPLE:
+            raise ValueError(f"statistics: a sample is at most {SAMPLE} floats")
+        return Statistics(shape, dtype, **dict(zip(_NUMBERS, numbers, strict=True)), sample=sample)
+
+
+_NUMBERS = "norm", "low", "mean", "high", "zeros", "nonfinite"
+_NARROW = (
+    "bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
+    "float8_e8m0fnu", "complex32",
+)  # fmt: skip
+_EDGE = frozenset(("local", "message"))
+_HEAD = (
+    "format", "version", "title", "output", "wrt", "differentiated", "sources", "arrays", "nodes",
+    "statements", "detail", "legible", "astray",
+)  # fmt: skip
+_OPERATION = frozenset(
+    ("op", "part", "drawn_only", "formula", "derivatives", "edges", "instruction")
+)
+_NODE = _OPERATION.union(
+    "name kind named scope source operands keywords value grad grad_state read returned "
+    "changed_by_hook".split()
+)
+
+
+def _said(value: Any) -> str:
+    """What was found instead, in few characters."""
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) and value else f"a {type(value).__name__}"
+    written = repr(value)
+    return written if len(written) <= 60 else f"{written[:57]}..."
+
+
+def _at(where: str, read: Callable[[Any], Any], value: Any) -> Any:
+    """`read(value)`, with the place in the message of an error."""
+    try:
+        return read(value)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _only(entry: Any, fields: Collection[str]) -> None:
+    if unknown := _dict(entry).keys() - fields:
+        raise ValueError(f"unknown field {_said(min(unknown))}")
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise ValueError(f"expected an object, got {_said(value)}")
+    return value
+
+
+def _list(value: Any, length: int | None = None) -> list[Any]:
+    if type(value) is not list or (length is not None and len(value) != length):
+        wanted = "a list" if length is None else f"a list of {length}"
+        raise ValueError(f"expected {wanted}, got {_said(value)}")
+    return value
+
+
+def _stretch(whole: tuple[int, ...], part: tuple[int, ...]) -> None:
+    """What an elementwise operation reads has the shape of its value, or is broadcast to it."""
+    if part != whole and (
+        len(part) > len(whole)
+        or any(n not in (1, m) for n, m in zip(part[::-1], whole[::-1], strict=False))
+    ):
+        raise ValueError(f"one of shape {part} does not go into a value of shape {whole}")
+
+
+def _bool(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError(f"expected true or false, got {_said(value)}")
+    return value
+
+
+def _string(value: Any) -> str:
+    if type(value) is not str or len(value) > _TEXT or writable(value) != value:
+        raise ValueError(f"expected text of at most {_TEXT} characters, got {_said(value)}")
+    return value
+
+
+def _float(value: Any) -> float:
+    if type(value) in (int, float) or value in ("nan", "inf", "-inf"):
+        try:
+            return float(value)
+        except OverflowError:
+            pass
+    raise ValueError(f'expected a number, "nan", "inf" or "-inf", got {_said(value)}')
+
+
+def _known_dtype(name: Any) -> str:
+    if type(name) is not str or name not in _DTYPES:
+        raise ValueError(f"dtype: {_said(name)} is none of {', '.join(sorted(_DTYPES))}")
+    return name
+
+
+def _scalar(name: Any, value: Any) -> np.generic:
+    if name == "float64" and type(value) is float and math.isfinite(value):
+        return np.float64(value)
+    dtype = np.dtype(_known_dtype(name))
+    kinds = {"b": (bool,), "i": (int,), "u": (int,), "f": (int, float), "c": ()}[dtype.kind]
+    if type(value) not in kinds:
+        raise ValueError(f"value: {_said(value)} is no {name}")
+    try:
+        scalar: np.generic = dtype.type(value)
+    except (OverflowError, ValueError):
+        raise ValueError(f"value: {_said(value)} is no {name}") from None
+    if not np.isfinite(scalar):
+        raise ValueError(f"value: {_said(value)} is too large for {name}")
+    return scalar
+
+
+def _array(entry: Any) -> np.ndarray[Any, Any]:
+    _only(entry, ("dtype", "shape", "base64"))
+    dtype = np.dtype(_known_dtype(entry.get("dtype"))).newbyteorder("<")
+    shape = _list(entry.get("shape"))
+    if len(shape) > 64 or any(type(n) is not int or not 0 <= n < 2**31 for n in shape):
+        raise ValueError(f"shape: expected at most 64 lengths below 2**31, got {str(shape)[:60]}")
+    written = entry.get("base64")
+    if type(written) is not str:
+        raise ValueError(f"base64: expected text, got {_said(written)}")
+    try:
+        raw = base64.b64decode(written.encode("ascii"), validate=True)
+    except ValueError as error:
+        raise ValueError(f"base64: {error}") from None
+    wanted = math.prod(shape) * dtype.itemsize
+    if len(raw) != wanted:
+        raise ValueError(
+            f"base64: shape {tuple(shape)} of {dtype.name} is {wanted} bytes, there are {len(raw)}"
+        )
+    if dtype.kind == "b" and raw.strip(b"\0\1"):
+        raise ValueError("base64: a bool is a byte 0 or 1")
+    array = np.frombuffer(raw, dtype).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _source(entry: Any) -> tuple[str, int, str]:
+    file, line, text = _list(entry, 3)
+    if type(line) is not int or not 0 <= line < 2**31:
+        raise ValueError(f"expected a line's number, got {_said(line)}")
+    return _string(file), line, _string(text)
+
+
+def _formula(text: Any) -> str:
+    """Notation for the picture: it is parsed, printed and never evaluated."""
+    return _parsed(_string(text))
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> str:
+    if len(text) > _FORMULA:
+        raise ValueError(f"longer than {_FORMULA} characters")
+    if text:
+        try:
+            tree = ast.parse(text, mode="eval")
+            depth = _depth(tree)
+        except (SyntaxError, RecursionError, MemoryError):
+            raise ValueError(f"{_said(text)} is no formula") from None
+        if depth > 50:
+            raise ValueError("nested too deeply")
+    return text
+
+
+def _nothing(*_: Any, **__: Any) -> Any:
+    """Stands for a rule that a file cannot hold."""
+
+
+def _rules(entry: Any) -> tuple[Derivative | None, ...] | None:
+    """The derivatives of an operation that is only drawn: their notation."""
+    if entry is None:
+        return None
+    rules: list[Derivative | None] = []
+    for rule in _list(entry):
+        if rule is None:
+            rules.append(None)
+            continue
+        _only(rule, ("local", "message"))
+        if len(rule) != 1:
+            raise ValueError("expected the notation of a local derivative or of a message")
+        ((kind, formula),) = rule.items()
+        rules.append(Derivative(_nothing, _formula(formula), _nothing if kind == "local" else None))
+    return tuple(rules)
+
+
+def _depth(tree: ast.AST) -> int:
+    return 1 + max(map(_depth, ast.iter_child_nodes(tree)), default=0)
+
+
+def _try_notation(operation: Operation, count: int, keywords: Mapping[str, Any]) -> None:
+    """Write the formulas once, so that the picture finds keywords that they know."""
+    symbols = [notation.name(letter) for letter in (OPERAND_NAMES * (1 + count // 16))[:count]]
+    v, g = notation.name("v"), notation.name("g")
+    try:
+        notation.latex(operation.expression(symbols, keywords))
+        for key in range(count):
+            operation.derivative(key, v, symbols, keywords)
+            notation.latex(operation.message(key, g, v, symbols, keywords))
+    except Exception as error:  # whatever a strange keyword leads to
+        raise ValueError(f"no form of {operation.name} of {count} operands: {error!r}") from None
+
+
+def _withheld(operation: Operation, why: str) -> Operation:
+    """The notation of an operation that cannot be evaluated."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise TraceError(f"the operation {operation.name} {why}, so that it is only drawn")
+
+    rules = operation.derivatives and tuple(
+        rule and Derivative(refuse, rule.formula, rule.local and refuse)
+        for rule in operation.derivatives
+    )
+    variadic = operation.variadic
+    return Operation(operation.name, refuse, operation.formula, rules, variadic=variadic)
+
+
+# --- pickles -------------------------------------------------------------------------------------
+
+
+class Sealed(Program):
+    """A traced function in a pickle: it is opened when the program is to run again."""
+
+    def __init__(self, program: Program) -> None:
+        self.pickled, self.why = b"", ""
+        try:
+            self.pickled = pickle.dumps(program)
+        except Exception as error:  # whatever the function or its arguments raise
+            self.why = f"the function cannot be pickled ({error}); a function of a module can"
+
+    def _open(self) -> Program:
+        if not self.pickled:
+            raise TraceError(f"this Graph came from a pickle without its program: {self.why}")
+        program: Program = pickle.loads(self.pickled)
+        return program
+
+    def run(self, values: Mapping[str, Any]) -> Any:
+        """See `Program.run`."""
+        return self._open().run(values)
+
+    def record(self, values: Mapping[str, Any]) -> Graph:
+        """See `Program.record`."""
+        return self._open().record(values)
+
+
+def reduced(graph: Graph) -> tuple[Any, ...]:
+    """What pickle keeps of a Graph."""
+    program = graph.recorded_program
+    if program is not None and not isinstance(program, Sealed):
+        program = Sealed(program)
+    added = [row for row in {node.operation for node in graph.values} if row.name in ADDED]
+    functions = [row.function for row in added if _pickled(row.function)]
+    return unpack, (pack(graph), program, functions)
+
+
+def _pickled(value: Any) -> bytes:
+    try:
+        return pickle.dumps(value)
+    except Exception:  # whatever a function of the user's raises
+        return b""
+
+
+def unpack(document: dict[str, Any], program: Program | None, functions: Any = ()) -> Graph:
+    """The Graph of `pack`.
+
+    `functions` are those of operations that were added; to unpickle them has added them here.
+    """
+    graph = _Reader(document, document["arrays"]).graph()
+    graph.recorded_program = program
+    return graph
