@@ -820,7 +820,7 @@ class Graph:
         from gradviz.show.drawing import draw
 
         if self.returned and options.get("highlight") is None:
-            from gradviz.chain.health import read_marks
+            from gradviz.chain.health.findings import read_marks
 
             options["highlight"] = read_marks(self, detail)
         return draw(self.detailed(detail), **options)
@@ -1019,6 +1019,6 @@ def compare(
     -----
     A whole capture keeps bfloat16 as float32 arrays, so give it a `tolerance`, such as 0.05.
     """
-    from gradviz.chain import compare as module
+    from gradviz.chain import compare as package
 
-    return module.compare(graph, other, names=names, tolerance=tolerance)
+    return package.compare(graph, other, names=names, tolerance=tolerance)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-ROLES = ("sick", "target", "cached", "computed", "read", "unneeded")
+ROLES = (
+    "sick", "target", "cached", "computed", "read",
+    "differs", "only here", "differs little", "agrees", "unneeded",
+)  # fmt: skip
+"""The most telling first: a fold is drawn in the role of the first that a value in it has."""
 PATHS = 6
 """So many paths can be told apart; with the seventh the colours begin again."""
 Roles = tuple[str, ...]
@@ -20,6 +24,7 @@ class Highlight:
     boxes : mapping
         Node id to a role: "target", "computed" (newly, for this target), "cached" (an upstream
         term that is read again), "sick" (to blame), "unneeded" (greyed), or "path 1", "path 2", ...
+        Of two graphs: "differs", "differs little", "only here", "agrees".
     arrows : mapping
         Edge (u, v, key) to a role as above or "read" (the edge that reads a cached term); several
         paths that share an edge are given as a tuple of roles.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -131,6 +132,30 @@ def measure(value: Any) -> Statistics:
     elif array.dtype.kind != "f":
         flat = flat.astype(float)
     return of_flat(flat, array.shape, str(array.dtype))
+
+
+def norm(value: Any) -> float:
+    """The Euclidean norm of an array, a number or `Statistics`.
+
+    Numbers are scaled where their squares would leave the range of floats: it is 0 only where all
+    entries are, and not finite only where one is not.
+    """
+    if isinstance(value, (float, int)):  # NumPy's float64 too
+        return abs(float(value))
+    if type(value) is np.ndarray and value.dtype == np.float64:  # of small ones there are many
+        flat = value.ravel()
+        square = float(flat.dot(flat))
+        if 1e-280 < square < 1e280:
+            return math.sqrt(square)
+        top = float(np.abs(flat).max(initial=0.0))
+        if top < math.inf:
+            root = math.sqrt(((flat / top) ** 2).sum()) if top else 0.0
+            return min(top * root, sys.float_info.max)
+    found = measure(value)
+    if found.nonfinite:
+        return found.norm
+    size = found.norm or found.top
+    return min(size, sys.float_info.max) if size == size else 0.0  # of objects, which have none
 
 
 CHUNK = 2**16

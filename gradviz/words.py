@@ -39,6 +39,26 @@ def clean(text: str, limit: int = 2000) -> str:
     return " ".join("".join(out).split())
 
 
+def counted(n: int, word: str) -> str:
+    """A number and the plural that it needs.
+
+    >>> counted(1, "path"), counted(0, "path")
+    ('1 path', '0 paths')
+    """
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"
+
+
+def listed(names: Iterable[str], most: int = 3) -> str:
+    """The first names, each once, and how many more there are.
+
+    >>> listed(["a", "b", "a", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    found = list(dict.fromkeys(names))
+    more = len(found) - most
+    return ", ".join(found[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 STATES = {
     "not computed": "not computed",
     "disconnected": "no path to {}",

@@ -39,9 +39,16 @@ PALETTES = {"light": LIGHT, "dark": DARK, "auto": LIGHT}
 DASHES = ("", "8 4", "2 4", "11 4 2 4", "5 5", "14 3 2 3 2 3")
 
 
+# Differences are drawn in colours of paths, which can be told apart.
+_DIFFERENCES = {
+    "differs": "path2", "differslittle": "path5", "onlyhere": "path4", "agrees": "path6",
+}  # fmt: skip
+
+
 def token(role: str, default: str = "") -> str:
     """The palette entry of a role; "path 7" begins again at the first colour."""
     name = role.replace(" ", "")
+    name = _DIFFERENCES.get(name, name)
     if name.startswith("path") and name[4:].isdigit():
         return f"path{(int(name[4:]) - 1) % PATHS + 1}"
     return name if name in LIGHT else default

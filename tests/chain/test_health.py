@@ -13,10 +13,9 @@ from scaling import growth
 
 import gradviz as gv
 from gradviz.chain.backward import Gradients
-from gradviz.chain.causes import norm
-from gradviz.chain.examination import VANISHING
+from gradviz.chain.health.flow import VANISHING
 from gradviz.graph import CONSTANT, Graph, Node
-from gradviz.statistics import measure
+from gradviz.statistics import measure, norm
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 

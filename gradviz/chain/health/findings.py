@@ -1,4 +1,4 @@
-"""The health of a computation: what is wrong with its numbers, where, why, and what to do."""
+"""What is wrong with a computation's numbers, where, why, and what to do: told and drawn."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from gradviz.chain.result import Result
 from gradviz.graph import Graph
@@ -226,19 +224,6 @@ class Health(Result):
         """The same in `graph` or in its `statements`."""
         title = "What is wrong" if not self.ok else "Nothing is wrong"
         return _highlight(self.graph, self.findings, title, shown)
-
-
-def diagnose(graph: Graph, rate: float | None = None) -> Health:
-    """See `Graph.diagnose`."""
-    from gradviz.chain.examination import Examination
-
-    with np.errstate(all="ignore"):
-        found = Examination(graph, rate)
-        findings = sorted(
-            found.findings(),
-            key=lambda f: (SEVERITIES.index(f.severity), KINDS.index(f.kind), f.node),
-        )
-        return Health(graph, tuple(findings), tuple(found.layers()))
 
 
 def counted(n: int, word: str) -> str:

@@ -1,4 +1,4 @@
-"""What operations do to numbers and gradients, by their names: tables for `gradviz.chain.causes`.
+"""What operations do to numbers and gradients, by their names: tables for `gradviz.chain.health`.
 
 The names are those of NumPy's functions and of PyTorch's, without the underscores of ``relu_`` and
 ``__add__``, and without the number of one result of several.

@@ -1,0 +1,70 @@
+"""A graph is examined by all detectors, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradviz.chain.health.findings import KINDS, SEVERITIES, Finding, Health
+from gradviz.chain.health.flow import Flow
+from gradviz.chain.health.lost import Lost
+from gradviz.chain.health.nonfinite import NonFinite
+from gradviz.chain.health.units import Units
+from gradviz.chain.health.zeros import Zeros
+from gradviz.graph import Graph
+
+
+class Examination(NonFinite, Lost, Zeros, Flow, Units):
+    """What all detectors find.
+
+    Parameters
+    ----------
+    graph : Graph
+    rate : float or None
+        The learning rate.
+    """
+
+    def __init__(self, graph: Graph, rate: float | None) -> None:
+        super().__init__(graph)
+        self.rate = rate
+
+    def findings(self) -> Iterator[Finding]:
+        """All that is wrong, and notes."""
+        broken = list(self._nonfinite_value())
+        if self.failure is not None:
+            at = self.graph.output
+            yield from broken
+            yield self._finding("no backward pass", "error", at, (at,), str(self.failure))
+            return
+        broken += self._nonfinite_gradient()
+        broken = broken or list(self._lost_infinity())
+        yield from broken
+        yield from self._returned()
+        yield from self._astray()
+        yield from self._disconnected()
+        yield from self._changed_gradients()
+        grave = [f for f in broken if f.severity != "note"]
+        known = {i for f in grave for i in f.path}
+        known |= self._before(f.node for f in grave if f.severity == "error")
+        zero = list(self._zero(known))
+        yield from zero
+        flow = list(self._flow())
+        yield from flow
+        told = {i for finding in zero for i in finding.path}
+        yield from self._dead(told)
+        yield from self._saturated(told)
+        if self.rate is not None or not flow:  # else the layers have no size in common
+            yield from self._scales()
+        yield from self._frozen()
+
+
+def diagnose(graph: Graph, rate: float | None = None) -> Health:
+    """See `Graph.diagnose`."""
+    with np.errstate(all="ignore"):
+        found = Examination(graph, rate)
+        findings = sorted(
+            found.findings(),
+            key=lambda f: (SEVERITIES.index(f.severity), KINDS.index(f.kind), f.node),
+        )
+        return Health(graph, tuple(findings), tuple(found.layers()))

@@ -1,0 +1,256 @@
+"""Gradients that vanish or explode from layer to layer, and parameters of another scale."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gradviz.chain.health import hazards
+from gradviz.chain.health.evidence import Evidence
+from gradviz.chain.health.findings import Finding, Layer
+from gradviz.words import listed
+
+# Where sickness begins. Norms are compared, not means: a layer initialised by its fan-in (He,
+# LeCun) keeps the norm of a gradient, whatever its widths are.
+VANISHING = 1e-4
+"""‖gradient‖ at the first layers by that at the last. He or Xavier initialisation, residual nets
+and transformers stay above 1e-2; ten sigmoids (slope ≤ 1/4) are below 1e-6."""
+EXPLODING = 1e4
+"""The same, growing: a step that suits the last layers throws the first ones away."""
+LARGE_STEP, SMALL_STEP = 0.1, 1e-7
+"""rate · ‖gradient‖ / ‖weights‖; about 1e-3 is healthy."""
+OUTLIER = 1e4
+"""Without a rate: ‖gradient‖ / ‖weights‖ of a few matrices by the largest of all others."""
+SMALL_START, UNUSUAL = 1e-2, 100.0
+"""Of the median over the matrices: an rms so small is meant to grow (a layer scale, a class token),
+if the gradient there is not so much larger than elsewhere."""
+
+
+class Flow(Evidence):
+    """Compares the layers."""
+
+    rate: float | None
+
+    def _flow(self) -> Iterator[Finding]:
+        """The gradients at the first layers by those at the last on the same way to J.
+
+        Of the layers before and beside one the largest gradient counts: that one branch of many
+        gets little (the keys of an attention, a table of biases) is no sickness.
+        """
+        sizes = {v: self.norms.get(v, 0.0) for v in self.entries}
+        if not all(map(math.isfinite, sizes.values())):
+            return
+        grown = {v: size / self._gains.get(v, 1.0) for v, size in sizes.items()}
+        ahead: dict[int, float] = {}
+        for v in sorted(self.gradients):
+            sent = [u for key, u in enumerate(self.graph.operands[v]) if (v, key) in self.messages]
+            ahead[v] = max([grown.get(v, 0.0), *(ahead.get(u, 0.0) for u in sent)])
+        beside: dict[int, float] = {}  # what gets there without passing another layer
+        following: dict[int, int | None] = {}  # layer on the way to J
+        for u in sorted(self.gradients, reverse=True):
+            after = self._next(u)
+            beside[u], following[u] = ahead[u], after
+            if after is not None and after not in sizes:
+                beside[u], following[u] = beside.get(after, 0.0), following.get(after)
+        last = self._last
+        ends = {v: sizes[end] for v in sizes if sizes[v] and (end := last[v]) and sizes[end]}
+        side: set[int] = set()  # small branches, and what is before them
+        for v in sorted(ends, reverse=True):
+            small = grown[v] < VANISHING * grown[last[v] or v] <= beside[v]
+            if (small and following[v] is not None) or following[v] in side:
+                side.add(v)
+        ratios = {
+            v: (max(ahead[v], beside[v]) / grown[last[v] or v], sizes[v] / ends[v]) for v in ends
+        }
+        weak = [v for v, (ratio, _) in ratios.items() if ratio < VANISHING and v not in side]
+        if weak:
+            first = min(weak, key=lambda v: ratios[v][0])
+            yield self._stream("vanishing", first, last[first] or first, weak)
+        strong = [v for v, (_, ratio) in ratios.items() if ratio > EXPLODING]
+        if strong:
+            first = max(strong, key=lambda v: ratios[v][1])
+            yield self._stream("exploding", first, last[first] or first, strong)
+
+    @cached_property
+    def _last(self) -> dict[int, int | None]:
+        """For each value the last layer on its way to J."""
+        last: dict[int, int | None] = {}
+        for u in sorted(self.gradients, reverse=True):
+            after = last[u] = self._next(u)
+            if after is not None:
+                last[u] = last.get(after) or (after if after in self.entries else None)
+        return last
+
+    def _stream(self, kind: str, first: int, last: int, sick: Sequence[int]) -> Finding:
+        """How a gradient changes from the last layer to the first, and what changes it most."""
+        path = self._onward(first)
+        sign = 1 if kind == "vanishing" else -1
+        gains: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+        for u, v in itertools.pairwise(path[: path.index(last) + 1]):
+            edges = [(v, key) for key, operand in enumerate(self.graph.operands[v]) if operand == u]
+            upstream = self.norms.get(v, 0.0)
+            gain = max(map(self._message, edges)) / upstream if upstream else 0.0
+            whole = self._sigmoid_of.get(v)
+            at = gains[self._op(v)] if whole is None else gains["sigmoid"]
+            at[whole or v] += sign * math.log10(gain) if gain else -sign * math.inf
+        culprit, steps = min(gains.items(), key=lambda item: sum(item[1].values()))
+        worst = min(steps, key=lambda v: steps[v])
+        total, alone = sign * sum(steps.values()), sign * steps[worst]
+        here, there = self.norms[first], self.norms[last]
+        names = listed(self._name(w) for v in sick for w in self.entries[v])
+        advice = "smaller initial weights (He, Xavier), a normalisation, or clipped gradients"
+        if sign > 0:
+            weights = culprit in hazards.PRODUCTS
+            first_aid = "larger initial weights (He, Xavier)" if weights else "relu or gelu instead"
+            advice = f"{first_aid}, skip connections, or a normalisation"
+        verb = "shrinks" if sign > 0 else "grows"
+        message = (
+            f"on the way to {names} the gradient {verb} "
+            f"{_times(math.log10(here) - math.log10(there))}, from {there:.2g} at "
+            f"{self._name(last)} to {here:.2g} at {self._name(first)}; most by {culprit}, "
+            f"{_times(total)}"
+            + (f" in {len(steps)} steps, {_times(alone)}" if len(steps) > 1 else "")
+            + f" at {self._name(worst)}"
+        )
+        # Before a normalisation a start next to 0 gets much gradient, and grows at once.
+        severity = "note" if sign < 0 and culprit in hazards.GAINS else "warning"
+        found = self._finding(
+            f"{kind} gradient", severity, worst, path, message, advice,
+            ratio=here / there, first=here, last=there, steps=len(steps), factor=10**total,
+        )  # fmt: skip
+        layers = [v for v in path if v in self.entries]
+        return replace(found, badges={v: f"‖gradient‖ {self.norms[v]:.2g}" for v in layers})
+
+    @cached_property
+    def _gains(self) -> dict[int, float]:
+        """What gains that are parameters take of each gradient: they will grow."""
+        gains: dict[int, float] = {}
+        for u in sorted(self.gradients, reverse=True):
+            after = self._next(u)
+            gains[u] = gains.get(after, 1.0) if after is not None else 1.0
+            if after is not None and self._op(after) in hazards.TIMES:
+                others = [w for w in self.graph.operands[after] if w != u]
+                sizes = [self._stats(w).rms for w in others if self._root(w) in self.weights]
+                gains[u] *= min([1.0, *(size for size in sizes if size)])
+        return gains
+
+    # --- parameters -------------------------------------------------------------------------------
+
+    def _scales(self) -> Iterator[Finding]:
+        """Matrices whose step is far too large, or too small, for their size.
+
+        Of biases and gains nothing is asked: many a healthy one is 0, or next to it.
+        """
+        matrices = [
+            w for w in self.weights
+            if np.ndim(self.graph.values[w].value) > 1
+            and 0 < self.values[w] < math.inf
+            and 0 < self.norms.get(w, 0.0) < math.inf
+        ]  # fmt: skip
+        if not matrices:
+            return
+        # What starts next to 0 among larger ones is meant to, if what reads it gets no more
+        # gradient than the other layers do.
+        rms = {w: self.values[w] / math.sqrt(self._stats(w).size) for w in matrices}
+        tiny = SMALL_START * float(np.median(list(rms.values())))
+        meant = {
+            w for w in matrices
+            if rms[w] < tiny and not any(w in read and self._outgrows(v)
+                                         for v, read in self.entries.items())
+        }  # fmt: skip
+        ratios = {w: self.norms[w] / self.values[w] for w in matrices if w not in meant}
+        if self.rate is not None:
+            unit, low, high = self.rate, SMALL_STEP, LARGE_STEP
+            what = f"a step of rate {self.rate:g} changes it by {{:.2g}} of its size"
+        elif len(ratios) > 2:
+            ratios = {w: ratio / self._gains.get(w, 1.0) for w, ratio in ratios.items()}
+            gap = self._gap(sorted(ratios.values()))
+            if gap is None:
+                return
+            unit, low, high = 1 / gap, 0.0, OUTLIER
+            what = "{:.2g} times that of the next matrix"
+        else:
+            return
+        for w, ratio in ratios.items():
+            large = unit * ratio > high
+            if large or unit * ratio < low:
+                yield self._finding(
+                    "ill-scaled parameter", "warning" if large else "note", w, self._onward(w),
+                    f"‖gradient‖ / ‖{self._name(w)}‖ is {ratio:.2g}, {what.format(unit * ratio)}",
+                    "a smaller rate for it, scaled inputs, or larger weights" if large else "",
+                    ratio=ratio, step=unit * ratio,
+                )  # fmt: skip
+
+    def _outgrows(self, v: int) -> bool:
+        """Whether a layer gets far more gradient than the last one, and no normalisation is why."""
+        end = self._last.get(v)
+        if end is None or self.norms.get(v, 0.0) <= UNUSUAL * self.norms.get(end, 0.0):
+            return False
+        path = self._onward(v)
+        return not any(self._op(i) in hazards.GAINS for i in path[: path.index(end)])
+
+    @staticmethod
+    def _gap(ratios: list[float]) -> float | None:
+        """The largest of the many ratios, if a few are far above it."""
+        for i in range((len(ratios) + 1) // 2, len(ratios)):
+            if ratios[i] > OUTLIER * ratios[i - 1]:
+                return ratios[i - 1]
+        return None
+
+    def layers(self) -> Iterator[Layer]:
+        """A row per scope that reads parameters itself; without scopes, per value that does."""
+        graph, values = self.graph, self.graph.values
+        scoped = any(values[v].scope for v in self.entries)
+        layer_of: dict[int, Any] = {}
+        for v in self.entries:  # without scopes, the addition of a bias belongs to its product
+            product = [u for u in graph.operands[v] if u in layer_of and len(graph.readers[u]) == 1]
+            layer_of[v] = layer_of[product[0]] if product else v
+        if scoped:
+            layer_of = {v: node.scope for v, node in enumerate(values)}
+        weights: dict[Any, dict[int, None]] = defaultdict(dict)
+        names = {}
+        known: set[int] = set()
+        for v, read in self.entries.items():
+            layer = layer_of[v]
+            weights[layer] |= dict.fromkeys(w for w in read if w not in known)
+            known.update(read)
+            names[layer] = ".".join(layer) if scoped else self._name(v)
+        outgoing: dict[Any, float] = defaultdict(float)
+        exits: dict[Any, set[int]] = defaultdict(set)
+        exits[layer_of.get(graph.output)].add(graph.output)
+        for v, key in self.messages:
+            u = graph.operands[v][key]
+            here, there = layer_of.get(v), layer_of.get(u)
+            if here != there and u not in known:
+                exits[there].add(u)
+                if here in weights:
+                    outgoing[here] = math.hypot(outgoing[here], self._message((v, key)))
+        for layer, own in weights.items():
+            if not own:  # parameters of an earlier layer, read again
+                continue
+            count = sum(self._stats(w).size for w in own)
+            yield Layer(
+                names[layer] or "(top)",
+                count,
+                _root((self.values[w] for w in own), count),
+                _root((self.norms.get(w, 0.0) for w in own), count),
+                _root(self.norms.get(i, 0.0) for i in exits[layer]),
+                outgoing[layer],
+            )
+
+
+def _times(log: float) -> str:
+    """A factor by its logarithm: products along a path are beyond what a float holds."""
+    return f"×{10**log:.2g}" if abs(log) < 300 else f"×1e{log:.0f}"
+
+
+def _root(norms: Iterable[float], count: int = 1) -> float:
+    """The norm of arrays together; by their `count` of numbers, the root mean square."""
+    return math.hypot(*norms) / math.sqrt(max(count, 1))

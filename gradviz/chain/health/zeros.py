@@ -1,0 +1,365 @@
+"""Gradients that are exactly 0, and the factors, masks and flat places that make them so."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradviz.chain.health import hazards
+from gradviz.chain.health.evidence import Edge, Evidence
+from gradviz.chain.health.findings import Finding
+from gradviz.errors import TraceError
+from gradviz.statistics import measure
+from gradviz.words import listed
+
+
+class Cause(NamedTuple):
+    """Why a message, or a sum of them, is 0.
+
+    Attributes
+    ----------
+    kind : str
+        "start" (a factor that is 0 and moves with the first step), "chance" (a random mask),
+        "nothing" (no entries), "unused" (a part that gets no gradient), "cancel": these are no
+        sickness. Else "stuck" (a factor that is 0 and stays it), "step", "factor", "flat",
+        "changed" or "unknown".
+    node : int
+        The value to blame; what has one cause blames one value.
+    why, advice : str
+    """
+
+    kind: str
+    node: int
+    why: str
+    advice: str
+
+    @property
+    def mild(self) -> bool:
+        """Whether a healthy model has it too."""
+        return self.kind in ("start", "chance", "nothing", "unused", "cancel")
+
+
+class Zeros(Evidence):
+    """Finds what makes a gradient 0."""
+
+    def _zero(self, known: Set[int]) -> Iterator[Finding]:
+        """Leaves whose gradient is 0 in every entry, by what makes it 0.
+
+        What the values `known` explain is said already.
+        """
+        leaves = [w for w in self.graph.wrt if self._stats(w).size]
+        lost = sorted(w for w in leaves if self.norms.get(w) == 0)
+        if not lost:
+            return
+        all_lost = all(self.norms.get(w, 0.0) == 0 for w in self.weights)
+        causes: dict[int, dict[Edge, int]] = {}  # and the next value on the way there
+        for u in sorted(self.gradients, reverse=True):
+            if self.norms[u] or not self._stats(u).size:
+                continue
+            found: dict[Edge, int] = {}
+            for edge in self._carrying(u):
+                v = edge[0]
+                if self._message(edge):
+                    found[u, -1] = u
+                elif self.norms.get(v, 1.0) or v not in causes:
+                    found.setdefault(edge, v)
+                else:
+                    for lost_at in causes[v]:
+                        found.setdefault(lost_at, v)
+            found = found or {(u, -1): u}
+            causes[u] = {at: found[at] for at in sorted(found, reverse=True)[:4]}
+        underflown: Set[int] = frozenset()
+        with suppress(TraceError):
+            underflown = self.graph.underflown
+        explained: dict[Edge, Cause] = {}
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for w in lost:
+            for edge in causes[w]:
+                if edge not in explained:
+                    u, key = edge
+                    explained[edge] = self._summed(u) if key < 0 else self._lost(edge)
+            found_causes = [explained[edge] for edge in causes[w]]
+            mild = all(cause.mild for cause in found_causes)
+            what = {c.kind if mild or c.kind == "stuck" else c.node for c in found_causes}
+            groups[w in underflown, mild, w in self.weights, frozenset(what)].append(w)
+        for (tiny, mild, weight, _), members in groups.items():
+            edge, first = min((edge, w) for w in members for edge in causes[w])
+            edges = sorted({edge for w in members for edge in causes[w]}, reverse=True)
+            told = list({explained[e].node: explained[e] for e in edges}.values())[::-1]
+            if any(cause.node in known for cause in told):
+                continue
+            path = [first]
+            while path[-1] != edge[0]:
+                path.append(causes[path[-1]][edge])
+            node, cause = path[-1], explained[edge]
+            factor = cause.node in self.graph.operands[node] and not self.graph.is_leaf(cause.node)
+            if factor and cause.node not in path:
+                node, path = cause.node, [cause.node, *path[-1:]]
+            whys = [cause.why for cause in told]
+            why = "; ".join(whys[:2]) + (f"; and {len(whys) - 2} more such" if whys[2:] else "")
+            advice = told[0].advice
+            if tiny:
+                why = f"a product is too small for a number, at {self._told(path[-1])}"
+                advice = "scale the loss up, or use a wider dtype"
+            note = (mild and not tiny and not all_lost) or not weight
+            yield self._finding(
+                "zero gradient", "note" if note else "warning", node,
+                (*path, *self._onward(path[-1])[1:]),
+                f"the gradient of {listed(map(self._name, members))} "
+                f"{'underflows' if tiny else 'is exactly 0'}: {why}",
+                advice, parameters=len(members),
+            )  # fmt: skip
+
+    def _lost(self, edge: Edge) -> Cause:
+        """Why a message is 0 though its upstream term is not."""
+        v, key = edge
+        u, op, told = self.graph.operands[v][key], self._op(v), self._told(v)
+        if v not in self.gradients:
+            return Cause("unknown", v, f"what {told} sends back is 0", _UNKNOWN)
+        if not self._stats(v).size:
+            advice = "nothing was selected: see that it is not always so"
+            return Cause("nothing", v, f"{told} has no entries", advice)
+        if op in hazards.STEPS and not key:
+            advice = "use a soft version, or pass the gradient straight through"
+            return Cause("step", v, f"{told} is a step, of slope 0 everywhere", advice)
+        if op in hazards.JOINS:  # it sends a part of its own gradient
+            return Cause("unused", v, f"the part of {told} that is {self._name(u)} gets none", "")
+        factor = self._factor(edge)
+        if factor is not None:
+            return self._by_zero(v, factor)
+        if self._underflows(edge):
+            why = f"a product is too small for {self._stats(v).dtype}, at {told}"
+            return Cause("underflow", v, why, "scale the loss up, or use a wider dtype")
+        flat: bool | None = None
+        again = self._pull(edge)
+        if again is not None:
+            flat = not np.any(again)
+        if flat is not False and (cause := self._flat(v, u)):
+            return cause
+        if flat:
+            why = f"the slope of {told} by {self._name(u)} is 0{self._everywhere(v)}"
+            return Cause("flat", v, why, "another starting point")
+        if flat is False:
+            others = self._pull(edge, self.gradients[v])
+            if others is not None and np.any(others):
+                return self._one_hot_by_hand(v) or Cause(
+                    "cancel", v, f"what {told} would send cancels in a sum", ""
+                )
+            if others is not None:
+                why = f"wherever {told} gets a gradient, its slope by {self._name(u)} is 0"
+                return self._one_hot_by_hand(v) or Cause("flat", v, why, _RESTART)
+        return Cause("unknown", v, f"what {told} sends back is 0", _UNKNOWN)
+
+    def _summed(self, u: int) -> Cause:
+        """Why a gradient is 0 though messages came that are not."""
+        sent = [edge for edge in self._carrying(u) if self._message(edge)]
+        told = self._name(u)
+        if self._changed(u):
+            by = self.graph.changed_by_hooks.get(u)
+            why = f"the gradient of {told} was set to 0 after its messages came, as a hook does"
+            why += f": {by}" if by else ""
+            return Cause("changed", u, why, "look at what register_hook was called with")
+        total = self._total(u)
+        opposite = total is None and len(sent) == 2 and self._opposite(*sent)
+        if opposite or (total is not None and not np.any(total)):
+            return self._one_hot_by_hand(u) or Cause(
+                "cancel", u, f"the {len(sent)} messages to {told} cancel", ""
+            )
+        why = f"the messages to {told} are not 0, their sum is"
+        return Cause("unknown", u, why, _UNKNOWN)
+
+    # --- why a message is 0 -----------------------------------------------------------------------
+
+    def _pull(self, edge: Edge, scale: Any = 1.0, instead: Mapping[int, Any] | None = None) -> Any:
+        """The message for another upstream term: numbers of no pattern, times `scale`.
+
+        None where it cannot be computed.
+        """
+        v, key = edge
+        node, operands = self.graph.values[v], self.graph.operand_values(v)
+        if self.graph.locals is not None or not self._whole(v):  # nothing of a file is run
+            return None
+        for position, value in (instead or {}).items():
+            operands[position] = value
+        like = np.asarray(self.gradients[v])
+        upstream = np.random.default_rng(0).standard_normal(like.shape) * scale
+        upstream = upstream.astype(like.dtype)[()]
+        with suppress(*_FAILURES):
+            return node.operation.pull(key, upstream, node.value, operands, node.keywords)
+        return None
+
+    def _underflows(self, edge: Edge) -> bool:
+        """Whether the upstream term times what v multiplies by is too small for its dtype."""
+        v, key = edge
+        others = [u for k, u in enumerate(self.graph.operands[v]) if k != key]
+        if self._op(v) not in hazards.TIMES or len(others) != 1:
+            return False
+        factor, size = self.values[others[0]], self.norms[v]
+        return 0 < factor * size < hazards.smallest(measure(self.gradients[v]).dtype) / 2
+
+    def _factor(self, edge: Edge) -> int | None:
+        """What an operand is multiplied by, if that is all 0."""
+        v, key = edge
+        op, operands = self._op(v), self.graph.operands[v]
+        if op in hazards.PRODUCTS:
+            first = 1 if op in ("addmm", "baddbmm", "addcmul") else 0
+            factors = range(first, len(operands) if op == "einsum" else first + 2)
+            factors = range(3) if op == "bilinear" else factors
+            if key in factors:
+                for k in factors:
+                    if k < len(operands) and k != key and self._is_zero(operands[k]):
+                        return operands[k]
+        if op in hazards.GAINS and not key:
+            kept = [u for u in operands[1:] if u in self.graph.varying]
+            if kept and self._is_zero(kept[0]):
+                position = operands.index(kept[0])
+                ones = np.ones(np.shape(self.graph.values[kept[0]].value))
+                again = self._pull(edge, instead={position: ones})
+                if (len(kept) > 1 or self._is_zero(v)) if again is None else np.any(again):
+                    return kept[0]
+        if op in hazards.DIVIDES and key == 1 and self._is_zero(operands[0]):
+            return operands[0]
+        return None
+
+    def _by_zero(self, v: int, z: int) -> Cause:
+        """What comes of a factor z of v that is all 0."""
+        graph, origin = self.graph, z
+        ends = hazards.CLIPPED | hazards.CHOICES
+        while not graph.is_leaf(origin) and self._op(origin) not in ends:
+            zeros = [
+                u for u in graph.operands[origin]
+                if self._is_zero(u) and not (self._stats(u).ndim and "int" in self._stats(u).dtype)
+            ]  # fmt: skip
+            if not zeros:
+                break
+            origin = max(zeros, key=lambda u: self.norms.get(u, 0.0) > 0)  # what moves, first
+        why = f"{self._told(v)} multiplies by {self._said(z)}, which is all 0"
+        why = why.removesuffix(", which is all 0") if self._said(z) == "0" else why
+        if origin in self.weights:
+            if self.norms.get(origin, 0.0) > 0:
+                advice = "if this start is meant: it moves with the first step"
+                return Cause("start", v, why, advice)
+            return Cause("stuck", origin, why, "start it elsewhere: it gets no gradient either")
+        if self._chance(z):
+            why = f"{self._told(v)} multiplies by {self._name(z)}, which chance made all 0"
+            return Cause("chance", v, why, "")
+        if not graph.is_leaf(origin) and (cause := self._flat(origin, graph.operands[origin][0])):
+            return cause
+        return Cause("factor", origin, why, "look at what made that 0")
+
+    def _chance(self, z: int) -> bool:
+        """Whether a value comes from random numbers, and from no parameter."""
+        pending, seen = [z], {z}
+        while pending and len(seen) < 20:
+            i = pending.pop()
+            if i in self.graph.varying:
+                return False
+            if self._op(i) in hazards.RANDOM:
+                return True
+            pending += [u for u in self.graph.operands[i] if u not in seen]
+            seen.update(self.graph.operands[i])
+        return False
+
+    def _flat(self, v: int, u: int) -> Cause | None:
+        """Why an operation has no slope, if its value shows it."""
+        op, stats, told = self._op(v), self._stats(v), self._told(v)
+        everywhere, zero = self._everywhere(v), self._is_zero(v)
+        why, advice = "", _RESTART
+        if op in hazards.RANDOM and zero:
+            chance = self.graph.values[v].keywords.get("p", 0.5) != 1
+            return Cause("chance" if chance else "flat", v, f"{told} dropped every entry", "")
+        if op in hazards.CLIPPED:
+            if zero:
+                why = f"{told} is off{everywhere}"
+            elif op != "relu" and self._valued(v, stats.low, stats.high):
+                limits = dict.fromkeys(f"{x:.3g}" for x in (stats.low, stats.high))
+                why = f"{told} is at its limit{everywhere}: {' or '.join(limits)}"
+        elif op in hazards.CHOICES:
+            if zero and self.values[u] and op != "where":
+                why = f"{told} is off{everywhere}"
+            elif self._whole(v) and not self._equal_somewhere(v, u):
+                why = f"{told} takes the other operand{everywhere}"
+                advice = "look at the mask" if op == "where" else _RESTART
+        elif (shape := self._squashing(v)) is not None:
+            centre, half = shape
+            if self._valued(v, centre - half, centre + half):
+                why = f"{told} is saturated{everywhere}"
+        elif op in hazards.SOFTMAXES:
+            why, advice = self._one_hot(v)
+        elif op in ("exp", "exp2") and zero:
+            why = f"{told} underflows to 0{everywhere}"
+        elif op == "scaled_dot_product_attention":
+            keys = self._stats(self.graph.operands[v][1]).shape
+            if len(keys) > 1 and keys[-2] == 1:
+                why, advice = f"{told} is a softmax over one entry", _ONE_ENTRY
+        elif op == "cross_entropy" and self._stats(u).ndim > 1 and self._stats(u).shape[1] == 1:
+            why, advice = f"{told} is over one class, whose softmax is always 1", _ONE_ENTRY
+        elif op in hazards.LOSSES and zero and stats.size == 1:
+            why, advice = f"{told} is exactly 0: no smaller loss is to be had here", ""
+        elif op in hazards.DIVIDES and zero and len(self.graph.operands[v]) > 1:
+            by = self.graph.operands[v][1]
+            if self._stats(by).low == math.inf:
+                why, advice = f"{told} divides by {self._name(by)}, which is inf", "a wider dtype"
+        elif found := self._hazard(v, "slope"):
+            why, advice = f"{found[0]}: its slope there is taken to be 0", found[1]
+        return Cause("flat", v, why, advice) if why else None
+
+    def _valued(self, i: int, low: float, high: float) -> bool:
+        """Whether every entry is one of two numbers."""
+        value, stats = self.graph.values[i].value, self._stats(i)
+        if not stats.size or stats.low < low or stats.high > high:
+            return False
+        if self._whole(i):
+            return bool(np.all((np.asarray(value) == low) | (np.asarray(value) == high)))
+        # (v - low)(v - high) is nowhere above 0, so its sum is 0 only where each is.
+        mean = stats.norm * stats.norm / stats.size - (low + high) * stats.mean + low * high
+        sample = np.all((stats.sample == low) | (stats.sample == high))
+        size = max(abs(low), abs(high))
+        return bool(sample) and abs(mean) <= 1e-5 * size * size
+
+    def _equal_somewhere(self, v: int, u: int) -> bool:
+        value, operand = self.graph.values[v].value, self.graph.values[u].value
+        with suppress(ValueError):
+            return bool(np.any(np.broadcast_to(operand, np.shape(value)) == value))
+        return True
+
+    def _one_hot(self, v: int) -> tuple[str, str]:
+        """Why a softmax has no slope, and what to do; "" for another reason."""
+        stats, told = self._stats(v), self._told(v)
+        single = 0.0 if self._op(v) == "log_softmax" else 1.0
+        if stats.low == stats.high == single:
+            return f"{told} is a softmax over one entry, always {single:g}", _ONE_ENTRY
+        if single and stats.high == 1 and self._valued(v, 0.0, 1.0):
+            return f"{told} is one-hot, 0 or 1{self._everywhere(v)}: there its slope is 0", (
+                "smaller weights, or scaled logits"
+            )
+        return "", ""
+
+    def _one_hot_by_hand(self, v: int) -> Cause | None:
+        """A softmax that is written as a quotient, after which what v sends cancels."""
+        near = [v, *(reader for reader, _ in self.graph.readers[v])]
+        near += [reader for i in near[1:] for reader, _ in self.graph.readers[i]]
+        for i in dict.fromkeys(near):
+            if self._op(i) not in hazards.DIVIDES or not self._stats(i).ndim:
+                continue
+            if self._op(self._root(self.graph.operands[i][0])) == "exp":
+                why, advice = self._one_hot(i)
+                if why:
+                    return Cause("flat", i, why, advice)
+        return None
+
+    def _opposite(self, one: Edge, other: Edge) -> bool:
+        a, b = measure(self.messages[one]).sample, measure(self.messages[other]).sample
+        return a.shape == b.shape and bool(np.allclose(a, -b, rtol=1e-5, atol=0))
+
+
+_FAILURES = TraceError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError
+"""What an operation may raise for other numbers than its own."""
+_RESTART = "a smaller step or bias, another initialisation, or leaky_relu / gelu"
+_UNKNOWN = "a capture='whole' may tell why"
+_ONE_ENTRY = "several entries; of one class, a sigmoid (binary cross entropy)"
