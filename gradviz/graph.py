@@ -23,6 +23,7 @@ import numpy as np
 from gradviz import statistics
 from gradviz.errors import TraceError
 from gradviz.files import writable
+from gradviz.layers import Layers
 from gradviz.ops import notation
 from gradviz.ops.operation import Operation, refuse_more_than_arrays
 from gradviz.statistics import Statistics
@@ -212,6 +213,7 @@ class Replay(Program):
             graph.wrt,
             sources=graph._source,
             title=graph.title,
+            layers=graph.layers,
         )
 
     def _evaluate(self, values: Mapping[str, Any]) -> list[Any]:
@@ -251,6 +253,8 @@ class Graph:
         The id of J.
     wrt : frozenset of int
         The leaves that gradients are asked for.
+    layers : mapping of tuple of str to Layer
+        By scope the module that it is, of a PyTorch program; the scope () is the program's own.
 
     legible : int
         A picture of more values is folded.
@@ -282,6 +286,7 @@ class Graph:
         sources: Callable[[Node], tuple[str, int, str] | None] = lambda node: None,
         program: Program | None = None,
         title: str = "",
+        layers: Layers = MappingProxyType({}),
     ) -> None:
         self.values = values
         self.operands = operands
@@ -289,6 +294,7 @@ class Graph:
         self.wrt = frozenset(wrt)
         self.recorded_program = program
         self.title = writable(title)
+        self.layers = layers
         self._names = names
         self._source = sources
         self._symbols: dict[int, ast.expr] = {}

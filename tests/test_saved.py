@@ -348,6 +348,7 @@ def change(document, *path_and_value):
     return changed
 
 
+LAYER = {"scope": ["s"], "kind": "Linear", "arguments": "2 → 3", "training": True}
 WRONG = [
     (("format", "other"), r'"format" is not "gradviz graph"'),
     (("version", 2), r"has version 2 of the format, this gradviz reads version 1"),
@@ -408,6 +409,14 @@ WRONG = [
     (("detail", "names"), 'detail: expected "operations"'),
     (("legible", 0), "legible: expected a number"),
     (("legible", "all"), "legible: expected a number"),
+    (("layers", {}), "layers: expected a list"),
+    (("layers", [{"scope": "s"}]), r"layers\[0\]: expected a list"),
+    (("layers", [LAYER | {"scope": [1]}]), r"layers\[0\]: expected text"),
+    (("layers", [LAYER | {"kind": None}]), r"layers\[0\]: expected text"),
+    (("layers", [LAYER | {"arguments": "\ud800"}]), r"layers\[0\]: expected text"),
+    (("layers", [LAYER | {"training": 1}]), r"layers\[0\]: expected true or false"),
+    (("layers", [LAYER | {"html": ""}]), r"layers\[0\]: unknown field 'html'"),
+    (("layers", [LAYER, LAYER]), r"layers\[1\]: scope: 's' is taken"),
     (("statements", 0, "value", 99), r"statements\[0\]: expected a node's number"),
 ]
 

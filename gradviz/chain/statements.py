@@ -91,6 +91,7 @@ class Summary(Graph):
             sources=whole._source,
             program=whole.program,
             title=whole.title,
+            layers=whole.layers,
         )
         self.whole, self.group, self.kept, self.new_id = whole, group, kept, new_id
         self.changed_by_hooks = {new_id[group[i]]: s for i, s in whole.changed_by_hooks.items()}

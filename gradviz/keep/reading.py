@@ -25,6 +25,7 @@ import numpy as np
 from gradviz.errors import TraceError
 from gradviz.files import writable, write_atomic
 from gradviz.graph import LEAVES, Graph, Node, Program
+from gradviz.layers import Layer
 from gradviz.ops import notation
 from gradviz.ops.extent import Checked
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, Part, literal
@@ -32,6 +33,7 @@ from gradviz.ops.table import ADDED, find
 from gradviz.statistics import SAMPLE, Statistics
 
 FORMAT, VERSION = "gradviz graph", 1
+_LISTS = frozenset("arrays sources nodes statements layers".split())  # an entry a line
 _DEPTH, _TEXT, _FORMULA, _BITS = 8, 100_000, 1000, 1100
 _DTYPES = frozenset(
     "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 "
@@ -60,7 +62,7 @@ def dumps(graph: Graph) -> str:
         document = pack(graph)
         document["arrays"] = [_array_text(array) for array in document["arrays"]]
         for field, content in document.items():
-            if isinstance(content, list) and field in ("arrays", "sources", "nodes", "statements"):
+            if isinstance(content, list) and field in _LISTS:
                 lines = ",\n".join(map(_text, content))
                 parts.append(f'"{field}": [\n{lines}\n]' if lines else f'"{field}": []')
             else:
@@ -160,7 +162,19 @@ class _Writer:
             "arrays": self.arrays,
             "nodes": nodes,
             "statements": statements,
+            **({"layers": self.layers()} if graph.layers else {}),
         }
+
+    def layers(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "scope": [_kept(part) for part in scope],
+                "kind": _kept(layer.kind),
+                "arguments": _kept(layer.arguments),
+                "training": layer.training,
+            }
+            for scope, layer in self.graph.layers.items()
+        ]
 
     def node(self, i: int, differentiated: bool) -> dict[str, Any]:
         graph, node = self.graph, self.graph.values[i]
@@ -425,6 +439,9 @@ class _Reader:
         self.locals: dict[tuple[int, int], Any] = {}
         self.reads: dict[int, str] = {}
         self.returned: dict[int, str] = {}
+        self.layers: dict[tuple[str, ...], Layer] = {}
+        if "layers" in document:
+            self.each("layers", self.layer)
         self.each("nodes", self.node)
         wrt = self.each("wrt", self.leaf)
         names, named = list(self.names), frozenset(self.named)
@@ -436,6 +453,7 @@ class _Reader:
             wrt,
             sources=lambda node: node.site and node.site[0],
             title=title,
+            layers=self.layers,
         )
         graph.locals = self.locals
         graph.reads = self.reads
@@ -473,6 +491,14 @@ class _Reader:
         if type(value) is not int or not 0 <= value < self.count:
             raise ValueError(f"expected a node's number, below {self.count}, got {_said(value)}")
         return value
+
+    def layer(self, entry: Any) -> None:
+        _only(entry, ("scope", "kind", "arguments", "training"))
+        scope = tuple(_string(part) for part in _list(entry.get("scope")))
+        if scope in self.layers:
+            raise ValueError(f"scope: {_said('/'.join(scope))} is taken")
+        kind, arguments = _string(entry.get("kind")), _string(entry.get("arguments"))
+        self.layers[scope] = Layer(kind, arguments, _bool(entry.get("training")))
 
     def leaf(self, value: Any) -> int:
         i = self.id(value)
@@ -708,7 +734,7 @@ _NARROW = (
 _EDGE = frozenset(("local", "message"))
 _HEAD = (
     "format", "version", "title", "output", "wrt", "differentiated", "sources", "arrays", "nodes",
-    "statements", "detail", "legible", "astray",
+    "statements", "detail", "legible", "astray", "layers",
 )  # fmt: skip
 _OPERATION = frozenset(
     ("op", "part", "drawn_only", "formula", "derivatives", "edges", "instruction")

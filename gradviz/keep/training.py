@@ -157,7 +157,7 @@ def _lean(graph: Graph) -> Graph:
     gradients, messages = graph.derivatives
     lean = Graph(
         nodes, graph.operands, lambda: graph._naming, graph.output, graph.wrt,
-        sources=graph._source, title=graph.title,
+        sources=graph._source, title=graph.title, layers=graph.layers,
     )  # fmt: skip
     lean.derivatives = Gradients(
         {i: shrunk(gradient) for i, gradient in gradients.items()},

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from gradviz.graph import CONSTANT, INPUT, PARAMETER, Graph, Node, Program
+from gradviz.layers import Layers
 from gradviz.record import names
 
 
@@ -20,6 +22,7 @@ def build(
     program: Program | None = None,
     title: str = "",
     output_name: str = "J",
+    layers: Layers = MappingProxyType({}),
 ) -> Graph:
     """A Graph of `recorded` values, which must hold the operands of each.
 
@@ -37,6 +40,8 @@ def build(
     title : str, optional
     output_name : str, optional
         The name of J where the program gives it none.
+    layers : mapping, optional
+        See `Graph`.
 
     Raises
     ------
@@ -105,4 +110,5 @@ def build(
         sources=lambda node: names.source(node.site),
         program=program,
         title=title,
+        layers=layers,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
@@ -30,11 +30,13 @@ from torch.overrides import TorchFunctionMode
 from gradviz.errors import TraceError
 from gradviz.files import writable
 from gradviz.graph import CONSTANT, INPUT, PARAMETER, Node
+from gradviz.layers import Layer
 from gradviz.ops.operation import Operation
 from gradviz.record import names
 from gradviz.record.arguments import numbered
 from gradviz.record.torch import keep
 from gradviz.record.torch.arguments import arguments
+from gradviz.record.torch.layers import layer
 from gradviz.record.torch.operation import (
     SYMBOLS,
     Call,
@@ -198,6 +200,7 @@ class Capture(TorchFunctionMode):
         self._paths: dict[nn.Module, str] = {}
         self._scopes: dict[str, tuple[str, ...]] = {}  # by path
         self._scope: list[tuple[str, tuple[str, ...]]] = []
+        self._modules: dict[tuple[str, ...], tuple[nn.Module, bool]] = {}  # by scope
         self._tensors: dict[int, tuple[Any, int, bool, TensorNode]] = {}
         self._edges: dict[Edge, TensorNode] = {}
         self._expected: Counter[tuple[int, int]] = Counter()  # messages still to come, by edge
@@ -270,6 +273,8 @@ class Capture(TorchFunctionMode):
         own = path.removeprefix(f"{above}.") if above else path
         scope = (*scope, writable(own)) if own else scope
         self._scopes.setdefault(path, scope)
+        if scope not in self._modules:
+            self._modules[scope] = module, module.training
         self._scope.append((path, scope))
 
     def _leave_module(self, *_: Any) -> None:
@@ -811,6 +816,7 @@ class Capture(TorchFunctionMode):
         self._serves.clear()
         self._passed.clear()
         self._indirect.clear()
+        self._modules.clear()
         for node in self.recorded:  # they outlive this, in a Graph, and autograd's nodes must not
             node.edge = None
             node.crossings.clear()
@@ -905,6 +911,14 @@ class Capture(TorchFunctionMode):
             path, _, part = path.rpartition(".")
             below = (part or rest, *below)
         return (*scopes.get(path, ()), *below)
+
+    def layers(self, scopes: Collection[tuple[str, ...]]) -> dict[tuple[str, ...], Layer]:
+        """What module each scope is that was entered, or that holds what was read."""
+        for module, path in self._paths.items():
+            scope = self.scope_of(f"{path}.")
+            if scope in scopes:
+                self._modules.setdefault(scope, (module, module.training))
+        return {scope: layer(*found) for scope, found in self._modules.items()}
 
     def kept(self, output: TensorNode) -> list[TensorNode]:
         """What was recorded, without what carries no gradient and leads to nothing that does."""

@@ -362,7 +362,8 @@ def graph_of(
         elif node.name:
             node.scope = capture.scope_of(node.name)
     wrt = [node for node in nodes if not node.operands and node.name in wanted]
-    graph = build(nodes, output, wrt=wrt, program=program, title=title)
+    layers = capture.layers({node.scope for node in nodes})
+    graph = build(nodes, output, wrt=wrt, program=program, title=title, layers=layers)
     ids = {node.order: i for i, node in enumerate(graph.values) if node.order >= 0}
     graph.derivatives = Gradients(
         {ids[order]: found for order, found in capture.gradients.items() if order in ids},
