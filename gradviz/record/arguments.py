@@ -16,7 +16,7 @@ def argument_names(function: Callable[..., Any], count: int) -> list[str]:
     """The names of the first `count` positional arguments."""
     if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
         code = function.__code__
-        if count <= code.co_argcount:  # what a signature says, at a tenth of the time
+        if count <= code.co_argcount:  # (as in `takes`)
             return list(code.co_varnames[:count])
     try:
         parameters = list(inspect.signature(function).parameters.values())
@@ -37,6 +37,10 @@ def takes(function: Callable[..., Any], name: str) -> bool:
         if name in function.keywords:
             return False
         function = function.func
+    if isinstance(function, FunctionType) and not vars(function):
+        code = function.__code__  # what a signature says, at a tenth of the time
+        named = code.co_argcount + code.co_kwonlyargcount
+        return name in code.co_varnames[code.co_posonlyargcount : named]
     try:
         parameter = inspect.signature(function).parameters.get(name)
     except (TypeError, ValueError):

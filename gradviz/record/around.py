@@ -1,7 +1,7 @@
 """What a function takes from around it, and runs of it that leave that as it was.
 
-A program may draw random numbers, count its calls, keep a log. `Generators` lets a run draw what
-an earlier one drew; `unseen` runs it without leaving a trace in the objects that it reaches.
+A program may draw random numbers, count its calls, keep a log. `survey` finds the generators that
+it may draw from; `unseen` runs it without leaving a trace in the objects that it reaches.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import dis
 import io
 import math
-import random
 import sys
 import warnings
 from collections import deque
@@ -22,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from gradviz.record.chance import is_generator
 from gradviz.record.names import LIBRARIES, source
-from gradviz.record.reach import Found, attributes_of, reach, variables
+from gradviz.record.reach import Found, attributes_of, codes, names_in, reach, variables
 
 MOST = 10_000
 """So many numbers of one container are looked at."""
@@ -63,23 +63,6 @@ def _is_own_module(name: str) -> bool:
     file = getattr(sys.modules.get(name), "__file__", None) or ""
     installed = "site-packages" in file or "dist-packages" in file
     return not installed and (name == "gradviz.examples" or name.partition(".")[0] != "gradviz")
-
-
-def codes(code: CodeType) -> Iterator[CodeType]:
-    """A code object and those inside it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from codes(constant)
-
-
-def _codes_of(values: Iterable[Any]) -> list[CodeType]:
-    return [code for v in values if type(v) is FunctionType for code in codes(v.__code__)]
-
-
-def own_code(*roots: Any) -> list[CodeType]:
-    """The code of the program's own functions."""
-    return _codes_of(reached(*roots))
 
 
 def plain_numbers(*roots: Any) -> Iterator[Any]:
@@ -154,66 +137,25 @@ def _line(code: CodeType, offset: int) -> str:
     return f"{file}:{line}: {text}"
 
 
-class Generators:
-    """The states of the random number generators that a program may draw from.
+def survey(*roots: Any) -> tuple[list[CodeType], list[Any] | None]:
+    """The code of the program's own functions, and the generators of random numbers it may ask.
 
-    Parameters
-    ----------
-    *roots : object
-        The program's function and arguments.
-
-    Attributes
-    ----------
-    program : list of code or None
-        That of the program's own functions, found on the same search; not in a pickle.
+    None instead of these where it draws no random numbers, from NumPy's and Python's own either.
     """
-
-    def __init__(self, *roots: Any) -> None:
-        search = list(_search(*roots))
-        around = [found.value for found, _ in search]
-        own = (found.value for found, is_own in search if is_own)
-        self.program: list[CodeType] | None = _codes_of(own)
-        # (random.gauss is a method of the module's own generator.)
-        around = [v.__self__ if type(v) is BuiltinFunctionType else v for v in around]
-        self.found = [g for g in around if isinstance(g, _DRAWS)]
-        functions = [f for f in around if type(f) is FunctionType]
-        self.draws = bool(self.found) or any(_draws(f.__code__) for f in functions)
-        self.states = self._states() if self.draws else []
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"program": None}
-
-    def _states(self) -> list[Any]:
-        numpys = [_bits(g).state for g in self.found if not isinstance(g, random.Random)]
-        pythons = [g.getstate() for g in self.found if isinstance(g, random.Random)]
-        own = np.random.get_state()  # noqa: NPY002
-        return [random.getstate(), own, numpys, pythons]
-
-    def _set(self, states: list[Any]) -> None:
-        pythons, numpys = iter(states[3]), iter(states[2])
-        for generator in self.found:
-            if isinstance(generator, random.Random):
-                generator.setstate(next(pythons))
-            else:
-                _bits(generator).state = next(numpys)
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-
-    @contextlib.contextmanager
-    def replayed(self) -> Iterator[None]:
-        """Draw the numbers once more that were drawn from here on; the user's go on after it."""
-        if not self.draws:
-            yield
-            return
-        now = self._states()
-        self._set(self.states)
-        try:
-            yield
-        finally:
-            self._set(now)
-
-
-_DRAWS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, random.Random)
+    program: list[CodeType] = []
+    generators: list[Any] = []
+    draws = False
+    for found, own in _search(*roots):
+        value = found.value
+        if type(value) is FunctionType:
+            draws = draws or _draws(value.__code__)
+            if own:
+                program += codes(value.__code__)
+        elif type(value) is BuiltinFunctionType:
+            value = value.__self__  # (random.gauss is a method of the module's own generator)
+        if is_generator(value):
+            generators.append(value)
+    return program, generators if draws or generators else None
 
 
 _SAID = frozenset(("random", "rvs", "default_rng"))
@@ -221,14 +163,7 @@ _SAID = frozenset(("random", "rvs", "default_rng"))
 
 def _draws(code: CodeType) -> bool:
     """Whether a function names a module or a method that draws random numbers."""
-    return any(not _SAID.isdisjoint(inner.co_names) for inner in codes(code))
-
-
-def _bits(generator: Any) -> Any:
-    """What holds the state of one of NumPy's generators."""
-    if isinstance(generator, np.random.Generator):
-        return generator.bit_generator
-    return getattr(generator, "_bit_generator", generator)
+    return not _SAID.isdisjoint(names_in(code))
 
 
 @contextlib.contextmanager

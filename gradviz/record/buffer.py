@@ -459,7 +459,8 @@ def traced(function: Any) -> Iterator[None]:
         for home, (originals, instead) in _homes:
             _exchange(home, originals, instead)
             for space in spaces:
-                if names := originals.keys() & space.keys():
+                if not originals.keys().isdisjoint(space):
+                    names = originals.keys() & space.keys()
                     some = {n: originals[n] for n in names}
                     _exchange(space, some, {n: instead[n] for n in names})
     alive: WeakValueDictionary[int, Buffer] = WeakValueDictionary()

@@ -51,6 +51,17 @@ def states(generators: Iterable[Any] = (), tensors: bool = False) -> States:
 
 
 @contextmanager
+def replayed(drawn: States | None) -> Iterator[None]:
+    """Draw the numbers once more that were drawn from there on; the user's go on after it."""
+    if drawn is None:
+        yield
+        return
+    with preserved(g for g, _ in drawn.own):
+        drawn.put()
+        yield
+
+
+@contextmanager
 def preserved(generators: Iterable[Any] = (), tensors: bool = False) -> Iterator[States]:
     """Afterwards the generators stand where they stood; yields where that is."""
     before = states(generators, tensors)
@@ -60,23 +71,33 @@ def preserved(generators: Iterable[Any] = (), tensors: bool = False) -> Iterator
         before.put()
 
 
+_NUMPYS = np.random.Generator, np.random.RandomState, np.random.BitGenerator
+
+
 def is_generator(value: Any) -> bool:
     """Whether an object draws random numbers."""
-    return isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)) or (
+    return isinstance(value, (*_NUMPYS, random.Random)) or (
         type(value).__name__ == "Generator" and type(value).__module__.startswith("torch")
     )
 
 
 def _get(generator: Any) -> Any:
-    if isinstance(generator, np.random.Generator):
-        return generator.bit_generator.state
+    if isinstance(generator, _NUMPYS):
+        return _bits(generator).state
     return generator.getstate() if isinstance(generator, random.Random) else generator.get_state()
 
 
 def _set(generator: Any, state: Any) -> None:
-    if isinstance(generator, np.random.Generator):
-        generator.bit_generator.state = state
+    if isinstance(generator, _NUMPYS):
+        _bits(generator).state = state
     elif isinstance(generator, random.Random):
         generator.setstate(state)
     else:
         generator.set_state(state)
+
+
+def _bits(generator: Any) -> Any:
+    """What holds the state of one of NumPy's generators."""
+    if isinstance(generator, np.random.Generator):
+        return generator.bit_generator
+    return getattr(generator, "_bit_generator", generator)

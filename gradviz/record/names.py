@@ -91,7 +91,7 @@ def where(frame: FrameType | None) -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" + (f": {line}" if line else "")
 
 
-def _per_code(table: Callable[[CodeType], T]) -> Callable[[CodeType], T]:
+def per_code(table: Callable[[CodeType], T]) -> Callable[[CodeType], T]:
     """Keep what is made of a code object; by its id, for its hash takes as long as it has lines."""
     kept: dict[int, tuple[CodeType, T]] = {}
 
@@ -157,7 +157,7 @@ def calls_itself(frame: FrameType, function: Any) -> bool:
     return getattr(space.get(name), "__wrapped__", space.get(name)) is function
 
 
-@_per_code
+@per_code
 def _loads(code: CodeType) -> dict[tuple[Any, Any], list[tuple[tuple[int, int], str]]]:
     """By where an expression begins: where those that load something there end, and its name."""
     found: dict[tuple[Any, Any], list[tuple[tuple[int, int], str]]] = {}
@@ -189,7 +189,7 @@ def assigned(site: Site | None) -> str:
     return _assignments(code.co_filename).get(_position(code, offset), "")
 
 
-@_per_code
+@per_code
 def _positions(code: CodeType) -> list[tuple[int | None, ...]]:
     return list(code.co_positions())
 
@@ -198,7 +198,7 @@ def _position(code: CodeType, offset: int) -> tuple[int | None, ...]:
     return _positions(code)[offset // 2]
 
 
-@_per_code
+@per_code
 def _stored(code: CodeType) -> dict[int, str]:
     """By offset the name that the next instruction stores to: what is known without source."""
     instructions = (i for i in dis.get_instructions(code) if i.opname != "EXTENDED_ARG")

@@ -11,7 +11,9 @@ from functools import lru_cache, partial
 from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
-from gradviz.record.names import LIBRARIES
+import numpy as np
+
+from gradviz.record.names import LIBRARIES, per_code
 
 LIMIT = 50_000
 """So many objects are looked into; a program that reaches more is not searched to its end."""
@@ -66,8 +68,10 @@ def reach(roots: Iterable[tuple[str, Any]], attributes: bool = True) -> Iterator
             continue
         seen[id(value)] = value
         yield found
+        if type(value) is np.ndarray:
+            continue
         if isinstance(value, FunctionType):
-            for name in _names(value.__code__) - mentioned:
+            for name in names_in(value.__code__) - mentioned:
                 mentioned.add(name)
                 queue += waiting.pop(name, ())
             queue += (Found(path, v, value, False) for path, v in _of_function(value))
@@ -127,8 +131,8 @@ def variables(function: FunctionType) -> Iterator[tuple[str, Any]]:
     space = function.__globals__
     if _package(space.get("__name__", "")) in _LIBRARIES:
         return
-    names = _names(code)
-    for name in sorted(names & space.keys()):
+    names = names_in(code)
+    for name in sorted(filter(space.__contains__, names)):
         value = space[name]
         if not isinstance(value, ModuleType):
             yield name, value
@@ -141,13 +145,18 @@ def _package(name: Any) -> str:
     return str(name).partition(".")[0] if name != "gradviz.examples" else ""
 
 
-def _names(code: CodeType) -> set[str]:
-    """The globals and attributes that code names, that of functions inside it too."""
-    found = set(code.co_names)
+def codes(code: CodeType) -> Iterator[CodeType]:
+    """A code object and those inside it."""
+    yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            found |= _names(constant)
-    return found
+            yield from codes(constant)
+
+
+@per_code
+def names_in(code: CodeType) -> frozenset[str]:
+    """The globals and attributes that code names, that of functions inside it too."""
+    return frozenset(name for inner in codes(code) for name in inner.co_names)
 
 
 def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:

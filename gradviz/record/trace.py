@@ -19,10 +19,11 @@ from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.record import names
 from gradviz.record.arguments import argument_names, begins, convert_nested, nested, numbered, takes
 from gradviz.record.arguments import title as named_after
-from gradviz.record.around import Generators, asked, own_code, plain_numbers, unseen, value_read
+from gradviz.record.around import asked, plain_numbers, survey, unseen, value_read
 from gradviz.record.array import STALE, Array, leaf, snapshot
 from gradviz.record.buffer import taped
 from gradviz.record.build import build
+from gradviz.record.chance import States, replayed, states
 from gradviz.record.reach import reach
 
 
@@ -173,7 +174,13 @@ class _Function(Program):
         )
         self.argument_names = argument_names(function, len(args))
 
-    generators: Generators | None = None  # before the first run, and in pickles of version 0.1
+    # (Of the class too, for pickles of version 0.1 have none of these.)
+    has_run = False
+    drawn: States | None = None
+    _code: list[CodeType] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_code": None}
 
     @property
     def roots(self) -> tuple[Any, ...]:
@@ -183,8 +190,9 @@ class _Function(Program):
     @property
     def code(self) -> list[CodeType]:
         """That of the program's own functions."""
-        found = self.generators.program if self.generators else None
-        return own_code(*self.roots) if found is None else found
+        if self._code is None:
+            self._code, _ = survey(*self.roots)
+        return self._code
 
     def call(self, change: Callable[[Any, str], Any]) -> Any:
         """Run the function on arguments whose arrays went through `change(value, name)`.
@@ -201,10 +209,12 @@ class _Function(Program):
             for value, name in zip(self.args, self.argument_names, strict=True)
         ]
         kwargs = {name: convert_nested(value, name, convert) for name, value in self.kwargs.items()}
-        if self.generators is None:  # the first run's numbers are the user's own
-            self.generators = Generators(*self.roots)
+        if not self.has_run:  # the first run's numbers are the user's own
+            self.has_run = True
+            self._code, generators = survey(*self.roots)
+            self.drawn = None if generators is None else states(generators)
             return self.function(*args, **kwargs)
-        with self.generators.replayed():
+        with replayed(self.drawn):
             return self.function(*args, **kwargs)
 
     def run(self, values: Mapping[str, Any]) -> Any:
