@@ -320,6 +320,8 @@ def refuse_more_than_arrays(value: Any, what: str) -> None:
         It says what to pass instead.
     """
     kind = type(value)
+    if kind is float or (kind is np.ndarray and value.dtype.kind in "fciub"):
+        return
     if kind is list or kind is tuple:
         for part in value:
             if type(part) is not float:

@@ -270,6 +270,8 @@ def _unknown(
 
 def has_recorded(value: Any, kind: type) -> bool:
     """Whether a value of `kind` is inside nested lists, tuples or dicts."""
+    if type(value) is kind:
+        return True
     if isinstance(value, (list, tuple)):
         return any(has_recorded(part, kind) for part in value)
     if isinstance(value, dict):

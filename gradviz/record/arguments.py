@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections import Counter, UserDict
+from collections import UserDict
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FunctionType
 from typing import Any
+
+import numpy as np
 
 
 def argument_names(function: Callable[..., Any], count: int) -> list[str]:
@@ -78,6 +80,8 @@ def convert_nested(value: Any, name: str, convert: Callable[[Any, str], Any]) ->
 
 def _parts(value: Any) -> list[tuple[str, Any, Any]] | None:
     """What a container holds: how its place is written, its key, itself."""
+    if type(value) is np.ndarray or type(value) is float:  # (asking for a UserDict takes longer)
+        return None
     if isinstance(value, (dict, UserDict)):
         return [(f".{key}", key, part) for key, part in value.items()]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -95,13 +99,13 @@ def begins(name: str, prefixes: Any) -> list[str]:
     return [p for p in prefixes or () if name == p or name.startswith((f"{p}.", f"{p}["))]
 
 
-def numbered(name: str, taken: Counter[str]) -> str:
+def numbered(name: str, taken: dict[str, int]) -> str:
     """A name of its own: the second that is called ``w`` is ``w(2)``, as in `names.unique`."""
     found = name
-    while taken[found]:
+    while found in taken:
         taken[name] += 1
         found = f"{name}({taken[name]})"
-    taken[found] += 1
+    taken[found] = 1
     return found
 
 

@@ -22,8 +22,16 @@ from typing import Any
 import numpy as np
 
 from gradviz.record.chance import is_generator
-from gradviz.record.names import LIBRARIES, source
-from gradviz.record.reach import Found, attributes_of, codes, names_in, reach, variables
+from gradviz.record.names import LIBRARIES, per_code, source
+from gradviz.record.reach import (
+    Found,
+    attributes_of,
+    codes,
+    names_in,
+    reach,
+    stands_alone,
+    variables,
+)
 
 MOST = 10_000
 """So many numbers of one container are looked at."""
@@ -88,13 +96,29 @@ def plain_numbers(*roots: Any) -> Iterator[Any]:
                 yield from number
 
 
+_UNNAMED = frozenset(
+    "getattr eval exec vars globals locals __dict__ attrgetter methodcaller modules "
+    "examples".split()
+)
+"""Names by which a program comes to what it does not name."""
+_IMPORT = dis.opmap["IMPORT_NAME"]
+
+
+@per_code
+def called_names(code: CodeType) -> frozenset[str] | None:
+    """All that a function which `stands_alone` calls is among these names; None: it may be more."""
+    imports = any(_IMPORT in inner.co_code[::2] for inner in codes(code))
+    found = names_in(code)
+    return None if imports or not _UNNAMED.isdisjoint(found) else found
+
+
 def value_read(program: Iterable[CodeType]) -> str:
     """Where a program asks for a ``.value``, as which a recorded array is read unnoticed."""
     places = ((code, offset) for code in program for offset in _values_asked(code))
     return next((f"by .value at {_line(code, offset)}" for code, offset in places), "")
 
 
-@lru_cache(maxsize=4096)
+@per_code
 def _values_asked(code: CodeType) -> tuple[int, ...]:
     asked = "getattr" in code.co_names and "value" in code.co_consts
     if not asked and "value" not in code.co_names:
@@ -121,7 +145,7 @@ def asked(program: Iterable[CodeType]) -> str:
     return ", ".join(list(dict.fromkeys(found))[:3])
 
 
-@lru_cache(maxsize=4096)
+@per_code
 def _kinds_asked(code: CodeType) -> tuple[int, ...]:
     if _QUESTIONS.isdisjoint(code.co_names) and _MATCH not in code.co_code[::2]:
         return ()
@@ -142,6 +166,9 @@ def survey(*roots: Any) -> tuple[list[CodeType], list[Any] | None]:
 
     None instead of these where it draws no random numbers, from NumPy's and Python's own either.
     """
+    if stands_alone(*roots):
+        code = roots[0].__code__
+        return [*codes(code)], [] if _draws(code) else None
     program: list[CodeType] = []
     generators: list[Any] = []
     draws = False

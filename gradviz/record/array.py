@@ -771,12 +771,13 @@ class Array(Held):
 
     def __getattr__(self, attribute: str) -> Any:  # a slot that is empty
         if attribute != "value" or getattr(self, "order", 0) != STALE:
-            frame = _getframe(1)
-            asked = attribute[0] != "_" or (  # NumPy asks for its protocols itself
-                frame.f_code.co_code[frame.f_lasti] == _LOAD_ATTR
-            )
-            if attribute in _HANDED_OUT and asked and user_frame(frame) is frame:
-                self._refuse(attribute, frame)
+            if attribute in _HANDED_OUT:
+                frame = _getframe(1)
+                asked = attribute[0] != "_" or (  # NumPy asks for its protocols itself
+                    frame.f_code.co_code[frame.f_lasti] == _LOAD_ATTR
+                )
+                if asked and user_frame(frame) is frame:
+                    self._refuse(attribute, frame)
             raise AttributeError(f"a recorded array has no attribute {attribute!r}")
         fresh = apply(self.operation, (self.viewed,), dict(self.keywords), None)
         fresh.site, fresh.scope = self.site, self.scope

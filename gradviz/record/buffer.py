@@ -12,7 +12,7 @@ import gc
 import sys
 import sysconfig
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
@@ -30,11 +30,13 @@ from gradviz.ops import arrays
 from gradviz.ops.operation import Operation
 from gradviz.ops.special import WRITTEN_OUT
 from gradviz.ops.table import IN_PLACE, has_recorded, named_out
-from gradviz.record.array import Array, Flat, Held, compose, frozen, stacked, start, tape
+from gradviz.record.array import Array, Flat, Held, compose, frozen, stacked, start
 from gradviz.record.names import calls_itself, is_user, where
 
-_alive: ContextVar[WeakValueDictionary[int, Buffer] | None] = ContextVar("alive", default=None)
-"""While a program is traced, the buffers that it made."""
+_alive: ContextVar[list[WeakValueDictionary[int, Buffer]] | None] = ContextVar(
+    "alive", default=None
+)
+"""While a program is traced, the buffers that it made; empty as long as there is none."""
 
 
 class Buffer(Held):
@@ -56,7 +58,9 @@ class Buffer(Held):
             made.viewed = root  # type: ignore[assignment]
             root.views.append(ref(made))  # type: ignore[arg-type]
         if (alive := _alive.get()) is not None:
-            alive[id(made)] = made
+            if not alive:
+                alive.append(WeakValueDictionary())
+            alive[0][id(made)] = made
         return made
 
     def become(self) -> None:
@@ -281,8 +285,11 @@ def _asked(function: Any, recorded: Callable[..., Any], makes: bool = False) -> 
     @wraps(function)
     def asked(*args: Any, **kwargs: Any) -> Any:
         # (NumPy itself asks those arguments that are arrays, and no lists of them.)
-        listed = makes or any(type(a) in (list, tuple) for a in (*args, *kwargs.values()))
-        if not listed or _alive.get() is None or not is_user(_getframe(1)):
+        if not makes:
+            kinds = {*map(type, args), *map(type, kwargs.values())}
+            if list not in kinds and tuple not in kinds:
+                return function(*args, **kwargs)
+        if _alive.get() is None or not is_user(_getframe(1)):
             return function(*args, **kwargs)
         if has_recorded((args, kwargs), Array):
             return recorded(function, args, kwargs)
@@ -439,9 +446,17 @@ _running = 0
 
 
 @contextmanager
-def traced(function: Any) -> Iterator[None]:
+def traced(function: Any, names: Set[str] | None = None) -> Iterator[None]:
     """While the block runs, a program of the user's gets what stands for NumPy's functions.
 
+    Parameters
+    ----------
+    function : callable
+    names : set of str, optional
+        Default: what is called is not known.
+
+    Notes
+    -----
     They are put into NumPy's modules, and where the user's modules have them by ``from numpy
     import zeros``; the last of several threads puts the functions back. Calls from other threads,
     and of other libraries, reach the functions themselves.
@@ -457,13 +472,18 @@ def traced(function: Any) -> Iterator[None]:
     with _lock:
         _running += 1
         for home, (originals, instead) in _homes:
+            if names is not None:
+                some = names & originals.keys()
+                originals = {n: originals[n] for n in some}
+                instead = {n: instead[n] for n in some}
+            if not originals:
+                continue
             _exchange(home, originals, instead)
             for space in spaces:
-                if not originals.keys().isdisjoint(space):
-                    names = originals.keys() & space.keys()
-                    some = {n: originals[n] for n in names}
-                    _exchange(space, some, {n: instead[n] for n in names})
-    alive: WeakValueDictionary[int, Buffer] = WeakValueDictionary()
+                if both := originals.keys() & space.keys():
+                    theirs = {n: originals[n] for n in both}
+                    _exchange(space, theirs, {n: instead[n] for n in both})
+    alive: list[WeakValueDictionary[int, Buffer]] = []
     token = _alive.set(alive)
     try:
         yield
@@ -474,8 +494,8 @@ def traced(function: Any) -> Iterator[None]:
             while _replaced and not _running:
                 space, (originals, instead) = _replaced.pop()
                 _put(space, instead, originals)
-        if alive and _alive.get() is None:
-            _hand_back(list(alive.values()))
+        if alive and _alive.get() is None and (kept := list(alive[0].values())):
+            _hand_back(kept)
 
 
 def _exchange(space: dict[str, Any], originals: dict[str, Any], instead: dict[str, Any]) -> None:
@@ -503,13 +523,6 @@ def _hand_back(kept: list[Buffer]) -> None:
         for key, value in items:
             if type(value) is Buffer and not isinstance(space, MappingProxyType):
                 space[key] = value.value  # type: ignore[index]
-
-
-@contextmanager
-def taped(function: Any) -> Iterator[list[Any]]:
-    """`tape` and `traced`."""
-    with tape() as kept, traced(function):
-        yield kept
 
 
 _libraries = tuple(sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib"))

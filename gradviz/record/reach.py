@@ -47,6 +47,26 @@ class Found(NamedTuple):
     kept: bool
 
 
+def stands_alone(function: Any, *given: Any) -> bool:
+    """Whether nothing can be reached but numbers, for the function names libraries alone."""
+    return (
+        type(function) is FunctionType
+        and not (function.__defaults__ or function.__kwdefaults__ or function.__dict__)
+        and all(map(_is_plain, given))
+        and next(variables(function), None) is None
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is numbers, or a container of them."""
+    kind = type(value)
+    if kind is dict:
+        value = value.values()
+    elif kind is not tuple and kind is not list:
+        return kind in _ATOMS or (kind is np.ndarray and value.dtype.kind in "fciub")
+    return all(map(_is_plain, value))
+
+
 def reach(roots: Iterable[tuple[str, Any]], attributes: bool = True) -> Iterator[Found]:
     """What can be reached, the nearest first, each object once.
 

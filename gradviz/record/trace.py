@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -19,12 +18,12 @@ from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.record import names
 from gradviz.record.arguments import argument_names, begins, convert_nested, nested, numbered, takes
 from gradviz.record.arguments import title as named_after
-from gradviz.record.around import asked, plain_numbers, survey, unseen, value_read
-from gradviz.record.array import STALE, Array, leaf, snapshot
-from gradviz.record.buffer import taped
+from gradviz.record.around import asked, called_names, plain_numbers, survey, unseen, value_read
+from gradviz.record.array import STALE, Array, leaf, snapshot, tape
+from gradviz.record.buffer import traced
 from gradviz.record.build import build
 from gradviz.record.chance import States, replayed, states
-from gradviz.record.reach import reach
+from gradviz.record.reach import reach, stands_alone
 
 
 def trace(
@@ -108,6 +107,8 @@ def is_torch(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
     """Whether a program is PyTorch's: it is a module, or gets or uses modules or tensors."""
     torch = sys.modules.get("torch")
     if torch is None:
+        return False
+    if stands_alone(function, args, kwargs):
         return False
     kinds = torch.nn.Module, torch.Tensor
     given = list(nested((args, kwargs)))
@@ -194,12 +195,16 @@ class _Function(Program):
             self._code, _ = survey(*self.roots)
         return self._code
 
+    def _names(self) -> frozenset[str] | None:
+        """All that the program can call of NumPy's, by name; None where that is not known."""
+        return called_names(self.function.__code__) if stands_alone(*self.roots) else None
+
     def call(self, change: Callable[[Any, str], Any]) -> Any:
         """Run the function on arguments whose arrays went through `change(value, name)`.
 
         Each has a name of its own, where ``{"a.b": x, "a": {"b": y}}`` has one twice.
         """
-        taken: Counter[str] = Counter()
+        taken: dict[str, int] = {}
 
         def convert(value: Any, name: str) -> Any:
             return change(value, numbered(name, taken))
@@ -240,8 +245,9 @@ class _Function(Program):
         reached: set[str] = set()
 
         def convert(value: Any, name: str) -> Any:
-            new = values.get(name, value)
-            value = _alike(value, new.value if isinstance(new, Array) else new)
+            if name in values:
+                new = values[name]
+                value = _alike(value, new.value if isinstance(new, Array) else new)
             if isinstance(value, np.ndarray):
                 refuse_more_than_arrays(value, name)
                 given[name] = value
@@ -258,7 +264,7 @@ class _Function(Program):
             return leaves[name]
 
         try:
-            with taped(self.function) as recorded:
+            with tape() as recorded, traced(self.function, self._names()):
                 output = self.call(convert)
                 _ = getattr(output, "value", None)  # of a view, as its array is now
         except ValueError as error:
@@ -266,7 +272,8 @@ class _Function(Program):
             if isinstance(error.__cause__, TraceError):
                 raise error.__cause__ from None
             raise
-        _refuse_shared(leaves, given)
+        written = {name: leaf for name, leaf in leaves.items() if hasattr(leaf, "past")}
+        _refuse_shared(written, given)
         for wanted in set(self.wrt or ()) - reached:
             if wanted in integers:
                 raise ValueError(
@@ -278,7 +285,9 @@ class _Function(Program):
             )
         if not isinstance(output, Array):
             self._refuse(output, integers, recorded)
-        first = [getattr(leaf, "past", (leaf,))[0] for leaf in leaves.values()]
+        first = [
+            written[name].past[0] if name in written else leaf for name, leaf in leaves.items()
+        ]
         wrt = [leaf for leaf in first if not self.wrt or leaf.operation is PARAMETER]
         found = partial(
             build,
@@ -358,10 +367,8 @@ class _Rerun(Program):
 
 
 def _refuse_shared(leaves: Mapping[str, Array], given: Mapping[str, Any]) -> None:
-    """Raise where the program wrote into an argument whose memory is another's too."""
+    """Raise where arguments that the program wrote into are in memory that is another's too."""
     for name, written in leaves.items():
-        if not hasattr(written, "past"):
-            continue
         for other, array in given.items():
             if other == name or not _shares(given.get(name), array):
                 continue

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any
@@ -20,8 +21,8 @@ from gradviz.chain.backward import gradient_of
 from gradviz.errors import TraceError
 from gradviz.graph import Node
 from gradviz.record import names
-from gradviz.record.array import Array, compose, latest_read, leaf, scope
-from gradviz.record.buffer import taped, traced
+from gradviz.record.array import Array, compose, latest_read, leaf, scope, tape
+from gradviz.record.buffer import traced
 
 Reverse = Callable[[Any, Sequence[Array]], Any]
 
@@ -183,7 +184,7 @@ def _transformed(
         arguments: dict[Any, Any] = dict(enumerate(args)) | kwargs
         recorded = any(isinstance(a, Array) for a in (*arguments.values(), *others))
         earlier = _order.get()
-        with traced(function) if recorded else taped(function):
+        with nullcontext() if recorded else tape(), traced(function):
             leaves = []
             for place in _places(function, wrt, kwargs):
                 given = arguments[place]

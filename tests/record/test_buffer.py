@@ -471,3 +471,21 @@ def test_a_value_written_into_a_plain_array_is_recorded_refused_or_told(write, h
         slope = (program(x + 1e-6, n.copy()) - program(x - 1e-6, n.copy())) / 2e-6
         told = any("gradient is wrong" in str(w.message) for w in seen)
         assert told or np.isclose(gradient, slope, rtol=1e-5), made
+
+
+def test_a_program_that_names_its_functions_otherwise_gets_those_that_record(tmp_path, monkeypatch):
+    (tmp_path / "of_two.py").write_text(
+        "from numpy import array\ndef of_two(x):\n    return array([x, 2 * x])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def by_a_text(x):
+        return np.sum(getattr(np, "array")([x, 2 * x]))  # noqa: B009 - as programs do
+
+    def by_an_import(x):
+        from of_two import of_two
+
+        return np.sum(of_two(x))
+
+    for program in (by_a_text, by_an_import):
+        assert gv.trace(program, 3.0).grad("x") == 3.0
