@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from functools import cache
+from types import NoneType
 from typing import Any
 
 import torch
@@ -17,12 +18,16 @@ from torch import Tensor
 SPREAD = frozenset("stride padding dilation kernel_size output_padding".split())
 """Arguments of which one number stands for each axis."""
 UNTOLD = frozenset("out inplace size shape sizes training train key".split())
-"""A result's shape stands beside it, an index is long, and the others change no number."""
+"""A result's shape stands beside it, and the others change no number."""
 _NONE: Any = object()  # no default
 
 
 def arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The plain arguments of a call by name, less those that are the default."""
+    if function is Tensor.__getitem__:
+        index = args[1] if len(args) == 2 else _NONE
+        parts = index if isinstance(index, tuple) else (index,)
+        return {"index": index} if all(map(_is_place, parts)) else {}
     kinds = tuple(map(_kind, args))
     if not kwargs and kinds.count("Tensor") == len(kinds):
         return {}
@@ -40,6 +45,13 @@ def arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
         and "Tensor" not in _kind(value)
         and not _same(short := _short(name, value), _short(name, usual.get(name, _NONE)))
     }
+
+
+def _is_place(part: Any) -> bool:
+    """Whether a part of an index says by itself what it takes."""
+    if isinstance(part, slice):
+        return all(type(end) in (int, NoneType) for end in (part.start, part.stop, part.step))
+    return part is Ellipsis or type(part) in (int, NoneType)
 
 
 def _kind(value: Any) -> str:

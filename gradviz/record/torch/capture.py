@@ -305,6 +305,8 @@ class Capture(TorchFunctionMode):
             self._recording = False
             with self.sending():
                 return func(*args, **kwargs)
+        if kwargs and name in SYMBOLS:  # sub(other=b, input=a) is a - b
+            kwargs = dict(sorted(kwargs.items(), key=lambda item: item[0] not in ("input", "self")))
         given = tensors_in((args, kwargs))
         if any(map(_unreadable, given)):
             return func(*args, **kwargs)

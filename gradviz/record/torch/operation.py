@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gradviz.errors import TraceError
-from gradviz.ops.operation import Derivative, Operation
+from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation
 from gradviz.record.arguments import nested
 from gradviz.record.torch.keep import array
 
@@ -145,11 +145,11 @@ class TorchOperation(Operation):
     def __init__(self, name: str, call: Call | None, index: int, several: bool) -> None:
         self.call, self.index, self.carries = call, index, set[int]()
         self.siblings: dict[int, int] = {}
-        written = name.rstrip("_")
+        name = f"{name}[{index}]" if several else name
         super().__init__(
-            f"{name}[{index}]" if several else name,
+            name,
             self._evaluate,
-            "" if several else partial(_fitting, SYMBOLS.get(written, "")),
+            partial(_written, name, "" if several else SYMBOLS.get(name.rstrip("_"), "")),
             (),
         )
 
@@ -242,6 +242,13 @@ def _linear(name: str) -> Derivative:
     return Derivative(lambda *_: None, f"vjp_{called}(g)")  # the rule has no formula
 
 
-def _fitting(symbols: str, count: int, keywords: Mapping[str, Any]) -> str:
-    """Symbols, unless they are for two operands, say, where there are three."""
-    return symbols if count == 1 + ("b" in symbols) else ""
+def _written(name: str, symbols: str, count: int, keywords: Mapping[str, Any]) -> str:
+    """The notation of a call: symbols where they say it all, else what it was told, by name."""
+    if not keywords:  # (symbols are for two operands, say, and there may be three)
+        return symbols if count == 1 + ("b" in symbols) else ""
+    if name == "getitem" and count == 1:
+        return "a[index]"
+    if count > len(OPERAND_NAMES) or not re.fullmatch(r"[^\W\d]\w*(\[\d+\])?", name):
+        return ""
+    told = [f"{k}={k}" for k in keywords if k.isidentifier() and k not in OPERAND_NAMES[:count]]
+    return f"{name}({', '.join([*OPERAND_NAMES[:count], *told])})"
