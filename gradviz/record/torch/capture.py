@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache, partial
 from sys import _getframe
@@ -250,13 +250,13 @@ class Capture(TorchFunctionMode):
     # --- the forward pass --------------------------------------------------------------------
 
     @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Record the calls made inside."""
+    def recording(self, shown: bool = False) -> Iterator[None]:
+        """Record the calls made inside; `shown`: somebody else sees them, and hands them on."""
         entered = modules.register_module_forward_pre_hook(self._enter_module)
         left = modules.register_module_forward_hook(self._leave_module, always_call=True)
         self._recording = True
         try:
-            with self:
+            with nullcontext() if shown else self:
                 yield
         finally:
             self._recording = False
@@ -285,7 +285,10 @@ class Capture(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """See `torch.overrides.TorchFunctionMode`."""
-        kwargs = kwargs or {}
+        return self.call(func, args, kwargs or {})
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Make a call of the program's, and record it."""
         name = _called(func)
         hooking = func is Tensor.register_hook
         if not (name or hooking) or not self._recording or _transformed():
@@ -1073,8 +1076,11 @@ def _address(tensor: Tensor) -> int:
 def _site() -> Any:
     """The line of the program; None where a module is called that has none of its own."""
     frame: Any = _getframe(1)
-    while frame is not None and frame.f_globals.get("__name__") != "gradviz.record.torch.trace":
-        if names.is_user(frame):
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if module == "gradviz.record.torch.trace":
+            return None
+        if not module or (module[:6] != "torch." and names.is_user(frame)):
             return names.site(frame)
         frame = frame.f_back
     return None

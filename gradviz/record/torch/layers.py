@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from torch import nn
@@ -231,10 +232,7 @@ def _shortened(module: nn.Module) -> str:
     written: Any = module.extra_repr()
     if not isinstance(written, str):
         return ""
-    usual = {
-        name: repr(parameter.default)
-        for name, parameter in inspect.signature(type(module).__init__).parameters.items()
-    }
+    usual = _defaults(type(module)) if written else {}
     told: list[str] = []
     for part in _split(" ".join(written.split())):
         name, equals, value = part.partition("=")
@@ -245,6 +243,13 @@ def _shortened(module: nn.Module) -> str:
             break
         told.append(part)
     return ", ".join(told)
+
+
+@lru_cache(maxsize=1024)
+def _defaults(kind: type[nn.Module]) -> dict[str, str]:
+    """What the arguments are that need not be said, as text."""
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    return {parameter.name: repr(parameter.default) for parameter in parameters}
 
 
 def _split(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from operator import is_
 from types import FunctionType, ModuleType
@@ -53,6 +53,8 @@ class Preserved(TorchFunctionMode):
     ----------
     written : set of int
         The memory that the program did not make and has written to.
+    call : callable
+        Makes a call of the program's, and may look at it.
     """
 
     def __init__(self, found: Iterable[Found]) -> None:
@@ -65,6 +67,7 @@ class Preserved(TorchFunctionMode):
         self.written: set[int] = set()
         self._hooks: list[Any] = []
         self._undo: list[Any] = []
+        self.call: Callable[[Any, Any, Any], Any] = lambda f, args, kwargs: f(*args, **kwargs)
 
     def begin(self) -> None:
         """Note how everything is."""
@@ -94,9 +97,9 @@ class Preserved(TorchFunctionMode):
                 memory.copy_(copy)
             for tensor, copy in self._others:
                 tensor.copy_(copy)
-        for _, version, *_ in reversed(self._facts.values()):  # some share one: the first is right
-            if version is not None:
-                version.__exit__()
+            for tensor, version, *_ in reversed(self._facts.values()):  # some share one: the first
+                if version is not None and tensor._version != version:
+                    torch._C._autograd._unsafe_set_version_counter((tensor,), (version,))
         for undo, *arguments in reversed(self._undo):
             undo(*arguments)
 
@@ -108,11 +111,7 @@ class Preserved(TorchFunctionMode):
             if tensor._is_view() and tensor._base is not None:  # one of a moment, it may be
                 self.note(tensor._base)
                 return
-            version = (
-                None
-                if tensor.is_inference()
-                else torch.autograd.grad_mode._unsafe_preserve_version_counter(tensor)
-            )
+            version = None if tensor.is_inference() else tensor._version
             grad = tensor.grad if tensor.is_leaf else None
             try:
                 alias = tensor.detach()
@@ -147,10 +146,10 @@ class Preserved(TorchFunctionMode):
         kwargs = kwargs or {}
         writes = _writes(func)
         if not writes and "out" not in kwargs:
-            result = func(*args, **kwargs)
+            result = self.call(func, args, kwargs)
         else:
             written = self._before(func, writes, args, kwargs)
-            result = func(*args, **kwargs)
+            result = self.call(func, args, kwargs)
             self.written.update(written)
             if writes == FACTS and id(args[0]) in self._facts:  # it may lie elsewhere now
                 self.written.add(storage(args[0]) or 0)

@@ -212,7 +212,8 @@ class TorchProgram(Program):
         called: Mapping[int, str],
     ) -> Graph:
         try:
-            with capture.recording():
+            guard.call = capture.call
+            with capture.recording(shown=True):
                 output = self._call(guard, args, kwargs)
         except TraceError:
             raise
