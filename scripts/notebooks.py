@@ -1,29 +1,71 @@
 """Run the notebooks from top to bottom: ``python scripts/notebooks.py [name ...]`` writes their
 outputs anew.
+
+A translated notebook, ``NAME.zh``, is NAME with the texts of ``NAME.zh.toml``.
 """
 
+import io
 import os
 import re
 import sys
 import tempfile
+import tomllib
+from base64 import b64decode, b64encode
 from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+import numpy as np
 from nbclient import NotebookClient
+from PIL import Image
+
+from gradviz.show.raster import to_png
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 LIMIT = 60
 """Seconds after which a cell is stopped; a whole notebook takes some ten on an idle machine."""
 
+WIDTH, COLOURS = 1000, 64
+"""Of a kept picture: pixels across, as wide as a notebook's column, and colours."""
+
 _NUMBER = re.compile(r"[-+]?(?:\d+\.\d+|\d+)(?:e[-+]?\d+)?")
 _DRAWN = re.compile(r"<text\b[^>]*>([^<]*)</text>")
+_SIZE = re.compile(r'<svg\b[^>]*? width="([\d.]+)" height="([\d.]+)"')
 
 
 def read(name):
     """The notebook as it is kept."""
     return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+
+
+def source(name):
+    """The notebook as its author wrote it: a translation is made of the original."""
+    original, _, language = name.partition(".")
+    notebook = read(original)
+    if language:
+        rows = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))["text"]
+        table = {row["en"]: row["zh"] for row in rows}
+        used = set()
+        for cell in notebook.cells:
+            cell.source = _translated(cell, table, used)
+        if old := table.keys() - used:
+            raise ValueError(f"{name}.toml translates what {original} does not say: {min(old)!r}")
+    return notebook
+
+
+def _translated(cell, table, used):
+    """A cell's text with each paragraph, or each line of code that has words, in its language."""
+    prose = cell.cell_type == "markdown"
+    parts = cell.source.split("\n\n" if prose else "\n")
+    for i, part in enumerate(parts):
+        text = part.strip()
+        if text in table:
+            used.add(text)
+            parts[i] = part.replace(text, table[text])
+        elif prose and not text.startswith("$$"):
+            raise ValueError(f"nobody has translated {text!r}")
+    return ("\n\n" if prose else "\n").join(parts)
 
 
 @contextmanager
@@ -69,7 +111,40 @@ def _kept(outputs):
         else:
             stream = output
         if "application/vnd.jupyter.widget-view+json" not in output.get("data", {}):
-            yield output
+            yield _once(output)
+
+
+def _once(output):
+    """A picture as pixels alone, which every viewer shows, also of a notebook from elsewhere.
+
+    Its words stay beside it: they can be compared, and read in a difference of two versions.
+    """
+    data = output.get("data", {})
+    if svg := data.get("image/svg+xml"):
+        width, height = map(float, _SIZE.search(svg).groups())
+        zoom = min(2.0, max(1.0, WIDTH / width))
+        data = {"image/png": _small(to_png(svg, zoom)), "text/plain": data["text/plain"]}
+        size = {"width": round(width), "height": round(height)}
+        words = sorted(text for text in _DRAWN.findall(svg) if any(map(str.isalpha, text)))
+        output.update(data=data, metadata={"image/png": size, "words": words})
+    elif png := data.get("image/png"):
+        data["image/png"] = _small(b64decode(png))
+    return output
+
+
+def _small(png):
+    """The picture in its most frequent colours; its blends become the nearest of these."""
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    packed = pixels @ np.array([2**16, 2**8, 1])
+    found, where, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    colours = found[:, None] // (2**16, 2**8, 1) % 256
+    kept = colours[np.argsort(-counts, kind="stable")[:COLOURS]]
+    nearest = ((colours[:, None] - kept) ** 2).sum(axis=2).argmin(axis=1).astype(np.uint8)
+    picture = Image.fromarray(nearest[where].reshape(packed.shape))
+    picture.putpalette(kept.astype(np.uint8).tobytes())
+    file = io.BytesIO()
+    picture.save(file, "png", optimize=True)
+    return b64encode(file.getvalue()).decode()
 
 
 def tidy(notebook):
@@ -100,8 +175,7 @@ def seen(cell):
             continue
         data = output.get("data", {})
         texts += [data[kind] for kind in ("text/plain", "text/latex") if kind in data]
-        drawn = _DRAWN.findall(data.get("image/svg+xml", ""))
-        texts += sorted(text for text in drawn if any(map(str.isalpha, text)))
+        texts += output.metadata.get("words", [])
     return texts
 
 
@@ -119,7 +193,7 @@ def differ(old, new, tolerance=1e-3):
 
 def write(name):
     """Run a notebook and keep its outputs."""
-    notebook = read(name)
+    notebook = source(name)
     with running(notebook):
         pass
     nbformat.write(tidy(notebook), FOLDER / f"{name}.ipynb")
