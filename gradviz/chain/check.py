@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from gradviz.chain.paths import carrying, count_paths, paths
 from gradviz.chain.reads import held
-from gradviz.chain.result import Result
+from gradviz.chain.result import GraphResult
 from gradviz.graph import Graph
 from gradviz.highlight import Highlight
 from gradviz.statistics import Statistics, places
@@ -32,7 +32,8 @@ class CheckRow:
 
     Attributes
     ----------
-    name : str
+    node : int
+        The value whose gradient it is.
     how : {"differences", "messages", "paths"}
     entries : int
         How many entries were compared.
@@ -44,16 +45,22 @@ class CheckRow:
         either side disagree: there the gradient was held to lie between them.
     """
 
-    name: str
+    graph: Graph = field(repr=False, compare=False)
+    node: int
     how: str
     entries: int
     error: float
     ok: bool
     corners: int = 0
 
+    @property
+    def name(self) -> str:
+        """The name of the value."""
+        return self.graph.names[self.node]
+
 
 @dataclass(frozen=True, repr=False)
-class Check(Result):
+class Check(GraphResult):
     """The result of `Graph.check`; true if every row agrees.
 
     Attributes
@@ -124,8 +131,7 @@ class Check(Result):
         """A mark at each gradient: whether all its proofs hold."""
         marks: dict[int, bool] = {}
         for row in self.rows:
-            i = self.graph.id(row.name)
-            marks[i] = marks.get(i, True) and row.ok
+            marks[row.node] = marks.get(row.node, True) and row.ok
         return Highlight(marks=marks, title="Every gradient, computed another way")
 
 
@@ -166,7 +172,7 @@ def _behind(graph: Graph, value: int) -> set[int]:
 
 def _hooked(graph: Graph, row: CheckRow) -> Iterator[str]:
     """The hooks that made a gradient what it is: its own, and those that it came through."""
-    reached = {graph.id(row.name)}
+    reached = {row.node}
     for v, operands in enumerate(graph.operands):
         if row.how != "messages" and not reached.isdisjoint(operands):
             reached.add(v)
@@ -267,7 +273,7 @@ def _row(graph: Graph, i: int, how: str, other: Any, chosen: Any, limit: float) 
     # Two that are infinite alike, or both no number, agree.
     errors = np.where(np.isclose(other, gradient, equal_nan=True), np.nan_to_num(errors), errors)
     worst = float(np.max(errors, initial=0.0))
-    return CheckRow(graph.names[i], how, int(np.size(gradient)), worst, bool(worst <= limit))
+    return CheckRow(graph, i, how, int(np.size(gradient)), worst, bool(worst <= limit))
 
 
 def _number(graph: Graph) -> float:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import ast
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from gradviz.chain.paths import Path, carrying, count_paths, needs, paths
-from gradviz.chain.result import Result
+from gradviz.chain.result import GraphResult
 from gradviz.graph import Graph
 from gradviz.highlight import Highlight
 from gradviz.ops import notation
 from gradviz.statistics import Statistics
+from gradviz.words import counted
 
 _DOT = r" \cdot "
 SHOWN_PATHS = 8
@@ -52,7 +53,7 @@ class Term:
 
     Attributes
     ----------
-    name : str
+    node : int
         The value whose gradient it is.
     latex, text : str
         How it follows from the terms after it.
@@ -61,14 +62,20 @@ class Term:
         Computed for an earlier target.
     """
 
-    name: str
+    graph: Graph = field(repr=False, compare=False)
+    node: int
     text: str
     latex: str
     value: Any
     reused: bool
 
+    @property
+    def name(self) -> str:
+        """The name of the value."""
+        return self.graph.names[self.node]
 
-class Explanation(Result):
+
+class Explanation(GraphResult):
     """The chain rule for ∂J/∂name. Made by `Graph.explain`; a notebook shows it as mathematics.
 
     Attributes
@@ -101,6 +108,11 @@ class Explanation(Result):
     def path_count(self) -> int:
         """The exact number of paths to J."""
         return count_paths(self.graph, [self.target])[self.target]
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether no path leads to J: then there is no chain rule, and no term of it."""
+        return not self.path_count
 
     def paths(self, k: int | None = None) -> list[Path]:
         """The `k` paths that contribute most (default: all), the largest contribution first."""
@@ -135,9 +147,15 @@ class Explanation(Result):
         graph = self.graph
         output, name = graph.names[graph.output], self.name
         head = notation.name(f"∂{output}/∂{name}")
-        if not self.path_count or self.target == graph.output:
-            reason = "0 (no path)" if not self.path_count else "1"
-            return Formula(f"{head.id} = {reason}", rf"{notation.latex(head)} = \text{{{reason}}}")
+        if self.target == graph.output:
+            return Formula(f"{head.id} = 1", rf"{notation.latex(head)} = \text{{1}}")
+        if self.disconnected:
+            ends = notation.latex(notation.name(name)), notation.latex(notation.name(output))
+            return Formula(
+                f"{head.id}: no path leads from {name} to {output}",
+                rf"{notation.latex(head)} \text{{: no path leads from }} {ends[0]} "
+                rf"\text{{ to }} {ends[1]}",
+            )
         symbols = [self._factors(path) for path in self._shown]
         rest = self.path_count - len(symbols)
         more_text = f"\n  + {rest} more paths" if rest else ""
@@ -228,7 +246,8 @@ class Explanation(Result):
     @property
     def text(self) -> str:
         """The sum over paths in plain text, then the factored form."""
-        return f"{self.formula.text}\n\n{self.factored.text}"
+        forms = (self.formula, self.factored) if not self.disconnected else (self.formula,)
+        return "\n\n".join(form.text for form in forms)
 
     @property
     def latex(self) -> str:
@@ -236,6 +255,11 @@ class Explanation(Result):
         return self.formula.latex
 
     # --- factored by upstream terms ----------------------------------------------------------
+
+    @property
+    def rows(self) -> tuple[Term, ...]:
+        """The `terms`."""
+        return self.terms
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:
@@ -250,6 +274,8 @@ class Explanation(Result):
 
     @cached_property
     def _needed(self) -> list[int]:
+        if self.disconnected:
+            return []
         needed = needs(self._readers, self.target) - {self.graph.output} | {self.target}
         return sorted(needed, reverse=True)
 
@@ -265,7 +291,8 @@ class Explanation(Result):
             texts.append(text)
             latexes.append(latex)
         return Term(
-            graph.names[i],
+            graph,
+            i,
             " + ".join(texts) or ("1" if i == graph.output else "0"),
             " + ".join(latexes) or ("1" if i == graph.output else "0"),
             graph.grad(graph.names[i]),
@@ -298,6 +325,8 @@ class Explanation(Result):
 
         For arrays the messages are VJPs, with the shape of each term.
         """
+        if self.disconnected:
+            return self.formula
         graph = self.graph
         text: list[str] = []
         latex: list[str] = []
@@ -308,9 +337,9 @@ class Explanation(Result):
             if left_out > 0 and n == SHOWN_ENDS:
                 text.append(f"… ({left_out} more upstream terms)")
                 latex.append(rf"&\vdots \text{{ ({left_out} more upstream terms)}}")
-            is_target = term.name == self.name
-            i = graph.id(term.name)
-            head = notation.name(f"∂{output}/∂{term.name}" if is_target else _delta(graph, i))
+            is_target = term.node == self.target
+            symbol = f"∂{output}/∂{term.name}" if is_target else _delta(graph, term.node)
+            head = notation.name(symbol)
             size = np.size(term.value)
             number = _plain(term.value) if size == 1 else f"array of shape {np.shape(term.value)}"
             mark = f"    ⟦computed already for {', '.join(self.after)}⟧" if term.reused else ""
@@ -327,7 +356,7 @@ class Explanation(Result):
 
     @property
     def _paths(self) -> str:
-        return f"{self.path_count} path" + ("s" if self.path_count != 1 else "")
+        return counted(self.path_count, "path")
 
     # --- shown -------------------------------------------------------------------------------
 
@@ -335,7 +364,8 @@ class Explanation(Result):
         return f"<Explanation of {self.name}: {self._paths}>"
 
     def _repr_latex_(self) -> str:
-        return f"$$\n{self.formula.latex}\n$$\n$$\n{self.factored.latex}\n$$"
+        forms = dict.fromkeys((self.formula.latex, self.factored.latex))
+        return "\n".join(f"$$\n{latex}\n$$" for latex in forms)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/latex": self._repr_latex_(), "text/plain": self.text}

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
-from gradviz.statistics import Statistics
+from gradviz.statistics import Statistics, norm
 
 Edge = tuple[int, int]
 """(reader's id, operand's position)"""
@@ -48,7 +48,7 @@ class Path:
     @property
     def norm(self) -> float:
         """The norm of its contribution; its estimate where arrays were not kept."""
-        return self.gain if self.value is None else _norm(self.value)
+        return self.gain if self.value is None else norm(self.value)
 
 
 def carrying(graph: Graph) -> list[list[Edge]]:
@@ -117,8 +117,8 @@ def paths(graph: Graph, target: int) -> Iterator[Path]:
             return
 
     def gain(v: int, key: int) -> float:
-        upstream = _norm(derivatives.gradients.get(v, 0.0))
-        return _norm(derivatives.messages.get((v, key), 0.0)) / upstream if upstream else 0.0
+        upstream = norm(derivatives.gradients.get(v, 0.0))
+        return norm(derivatives.messages.get((v, key), 0.0)) / upstream if upstream else 0.0
 
     yield from _best_first(graph, readers, target, gain)
 
@@ -156,12 +156,6 @@ def _value(graph: Graph, edges: Sequence[Edge]) -> Any:
 def _size(graph: Graph, v: int, key: int) -> float:
     local = graph.local(v, key)
     return math.nan if local is None else float(np.abs(np.asarray(local).reshape(())))
-
-
-def _norm(value: Any) -> float:
-    if isinstance(value, Statistics):
-        return value.norm
-    return float(np.linalg.norm(np.ravel(value)))
 
 
 def needs(readers: list[list[Edge]], target: int) -> set[int]:

@@ -1,4 +1,4 @@
-"""The form of every result: text, a picture, a notebook's display, a file."""
+"""The form of every result: text, rows, a picture, a notebook's display, a file."""
 
 from __future__ import annotations
 
@@ -15,25 +15,55 @@ if TYPE_CHECKING:
 
 
 class Result:
+    """What is found out.
+
+    Attributes
+    ----------
+    text : str
+        All of it, in words.
+    rows : collection
+        The same as data.
+    """
+
+    @property
+    def text(self) -> str:
+        """All of it, in words."""
+        raise NotImplementedError
+
+    def draw(self, *args: Any, **options: Any) -> Drawing:
+        """The picture."""
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write the picture, as `Drawing.save` does; to a ``.txt`` the `text`."""
+        if Path(path).suffix.lower() == ".txt":
+            return write_atomic(path, f"{self.text}\n")
+        return self.draw(**options).save(path)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        first, _, _ = self.text.partition("\n")
+        return f"<{type(self).__name__}: {first}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {**self.draw()._repr_mimebundle_(include, exclude), "text/plain": self.text}
+
+
+class GraphResult(Result):
     """What is found out about a Graph.
 
     Attributes
     ----------
     graph : Graph
-        What its ids are ids of.
-    text : str
-        All of it, in words.
+        Whose ids the rows hold.
     """
 
     detail: ClassVar[str | None] = "operations"
     """The level of detail of its picture unless another is asked for: `graph` as it stands."""
 
     graph: Graph
-
-    @property
-    def text(self) -> str:
-        """All of it, in words."""
-        raise NotImplementedError
 
     def highlight(self) -> Highlight:
         """What its picture points out, in `graph`."""
@@ -51,19 +81,3 @@ class Result:
     def draw(self, **options: Any) -> Drawing:
         """The picture, with what was found pointed out (options as in `Graph.draw`)."""
         return self.graph.draw(**{"detail": self.detail, "highlight": self} | options)
-
-    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
-        """Write the picture, as `Drawing.save` does; to a ``.txt`` the `text`."""
-        if Path(path).suffix.lower() == ".txt":
-            return write_atomic(path, f"{self.text}\n")
-        return self.draw(**options).save(path)
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __repr__(self) -> str:
-        first, _, _ = self.text.partition("\n")
-        return f"<{type(self).__name__}: {first}>"
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {**self.draw()._repr_mimebundle_(include, exclude), "text/plain": self.text}

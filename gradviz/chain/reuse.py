@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gradviz.chain.paths import Edge, carrying, needs
-from gradviz.chain.result import Result
+from gradviz.chain.result import GraphResult
 from gradviz.graph import Graph
 from gradviz.highlight import Highlight
+from gradviz.words import listed
 
-TOLD = 8
-"""So many terms and targets are told in words, of a longer list."""
+MOST = 8
+"""Of a longer list so many terms and targets are named."""
 
 
 @dataclass(frozen=True)
@@ -22,29 +23,56 @@ class Row:
 
     Attributes
     ----------
-    target : str
-    computed : tuple of str
+    node : int
+        The target.
+    computed_nodes : tuple of int
         The upstream terms computed for it: values v whose ∂J/∂v no earlier target needed.
-    reused : tuple of str
+    reused_nodes : tuple of int
         The upstream terms it needs that were computed already.
-    read : tuple of str
+    read_nodes : tuple of int
         The reused terms that are read directly, by what was computed for it or by itself.
+    target, computed, reused, read : str and tuples of str
+        Their names.
     vjps : int
         VJPs evaluated, given the cache.
     vjps_without_cache : int
         VJPs that the sum over all its paths would evaluate, each path on its own.
     """
 
-    target: str
-    computed: tuple[str, ...]
-    reused: tuple[str, ...]
-    read: tuple[str, ...]
+    graph: Graph = field(repr=False, compare=False)
+    node: int
+    computed_nodes: tuple[int, ...]
+    reused_nodes: tuple[int, ...]
+    read_nodes: tuple[int, ...]
     vjps: int
     vjps_without_cache: int
 
+    @property
+    def target(self) -> str:
+        """The target's name."""
+        return self.graph.names[self.node]
+
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """The names of `computed_nodes`."""
+        return self._names(self.computed_nodes)
+
+    @property
+    def reused(self) -> tuple[str, ...]:
+        """The names of `reused_nodes`."""
+        return self._names(self.reused_nodes)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The names of `read_nodes`."""
+        return self._names(self.read_nodes)
+
+    def _names(self, nodes: Sequence[int]) -> tuple[str, ...]:
+        return tuple(self.graph.names[i] for i in nodes)
+
 
 @dataclass(frozen=True, repr=False)
-class Reuse(Result):
+class Reuse(GraphResult):
     """The ledger of `Graph.reuse`.
 
     Attributes
@@ -81,12 +109,11 @@ class Reuse(Result):
         output = self.graph.names[self.graph.output]
 
         def terms(names: Sequence[str]) -> str:
-            most = names if len(names) <= TOLD + 2 else names[:TOLD]
-            rest = f" and {len(names) - len(most)} more" if len(most) < len(names) else ""
-            return (", ".join(f"∂{output}/∂{name}" for name in most) or "nothing") + rest
+            most = len(names) if len(names) <= MOST + 2 else MOST
+            return listed([f"∂{output}/∂{name}" for name in names], most) or "nothing"
 
         lines: list[str] = []
-        shown = self.rows if len(self.rows) <= TOLD + 2 else self.rows[:TOLD]
+        shown = self.rows if len(self.rows) <= MOST + 2 else self.rows[:MOST]
         for row in shown:
             lines += [
                 f"∂{output}/∂{row.target}",
@@ -101,16 +128,16 @@ class Reuse(Result):
             f"together      {self.vjps} VJPs with the cache, {self.vjps_without_cache} path by path"
         )
         most = sorted(self.reads.items(), key=lambda item: -item[1])
-        if len(self.rows) > TOLD or len(most) > 2 * TOLD:  # of a large graph, what matters most
-            told = [f"∂{output}/∂{name} ×{count}" for name, count in most[:TOLD] if count > 1]
+        if len(self.rows) > MOST or len(most) > 2 * MOST:  # of a large graph, what matters most
+            told = [f"∂{output}/∂{name} ×{count}" for name, count in most[:MOST] if count > 1]
             lines.append(f"most read     {', '.join(told) or 'none is read twice'}")
         return "\n".join(lines)
 
     def highlight(self) -> Highlight:
         """What the picture shows: cached terms, the edges that read them, what is not needed."""
         graph = self.graph
-        targets = {graph.id(row.target) for row in self.rows}
-        computed = {graph.id(name) for row in self.rows for name in row.computed}
+        targets = {row.node for row in self.rows}
+        computed = {i for row in self.rows for i in row.computed_nodes}
         boxes: dict[int, Any] = dict.fromkeys(range(len(graph)), "unneeded")
         boxes |= dict.fromkeys(computed, "computed") | dict.fromkeys(self._cached, "cached")
         boxes |= dict.fromkeys(targets, "target")
@@ -166,10 +193,6 @@ def reuse(graph: Graph, targets: Sequence[str] = ()) -> Reuse:
     read_again: Counter[int] = Counter()
     rows: list[Row] = []
 
-    def named(found: set[int]) -> tuple[str, ...]:
-        # From J backwards, as the backward pass meets them.
-        return tuple(graph.names[i] for i in sorted(found, reverse=True))
-
     for target in ids:
         needed = needs(readers, target)
         computed = needed - cached
@@ -182,16 +205,9 @@ def reuse(graph: Graph, targets: Sequence[str] = ()) -> Reuse:
         read = {v for v, _ in edges if v in reused} | ({target} & cached)
         read_again.update(read)
         evaluated |= edges
-        rows.append(
-            Row(
-                graph.names[target],
-                named(computed),
-                named(reused),
-                named(read),
-                len(edges),
-                costs[target],
-            )
-        )
+        # From J backwards, as the backward pass meets them.
+        terms = [tuple(sorted(nodes, reverse=True)) for nodes in (computed, reused, read)]
+        rows.append(Row(graph, target, terms[0], terms[1], terms[2], len(edges), costs[target]))
         cached |= needed | {target}
     return Reuse(graph, tuple(rows), reads, frozenset(read_again))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gradviz.chain.result import Result
+from gradviz.chain.result import GraphResult
 from gradviz.graph import Graph
 from gradviz.highlight import Highlight
 from gradviz.statistics import measure
 
 
 @dataclass(frozen=True, repr=False)
-class Shares(Result):
+class Shares(GraphResult):
     """The result of `Graph.shares`.
 
     Attributes

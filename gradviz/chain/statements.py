@@ -127,7 +127,8 @@ class Summary(Graph):
                     continue
                 v = self.new_id[self.group[step]]
                 single = not isinstance(self.values[v].operation, Statement)
-                messages.add((v, position if single else self.operands[v].index(u)), message)
+                with np.errstate(all="ignore"):  # infinities may meet
+                    messages.add((v, position if single else self.operands[v].index(u)), message)
         return Gradients(gradients, messages)
 
     @property

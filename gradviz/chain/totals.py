@@ -16,7 +16,7 @@ from gradviz.chain.folding import Fold
 from gradviz.chain.statements import Statement
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
-from gradviz.statistics import measure
+from gradviz.statistics import measure, norm
 
 OVER = 10**300 + 1
 """Stands for every larger number of paths: 2^100000 would not fit into memory."""
@@ -230,21 +230,6 @@ class Tally:
                     if (v, key) in messages:
                         behind[u] = min(behind[u] + behind[v], OVER)
         return before, behind
-
-
-def norm(value: Any) -> float:
-    """The Euclidean norm of an array, a number or `Statistics`."""
-    if isinstance(value, (float, int)):  # NumPy's float64 too
-        return abs(float(value))
-    if type(value) is np.ndarray and value.dtype == np.float64:  # of small ones there are many
-        flat = value.ravel()
-        square = float(flat.dot(flat))
-        if 1e-280 < square < 1e280:
-            return math.sqrt(square)
-        top = float(np.abs(flat).max(initial=0.0))
-        if top < math.inf:  # the square leaves the range of numbers
-            return top * math.sqrt(((flat / top) ** 2).sum()) if top else 0.0
-    return measure(value).norm
 
 
 def _range(end: Callable[[list[float]], float], sizes: list[Size]) -> Size:

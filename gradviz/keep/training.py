@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from gradviz.chain.backward import Gradients
+from gradviz.chain.result import Result
 from gradviz.files import writable
 from gradviz.graph import Graph, Node
 from gradviz.keep import reading as saved
@@ -175,7 +176,7 @@ def _written(number: float | None) -> float | str | None:
     return float(number) if math.isfinite(number) else str(float(number))
 
 
-class Training:
+class Training(Result):
     """A recorded run.
 
     Parameters
@@ -302,17 +303,16 @@ class Training:
             lines.append(f"{step.number:>8}  {loss:>10}  {told[0]:<24}  {told[1]}".rstrip())
         return "\n".join(lines)
 
-    def __str__(self) -> str:
-        return self.text
+    @property
+    def rows(self) -> list[Step]:
+        """The `steps`."""
+        return self.steps
 
     def draw(self, what: str = "gradients", *, theme: str = "light") -> Timeline:
         """The health of every layer over the steps (see `gradviz.show.timeline.Timeline`)."""
         from gradviz.show.timeline import Timeline
 
         return Timeline(self, what, theme)
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        return self.draw()._repr_mimebundle_(include, exclude)
 
 
 def spread(steps: Sequence[Step], most: int) -> list[Step]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gradviz.chain.folding import is_large
-from gradviz.chain.result import Result
+from gradviz.chain.result import GraphResult
 from gradviz.graph import Graph
 from gradviz.highlight import Highlight
 from gradviz.words import choose
@@ -145,7 +145,7 @@ def draw(
     graph: Any,
     *,
     show: Iterable[str] | None = None,
-    highlight: Highlight | Result | None = None,
+    highlight: Highlight | GraphResult | None = None,
     backward: str | None = None,
     theme: str = "light",
     direction: str | None = None,
@@ -194,7 +194,7 @@ def draw(
     """
     if backward is not None:
         choose("value of backward", backward, ("beside", "alone"))
-    if isinstance(highlight, Result):
+    if isinstance(highlight, GraphResult):
         highlight = highlight.highlight_in(graph)
     looks: dict[str, Any] = dict(direction=direction, title=title)
     foldable = show is None and isinstance(graph, Graph)

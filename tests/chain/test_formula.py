@@ -266,7 +266,24 @@ def test_no_path_is_said():
     def f(w, u):
         return w * w
 
-    assert "no path" in gv.trace(f, 2.0, 3.0).explain("u").formula.text
+    explanation = gv.trace(f, 2.0, 3.0).explain("u")
+    assert explanation.text == "∂J/∂u: no path leads from u to J"
+    assert explanation.terms == ()
+    (latex,) = explanation._repr_mimebundle_()["text/latex"].split("$$\n$$")
+    assert "no path" in latex
+    assert "=" not in latex
+
+
+def test_a_value_that_is_read_but_never_on_a_way_to_j_has_no_formula():
+    def f(w, u):
+        v = np.ones(2) * u
+        _ = v * w
+        return np.sum(w * 2.0)
+
+    graph = gv.trace(f, np.ones(2), 3.0)
+    for name in ("u", "v"):
+        assert "=" not in graph.explain(name).text + graph.explain(name).latex
+        assert graph.explain(name).factored.latex == graph.explain(name).latex
 
 
 def test_shared_steps_without_a_name_do_not_make_formulas_explode():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from gradviz.chain.compare.alignment import correspondence
 from gradviz.chain.compare.difference import Difference, difference
 from gradviz.chain.compare.roundings import Roundings
-from gradviz.chain.result import Result
+from gradviz.chain.result import GraphResult
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
 from gradviz.highlight import Highlight
@@ -34,21 +34,31 @@ class Row:
 
     Attributes
     ----------
-    name, other_name : str
-        Its name in either graph.
     node, other_node : int
         Its id in either graph.
+    name, other_name : str
+        Its name in either graph.
     value : Difference
     gradient : Difference or None
         None where neither has one, or one was not asked for it.
     """
 
-    name: str
-    other_name: str
+    graph: Graph = field(repr=False, compare=False)
+    other: Graph = field(repr=False, compare=False)
     node: int
     other_node: int
     value: Difference
     gradient: Difference | None
+
+    @property
+    def name(self) -> str:
+        """Its name in the first graph."""
+        return self.graph.names[self.node]
+
+    @property
+    def other_name(self) -> str:
+        """Its name in the second."""
+        return self.other.names[self.other_node]
 
     @property
     def ok(self) -> bool:
@@ -57,7 +67,7 @@ class Row:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(Result):
+class Comparison(GraphResult):
     """The result of `gradviz.compare`; true if all values and gradients of both agree.
 
     Attributes
@@ -314,7 +324,7 @@ def compare(
             limit = tolerance if gradient_limits is None else gradient_limits.get(v)
             apart = difference(gradients.get(v), others.get(w))
             found = Difference(*apart, limit or 0.0)
-        rows.append(Row(graph.names[v], other.names[w], v, w, value, found))
+        rows.append(Row(graph, other, v, w, value, found))
     taken = set(twins.values())
     only = (
         tuple(graph.names[v] for v in range(len(graph)) if v not in twins and _counts(graph, v)),

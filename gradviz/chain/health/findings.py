@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gradviz.chain.result import Result
+from gradviz.chain.result import GraphResult
 from gradviz.graph import Graph
 from gradviz.highlight import PATHS, Highlight
 from gradviz.words import place
@@ -43,7 +43,7 @@ CLOSE = 40
 
 
 @dataclass(frozen=True, repr=False)
-class Finding(Result):
+class Finding(GraphResult):
     """One thing that is wrong, and where.
 
     Attributes
@@ -152,7 +152,7 @@ class Layer:
 
 
 @dataclass(frozen=True, repr=False)
-class Health(Result):
+class Health(GraphResult):
     """The result of `Graph.diagnose`; true if there is no error and no warning.
 
     An *error* is a number that is none: a NaN or an infinity in J or in a parameter's gradient, or
@@ -176,6 +176,11 @@ class Health(Result):
     layers: tuple[Layer, ...]
 
     detail = None
+
+    @property
+    def rows(self) -> tuple[Finding, ...]:
+        """The `findings`."""
+        return self.findings
 
     @property
     def ok(self) -> bool:
