@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 import importlib.util
 import inspect
 import json
@@ -26,6 +25,7 @@ import numpy as np
 
 import gradviz as gv
 from gradviz.ops.notation import SUBSCRIPTS
+from gradviz.words import nearest
 
 if TYPE_CHECKING:
     from gradviz.chain.check import Check
@@ -371,8 +371,7 @@ def _function(target: str) -> tuple[Path, Callable[..., Any]]:
         found = getattr(found, part, None)
     if not callable(found):
         functions = [n for n, v in vars(module).items() if inspect.isfunction(v) and n[0] != "_"]
-        near = difflib.get_close_matches(name, functions, 3, 0.4) or functions[:8]
-        there = f"there is {', '.join(near)}" if near else "it defines none"
+        there = f"there is {nearest(name, functions)}" if functions else "it defines none"
         raise _Misuse(f"{file} has no function {name}; {there}")
     return path, found
 

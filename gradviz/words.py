@@ -76,6 +76,16 @@ def choose(kind: str, value: object, allowed: Iterable[str]) -> str:
     raise ValueError(unknown(kind, value, names))
 
 
+def nearest(name: str, names: Iterable[str], most: int = 8) -> str:
+    """The names that are most like one that does not exist; if none is, the first ones.
+
+    >>> nearest("wieght", ["bias", "weight"]), nearest("x", ["bias", "weight"])
+    ('weight', 'bias, weight')
+    """
+    found = list(names)
+    return ", ".join(difflib.get_close_matches(name, found, 3, 0.4) or found[:most])
+
+
 def unknown(kind: str, value: object, names: list[str]) -> str:
     """Words for what does not exist: what there is, and what is nearest."""
     near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)

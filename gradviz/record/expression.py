@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from gradviz.graph import Graph
 from gradviz.record.array import Array, parameter, tape
 from gradviz.record.trace import graph
+from gradviz.words import nearest
 
 MAX_LENGTH = 10_000
 
@@ -153,10 +153,8 @@ class _Reader:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
             function = _FUNCTIONS.get(node.func.id)
             if function is None:
-                near = difflib.get_close_matches(node.func.id, _FUNCTIONS, 3, 0.5) or sorted(
-                    _FUNCTIONS
-                )
-                raise self.refuse(node, f"no such function; there are {', '.join(near)}")
+                near = nearest(node.func.id, sorted(_FUNCTIONS), len(_FUNCTIONS))
+                raise self.refuse(node, f"no such function; there are {near}")
             arguments = [self.at(argument) for argument in node.args]
             try:
                 with np.errstate(all="ignore"):

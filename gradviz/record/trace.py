@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -24,6 +23,7 @@ from gradviz.record.buffer import traced
 from gradviz.record.build import build
 from gradviz.record.chance import States, replayed, states
 from gradviz.record.reach import reach, stands_alone
+from gradviz.words import nearest
 
 
 def trace(
@@ -279,9 +279,8 @@ class _Function(Program):
                 raise ValueError(
                     f"{wanted} is an integer, which has no gradient; pass {wanted}=1.0, say"
                 )
-            near = difflib.get_close_matches(wanted, leaves, 3, 0.4) or list(leaves)[:8]
             raise ValueError(
-                f"wrt={wanted!r} names no array of floats; there are: {', '.join(near)}"
+                f"wrt={wanted!r} names no array of floats; there are: {nearest(wanted, leaves)}"
             )
         if not isinstance(output, Array):
             self._refuse(output, integers, recorded)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from gradviz.record.torch import keep
 from gradviz.record.torch.capture import Capture, TensorNode
 from gradviz.record.torch.state import Preserved
 from gradviz.statistics import Statistics
+from gradviz.words import nearest
 
 LIMIT = 2**20
 """Parameters and arguments of so many numbers are captured whole; of more, lean."""
@@ -330,10 +330,9 @@ class TorchProgram(Program):
         }
         reached = {prefix for found in meant.values() for prefix in found}
         for missing in sorted(set(self.wrt or ()) - reached):
-            near = difflib.get_close_matches(missing, leaves, 3, 0.4) or list(leaves)[:8]
             raise ValueError(
                 f"wrt={missing!r} names no leaf that requires a gradient; there are: "
-                f"{', '.join(near)}"
+                f"{nearest(missing, leaves)}"
             )
         return [name for name in leaves if self.wrt is None or meant[name]]
 
