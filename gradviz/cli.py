@@ -1,7 +1,7 @@
 """The shell command ``gradviz``.
 
-What is dear (NetworkX, the drawing) is imported by the functions that need it. Exit statuses: 0
-done, 1 a computation or a file failed, 2 wrong usage.
+What is slow to import (NetworkX, the drawing) is imported by the functions that need it. Exit
+statuses: 0 done, 1 a computation or a file failed, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _told(error: Exception) -> Exception:
 
 
 class _Misuse(click.ClickException):
-    """Wrong usage, told in one line."""
+    """Wrong usage, reported in one line."""
 
     exit_code = 2
 
@@ -126,7 +126,7 @@ def _look(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _looks(theme: str, direction: str, budget: int | None, unfold: str) -> dict[str, Any]:
-    """How to draw, as `Graph.draw` is told it."""
+    """How to draw: the options of `Graph.draw`."""
     way = None if direction == "auto" else direction
     return {"theme": theme, "direction": way, "budget": budget, "unfold": _names(unfold)}
 

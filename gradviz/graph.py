@@ -995,7 +995,7 @@ def compare(
 
     Leaves correspond by name, operations in recording order: those with the same name, scope and
     shape, and unnamed ones with the same operation, scope, shape and line of the program. Where
-    one took another branch, or went round a loop more often, what is in only one is told too. The
+    one took another branch, or went round a loop more often, what is in only one is listed too. The
     same function written with NumPy and with PyTorch is compared by the values that it names.
 
     Parameters

@@ -9,7 +9,7 @@ ROLES = (
     "sick", "target", "cached", "computed", "read",
     "differs", "only here", "differs little", "agrees", "unneeded",
 )  # fmt: skip
-"""The most telling first: a fold is drawn in the role of the first that a value in it has."""
+"""By importance: a fold is drawn in the first of these roles that a value in it has."""
 PATHS = 6
 """So many paths can be told apart; with the seventh the colours begin again."""
 Roles = tuple[str, ...]

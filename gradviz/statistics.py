@@ -165,7 +165,7 @@ ROW = 2**13  # shorter products of vectors are not given to several threads, whi
 def of_flat(
     flat: np.ndarray, shape: tuple[int, ...], dtype: str, chosen: np.ndarray | None = None
 ) -> Statistics:
-    """The statistics of a vector of floats, told as those of an array of this shape and dtype.
+    """The statistics of a vector of floats, as those of an array of this shape and dtype.
 
     `chosen` are the places of its sample, where the entries are in another order than the array's.
     All are taken of a piece at a time that stays in the processor's cache: memory is read once.

@@ -123,8 +123,8 @@ def underflown(graph: Graph) -> frozenset[int]:
     """The gradients that are all zero because a product became too small for a number.
 
     A zero message is computed again from an upstream term scaled to 1 (a VJP is linear): what is
-    then not zero has underflown. Such a message goes on, scaled, so that what lies before it is
-    told apart too.
+    then not zero has underflown. Such a message is sent on, scaled, so that the gradients before it
+    are known too.
     """
     gradients, messages = graph.derivatives
     scaled: dict[int, Any] = {}  # the directions of such gradients
@@ -276,7 +276,7 @@ def gradient_of(
     Raises
     ------
     TraceError
-        As `backward`; `source` tells the line of the user's program that a value comes from.
+        As `backward`; `source` gives the line of the user's program that a value comes from.
     """
     if upstream is not None:
         first = upstream

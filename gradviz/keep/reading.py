@@ -410,7 +410,7 @@ class _Reader:
         except ValueError as error:
             raise ValueError(f"{field}: {error}") from None
         try:
-            with np.errstate(over="ignore"):  # a number that is too large is told of in words
+            with np.errstate(over="ignore"):  # a number that is too large has a message of its own
                 for entry in entries:
                     result.append(read(entry))
         except ValueError as error:

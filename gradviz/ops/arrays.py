@@ -517,7 +517,7 @@ SCATTER = linear(
 def _moved(function: Callable[..., Any]) -> Operation:
     """A row for a function that moves elements, repeats, drops, or fills up with zeros.
 
-    Applied to the elements' numbers it tells where each came from (0: from nowhere), whatever
+    Applied to the elements' numbers it says where each came from (0: from nowhere), whatever
     its arguments; the message goes back there.
     """
 

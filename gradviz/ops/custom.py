@@ -139,7 +139,7 @@ def _per_operand(rules: Rule | Sequence[Rule]) -> list[Rule]:
 
 
 def _operands(function: Callable[..., Any], name: str, count: int) -> list[str]:
-    """The names of the parameters that are operands; a, b, c where the function tells none."""
+    """The names of the parameters that are operands; a, b, c where the function names none."""
     try:
         parameters = list(inspect.signature(function).parameters.values())[:count]
     except (TypeError, ValueError):

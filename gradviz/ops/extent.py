@@ -1,4 +1,4 @@
-"""How much a recorded call will compute, told by shapes before it is made.
+"""How much a recorded call will compute, found from shapes before it is made.
 
 A file may hold a call with other arguments than it was recorded with, such as a padding of 10^9:
 what it would make is compared with the sizes that stand in the file.
@@ -28,7 +28,7 @@ class Checked(Operation):
     ----------
     row : Operation
     shape : tuple of int
-        That of its value, as the file tells it.
+        That of its value, as the file says.
     """
 
     __slots__ = ("fits", "row", "shape")
@@ -76,7 +76,7 @@ class _Pulls:
 
 
 def _told(what: str, call: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
-    """Make a call; whatever it raises is told in words."""
+    """Make a call; whatever it raises becomes a message."""
     try:
         return call(*args, **keywords)
     except TraceError:
@@ -91,7 +91,7 @@ def check(row: Operation, operands: Sequence[Any], keywords: dict[str, Any], sha
     Raises
     ------
     TraceError
-        It would, or it cannot be told.
+        It would, or it is not known.
     """
     if any(isinstance(operand, Statistics) for operand in operands):
         raise TraceError(f"{row.name} cannot be computed: of an operand only statistics were kept")

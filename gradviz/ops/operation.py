@@ -104,7 +104,7 @@ class Operation:
         altogether where the operation has no rule. A `variadic` operation has one rule, which
         takes the operand's position as its first argument.
     blocks : callable or None
-        Of a row that puts its operands side by side: ``blocks(*operands, **keywords)`` tells where
+        Of a row that puts its operands side by side: ``blocks(*operands, **keywords)`` says where
         each stands in the value. All messages are then cut from g at once, see `block`.
     pulls : sequence of callable or None
         By operand ``pull(g, v, *operands, **keywords)``; see `pull`, which fits what it returns.

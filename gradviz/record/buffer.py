@@ -46,7 +46,7 @@ class Buffer(Held):
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        """The program has an array here, as ``isinstance`` tells it."""
+        """The program has an array here, as ``isinstance`` says."""
         return np.ndarray
 
     @classmethod

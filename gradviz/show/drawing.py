@@ -184,7 +184,7 @@ def draw(
     budget : int, optional
         A graph of more values is folded, into at most so many boxes.
     unfold : str or iterable of str, optional
-        What else to open, by the key that its tooltip tells, such as ``"blocks.0/attn"``, or by
+        What else to open, by the key in its tooltip, such as ``"blocks.0/attn"``, or by
         the name of a value: all that it lies in. All other folds stay as they are.
 
     Raises

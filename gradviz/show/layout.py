@@ -76,8 +76,8 @@ def _towards(point: Point, other: Point, distance: float = 6.0) -> Point:
 def arrange(view: View, engine_name: str = "auto") -> Layout:
     """Lay a View out: with curves that avoid the boxes, or with straight lines if that is too hard.
 
-    How hard it is, the length of its edges tells: it decides, so that a View looks the same each
-    time. What the engine still gives up is laid out without it.
+    The length of its edges decides how hard it is, not the time it takes, so that a View looks the
+    same each time. Where the engine still gives up, boxes are placed without it.
 
     Raises
     ------

@@ -202,7 +202,7 @@ def _name(graph: Graph, unit: int | Fold) -> str:
 
 
 def _pointed_out(fold: Fold, mark: Highlight) -> tuple[str, str]:
-    """The most telling role of the values in it, and what is said of the first that has it.
+    """The most important role of the values in it, and the badge of the first that has it.
 
     They are greyed if all of them are.
     """

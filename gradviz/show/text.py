@@ -32,7 +32,7 @@ def to_text(
     graph : Graph
         Anything with a `table` of the documented schema.
     show : iterable of str, optional
-        Names of the values (or scopes) to tell of. Default: all.
+        Names of the values (or scopes) to describe. Default: all.
     highlight : Highlight, optional
         What the picture points out comes first; what it greys out is left out.
     title : str, optional

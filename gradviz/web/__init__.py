@@ -1,1 +1,1 @@
-"""What goes to a browser: the page, the Jupyter widget, and what they are told."""
+"""What goes to a browser: the page, the Jupyter widget, and their data."""

@@ -1,6 +1,6 @@
-"""What the page and the widget are told: a graph's structure, its numbers, its steps, its program.
+"""What is sent to the page and the widget: a graph's structure, numbers, steps and program.
 
-Everything is plain JSON. The structure is told once; `numbers` is what changes when a leaf does.
+Everything is plain JSON. The structure is sent once; `numbers` is what changes when a leaf does.
 Formulas are nested lists (`gradviz.ops.mathml`), labels are strings: the module that shows them
 makes elements and texts of them, and reads no markup but the picture's.
 """

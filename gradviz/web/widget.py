@@ -1,6 +1,6 @@
 """The Jupyter widget: the page's module, with Python as the other half of its model.
 
-The module draws, steps and explains by itself, from what `gradviz.web.payload` tells it. Python is
+The module draws, steps and explains by itself, from what `gradviz.web.payload` sends it. Python is
 asked for what needs the user's own function or a layout: new values, training, folding.
 """
 

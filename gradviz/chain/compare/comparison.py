@@ -107,7 +107,7 @@ class Comparison(GraphResult):
 
     @cached_property
     def _spread(self) -> tuple[tuple[Row, ...], set[int]]:
-        """Where differences are born, and the ids that differ or hand a difference on."""
+        """Where differences begin, and the ids that differ or pass a difference on."""
         known = {row.node: row for row in self.rows}
         found: list[Row] = []
         differing: set[int] = set()
@@ -118,7 +118,7 @@ class Comparison(GraphResult):
             brought = max((apart[u] for u in operands), default=0.0)
             after = not behind.isdisjoint(operands)
             differs = row is not None and not row.value.ok
-            # What only one graph has hands on what it is computed from.
+            # What only one graph has passes on the difference of its operands.
             apart.append(row.value.relative if row else brought)
             # (A difference that comes and goes around its tolerance is not born each time.)
             new = not after or (differing.isdisjoint(operands) and apart[v] > NEW * brought)
@@ -334,7 +334,7 @@ def compare(
 
 
 def _counts(graph: Graph, v: int) -> bool:
-    """Whether it is worth telling that the other has no such value: a plain number is not."""
+    """Whether it matters that the other has no such value: a plain number does not."""
     return not graph.is_leaf(v) or v in graph.named
 
 

@@ -17,7 +17,7 @@ class Difference(NamedTuple):
     ----------
     relative : float
         ‖a - b‖ / max(‖a‖, ‖b‖), infinite where only one is NaN or infinite, or shapes differ. Where
-        only statistics are kept, what these tell of it: at least so much by norm, minimum, mean and
+        only statistics are kept, what these say of it: at least so much by norm, minimum, mean and
         maximum, or about so much by the sample.
     largest : float
         The largest \|a - b\| of one entry that is known.
@@ -76,7 +76,7 @@ def _of_arrays(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 
 def _of_statistics(a: Any, b: Any) -> tuple[float, float]:
-    """What statistics tell of the relative error e = ‖a - b‖ / max(‖a‖, ‖b‖).
+    """What statistics say of the relative error e = ‖a - b‖ / max(‖a‖, ‖b‖).
 
     Norms differ by at most ‖a - b‖, so do minima and maxima, and means by at most ‖a - b‖ / √n:
     e is at least what follows from these. Samples of one shape are of the same entries, and their

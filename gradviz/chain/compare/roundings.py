@@ -48,7 +48,7 @@ class Roundings:
     Each operation adds one of its own to what its operands bring. Being independent they add up as
     squares, to ROUNDING · eps · √depth for a chain. A sum that cancels, as t - a does where a is
     nearly t, is as inexact as its terms, and its own size may be anything. An operation on such a
-    difference hands its inexactness on; but not more than half of the digits, √eps, so that no
+    difference passes its inexactness on; but not more than half of the digits, √eps, so that no
     real difference hides behind noise.
 
     Attributes

@@ -1,4 +1,4 @@
-"""What is wrong with a computation's numbers, where, why, and what to do: told and drawn."""
+"""What is wrong with a computation's numbers and what to do, in words and in pictures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KINDS = (
 UNHEALTHY = frozenset(KINDS) - {"dead units", "ill-scaled parameter", "frozen parameters"}
 """With one of these, though only a note, nothing is called healthy."""
 MOST = 3
-"""Of one kind, so many findings are told; more are counted."""
+"""Of one kind, so many findings are listed; more are counted."""
 CLOSE = 40
 """A graph of more values is folded around a finding."""
 

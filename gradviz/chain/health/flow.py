@@ -42,7 +42,7 @@ class Flow(Evidence):
         """The gradients at the first layers by those at the last on the same way to J.
 
         Of the layers before and beside one the largest gradient counts: that one branch of many
-        gets little (the keys of an attention, a table of biases) is no sickness.
+        gets little (the keys of an attention, a table of biases) is not a fault.
         """
         sizes = {v: self.norms.get(v, 0.0) for v in self.entries}
         if not all(map(math.isfinite, sizes.values())):

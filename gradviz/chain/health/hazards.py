@@ -265,7 +265,7 @@ WHOLES = tuple(
          lambda v, a, b: v.low == -float("inf"), "{op} of a singular matrix ({a})",
          "add a small multiple of the identity"),
         (_names("logdet"), "nan", lambda v, a, b: a.top < float("inf"),
-         "logdet of a matrix with a negative determinant ({a})", "slogdet tells its sign apart"),
+         "logdet of a matrix with a negative determinant ({a})", "slogdet returns its sign apart"),
         (SQUARES, "nan", lambda v, a, b: largest(v.dtype) ** 0.5 < a.top < float("inf"),
          "the squares that {op} computes overflow {dtype}: {a} reaches {top:.3g}",
          "smaller weights or inputs, or a wider dtype"),

@@ -361,5 +361,5 @@ class Zeros(Evidence):
 _FAILURES = TraceError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError
 """What an operation may raise for other numbers than its own."""
 _RESTART = "a smaller step or bias, another initialisation, or leaky_relu / gelu"
-_UNKNOWN = "a capture='whole' may tell why"
+_UNKNOWN = "a capture='whole' may show why"
 _ONE_ENTRY = "several entries; of one class, a sigmoid (binary cross entropy)"
