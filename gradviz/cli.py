@@ -24,7 +24,7 @@ import click
 import numpy as np
 
 import gradviz as gv
-from gradviz.ops.notation import SUBSCRIPTS
+from gradviz.ops.symbols import SUBSCRIPTS
 from gradviz.words import nearest
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from gradviz.ops import notation
+from gradviz.ops import notation, symbols, tex
 
 FUNCTIONS = {n: getattr(np, n) for n in ("sin", "cos", "tanh", "exp", "log", "sinh", "cosh")}
 FUNCTIONS |= {"ln": np.log, "e": np.e, "sigmoid": lambda a: 1 / (1 + np.exp(-a))}
@@ -48,7 +48,7 @@ class Reader:
         output = self.names[self.graph.output]
 
         def alone(match):
-            key = int("".join(str(notation.SUBSCRIPTS.index(digit)) for digit in match[1])) - 1
+            key = int("".join(str(symbols.SUBSCRIPTS.index(digit)) for digit in match[1])) - 1
             return f"({float(self.part(match[2], key))!r})"
 
         formula = re.sub(r"∂([₀-₉]+)(\w+)", alone, formula)
@@ -101,7 +101,7 @@ class Reader:
 
     def _plain(self, latex):
         latex = latex.replace("&", "").replace(r"\left", "").replace(r"\right", "")
-        symbols = {notation.symbol(name): name for name in self.names}
+        symbols = {tex.symbol(name): name for name in self.names}
         every = "|".join(map(re.escape, sorted(symbols, key=len, reverse=True)))
         alone = rf"(?<![\\A-Za-z])(?:{every})(?![A-Za-z_])"  # no part of a command
         latex = re.sub(alone, lambda m: f" {symbols[m[0]]} ", latex)

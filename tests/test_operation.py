@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gradviz as gv
-from gradviz.ops import custom, notation, table
+from gradviz.ops import custom, table, tex
 from gradviz.ops.arrays import dispatched
 from gradviz.ops.table import ROWS
 
@@ -64,7 +64,7 @@ def test_operands_are_called_by_the_names_of_the_parameters():
     g = gv.trace(f, np.array([-2.0, 3.0]), 0.25)
     np.testing.assert_array_equal(g.grad("x"), [0.25, 1])
     assert g.grad("slope") == -2
-    assert notation.latex(g.expression(g.id("y"))).startswith(r"\operatorname{PReLU}")
+    assert tex.formula(g.expression(g.id("y"))).startswith(r"\operatorname{PReLU}")
     assert gv.trace(lambda x: prelu(x), -2.0).grad("x") == 0.1  # the default is an operand too
 
 

@@ -15,7 +15,7 @@ from gradviz.chain.paths import Path, carrying, count_paths, needs, paths
 from gradviz.chain.result import GraphResult
 from gradviz.graph import Graph
 from gradviz.highlight import Highlight
-from gradviz.ops import notation
+from gradviz.ops import notation, tex
 from gradviz.statistics import Statistics
 from gradviz.words import counted
 
@@ -148,12 +148,12 @@ class Explanation(GraphResult):
         output, name = graph.names[graph.output], self.name
         head = notation.name(f"∂{output}/∂{name}")
         if self.target == graph.output:
-            return Formula(f"{head.id} = 1", rf"{notation.latex(head)} = \text{{1}}")
+            return Formula(f"{head.id} = 1", rf"{tex.formula(head)} = \text{{1}}")
         if self.disconnected:
-            ends = notation.latex(notation.name(name)), notation.latex(notation.name(output))
+            ends = tex.formula(notation.name(name)), tex.formula(notation.name(output))
             return Formula(
                 f"{head.id}: no path leads from {name} to {output}",
-                rf"{notation.latex(head)} \text{{: no path leads from }} {ends[0]} "
+                rf"{tex.formula(head)} \text{{: no path leads from }} {ends[0]} "
                 rf"\text{{ to }} {ends[1]}",
             )
         symbols = [self._factors(path) for path in self._shown]
@@ -161,9 +161,7 @@ class Explanation(GraphResult):
         more_text = f"\n  + {rest} more paths" if rest else ""
         more_latex = rf" \\ &+ \cdots \text{{ ({rest} more paths)}}" if rest else ""
         text = [f"{head.id} = " + "\n  + ".join(t for t, _ in symbols) + more_text]
-        latex = [
-            f"{notation.latex(head)} &= " + r" \\ &+ ".join(x for _, x in symbols) + more_latex
-        ]
+        latex = [f"{tex.formula(head)} &= " + r" \\ &+ ".join(x for _, x in symbols) + more_latex]
         scalar = self._all_numbers()
         if scalar and not rest:
             products = [self._numbers(path) for path in self._shown]
@@ -215,14 +213,14 @@ class Explanation(GraphResult):
             else:
                 factor = self.graph.slope(*edge)
                 text.append(factor.id)
-                latex.append(notation.latex(factor))
+                latex.append(tex.formula(factor))
         # The upstream term of a reused value is the product of all factors before it.
         shared = max(
             (n for n, i in enumerate(reversed(path.nodes)) if i in self.reused and n > 0), default=0
         )
         if 0 < shared < len(text):
             text[:shared] = ["⟦" + " · ".join(text[:shared]) + "⟧"]
-            label = rf"\text{{reused from {', '.join(map(notation.escape, self.after))}}}"
+            label = rf"\text{{reused from {', '.join(map(tex.escape, self.after))}}}"
             latex[:shared] = [rf"\underbrace{{{_DOT.join(latex[:shared])}}}_{{{label}}}"]
         return " · ".join(text), _DOT.join(latex)
 
@@ -236,8 +234,8 @@ class Explanation(GraphResult):
             slope, name = graph.slope(v, key), notation.name(graph.names[graph.operands[v][key]])
             lines.append((
                 f"{slope.id}: by operand {key + 1} alone, {name.id}, with the others held fixed",
-                rf"&{notation.latex(slope)} \text{{: by operand {key + 1} alone, }}"
-                rf"{notation.latex(name)} \text{{, with the others held fixed}}",
+                rf"&{tex.formula(slope)} \text{{: by operand {key + 1} alone, }}"
+                rf"{tex.formula(name)} \text{{, with the others held fixed}}",
             ))  # fmt: skip
         if (left_out := len(alone) - SHOWN_ENDS) > 0:
             lines.append((f"… ({left_out} more)", rf"&\cdots \text{{ ({left_out} more)}}"))
@@ -308,16 +306,16 @@ class Explanation(GraphResult):
         if local is None:  # a linear map between scalars: only its name is known
             local = self.graph.slope(v, key)
         if v == self.graph.output:
-            return _spoken(local), notation.latex(local)
+            return _spoken(local), tex.formula(local)
         product = notation.product(self._upstream(v), local)
-        return _spoken(product), notation.latex(product, _DOT)
+        return _spoken(product), tex.formula(product, _DOT)
 
     def _array_message(self, v: int, key: int) -> tuple[str, str]:
         """The VJP's formula, with the sum that undoes broadcasting."""
         graph = self.graph
         upstream = notation.number(1) if v == graph.output else self._upstream(v)
         message = graph.message(v, key, upstream)
-        return _spoken(message), notation.latex(message, r" \odot ")
+        return _spoken(message), tex.formula(message, r" \odot ")
 
     @cached_property
     def factored(self) -> Formula:
@@ -351,7 +349,7 @@ class Explanation(GraphResult):
                 else rf"\in \mathbb{{R}}^{{{_shape(term.value)}}}"
             )
             note = r" \quad\text{(reused)}" if term.reused else ""
-            latex.append(f"{notation.latex(head)} &= {term.latex} {tail}{note}")
+            latex.append(f"{tex.formula(head)} &= {term.latex} {tail}{note}")
         return Formula("\n".join(text), _aligned(latex))
 
     @property
@@ -455,12 +453,12 @@ def _signed(number: float) -> str:
 def _latex_number(value: Any) -> str:
     number = _item(value)
     if _sized(value):
-        return rf"\lVert \cdot \rVert \; {notation.latex(notation.number(number))}"
+        return rf"\lVert \cdot \rVert \; {tex.formula(notation.number(number))}"
     if isinstance(number, complex):
         sign = "-" if number.imag < 0 else "+"
         tree = notation.parse(f"{number.real!r} {sign} {abs(number.imag)!r} * i")
-        return notation.latex(tree)
-    return notation.latex(notation.number(number))
+        return tex.formula(tree)
+    return tex.formula(notation.number(number))
 
 
 def _latex_signed(number: float) -> str:

@@ -37,6 +37,7 @@ class Table:
         The graph's own attributes.
     nodes : mapping of int to dict
     edges : sequence of (u, v, key, attributes)
+        The ``tree`` among a row's attributes is the formula that is its text, for pictures alone.
     """
 
     graph: dict[str, Any]
@@ -73,9 +74,13 @@ class Table:
         import networkx
 
         result = networkx.MultiDiGraph(**self.graph)
-        result.add_nodes_from(self.nodes.items())
-        result.add_edges_from(self.edges)
+        result.add_nodes_from((node, _told(data)) for node, data in self.nodes.items())
+        result.add_edges_from((u, v, key, _told(data)) for u, v, key, data in self.edges)
         return result
+
+
+def _told(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if key != "tree"}
 
 
 class Rows(Mapping[int, T]):
@@ -156,6 +161,7 @@ class Forward(Table):
             scope=node.scope,
             source=graph.source(i),
             expression=notation.text(expression) if expression is not None else "",
+            tree=expression,
         )
 
     def _into(self, v: int) -> list[Edge]:
@@ -218,12 +224,13 @@ def _rule(graph: Graph, v: int, key: int) -> dict[str, Any]:
     """What an edge says of its derivative, in number and in notation."""
     local = graph.local(v, key)
     formula = graph.derivative(v, key)
-    vjp = ""
+    message = None
     if local is None and graph.values[v].operation.rule(key) is not None:
-        vjp = notation.text(graph.message(v, key, notation.adjoint(graph.names[v])))
+        message = graph.message(v, key, notation.adjoint(graph.names[v]))
     return {
         "local": local,
         "symbol": graph.slope(v, key).id,
         "derivative": notation.text(formula) if formula is not None else "",
-        "vjp": vjp,
+        "vjp": notation.text(message) if message is not None else "",
+        "tree": formula if formula is not None else message,
     }

@@ -26,7 +26,7 @@ from gradviz.errors import TraceError
 from gradviz.files import writable, write_atomic
 from gradviz.graph import LEAVES, Graph, Node, Program
 from gradviz.layers import Layer
-from gradviz.ops import notation
+from gradviz.ops import notation, tex
 from gradviz.ops.extent import Checked
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, Part, literal
 from gradviz.ops.table import ADDED, find
@@ -912,10 +912,10 @@ def _try_notation(operation: Operation, count: int, keywords: Mapping[str, Any])
     symbols = [notation.name(letter) for letter in (OPERAND_NAMES * (1 + count // 16))[:count]]
     v, g = notation.name("v"), notation.name("g")
     try:
-        notation.latex(operation.expression(symbols, keywords))
+        tex.formula(operation.expression(symbols, keywords))
         for key in range(count):
             operation.derivative(key, v, symbols, keywords)
-            notation.latex(operation.message(key, g, v, symbols, keywords))
+            tex.formula(operation.message(key, g, v, symbols, keywords))
     except Exception as error:  # whatever a strange keyword leads to
         raise ValueError(f"no form of {operation.name} of {count} operands: {error!r}") from None
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.ops import notation, table
+from gradviz.ops import functions, notation, table
 from gradviz.ops.operation import (
     OPERAND_NAMES,
     Operation,
@@ -128,7 +128,7 @@ def operation(
         _check(row, names, check)
     table.add(row)
     if latex:
-        notation.set_latex(name, latex)
+        functions.name_function(name, latex)
     return wrapper
 
 

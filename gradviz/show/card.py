@@ -89,7 +89,8 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     """The card of a box, of at least the given width and height."""
     title = mathtext.elide(name_runs(box), NAME, NAME_LIMIT)
     tag = mathtext.plain(box.tag)
-    expression = mathtext.elide(mathtext.expression(box.expression), SMALL, EXPRESSION_LIMIT)
+    expression = mathtext.expression(box.expression, box.formula)
+    expression = mathtext.elide(expression, SMALL, EXPRESSION_LIMIT)
     if box.kind == "fold":
         said = mathtext.plain(box.expression)
         expression = mathtext.elide(said, SMALL, EXPRESSION_LIMIT)
@@ -180,7 +181,7 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
 def pill_card(arrow: Arrow) -> Card | None:
     """The label of an arrow: its local derivative as ``symbol = number``; None if there is none."""
     size = SMALL
-    symbol = mathtext.expression(arrow.symbol)
+    symbol = mathtext.expression(arrow.symbol, arrow.formula)
     if mathtext.line_width(symbol, size) > PILL_LIMIT:
         symbol = () if arrow.number else mathtext.elide(symbol, size, PILL_LIMIT)
     number = mathtext.elide(mathtext.number(words.clean(arrow.number)), size - 0.5, PILL_LIMIT)

@@ -1,4 +1,7 @@
-"""Names and expressions as mathematics: ``z_o1 * w1**2`` becomes runs of styled text."""
+"""Names and formulas as runs of styled text: how pictures spell `gradviz.ops.layout`.
+
+Every text in a run is clean, whatever a name holds.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from gradviz.ops.notation import MACRON
+from gradviz.ops import layout, symbols
+from gradviz.ops.functions import PICTURED, Math, glyph
+from gradviz.ops.layout import Seen
+from gradviz.ops.symbols import ACCENTS, SUBSCRIPTS, Parsed, Part, Slope, Symbol, Upstream
 from gradviz.words import clean
 
 from . import measure
@@ -30,23 +36,13 @@ class Run:
 
 Runs = tuple[Run, ...]
 
-GREEK = dict(zip(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau "
-    "upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split(),
-    "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ", strict=True,
-)) | {"lambda_": "λ", "eps": "ε", "lam": "λ"}  # fmt: skip
-_ACCENTS = {"hat": "\u0302", "tilde": "\u0303", "dot": "\u0307"}
-_SYMBOLS = {"-": "−", ">=": "≥", "<=": "≤", "!=": "≠", "==": "="}
-_PRODUCTS = {"*": "·", "@": ""}
+_SIGNS = {
+    "-": "−", ">=": "≥", "<=": "≤", "!=": "≠", "==": "=", "~": "¬", "coefficient *": "·",
+    "number *": "·", "*": "·", "@": "", "&": "∧",
+}  # fmt: skip
+_ABOVE = {"bar": "\N{MACRON}", "hat": "ˆ", "tilde": "˜", "dot": "˙"}
+_ROOTS = {"": "√", "3": "∛"}
 _THIN = 0.16
-_BAR = "\N{MACRON}"
-_TOKEN = re.compile(
-    r"(?P<space>\s+)"
-    r"|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?!\w))"
-    r"|(?P<name>[^\W\d][\w\u0304]*(?:\.[^\W\d]\w*|\[\w+\])*)"
-    r"|(?P<operator>\*\*|>=|<=|!=|==|.)"
-)
-_VERSION = re.compile(r"\((\d+)\)")
 _SUB, _SUP = -0.22, 0.36
 
 
@@ -73,138 +69,144 @@ def _letters(text: str) -> Run:
     return Run(text, "italic" if all(ord(character) < 0x530 for character in text) else "roman")
 
 
-def _word(word: str) -> list[Run]:
-    """One component of a name: a letter (or Greek word) with its subscript, or a plain word."""
-    if MACRON in word:  # a gradient: the bar is set over the first letter
-        first, *rest = _word(word.replace(MACRON, ""))
-        letter, others = first.text[:1], first.text[1:]
-        # A bar of its own: few fonts can set a combining one over every letter.
-        width, bar = (measure.width(text, first.font, 1) for text in (letter, _BAR))
-        rise = 0.2 if letter.isupper() or letter in "bdfhkltβδθλξ" else 0.01
-        above = Run(_BAR, "roman", rise=rise, space=-(width + bar) / 2)
-        runs = [replace(first, text=letter), above]
-        return [*runs, Run("", space=(width - bar) / 2), replace(first, text=others), *rest]
-    if word in GREEK:
-        return [Run(GREEK[word], "italic")]
-    match = re.fullmatch(r"([^\W\d_]+)(?:_(\w*[^\W_])|(\d+))", word)
-    if match is None:
-        return [_letters(word)]
-    base, sub, digits = match.groups()
-    # z_o1 and net_h1 are symbols, hidden_size and not_used are words
-    if base not in GREEK and (len(base) > 3 or (len(base) == 3 and len(sub or "") > 2)):
-        return [_letters(word)]
-    if sub in _ACCENTS:
-        accented = unicodedata.normalize("NFC", base + _ACCENTS[sub])
-        if len(accented) == 1:
-            return [_letters(accented)]
-    head = GREEK.get(base, base)
-    if digits:
-        return [_letters(head), *_script([Run(digits)], _SUB)]
-    inner: list[Run] = []
-    for i, part in enumerate(sub.split("_")):
-        if part:
-            inner += [Run(",")] * bool(i and inner) + _subscript(part)
-    return [_letters(head), *_script(inner, _SUB)]
+def _upright(text: str) -> Run:
+    return Run(clean(text))
 
 
-def _subscript(part: str) -> list[Run]:
-    match = re.fullmatch(r"([^\W\d]*)(\d*)", part)
-    if match is None or part in GREEK:
-        return [_letters(GREEK.get(part, part))]
-    letters, digits = match.groups()
-    out = [_letters(GREEK.get(letters, letters))] if letters else []
-    return out + ([Run(digits)] if digits else [])
+def _sum(parts: Iterable[list[Run]], between: str = "") -> list[Run]:
+    out: list[Run] = []
+    for part in parts:
+        out += [Run(between)] * bool(out and between) + part
+    return out
 
 
-def _identifier(name: str) -> list[Run]:
-    transposed = name.endswith(".T")
-    name = name[:-2] if transposed else name
-    path, dot, last = name.rpartition(".")
-    index = ""
-    if "[" in last:
-        last, bracket, rest = last.partition("[")
-        index = bracket + rest
-    runs = ([Run(path + dot)] if path else []) + _word(last) + ([Run(index)] if index else [])
-    return runs + (_script([Run("T")], _SUP) if transposed else [])
+def _marked(letter: Run, mark: str) -> list[Run]:
+    """A letter under an accent of its own: few fonts can set a combining one over every letter."""
+    width, above = (measure.width(text, letter.font, 1) for text in (letter.text, _ABOVE[mark]))
+    rise = 0.2 if letter.text.isupper() or letter.text in "bdfhkltβδθλξ" else 0.01
+    over = Run(_ABOVE[mark], "roman", rise=rise, space=-(width + above) / 2)
+    return [letter, over, Run("", space=(width - above) / 2)]
 
 
-def expression(text: str) -> Runs:
-    """A right-hand side or a name as runs; whatever is not mathematics stays readable text."""
-    text = clean(text)
-    tokens = list(_TOKEN.finditer(text))
-    runs: list[Run] = []
-    i = 0
-    while i < len(tokens):
-        token = tokens[i]
-        if token.lastgroup == "operator" and token[0] == "**":
-            i += 1
-            while i < len(tokens) and tokens[i].lastgroup == "space":
-                i += 1
-            exponent, i = _operand(text, tokens, i)
-            _strip(runs)
-            runs += _script(expression(exponent), _SUP) if exponent else [Run("**")]
-            continue
-        if token.lastgroup == "name":
-            follows = text[token.end() :]
-            version = _VERSION.match(follows)
-            if token[0] == "sqrt" and follows.startswith("("):
-                runs.append(Run("√"))
-            elif version and not token[0].startswith(("exp", "log", "sin", "cos", "tanh")):
-                above = version[0]
-                i += 3
-                if text.startswith(".T", token.end() + len(above)):
-                    above, i = above + "T", i + 2
-                symbol = _identifier(token[0]) + _script([Run(above)], _SUP)
-                # h(2)**2: the power is not to be read as one number with the version.
-                powered = i + 1 < len(tokens) and text[tokens[i].end() :].lstrip().startswith("**")
-                runs += [Run("("), *symbol, Run(")")] if powered else symbol
-            elif follows.startswith("("):
-                runs.append(Run(token[0]))
-            else:
-                runs += _identifier(token[0])
-        elif token.lastgroup == "number":
-            runs += number(token[0], "roman")
-        elif token.lastgroup == "space":
-            runs.append(Run(" "))
-        elif token[0] in _PRODUCTS:
-            _strip(runs)
-            runs.append(Run(_PRODUCTS[token[0]], space=_THIN))
-            runs.append(Run("", space=_THIN))
-            while i + 1 < len(tokens) and tokens[i + 1].lastgroup == "space":
-                i += 1
-        else:
-            runs.append(Run(_SYMBOLS.get(token[0], token[0])))
-        i += 1
-    return _merge(runs)
+def _parsed(name: Parsed) -> list[Run]:
+    match name:
+        case Slope(top, below):
+            return [Run("∂"), *_parsed(top), Run("/∂"), *_parsed(below)]
+        case Part(key, top):
+            place = "".join(SUBSCRIPTS[int(digit)] for digit in str(key + 1))
+            return [Run("∂" + place), *_parsed(top)]
+        case Upstream(of):
+            return [_letters("δ"), Run("["), *_parsed(of), Run("]")]
+        case Symbol():
+            return _symbol(name)
 
 
-def _operand(text: str, tokens: list[re.Match[str]], i: int) -> tuple[str, int]:
-    """The exponent that starts at token `i`, without its brackets, and where it ends."""
-    if i >= len(tokens):
-        return "", i
-    start, end, depth = i, i, 0
-    while end < len(tokens):
-        depth += {"(": 1, ")": -1}.get(tokens[end][0], 0)
-        if depth <= 0 and not (end == start and tokens[end][0] == "-"):
-            break
-        end += 1
-    end = min(end, len(tokens) - 1)
-    inner = text[tokens[start].start() : tokens[end].end()]
-    if inner.startswith("(") and inner.endswith(")"):
-        inner = inner[1:-1]
-    return inner, end + 1
+def _symbol(name: Symbol) -> list[Run]:
+    base = clean(name.base)
+    slanted = name.style in ("symbol", "word")
+    mark = "bar" if name.bar else name.accent
+    if name.accent:  # many letters have one with the accent on
+        composed = unicodedata.normalize("NFC", base + ACCENTS[name.accent])
+        if len(composed) == 1:
+            base, mark = composed, "bar" if name.bar else ""
+    letter = _letters(base) if slanted else Run(base)
+    runs = [letter]
+    if mark and base:  # over the first letter
+        first = _marked(replace(letter, text=base[0]), mark)
+        runs = [*first, replace(letter, text=base[1:])]
+    runs += _script(_sum(map(_piece, name.below), ","), _SUB)
+    path = [_upright(name.path)] if name.path else []
+    index = [_upright(name.index)] if name.index else []
+    above = f"({name.version})" * bool(name.version) + "T" * name.transposed
+    return path + runs + index + _script([Run(above)] * bool(above), _SUP)
 
 
-def _strip(runs: list[Run]) -> None:
-    while runs and not runs[-1].text.strip():
-        runs.pop()
+def _piece(piece: str) -> list[Run]:
+    """A part of a subscript: letters slanted, digits behind them upright."""
+    letters = piece.rstrip("0123456789")
+    if not letters.isalpha():
+        return [_letters(clean(piece))] if letters else [Run(piece)]
+    digits = piece[len(letters) :]
+    return [_letters(letters)] + [Run(digits)] * bool(digits)
+
+
+def formula(seen: Seen) -> Runs:
+    """A formula that was laid out in line."""
+    return _merge(_written(seen))
+
+
+def _written(seen: Seen) -> list[Run]:
+    match seen:
+        case layout.Row(parts):
+            return _sum(
+                _sign(part.sign, unary=not i) if isinstance(part, layout.Sign) else _written(part)
+                for i, part in enumerate(parts)
+            )
+        case layout.Name(symbol):
+            return _parsed(symbol)
+        case layout.Number(digits, exponent):
+            return list(number(digits + f"e{exponent}" * bool(exponent), "roman"))
+        case layout.Sign(sign):
+            return _sign(sign)
+        case layout.Fraction(above, below):
+            return [*_written(above), Run(" / "), *_written(below)]
+        case layout.Power(base, exponent):
+            return _power(base, exponent)
+        case layout.Index(base, index):
+            return _written(base) + _written(index)
+        case layout.Root(of, degree):
+            return [Run(_ROOTS[degree] + "("), *_written(of), Run(")")]
+        case layout.Fenced(fences, parts):
+            return [Run(fences[0]), *_sum(map(_written, parts), ", "), Run(fences[1])]
+        case layout.Function(name, settings):
+            said = _glyph(glyph(name)) if name in PICTURED else [_upright(name)]
+            return said + [_upright(f"[{settings}]")] * bool(settings)
+        case layout.Text(text):
+            return [_upright(text)]
+        case layout.Constant(sign):
+            return [Run(sign)]
+
+
+def _power(base: Seen, exponent: Seen) -> list[Run]:
+    if isinstance(base, layout.Name) and isinstance(base.symbol, Symbol) and base.symbol.version:
+        if exponent == layout.TRANSPOSED:
+            return _parsed(replace(base.symbol, transposed=True))
+        # h(2)**2: the power is not to be read as one number with the version.
+        base = layout.Fenced("()", (base,))
+    above = [Run("T")] if exponent == layout.TRANSPOSED else _merge(_written(exponent))
+    return _written(base) + _script(above, _SUP)
+
+
+def _sign(sign: str, unary: bool = False) -> list[Run]:
+    shown = _SIGNS.get(sign, sign)
+    if sign == "@" or shown == "·":
+        return [Run(shown, space=_THIN), Run("", space=_THIN)]
+    return [Run(shown if unary or sign == "=" else f" {shown} ")]
+
+
+def _glyph(tree: Math) -> list[Run]:
+    """What a function's name looks like."""
+    tag, *parts = tree
+    if tag in ("mi", "mn", "mo", "mtext"):
+        text = clean(parts[0])
+        return [_letters(text) if tag == "mi" and len(text) == 1 else Run(text)]
+    if tag == "mrow":
+        return _sum(map(_glyph, parts))
+    base, *scripts = map(_glyph, parts)
+    rises = {"msub": [_SUB], "msup": [_SUP], "msubsup": [_SUB, _SUP]}.get(tag, [])
+    return base + _sum(_script(part, rise) for part, rise in zip(scripts, rises, strict=False))
+
+
+def expression(text: str, seen: Seen | None = None) -> Runs:
+    """What a card says of a value: a formula, or words where there is none."""
+    if not text or seen is not None:
+        return formula(seen) if text and seen is not None else ()
+    return _merge(_sum(([*name(word)] for word in clean(text).split(" ")), " "))
 
 
 def name(text: str) -> Runs:
     """A node's name as runs; ``h(2)`` is the second value that was assigned to ``h``."""
-    if re.fullmatch(r"[\w.\[\]()∂/²\u0304]*", text) and re.search(r"\w", text):
-        return expression(text)
-    return plain(text, "roman") or (Run("(no name)"),)
+    return _merge(_parsed(symbols.parse(clean(text)))) or (Run("(no name)"),)
 
 
 def plain(text: str, font: str = "sans") -> Runs:
@@ -212,22 +214,42 @@ def plain(text: str, font: str = "sans") -> Runs:
     return _merge([Run(clean(text), font)])
 
 
-_SYMBOL = re.compile(r"(?:∂\w+/∂)?(?:[^\W\d_]{1,3}(?:_\w+|\d+)|∂\w+)(?:\(\d+\))?")
+def pieces(text: str) -> Iterator[tuple[str, str]]:
+    """A sentence in its symbols, numbers and the text between them.
+
+    What is plainly a symbol has a subscript, an accent or a ∂.
+    """
+    for i, word in enumerate(clean(text).split(" ")):
+        bare = word.strip(",.;:()")
+        blank = " " * bool(i)
+        version = re.match(r"\(\d+\)", word[word.find(bare) + len(bare) :]) if bare else None
+        bare += version[0] if version else ""
+        if bare and _plainly(symbols.parse(bare)):
+            head, _, tail = word.partition(bare)
+            yield from (("text", blank + head), ("symbol", bare), ("text", tail))
+        elif re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?", bare):
+            yield from (("text", blank), ("number", word))
+        else:
+            yield "text", blank + word
+
+
+def _plainly(name: Parsed) -> bool:
+    match name:
+        case Slope(top, below):
+            return all(isinstance(n, Symbol) and n.style != "text" for n in (top, below))
+        case Symbol():
+            return bool(name.below or name.accent) and not (name.path or name.index)
+    return True
 
 
 def prose(text: str, font: str = "sans") -> Runs:
     """A sentence, with the names in it that are plainly symbols set as mathematics."""
     runs: list[Run] = []
-    for i, word in enumerate(clean(text).split(" ")):
-        bare = word.strip(",.;:()")
-        blank = [Run(" ", font)] * bool(i)
-        if _SYMBOL.fullmatch(bare):
-            head, _, tail = word.partition(bare)
-            runs += [*blank, Run(head, font), *expression(bare), Run(tail, font)]
-        elif re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?", bare):
-            runs += [*blank, *number(word, font)]
+    for kind, piece in pieces(text):
+        if kind == "text":
+            runs.append(Run(piece, font))
         else:
-            runs += [*blank, Run(word, font)]
+            runs += name(piece) if kind == "symbol" else number(piece, font)
     return _merge(runs)
 
 

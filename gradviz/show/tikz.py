@@ -7,16 +7,17 @@ which LuaLaTeX and XeLaTeX set as the character and pdfLaTeX as its code.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from itertools import groupby
+from collections.abc import Iterator
 
 from gradviz.highlight import PATHS
+from gradviz.ops import layout, tex
+from gradviz.ops.layout import Seen
+from gradviz.ops.symbols import GREEK
 from gradviz.words import clean
 
 from . import card as cards
 from . import dot, mathtext, style
 from .layout import Layout, Point, arrange
-from .mathtext import GREEK, Run, Runs
 from .view import Arrow, Box, Row, View
 
 _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
@@ -56,19 +57,14 @@ _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
 """
 _ARROW_ROLES = ("computed", "read", "sick", *(f"path{i + 1}" for i in range(PATHS)))
 _BOX_ROLES = ("target", "computed", "cached", "value", "unneeded", "sick")
-_TEX = {
-    **{letter: "\\" + name for name, letter in GREEK.items() if name.isalpha() and len(name) > 1},
-    "ε": r"\varepsilon", "ο": "o", "λ": r"\lambda", "−": "-", "·": r"\cdot ", "×": r"\times ",
-    "∂": r"\partial ", "√": r"\surd ", "…": r"\ldots ", "≥": r"\ge ", "≤": r"\le ", "≠": r"\ne ",
-    "→": r"\to ", "✓": r"\checkmark ", "²": "^2",
-    "\\": r"\backslash ", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
-    "_": r"\_", "^": r"\text{\^{}}", "~": r"\sim ", '"': r"\text{''}",
-    "'": r"\text{\textquotesingle}", "`": r"\text{\textasciigrave}", " ": r"\ ",
-}  # fmt: skip
 _TEXT = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
     "%": r"\%", "_": r"\_", "^": r"\^{}", "~": r"\~{}", "<": "$<$", ">": "$>$", '"': "''",
-    "|": "$|$", "`": r"\textasciigrave{}",
+    "|": "$|$", "`": r"\textasciigrave{}", "−": "$-$", "·": r"$\cdot$", "×": r"$\times$",
+    "∂": r"$\partial$", "√": r"$\surd$", "…": r"$\ldots$", "≥": r"$\ge$", "≤": r"$\le$",
+    "≠": r"$\ne$", "→": r"$\to$", "✓": r"$\checkmark$", "²": "$^2$", "‖": r"$\Vert$",
+    "ε": r"$\varepsilon$", "ο": "o",
+    **{letter: f"$\\{name}$" for name, letter in GREEK.items() if name != "epsilon"},
 }  # fmt: skip
 
 
@@ -85,8 +81,8 @@ def to_tikz(view: View, engine_name: str = "auto") -> str:
     )
     out = [_PREAMBLE % {"colours": colours, "roles": roles}]
     if view.title:
-        title = mathtext.prose(view.title)
-        out.append(f"\\node[anchor=west, font=\\Large\\bfseries] at (0, -26) {{{_mixed(title)}}};")
+        title = _prose(view.title)
+        out.append(f"\\node[anchor=west, font=\\Large\\bfseries] at (0, -26) {{{title}}};")
     top = 0.0
     for panel in view.panels():
         if panel.caption:
@@ -106,7 +102,7 @@ def _panel(view: View, place: Layout) -> list[str]:
     for scope in view.groups():
         left, top, right, bottom = place.groups[scope]
         out.append(f"\\draw[group] {_at((left, top))} rectangle {_at((right, bottom))};")
-        out.append(_heading((left + 8, top + 13), "small", _mixed(mathtext.prose(scope[-1]))))
+        out.append(_heading((left + 8, top + 13), "small", _prose(scope[-1])))
     for arrow in view.arrows:
         out.append(_arrow(arrow, place))
     for box in view.boxes:
@@ -115,9 +111,7 @@ def _panel(view: View, place: Layout) -> list[str]:
         pill = cards.pill_card(arrow)
         if pill:
             faded = ", text=soft!50" if "unneeded" in arrow.roles else ""
-            label = (" " if pill.height < 20 else r"\\ ").join(
-                f"${_math(text.runs)}$" for text in pill.texts
-            )
+            label = (" " if pill.height < 20 else r"\\ ").join(_pill(arrow, pill))
             label = f"\\fit{{{pill.width - 8:.0f}pt}}{{{label}}}" if pill.height < 20 else label
             out.append(f"\\node[pill, align=center{faded}] at {_at(place.centres[arrow.id])} "
                        f"{{{label}}};")  # fmt: skip
@@ -163,15 +157,13 @@ def _box(box: Box, place: Layout) -> list[str]:
     role = box.role if box.role in _BOX_ROLES else ""
     options = ", ".join(filter(None, ("card", box.kind, role)))
     rows = r"\\ ".join(_row(row) for row in box.rows)
-    formula = mathtext.elide(
-        mathtext.expression(box.expression), cards.SMALL, cards.EXPRESSION_LIMIT
-    )
-    expression = f"$={_math(formula)}$" if formula else ""
+    said = _formula(box.expression, box.formula, cards.SMALL, cards.EXPRESSION_LIMIT)
+    expression = f"$={said}$" if said else ""
     if box.kind in ("gradient", "fold"):
         expression = _text(box.expression)
     inner = width - 2 * cards.PAD
     room = inner - (mathtext.line_width(mathtext.plain(box.tag), cards.TINY) + 10) * bool(box.tag)
-    name = _mixed(mathtext.elide(cards.name_runs(box), cards.NAME, cards.NAME_LIMIT))
+    name = _name(box)
     heading = f"\\fit{{{room:.0f}pt}}{{\\fontsize{{16}}{{18}}\\selectfont{{}}{name}}}"
     label = f"\\card{{{inner:.0f}pt}}{{{heading}}}{{{_text(box.tag)}}}{{{expression}}}{{{rows}}}"
     out = [
@@ -181,13 +173,13 @@ def _box(box: Box, place: Layout) -> list[str]:
     if card.chip:
         colour = f", fill={role}" if role not in ("", "unneeded") else ""
         at = _at((x - width / 2 + 6, y - height / 2 + card.top))
-        out.append(f"\\node[chip{colour}] at {at} {{{_mixed(card.chip.runs)}}};")
+        out.append(f"\\node[chip{colour}] at {at} {{{_text(mathtext.to_text(card.chip.runs))}}};")
     return out
 
 
 def _row(row: Row) -> str:
-    cells = [f"${_math(mathtext.number(clean(cell)))}$" if row.state in ("", "number")
-             else f"\\textit{{{_text(cell)}}}" for cell in row.cells]  # fmt: skip
+    plain = row.state in ("", "number")
+    cells = [_number(cell) if plain else f"\\textit{{{_text(cell)}}}" for cell in row.cells]
     mark = {True: r"~$\checkmark$", False: r"~$\boldsymbol\times$", None: ""}[row.mark]
     numbers = r"\quad ".join(cells)
     return f"\\rowlabel{{{row.label}}} & \\color{{{row.kind}}}{numbers}{mark}"
@@ -197,56 +189,71 @@ def _at(point: Point) -> str:
     return f"({point[0]:.1f}, {point[1]:.1f})"
 
 
-def _math(runs: Runs) -> str:
-    """Runs as the inside of ``$...$``."""
+def _name(box: Box) -> str:
+    """A value's name as mathematics, a fold's as text; what is too long is text, cut."""
+    runs = cards.name_runs(box)
+    shown = mathtext.elide(runs, cards.NAME, cards.NAME_LIMIT)
+    if box.kind == "fold" or shown != runs or not (box.title or box.name).strip():
+        return _text(mathtext.to_text(shown))
+    return f"${_ascii(tex.symbol(clean(box.title or box.name)))}$"
+
+
+def _formula(text: str, seen: Seen | None, size: float, limit: float) -> str:
+    """The inside of ``$...$`` for a formula, or for words where there is none."""
+
+    def fits(part: Seen) -> bool:
+        return mathtext.line_width(mathtext.formula(part), size) <= limit
+
+    if not text or seen is None:
+        runs = mathtext.elide(mathtext.expression(text), size, limit)
+        return rf"\text{{{_text(mathtext.to_text(runs))}}}" if runs else ""
+    return _ascii(tex.written(layout.shortened(seen, fits), r" \cdot ", pictured=True))
+
+
+def _pill(arrow: Arrow, pill: cards.Card) -> Iterator[str]:
+    """What a label says: the symbol, the number, or both."""
+    both = len(pill.texts) == 2
+    if both or not arrow.number:
+        symbol = _formula(arrow.symbol, arrow.formula, cards.SMALL, cards.PILL_LIMIT)
+        yield f"${symbol}$"
+    if arrow.number:
+        yield _number("=" * both + arrow.number)
+
+
+def _number(text: str) -> str:
+    """Numbers, and the words between them, in math mode."""
     out = ""
-    for rise, group in groupby(runs, key=lambda run: (run.rise > 0) - (run.rise < 0)):
-        inner = ""
-        for run in group:
-            inner += _piece(run, after=(out + inner)[-1:])
-        script = {1: "^", -1: "_", 0: ""}[rise]
-        out += f"{script}{{{inner}}}" if script else inner
-    return out
+    for run in mathtext.number(clean(text)):
+        said = "".join(map(_amount, re.findall(r"[^\W\d_]+|.", run.text)))
+        out += r"\ " * bool(run.space) + (f"^{{{said}}}" if run.rise > 0 else said)
+    return f"${out}$"
 
 
-def _piece(run: Run, after: str) -> str:
-    # TeX spaces operators by itself; a blank counts only between two words or letters.
-    text = re.sub(r"(?<!\w) | (?!\w)", "", run.text)
-    words = run.text[0].isalnum() and (after.isalnum() or after == "}")
-    space = r"\," if run.space and words else ""
-    face = "mathit" if run.font == "italic" else "mathrm"
-    return space + "".join(
-        f"\\{face}{{{word}}}" if len(word) > 1 else _character(word, _TEX)
-        for word in re.findall(r"[A-Za-z]{2,}|.", text)
-    )
+def _amount(piece: str) -> str:
+    if piece.isalpha():
+        return rf"\mathrm{{{piece}}}" if piece.isascii() else rf"\text{{{_text(piece)}}}"
+    known = {"−": "-", "×": r"\times ", "…": r"\ldots ", " ": r"\ "}
+    return known.get(piece) or (piece if piece in "0123456789.,=+" else rf"\text{{{_text(piece)}}}")
 
 
-def _character(character: str, table: dict[str, str]) -> str:
-    if character in table:
-        known = table[character]
-        return known + " " if known[0] == "\\" and known[-1].isalpha() else known
-    return character if character.isascii() else f"\\uni{{{ord(character):04X}}}"
+def _prose(text: str) -> str:
+    """A sentence with mathematics in it."""
+    as_tex = {
+        "text": _text_with_blanks,
+        "symbol": lambda piece: f"${_ascii(tex.symbol(piece))}$",
+        "number": _number,
+    }
+    return "".join(as_tex[kind](piece) for kind, piece in mathtext.pieces(text))
+
+
+def _text_with_blanks(text: str) -> str:
+    return " " * text.startswith(" ") + _text(text) if text.strip() else text
+
+
+def _ascii(latex: str) -> str:
+    return "".join(c if c.isascii() else f"\\uni{{{ord(c):04X}}}" for c in latex)
 
 
 def _text(text: str) -> str:
     """Text as LaTeX text."""
-    return "".join(
-        f"${_TEX[c]}$" if c in _TEX and not c.isascii() else _character(c, _TEXT)
-        for c in clean(text)
-    )
-
-
-def _mixed(runs: Runs) -> str:
-    """A sentence with mathematics in it."""
-    out = ""
-    for prose, group in groupby(runs, key=lambda run: run.font in ("sans", "bold")):
-        pieces = list(group)
-        if prose:
-            out += "".join((" " if run.space else "") + _text(run.text) for run in pieces)
-        else:
-            out += (" " if pieces[0].space else "") + f"${_math(_first_flush(pieces))}$"
-    return out
-
-
-def _first_flush(runs: list[Run]) -> Runs:
-    return (replace(runs[0], space=0.0), *runs[1:])
+    return _ascii("".join(_TEXT.get(c, c) for c in clean(text)))

@@ -6,20 +6,19 @@ draws (SVG, DOT, TikZ) reads nothing else.
 
 from __future__ import annotations
 
+import ast
 import itertools
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gradviz import words
 from gradviz.highlight import Highlight, Roles
-from gradviz.ops import notation
+from gradviz.ops import layout, notation, symbols
 from gradviz.ops.arrays import STOP
+from gradviz.ops.layout import Seen
 from gradviz.statistics import measure
-
-from . import mathtext
 
 if TYPE_CHECKING:
     from gradviz.chain.schema import Edge, Table
@@ -48,6 +47,7 @@ class Box:
     kind: str  # input, parameter, constant, operation, output, gradient, fold
     tag: str = ""  # small, in the corner: the kind of a leaf, the shape of an array
     expression: str = ""
+    formula: Seen | None = None  # the expression as mathematics, where it is that
     rows: tuple[Row, ...] = ()
     scope: tuple[str, ...] = ()
     role: str = ""
@@ -64,6 +64,7 @@ class Arrow:
     head: str
     key: int = 0
     symbol: str = ""  # the local derivative in operand names
+    formula: Seen | None = None  # the same as mathematics
     number: str = ""
     roles: Roles = ()
     tooltip: str = ""
@@ -174,7 +175,7 @@ def beside_view(
         replace(
             arrow,
             key=keys[arrow.ends].pop(0),
-            reads=tuple(dict.fromkeys(ids[n] for n in _names(arrow.symbol) if n in ids)),
+            reads=_read(arrow, ids),
         )
         for arrow in messages
         if keys[arrow.ends]
@@ -216,14 +217,11 @@ def _cached_terms(dag: Table) -> Highlight:
     )
 
 
-def _names(text: str) -> Iterator[str]:
-    """The names in a derivative's text, a version such as ``(2)`` included."""
-    for token in mathtext._TOKEN.finditer(text):
-        if token.lastgroup == "name":
-            version = mathtext._VERSION.match(text, token.end())
-            if version:
-                yield token[0] + version[0]
-            yield token[0].removesuffix(".T")
+def _read(arrow: Arrow, ids: Mapping[str, str]) -> tuple[str, ...]:
+    """The boxes whose values a message's formula reads."""
+    if arrow.formula is None or not arrow.symbol:
+        return ()
+    return tuple(dict.fromkeys(ids[n] for n in layout.names(arrow.formula) if n in ids))
 
 
 def direction_of(asked: str | None, long: bool = False) -> str:
@@ -290,16 +288,18 @@ def box_of(
     value = data.get("value")
     path = tuple(data.get("scope", ()) if path is None else path)
     shape = words.shape(value) if getattr(value, "shape", None) is not None else ""
+    tree = None if gradient or leaf else _tree(data, "expression")
     if gradient:
         kind, expression = "gradient", f"sum of {messages} messages" if messages > 1 else ""
         rows: tuple[Row, ...] = (_gradient_row(data, value, mark.marks.get(node), target),)
     else:
         kind = "output" if output else data["kind"]
         expression = "" if leaf else data.get("expression") or data["op"]
-        for name in {dag.words(u)[0] for u in dag.operands(node)} if path else ():
-            if (inner := within(name, path)) != name:
-                whole = rf"(?<![\w.]){re.escape(name)}(?![\w.\[(])"
-                expression = re.sub(whole, inner.replace("\\", r"\\"), expression)
+        if path and tree is not None:
+            names = {dag.words(u)[0] for u in dag.operands(node)}
+            inner = {n: notation.name(within(n, path)) for n in names if within(n, path) != n}
+            tree = notation.substitute(tree, inner) if inner else tree
+            expression = notation.text(tree)
         rows = (
             Row("value", "value", words.cells(value)),
             _gradient_row(data, data.get("grad"), mark.marks.get(node), target),
@@ -318,6 +318,7 @@ def box_of(
         kind=kind,
         tag=" ".join(filter(None, (said, shape))),
         expression=expression,
+        formula=layout.in_line(tree) if tree is not None else None,
         rows=rows,
         scope=tuple(data.get("scope", ())),
         role=mark.boxes.get(node) or "",
@@ -325,6 +326,16 @@ def box_of(
         tooltip=_tooltip(data),
         title=within(data["name"], path),
     )
+
+
+def _tree(data: Mapping[str, Any], said: str) -> ast.expr | None:
+    """The formula that an attribute's text is, read from it where a table tells no tree."""
+    if data.get("tree") is not None:
+        return cast(ast.expr, data["tree"])
+    try:
+        return notation.parse(data.get(said) or "")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def _gradient_row(data: Mapping[str, Any], grad: Any, mark: bool | None, target: str) -> Row:
@@ -404,7 +415,10 @@ def arrow_of(
             tooltip += f"\nits norm: {norm!r}"
         elif symbol[:4] == "vjp_" or len(symbol) > LONGEST_VJP:
             symbol = "linear map"
+    said = "derivative" if data.get("derivative") else "vjp"
+    tree = _tree(data, said) if symbol not in ("", "linear map", number) else None
     if stopped:  # a broken edge
+        tree = None
         symbol, number = "no gradient", ""
         ends = (words.clean(dag.nodes[n]["name"]) for n in (tail, head))
         tooltip = f"{' → '.join(ends)}\nstop_gradient lets no gradient pass"
@@ -413,6 +427,7 @@ def arrow_of(
         head=ids[head],
         key=key,
         symbol="" if symbol == number else symbol,
+        formula=layout.in_line(tree) if tree is not None else None,
         number=number,
         roles=(role,) if isinstance(role, str) else tuple(role),
         tooltip=tooltip,
@@ -428,7 +443,7 @@ def _arrow_tooltip(dag: Table, edge: Edge) -> str:
     lines = [words.clean(symbol) or f"{first} → {second}"]
     if data.get("derivative"):
         lines[0] += f" = {words.clean(data['derivative'])}"
-    if notation.parts(symbol):
+    if symbols.part(symbol):
         lines.append(f"by operand {key + 1} alone, with the others held fixed")
     if data.get("local") is not None:
         lines.append(f"local derivative: {words.full(data['local'])}")

@@ -9,7 +9,7 @@ from literally import Reader
 from programs import close, programs
 
 import gradviz as gv
-from gradviz.ops import notation
+from gradviz.ops import notation, tex
 
 
 def test_the_formula_of_w5(network):
@@ -53,7 +53,7 @@ def test_a_sigmoid_that_is_spelled_out_is_recognized(network):
     v = level.id("a_o1")
     assert notation.text(level.expression(v)) == "sigmoid(z_o1)"
     assert notation.text(level.derivative(v, 0)) == "a_o1 * (1 - a_o1)"
-    assert notation.latex(level.expression(v)) == r"\sigma\left(z_{o1}\right)"
+    assert tex.formula(level.expression(v)) == r"\sigma\left(z_{o1}\right)"
 
 
 @settings(max_examples=100, deadline=None)

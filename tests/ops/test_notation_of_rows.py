@@ -9,7 +9,7 @@ import pytest
 from cases import ELEMENTWISE_CASES, PLAIN_EINSUMS, P, R, S, case
 
 import gradviz as gv
-from gradviz.ops import notation
+from gradviz.ops import notation, tex
 from gradviz.ops.arrays import norm
 from gradviz.ops.table import lookup, split
 
@@ -145,13 +145,13 @@ def typeset(value, *letters):
         for k, o in enumerate(node.operands)
     ]
     messages = [
-        notation.latex(
+        tex.formula(
             row.message(k, notation.adjoint("z"), notation.name("z"), operands, node.keywords)
         )
         for k in range(len(operands))
         if row.rule(k) is not None and isinstance(node.operands[k], gv.Array)
     ]
-    return [notation.latex(row.expression(operands, node.keywords)), *messages]
+    return [tex.formula(row.expression(operands, node.keywords)), *messages]
 
 
 def test_latex_is_as_a_textbook_writes_it():

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from gradviz import words
+from gradviz.ops import layout, notation
 from gradviz.show import mathtext, style
 from gradviz.show.drawing import Drawing, Highlight, draw
 
@@ -186,7 +187,8 @@ def test_an_array_is_a_few_numbers_or_its_statistics(array, cells):
     [
         ("z_o1", "z|_o|_1"), ("w1", "w|_1"), ("alpha_1", "α|_1"), ("h(2)", "h|^(2)"),
         ("params.w1", "params.|w|_1"), ("layers[0].b", "layers[0].|b"), ("y_hat", "ŷ"),
-        ("hidden_size", "hidden_size"), ("∂J/∂z_o1", "∂|J|/∂|z|_o|_1"), ("x_ij", "x|_ij"),
+        ("hidden_size", "hidden_size"), ("lm_head.w_1", "lm_head.|w|_1"), ("theta_hat", "θ|^ˆ"),
+        ("lam", "λ"), ("∂J/∂z_o1", "∂|J|/∂|z|_o|_1"), ("x_ij", "x|_ij"),
         ("_x", "_x"), ("x__y", "x|_y"), ("", "(no name)"), ("a b", "a b"), ("W.T", "W|^T"),
     ],
 )  # fmt: skip
@@ -202,11 +204,16 @@ def test_a_name_is_set_as_mathematics(name, text):
         ("w5 * a_h1 + b2", "w5 · a h1 + b2"), ("1 / (1 + exp(-z))", "1 / (1 + exp(−z))"),
         ("x**2", "x^2"), ("x**-0.5 + 1", "x^−0.5 + 1"), ("x ** (n + 1)", "x^n^+ 1"),
         ("sqrt(x)", "√(x)"), ("1e-5 * x", "1×10^−5 · x"), ("a >= b", "a ≥ b"),
-        ("W @ x", "W x"), ("((", "(("), ("x**", "x**"), ("h(2)**2", "(h^(2))^2"),
+        ("W @ x", "W x"), ("h_2_**2", "(h^(2))^2"), ("h_2_.T @ x", "h^(2)T x"),
+        ("2**a**b", "2^a^b"), ("x**f(a)", "x^f(^a^)"), ("(A @ B).T", "(A B)^T"),
+        ("-(a + b) / -c", "−(a + b) / −c"), ("a - (b - c)", "a − (b − c)"), ("cbrt(x)", "∛(x)"),
+        ("where(a > b, 1, 0)", "[a > b]"), ("where(a, 0, 1)", "[¬a]"), ("inv(A) @ b", "A^−1 b"),
+        ("sum(W, axis=0)", "sum(W, axis=0)"), ("W[0, 1:]", "W[0, 1:]"), ("f(-1)", "f(−1)"),
     ],
 )  # fmt: skip
 def test_an_expression_is_set_as_mathematics(source, text):
-    runs = mathtext.expression(source)
+    tree = notation.substitute(notation.parse(source), {"h_2_": notation.name("h(2)")})
+    runs = mathtext.formula(layout.in_line(tree))
     plain = "".join((" " if r.space else "") + ("^" if r.rise > 0 else "") + r.text for r in runs)
     assert plain.replace(" ", "") == text.replace(" ", "")
 

@@ -85,7 +85,7 @@ const norm = (q) => (q === null ? 0 : isNumber(q) ? Math.abs(scalar(q)) : scalar
 // --- formulas: nested lists -> MathML, LaTeX ---
 
 const MATH = new Set(
-  "math mrow mi mn mo mtext mfrac msup msub msubsup msqrt mover munder".split(" "),
+  "math mrow mi mn mo mtext mfrac msup msub msubsup msqrt mroot mover munder".split(" "),
 );
 
 function mathml(tree) {
