@@ -39,13 +39,33 @@ def clean(text: str, limit: int = 2000) -> str:
     return " ".join("".join(out).split())
 
 
-def counted(n: int, word: str) -> str:
+def counted(n: int, word: str, form: str = "") -> str:
     """A number and the plural that it needs.
 
-    >>> counted(1, "path"), counted(0, "path")
-    ('1 path', '0 paths')
+    >>> counted(1, "path"), counted(0, "path"), counted(12345, "path", ",")
+    ('1 path', '0 paths', '12,345 paths')
     """
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"
+    return f"{n:{form}} {word}" + ("" if n == 1 else "s")
+
+
+def ordinal(n: int) -> str:
+    """A number in a sequence.
+
+    >>> ordinal(1), ordinal(12), ordinal(23)
+    ('1st', '12th', '23rd')
+    """
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}th" if n % 100 in (11, 12, 13) else f"{n}{ending}"
+
+
+def joined(names: Iterable[str]) -> str:
+    """All names, as a sentence lists them.
+
+    >>> joined(["a", "b", "c"])
+    'a, b and c'
+    """
+    *most, last = [*names] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:

@@ -154,7 +154,7 @@ def _box(graph: Graph, fold: Fold, total: Totals, mark: Highlight, target: str) 
         id=f"n{last}",
         name=fold.title,
         kind="fold",
-        tag=_count(total.operations, "operation"),
+        tag=words.counted(total.operations, "operation", ","),
         expression=caption(graph, fold),
         rows=tuple(rows),
         role=role or ("sick" if broken else ""),
@@ -175,10 +175,6 @@ def _row(kind: str, label: str, least: float | None, most: float | None) -> Row 
 
 def _short(paths: int) -> str:
     return "over 1e300" if paths >= OVER else words.number(paths, 2)
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'s' if number != 1 else ''}"
 
 
 def caption(graph: Graph, fold: Fold) -> str:
@@ -220,7 +216,8 @@ def _pointed_out(fold: Fold, mark: Highlight) -> tuple[str, str]:
 
 def _tooltip(graph: Graph, fold: Fold, total: Totals, target: str) -> str:
     lines = [f"{words.clean(fold.title)}, opened by unfold={words.clean(fold.key)!r}"]
-    lines.append(f"{_count(len(fold.values), 'value')}, {_count(total.operations, 'operation')}")
+    counts = (len(fold.values), "value"), (total.operations, "operation")
+    lines.append(", ".join(words.counted(count, what, ",") for count, what in counts))
     if total.size.into is not None:
         paths = "over 10^300" if total.paths >= OVER else str(total.paths)
         lines.append(f"paths through it to {target}: {paths}")
@@ -242,7 +239,7 @@ def _tooltip(graph: Graph, fold: Fold, total: Totals, target: str) -> str:
 def _arrow(tail: Box, head: Box, bundle: Bundle, roles: dict[str, None]) -> Arrow:
     known = [role for role in roles if role != "unneeded"] or list(roles)
     lines = [f"{words.clean(tail.name)} → {words.clean(head.name)}"]
-    lines[0] += f": {_count(bundle.count, 'edge')}"
+    lines[0] += f": {words.counted(bundle.count, 'edge', ',')}"
     number = ""
     if bundle.norm is not None:
         number = f"‖·‖ {words.number(bundle.norm, 3)}"

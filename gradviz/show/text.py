@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradviz import words
 from gradviz.highlight import Highlight
-from gradviz.words import clean
+from gradviz.words import clean, joined, ordinal
 
 from .view import View, _select
 
@@ -98,7 +98,7 @@ class _Teller:
                 found = True
                 yield f"{clean(said)}: {members}."
         for holds, said in ((True, "Proved"), (False, "Not proved")):
-            members = _list(self.name(n) for n, mark in self.mark.marks.items() if mark is holds)
+            members = joined(self.name(n) for n, mark in self.mark.marks.items() if mark is holds)
             if members:
                 found = True
                 yield f"{said}: the gradient of {members}."
@@ -107,11 +107,11 @@ class _Teller:
 
     def boxes(self, role: str) -> str:
         chosen = sorted((n for n, r in self.mark.boxes.items() if r == role), reverse=True)
-        return _list(f"{self.name(n)} {self.mark.badges.get(n, '')}".strip() for n in chosen)
+        return joined(f"{self.name(n)} {self.mark.badges.get(n, '')}".strip() for n in chosen)
 
     def edges(self, role: str) -> str:
         chosen = sorted((e for e in self.mark.arrows if role in self.roles(e)), reverse=True)
-        return _list(f"{self.name(u)} reads {self.name(v)}" for u, v, _ in chosen)
+        return joined(f"{self.name(u)} reads {self.name(v)}" for u, v, _ in chosen)
 
     def chain(self, role: str) -> str:
         """A path, from its beginning to the output."""
@@ -133,7 +133,7 @@ class _Teller:
             if kind == "constant":  # a number stands in the formulas themselves
                 leaves = [node for node in leaves if getattr(self.data(node)["value"], "shape", ())]
             if leaves:
-                told = _list(f"{self.name(n)}{_amount(self.data(n)['value'])}" for n in leaves)
+                told = joined(f"{self.name(n)}{_amount(self.data(n)['value'])}" for n in leaves)
                 yield f"The {kind}{'s are' if leaves[1:] else ' is'} {told}."
         steps = [node for node in self.nodes if self.data(node)["kind"] == "operation"]
         for count, node in enumerate(steps, 1):
@@ -157,14 +157,14 @@ class _Teller:
         again.sort(key=lambda item: -item[1])
         told = [f"{self.name(n)} ({k} times)" for n, k in again[:_MOST]]
         told += [f"{len(again) - _MOST} more"] if again[_MOST:] else []
-        notes = [f"Gradients cached once and read again: of {_list(told)}."] if told else []
+        notes = [f"Gradients cached once and read again: of {joined(told)}."] if told else []
         for state, said in (
             ("disconnected", f"No path leads to {target}, so the gradient is 0:"),
             ("not computed", "No gradient was asked for:"),
         ):
             rest = [n for n in self.nodes if states[n] == state and not self.is_number(n)]
             if rest:
-                notes.append(f"{said} {_list(map(self.name, rest))}.")
+                notes.append(f"{said} {joined(map(self.name, rest))}.")
         yield from ["", *notes] if notes else []
 
     def gradient(self, count: int, node: int) -> Iterator[str]:
@@ -186,7 +186,7 @@ class _Teller:
         shape = words.shape(upstream)
         said = f"{self.name(v)}'s gradient{f' ({shape})' if shape else _amount(upstream, '')}"
         if self.reads[v] > 1:
-            said += f" (cached, read the {_ordinal(self.reads[v])} time)"
+            said += f" (cached, read the {ordinal(self.reads[v])} time)"
         formula = clean(edge["derivative"] or "")
         number = "" if local is None else _amount(local, "")
         if local is None:
@@ -232,14 +232,3 @@ def _gradient(data: Mapping[str, Any]) -> str:
     if state == "non-finite":
         return f"{_amount(data['grad'], '')}, which is not finite"
     return f" {words.STATES[state]}"
-
-
-def _list(words: Iterable[str]) -> str:
-    *most, last = [*words] or [""]
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-def _ordinal(count: int) -> str:
-    if count % 100 in (11, 12, 13):
-        return f"{count}th"
-    return str(count) + {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gradviz.chain.result import GraphResult
 from gradviz.graph import Graph
 from gradviz.highlight import PATHS, Highlight
-from gradviz.words import place
+from gradviz.words import counted, place
 
 if TYPE_CHECKING:
     from gradviz.show.drawing import Drawing
@@ -229,11 +229,6 @@ class Health(GraphResult):
         """The same in `graph` or in its `statements`."""
         title = "What is wrong" if not self.ok else "Nothing is wrong"
         return _highlight(self.graph, self.findings, title, shown)
-
-
-def counted(n: int, word: str) -> str:
-    """A number and the plural that it needs."""
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"
 
 
 # --- drawn ---------------------------------------------------------------------------------------
