@@ -1,5 +1,6 @@
 """Where pickles of version 0.1 look for what opens them."""
 
-from gradviz.keep.reading import Opaque, Sealed, unpack
+from gradviz.graph import unpickled as unpack
+from gradviz.keep.pickles import Sealed
 
-__all__ = ["Opaque", "Sealed", "unpack"]
+__all__ = ["Sealed", "unpack"]

@@ -6,12 +6,12 @@ import heapq
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.graph import Node
+from gradviz.model import Gradients, Node
 from gradviz.ops.operation import block, fit
 from gradviz.statistics import Statistics
 
@@ -19,21 +19,6 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 STATES = ("not computed", "disconnected", "zero", "underflown", "non-finite", "number")
-
-
-class Gradients(NamedTuple):
-    """What the backward pass found.
-
-    Attributes
-    ----------
-    gradients : mapping of int to array
-        By id, for the values that have one.
-    messages : mapping of (int, int) to array
-        By edge: the reader's id and the operand's position.
-    """
-
-    gradients: Mapping[int, Any]
-    messages: Mapping[tuple[int, int], Any]
 
 
 K = TypeVar("K")

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradviz.chain.paths import carrying, count_paths, paths
 from gradviz.chain.reads import held
 from gradviz.chain.result import GraphResult
-from gradviz.graph import Graph
 from gradviz.highlight import Highlight
 from gradviz.statistics import Statistics, places
 from gradviz.words import place
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 PATHS = 100
 """So many paths of a leaf are summed; a leaf with more is left to the other proofs."""

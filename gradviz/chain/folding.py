@@ -15,12 +15,14 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from heapq import heapify, heappop, heappush
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradviz import words
-from gradviz.graph import Graph
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 SCREEN = 40  # so many boxes are read well at once ...
 ROW = 7  # ... and so many one after the other

@@ -7,17 +7,19 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradviz.chain.paths import Path, carrying, count_paths, needs, paths
 from gradviz.chain.result import GraphResult
-from gradviz.graph import Graph
 from gradviz.highlight import Highlight
 from gradviz.ops import notation, tex
 from gradviz.statistics import Statistics
 from gradviz.words import counted
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 _DOT = r" \cdot "
 SHOWN_PATHS = 8

@@ -7,13 +7,15 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.graph import Graph
 from gradviz.statistics import Statistics, norm
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 Edge = tuple[int, int]
 """(reader's id, operand's position)"""

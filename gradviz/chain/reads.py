@@ -7,12 +7,14 @@ is found out by a difference: the program is run again at leaves that are a litt
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz.graph import Node
+from gradviz.model import Node
 from gradviz.ops.arrays import HELD, STOP
 
 if TYPE_CHECKING:
@@ -256,3 +258,32 @@ class held:
 
     def __exit__(self, *_: object) -> None:
         HELD.reset(self.token)
+
+
+def warn_of(graph: Graph) -> None:
+    """Warn if the gradients lack a part, or are another J's than the program's by itself."""
+    name = graph.names[graph.output]
+    if lost := partly(graph):
+        reads = "; ".join(f"{graph.names[i]} {how}" for i, how in [*lost.items()][:3])
+        sure = "is wrong: it lacks" if graph.sure else "may be wrong: it would lack"
+        warnings.warn(
+            f"the gradient {sure} the part of a value that was read as a plain number and came "
+            f"back into {name}, for its history ended there: {reads}; keep "
+            "it an array, or write gradviz.stop_gradient where a constant is meant",
+            stacklevel=_outside(),
+        )
+    if graph.astray:
+        warnings.warn(
+            f"the gradient is one of another {name}: {graph.astray}", stacklevel=_outside()
+        )
+
+
+def _outside() -> int:
+    """How many frames above its caller's the user's own code is, for a warning."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INSIDE:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+_INSIDE = ("gradviz", "functools")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gradviz.files import write_atomic
-from gradviz.graph import Graph
 from gradviz.highlight import Highlight
 
 if TYPE_CHECKING:
+    from gradviz.graph import Graph
     from gradviz.show.drawing import Drawing
 
 

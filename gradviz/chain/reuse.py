@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradviz.chain.paths import Edge, carrying, needs
 from gradviz.chain.result import GraphResult
-from gradviz.graph import Graph
 from gradviz.highlight import Highlight
 from gradviz.words import listed
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 MOST = 8
 """Of a longer list so many terms and targets are named."""

@@ -6,22 +6,22 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.graph import SCHEMA
 from gradviz.ops import notation
 
 if TYPE_CHECKING:
     import networkx
 
-    from gradviz.chain.backward import Gradients
     from gradviz.graph import Graph
+    from gradviz.model import Gradients
 
+SCHEMA = 1
 Edge = tuple[int, int, int, dict[str, Any]]
 """(u, v, key, attributes)"""
 T = TypeVar("T")
@@ -124,18 +124,19 @@ class Forward(Table):
     """The table of `Graph.dag`; of a large graph a picture asks for few of its rows."""
 
     def __init__(self, whole: Graph) -> None:
-        self.whole = whole
-        self.derivatives: Gradients | None = None
+        self.whole, count = whole, len(whole)
+        found: Gradients | None = None
         with suppress(TraceError):  # shown as "not computed"; asking for the gradient says why
-            self.derivatives = whole.derivatives
-        incoming = Rows(len(whole), self._into)
+            found = whole.derivatives
+        messages = found.messages if found else {}
+        incoming = Rows(count, partial(_into, whole, messages))
         super().__init__(
             {"schema": SCHEMA, "output": whole.output, "name": whole.title},
-            Rows(len(whole), self._node),
+            Rows(count, partial(_node, whole, found)),
             _Edges(sum(map(len, whole.operands)), incoming),
         )
         self.incoming = incoming
-        self.outgoing = Rows(len(whole), self._out_of)
+        self.outgoing = Rows(count, partial(_out_of, whole, incoming))
 
     def operands(self, node: int) -> Sequence[int]:
         """See `Table.operands`."""
@@ -145,34 +146,36 @@ class Forward(Table):
         """See `Table.words`."""
         return self.whole.names[node], *self.whole.values[node].scope
 
-    def _node(self, i: int) -> dict[str, Any]:
-        graph, node, found = self.whole, self.whole.values[i], self.derivatives
-        expression = graph.expression(i)
-        return dict(
-            name=graph.names[i],
-            op=node.operation.name,
-            kind=graph.kind(i),
-            value=node.value,
-            shape=np.shape(node.value),
-            dtype=getattr(node.value, "dtype", None) or type(node.value),
-            grad=found.gradients.get(i) if found else None,
-            grad_state=graph.grad_state(i) if found else "not computed",
-            changed_by_hook=graph.changed_by_hooks.get(i, ""),
-            scope=node.scope,
-            source=graph.source(i),
-            expression=notation.text(expression) if expression is not None else "",
-            tree=expression,
-        )
 
-    def _into(self, v: int) -> list[Edge]:
-        messages = self.derivatives.messages if self.derivatives else {}
-        return [
-            (u, v, key, {"message": messages.get((v, key)), **_rule(self.whole, v, key)})
-            for key, u in enumerate(self.whole.operands[v])
-        ]
+def _node(graph: Graph, found: Gradients | None, i: int) -> dict[str, Any]:
+    node = graph.values[i]
+    expression = graph.expression(i)
+    return dict(
+        name=graph.names[i],
+        op=node.operation.name,
+        kind=graph.kind(i),
+        value=node.value,
+        shape=np.shape(node.value),
+        dtype=getattr(node.value, "dtype", None) or type(node.value),
+        grad=found.gradients.get(i) if found else None,
+        grad_state=graph.grad_state(i) if found else "not computed",
+        changed_by_hook=graph.changed_by_hooks.get(i, ""),
+        scope=node.scope,
+        source=graph.source(i),
+        expression=notation.text(expression) if expression is not None else "",
+        tree=expression,
+    )
 
-    def _out_of(self, u: int) -> list[Edge]:
-        return [self.incoming[v][key] for v, key in self.whole.readers[u]]
+
+def _into(graph: Graph, messages: Mapping[tuple[int, int], Any], v: int) -> list[Edge]:
+    return [
+        (u, v, key, {"message": messages.get((v, key)), **_rule(graph, v, key)})
+        for key, u in enumerate(graph.operands[v])
+    ]
+
+
+def _out_of(graph: Graph, incoming: Mapping[int, list[Edge]], u: int) -> list[Edge]:
+    return [incoming[v][key] for v, key in graph.readers[u]]
 
 
 def forward(graph: Graph) -> Table:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gradviz.chain.result import GraphResult
-from gradviz.graph import Graph
 from gradviz.highlight import Highlight
 from gradviz.statistics import measure
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 
 @dataclass(frozen=True, repr=False)

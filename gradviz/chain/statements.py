@@ -8,29 +8,33 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz.chain.backward import ByEdge, ByValue, Gradients
+from gradviz.chain.backward import ByEdge, ByValue
 from gradviz.errors import TraceError
-from gradviz.graph import CONSTANT, Graph, Node
+from gradviz.model import CONSTANT, Gradients, Known, Node
 from gradviz.ops import notation
 from gradviz.ops.idioms import recognize
 from gradviz.ops.operation import Derivative, Operation
 from gradviz.statistics import Statistics
 
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
-def statements(graph: Graph) -> Graph:
-    """See `Graph.statements`: `graph` itself where no intermediate value has a name.
+
+def summarize(graph: Graph) -> Summary | None:
+    """See `Graph.statements`; None where no intermediate value has a name.
 
     Also where arrays were not kept: the messages of several steps cannot be summed then.
     """
-    if any(isinstance(node.value, Statistics) for node in graph.values):
-        return graph
+    if graph.by_operations or any(isinstance(node.value, Statistics) for node in graph.values):
+        return None
     if all(graph.is_leaf(i) or i == graph.output for i in graph.named):
-        return graph
+        return None
     group = _groups(graph)
     kept_ids = [i for i, owner in enumerate(group) if i == owner]
     new_id = {old: new for new, old in enumerate(kept_ids)}
@@ -58,7 +62,7 @@ def statements(graph: Graph) -> Graph:
                 site=node.site,
             )
         )
-    return Summary(graph, group, new_id, values, operands)
+    return Summary(graph, group, values, operands)
 
 
 def _members(group: list[int]) -> dict[int, list[int]]:
@@ -69,52 +73,63 @@ def _members(group: list[int]) -> dict[int, list[int]]:
     return members
 
 
-class Summary(Graph):
-    """A Graph by its named values, whose derivatives are those of the `whole`."""
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """A Graph by its named values: what each of them stands for in the `whole`.
 
-    def __init__(
-        self,
-        whole: Graph,
-        group: list[int],
-        new_id: dict[int, int],
-        values: list[Node],
-        operands: list[tuple[int, ...]],
-    ) -> None:
-        kept = list(new_id)
-        named = frozenset(new_id[i] for i in whole.named if i in new_id)
-        super().__init__(
-            values,
-            operands,
-            lambda: ([whole.names[i] for i in kept], named),
-            new_id[whole.output],
-            [new_id[i] for i in whole.wrt],
-            sources=whole._source,
-            program=whole.program,
-            title=whole.title,
-            layers=whole.layers,
-        )
-        self.whole, self.group, self.kept, self.new_id = whole, group, kept, new_id
-        self.changed_by_hooks = {new_id[group[i]]: s for i, s in whole.changed_by_hooks.items()}
-        if whole.statement_locals is not None:
-            self.locals = {
-                (v, key): whole.statement_locals.get((kept[v], kept[u]))
-                for v, edges in enumerate(operands)
-                for key, u in enumerate(edges)
-            }
+    Attributes
+    ----------
+    whole : Graph
+    group : list of int
+        By id in the whole the named value that it is part of.
+    values, operands : list
+        See `gradviz.model.Recording`.
+    """
 
-    def __reduce__(self) -> Any:
-        return getattr, (self.whole, "statements")
-
-    @property
-    def statements(self) -> Graph:
-        """This very Graph."""
-        return self
+    whole: Graph
+    group: list[int]
+    values: list[Node]
+    operands: list[tuple[int, ...]]
 
     @cached_property
+    def kept(self) -> list[int]:
+        """The ids in the whole of the values that are shown."""
+        return [i for i, owner in enumerate(self.group) if i == owner]
+
+    @cached_property
+    def new_id(self) -> dict[int, int]:
+        """By id in the whole, the id of a value that is shown."""
+        return {old: new for new, old in enumerate(self.kept)}
+
+    @property
+    def members(self) -> dict[int, list[int]]:
+        """By kept value (its id in the whole) its steps, the numbers among them included."""
+        return _members(self.group)
+
+    def naming(self) -> tuple[list[str], frozenset[int]]:
+        """The names by id, and the ids whose name the program gave."""
+        whole = self.whole
+        named = frozenset(self.new_id[i] for i in whole.named if i in self.new_id)
+        return [whole.names[i] for i in self.kept], named
+
+    def known(self) -> Known:
+        """What the whole knows, by the new ids."""
+        whole, group, new_id = self.whole, self.group, self.new_id
+        hooks = {new_id[group[i]]: told for i, told in whole.changed_by_hooks.items()}
+        known: Known = {"summary": self, "by_operations": True, "changed_by_hooks": hooks}
+        if whole.statement_locals is not None:
+            known["locals"] = {
+                (v, key): whole.statement_locals.get((self.kept[v], self.kept[u]))
+                for v, edges in enumerate(self.operands)
+                for key, u in enumerate(edges)
+            }
+        return known
+
+    @property
     def derivatives(self) -> Gradients:
         """Those of the whole; a message is the sum of the messages of its steps."""
         found, inner = self.whole.derivatives
-        gradients, messages = ByValue(len(self)), ByEdge(self.operands)
+        gradients, messages = ByValue(len(self.values)), ByEdge(self.operands)
         for new, old in enumerate(self.kept):
             gradients.found[new] = found.get(old)
         for step, edges in enumerate(self.whole.operands):
@@ -132,11 +147,6 @@ class Summary(Graph):
         return Gradients(gradients, messages)
 
     @property
-    def members(self) -> dict[int, list[int]]:
-        """By kept value (its id in the whole) its steps, the numbers among them included."""
-        return _members(self.group)
-
-    @cached_property
     def underflown(self) -> frozenset[int]:
         """See `Graph.underflown`."""
         return frozenset(self.new_id[i] for i in self.whole.underflown if i in self.new_id)
@@ -199,25 +209,18 @@ class Statement(Operation):
         if attribute == "derivatives":
             self.derivatives = tuple(self._rule(u) for u in self.outside)
         elif attribute in ("evaluate", "function"):
-            self.evaluate = self.function = self._evaluate
+            return self._evaluate  # (not kept: it would hold this very operation)
         else:
             return super().__getattr__(attribute)
         return getattr(self, attribute)
 
     def _carriers(self, outside: int) -> set[int]:
-        """The steps that a gradient passes on its way to an operand."""
-        carries = {outside}
-        for v in self.steps:
-            operation = self.graph.values[v].operation
-            for key, u in enumerate(self.graph.operands[v]):
-                if u in carries and (operation.rule(key) or operation.derivatives is None):
-                    carries.add(v)
-        return carries
+        return _carriers(self.graph, self.steps, outside)
 
     def _rule(self, outside: int) -> Derivative | None:
         """The VJP to an operand; None where no edge with a rule leads on to the value."""
         passed = self.steps[-1] in self._carriers(outside)
-        return Derivative(partial(self._pull, outside), "") if passed else None
+        return Derivative(partial(_pull, self.graph, self.steps, outside), "") if passed else None
 
     def _evaluate(self, *operands: Any, **_: Any) -> Any:
         results = dict(zip(self.outside, operands, strict=True))
@@ -226,25 +229,6 @@ class Statement(Operation):
             inputs = [results.get(u, self.graph.values[u].value) for u in self.graph.operands[v]]
             results[v] = node.operation.evaluate(*inputs, **node.keywords)
         return results[self.steps[-1]]
-
-    def _pull(self, target: int, g: Any, v: Any, *operands: Any, **_: Any) -> Any:
-        """The messages to one operand from all the steps that read it, summed."""
-        carriers = self._carriers(target)
-        gradients: dict[int, Any] = {self.steps[-1]: g}
-        for step in reversed(self.steps):
-            if step not in gradients or step not in carriers:
-                continue
-            node = self.graph.values[step]
-            if node.operation.derivatives is None:
-                raise TraceError(f"no derivative rule for {node.operation.name}")
-            inputs = self.graph.operand_values(step)
-            for key, u in enumerate(self.graph.operands[step]):
-                if u in carriers and node.operation.rule(key) is not None:
-                    message = node.operation.pull(
-                        key, gradients[step], node.value, inputs, node.keywords
-                    )
-                    gradients[u] = gradients[u] + message if u in gradients else message
-        return gradients[target]
 
     def local(
         self, position: int, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
@@ -368,3 +352,36 @@ class Statement(Operation):
             return None
         replacements = {"v": value, "a": operands[position]}
         return notation.substitute(notation.parse(known[2]), replacements)
+
+
+def _carriers(graph: Graph, steps: Sequence[int], outside: int) -> set[int]:
+    """The steps that a gradient passes on its way to an operand."""
+    carries = {outside}
+    for v in steps:
+        operation = graph.values[v].operation
+        for key, u in enumerate(graph.operands[v]):
+            if u in carries and (operation.rule(key) or operation.derivatives is None):
+                carries.add(v)
+    return carries
+
+
+def _pull(
+    graph: Graph, steps: Sequence[int], target: int, g: Any, v: Any, *operands: Any, **_: Any
+) -> Any:
+    """The messages to one operand from all the steps that read it, summed."""
+    carriers = _carriers(graph, steps, target)
+    gradients: dict[int, Any] = {steps[-1]: g}
+    for step in reversed(steps):
+        if step not in gradients or step not in carriers:
+            continue
+        node = graph.values[step]
+        if node.operation.derivatives is None:
+            raise TraceError(f"no derivative rule for {node.operation.name}")
+        inputs = graph.operand_values(step)
+        for key, u in enumerate(graph.operands[step]):
+            if u in carriers and node.operation.rule(key) is not None:
+                message = node.operation.pull(
+                    key, gradients[step], node.value, inputs, node.keywords
+                )
+                gradients[u] = gradients[u] + message if u in gradients else message
+    return gradients[target]

@@ -8,15 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradviz.chain.folding import Fold
 from gradviz.chain.statements import Statement
 from gradviz.errors import TraceError
-from gradviz.graph import Graph
 from gradviz.statistics import measure, norm
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 OVER = 10**300 + 1
 """Stands for every larger number of paths: 2^100000 would not fit into memory."""

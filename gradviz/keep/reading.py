@@ -1,89 +1,54 @@
-"""Graphs in files: JSON that holds the whole Graph, arrays exactly, and is safe to read.
+"""The Graph in a file of JSON, which may be a stranger's: every field is checked.
 
-The format is `schema.json` in this package. Reading one imports, unpickles and evaluates nothing:
-operations are looked up by name in our own table, and one that is not there is only drawn.
+Nothing in it is imported, unpickled or evaluated: operations are looked up by name in our own
+table, and one that is not there is only drawn.
 """
 
 from __future__ import annotations
 
 import ast
 import base64
-import gc
-import hashlib
 import json
 import math
 import os
-import pickle
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache, lru_cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradviz.chain.reads import warn_of
 from gradviz.errors import TraceError
-from gradviz.files import writable, write_atomic
-from gradviz.graph import LEAVES, Graph, Node, Program
+from gradviz.files import writable
+from gradviz.keep.form import BITS, DTYPES, FORMAT, NUMBERS, TEXT, VERSION, without_collection
 from gradviz.layers import Layer
+from gradviz.model import LEAVES, Gradients, Known, Node, Program, Recording
 from gradviz.ops import notation, tex
 from gradviz.ops.extent import Checked
-from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, Part, literal
-from gradviz.ops.table import ADDED, find
+from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, Part
+from gradviz.ops.table import find
 from gradviz.statistics import SAMPLE, Statistics
 
-FORMAT, VERSION = "gradviz graph", 1
-_LISTS = frozenset("arrays sources nodes statements layers".split())  # an entry a line
-_DEPTH, _TEXT, _FORMULA, _BITS = 8, 100_000, 1000, 1100
-_DTYPES = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 "
-    "float16 float32 float64 complex64 complex128".split()
-)
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
+
+_DEPTH, _FORMULA = 8, 1000
 
 
-def save(graph: Graph, path: str | os.PathLike[str]) -> Path:
-    """Write a Graph as JSON; the file is replaced whole or not at all.
-
-    Raises
-    ------
-    TraceError
-        A value has a dtype that other machines do not have (`numpy.longdouble`), or a name or a
-        text is longer than a file may hold.
-    OSError
-        The file cannot be written.
-    """
-    return write_atomic(path, dumps(graph))
-
-
-def dumps(graph: Graph) -> str:
-    """The text of the file, see `save`."""
-    parts = []
-    with _without_collection():
-        document = pack(graph)
-        document["arrays"] = [_array_text(array) for array in document["arrays"]]
-        for field, content in document.items():
-            if isinstance(content, list) and field in _LISTS:
-                lines = ",\n".join(map(_text, content))
-                parts.append(f'"{field}": [\n{lines}\n]' if lines else f'"{field}": []')
-            else:
-                parts.append(f'"{field}": {_text(content)}')
-    return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def load(path: str | os.PathLike[str], max_bytes: int) -> Graph:
-    """See `gradviz.load`."""
+def load(path: str | os.PathLike[str], max_bytes: int, make: type[Graph]) -> Graph:
+    """See `gradviz.load`; `make` is the class of the Graph."""
     with open(path, "rb") as file:
         raw = file.read(max_bytes + 1)
-    return loads(raw, path, max_bytes)
+    return loads(raw, path, max_bytes, make)
 
 
-def loads(raw: bytes, path: str | os.PathLike[str], max_bytes: int) -> Graph:
+def loads(raw: bytes, path: str | os.PathLike[str], max_bytes: int, make: type[Graph]) -> Graph:
     """The Graph in the text of a file; `path` is for errors."""
     if len(raw) > max_bytes:
         raise ValueError(f"{path}: more than {max_bytes} bytes; max_bytes=... allows more")
     if sum(raw.count(sign) for sign in (b",", b"[", b"{")) > max(max_bytes // 32, 1000):
         raise ValueError(f"{path}: too many parts; max_bytes=... allows more")
-    with _without_collection():
+    with without_collection():
         try:
             document = json.loads(raw.decode(), parse_constant=_no_constant)
         except RecursionError:
@@ -91,33 +56,17 @@ def loads(raw: bytes, path: str | os.PathLike[str], max_bytes: int) -> Graph:
         except ValueError as error:
             raise ValueError(f"{path}: not JSON: {error}") from None
         try:
-            graph = _Reader(document).graph()
+            graph = _Reader(document).graph(make)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     if document["differentiated"]:
-        graph.warn_of_reads()
+        warn_of(graph)
     return graph
 
 
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Millions of new objects, none in a cycle: looking for garbage among them takes long."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-# --- writing -------------------------------------------------------------------------------------
-
-
-def pack(graph: Graph) -> dict[str, Any]:
-    """A Graph in the form of the file, but with its arrays as they are."""
-    whole = getattr(graph, "whole", graph)  # of a Graph by named values
-    return _Writer(whole).document()
+def unpack(document: dict[str, Any], program: Program | None, make: type[Graph]) -> Graph:
+    """The Graph of `gradviz.keep.writing.pack`."""
+    return _Reader(document, document["arrays"]).graph(make, program)
 
 
 class Opaque:
@@ -125,257 +74,6 @@ class Opaque:
 
     def __init__(self, text: str) -> None:
         self.__name__ = text
-
-
-class _Writer:
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.arrays: list[Any] = []
-        self.positions: dict[Any, int] = {}  # of arrays and sources
-        self.sources: list[Any] = []
-        self.rows: dict[str, Operation | None] = {}
-        self.instructions: dict[Any, int] = {}  # of the program, in the order of their first values
-
-    def document(self) -> dict[str, Any]:
-        graph = self.graph
-        try:
-            graph.backward()
-            differentiated = True
-        except TraceError:  # whoever asks the loaded Graph hears why
-            differentiated = False
-        nodes = [self.node(i, differentiated) for i in range(len(graph))]
-        statements = list(self.statements())
-        drawn: dict[str, Any] = {"detail": "operations"} if graph.statements is graph else {}
-        if graph.legible != Graph.legible:
-            drawn["legible"] = graph.legible
-        if differentiated and graph.astray:
-            drawn["astray"] = writable(graph.astray)
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "title": _kept(graph.title),
-            "output": graph.output,
-            "wrt": sorted(graph.wrt),
-            "differentiated": differentiated,
-            **drawn,
-            "sources": self.sources,
-            "arrays": self.arrays,
-            "nodes": nodes,
-            "statements": statements,
-            **({"layers": self.layers()} if graph.layers else {}),
-        }
-
-    def layers(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "scope": [_kept(part) for part in scope],
-                "kind": _kept(layer.kind),
-                "arguments": _kept(layer.arguments),
-                "training": layer.training,
-            }
-            for scope, layer in self.graph.layers.items()
-        ]
-
-    def node(self, i: int, differentiated: bool) -> dict[str, Any]:
-        graph, node = self.graph, self.graph.values[i]
-        entry: dict[str, Any] = {"name": _kept(graph.names[i]), "kind": graph.kind(i)}
-        if i in graph.named:
-            entry["named"] = True
-        if node.scope:
-            entry["scope"] = [_kept(part) for part in node.scope]
-        if source := graph.source(i):
-            entry["source"] = self.source(source)
-        if not graph.is_leaf(i):
-            entry |= self.operation(i)
-            if node.site:
-                place = id(node.site[0]), node.site[1]
-                entry["instruction"] = self.instructions.setdefault(place, len(self.instructions))
-            entry["operands"] = list(graph.operands[i])
-        if node.keywords:
-            entry["keywords"] = {_kept(k): self.value(v) for k, v in node.keywords.items()}
-        entry["value"] = self.value(node.value if graph.is_leaf(i) else _computed(node.value))
-        if differentiated:
-            entry["grad_state"] = graph.grad_state(i)
-            if hook := graph.changed_by_hooks.get(i):
-                entry["changed_by_hook"] = writable(hook)[:_TEXT]
-            if i in graph.derivatives.gradients:
-                entry["grad"] = self.value(graph.derivatives.gradients[i])
-        if i in graph.reads:
-            entry["read"] = writable(graph.reads[i])
-            if differentiated and i in graph.returned:
-                entry["returned"] = "to J" if graph.sure else "perhaps"
-            elif differentiated and i in graph.ends:
-                entry["returned"] = "unknown"
-        elif differentiated and i in graph.returned:  # read unnoticed
-            entry |= {"read": writable(graph.returned[i]), "returned": "to J"}
-        edges: list[dict[str, Any]] = []
-        for key in range(len(graph.operands[i])):
-            local = graph.local(i, key)
-            edges.append({} if local is None else {"local": self.value(local)})
-            if differentiated and (i, key) in graph.derivatives.messages:
-                edges[-1]["message"] = self.value(graph.derivatives.messages[i, key])
-        if any(edges):
-            entry["edges"] = edges
-        return entry
-
-    def operation(self, i: int) -> dict[str, Any]:
-        """An operation by name; one that not every gradviz knows takes its notation along."""
-        fields: dict[str, Any] = {}
-        node = self.graph.values[i]
-        operation = node.operation
-        if isinstance(operation, Checked):
-            operation = operation.row
-        if isinstance(operation, Part):
-            fields["part"] = operation.index
-            operation = operation.whole
-        name = operation.name
-        if name not in self.rows:
-            self.rows[name] = find(name)
-        row = self.rows[name]
-        drawn_only = (
-            row is None or row.function is not operation.function or operation.derivatives is None
-        )
-        if drawn_only:
-            fields["drawn_only"] = True
-        if drawn_only or name in ADDED:
-            fields |= _notation(operation, len(self.graph.operands[i]), node.keywords)
-        return {"op": _kept(name), **fields}
-
-    def statements(self) -> Iterator[dict[str, Any]]:
-        """The local derivatives between named values, which the picture at that level shows."""
-        summary: Any = self.graph.statements
-        if summary is self.graph:
-            return
-        for v, edges in enumerate(summary.operands):
-            for key, u in enumerate(edges):
-                local = summary.local(v, key)
-                if local is not None:
-                    v_u = {"value": summary.kept[v], "operand": summary.kept[u]}
-                    yield v_u | {"local": self.value(local)}
-
-    def source(self, source: tuple[str, int, str]) -> int:
-        if source not in self.positions:
-            self.positions[source] = len(self.sources)
-            self.sources.append([_kept(source[0]), source[1], writable(source[2])[:_TEXT]])
-        return self.positions[source]
-
-    def value(self, value: Any) -> Any:
-        """A value or keyword in the form of the file."""
-        kind = type(value)
-        if kind is np.float64 and math.isfinite(value):
-            return {"dtype": "float64", "value": float(value)}
-        if value is None or kind is bool or (kind is int and value.bit_length() < _BITS):
-            return value
-        if kind is str:
-            return _kept(value)
-        if kind is float:
-            return {"float": _number(value)}
-        if kind is complex:
-            return {"complex": [_number(value.real), _number(value.imag)]}
-        if kind is np.ndarray and value.dtype.kind in "biufc":
-            return {"array": self.array(value)}
-        if isinstance(value, np.generic) and value.dtype.kind in "biufc":
-            item = value.item() if value.dtype.itemsize > 4 else _short(value)
-            if value.dtype.kind == "c" or not math.isfinite(item):
-                return {"scalar": self.array(np.asarray(value))}
-            return {"dtype": _dtype(value.dtype), "value": item}
-        if kind is Statistics:
-            return {"statistics": self.statistics(value)}
-        if kind is list:
-            return [self.value(part) for part in value]
-        if kind is tuple:
-            return {"tuple": [self.value(part) for part in value]}
-        if kind is slice:
-            return {"slice": [self.value(end) for end in (value.start, value.stop, value.step)]}
-        if value is Ellipsis:
-            return {"ellipsis": True}
-        if kind is type or isinstance(value, np.dtype):
-            try:
-                return {"type": _dtype(np.dtype(value))}
-            except (TypeError, TraceError):
-                pass
-        return {"text": writable(notation.text(literal(value)))[:_TEXT]}
-
-    def statistics(self, value: Statistics) -> dict[str, Any]:
-        entry: dict[str, Any] = {"shape": list(value.shape), "dtype": value.dtype}
-        entry["numbers"] = [_number(getattr(value, name)) for name in _NUMBERS]
-        if value.sample.size:
-            entry["sample"] = self.array(value.sample)
-        return entry
-
-    def array(self, array: np.ndarray[Any, Any]) -> int:
-        """The position of an array in the file; equal ones are kept once."""
-        digest = hashlib.blake2b(np.ascontiguousarray(array).tobytes()).digest()
-        key = (_dtype(array.dtype), array.shape, digest)
-        if key not in self.positions:
-            self.positions[key] = len(self.arrays)
-            self.arrays.append(array)
-        return self.positions[key]
-
-
-def _kept(text: str) -> str:
-    """A text in the form of the file; one that `load` would refuse is not written."""
-    text = writable(text)
-    if len(text) > _TEXT:
-        raise TraceError(
-            f"a file holds names and texts of at most {_TEXT} characters; {text[:20]!r}... has "
-            f"{len(text)}"
-        )
-    return text
-
-
-def _notation(operation: Operation, count: int, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """What an operation and its derivatives look like, for readers that do not know it."""
-    formula = operation.formula
-    written = formula if isinstance(formula, str) else formula(count, keywords)
-    if operation.derivatives is None:
-        return {"formula": written}
-    rules: list[dict[str, str] | None] = []
-    for key in range(count):
-        rule = operation.rule(key)
-        if rule is None:
-            rules.append(None)
-            continue
-        formula = rule.formula
-        message = formula if isinstance(formula, str) else formula(key, count, keywords)
-        rules.append({"local" if rule.local else "message": message})
-    return {"formula": written, "derivatives": rules}
-
-
-def _computed(value: Any) -> Any:
-    """A number that was computed has a dtype, also where Python computed it."""
-    return np.asarray(value)[()] if type(value) in (bool, int, float, complex) else value
-
-
-@cache
-def _dtype(dtype: np.dtype[Any]) -> str:
-    if dtype.name not in _DTYPES:
-        raise TraceError(f"values of dtype {dtype} cannot be saved: other machines lack it")
-    return dtype.name
-
-
-def _short(value: np.generic) -> Any:
-    """The shortest decimal number that is a float16 or float32."""
-    return float(str(value)) if value.dtype.kind == "f" else value.item()
-
-
-def _number(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)
-
-
-_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-
-
-def _array_text(array: np.ndarray[Any, Any]) -> dict[str, Any]:
-    raw = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes()
-    return {
-        "dtype": array.dtype.name,
-        "shape": list(array.shape),
-        "base64": base64.b64encode(raw).decode(),
-    }
-
-
-# --- reading -------------------------------------------------------------------------------------
 
 
 def _no_constant(name: str) -> Any:
@@ -401,6 +99,20 @@ class _Reader:
         self.count = len(_list(document.get("nodes")))
         self.rows: dict[str, Operation | None] = {}
         self.fitting: set[Any] = set()
+        self.nodes: list[Node] = []
+        self.operands: list[tuple[int, ...]] = []
+        self.shapes: list[tuple[int, ...]] = []
+        self.names: dict[str, int] = {}
+        self.named: set[int] = set()
+        self.states: dict[int, str] = {}
+        self.hooks: dict[int, str] = {}
+        self.gradients: dict[int, Any] = {}
+        self.messages: dict[tuple[int, int], Any] = {}
+        self.locals: dict[tuple[int, int], Any] = {}
+        self.steps: dict[tuple[int, int], Any] = {}  # local derivatives between named values
+        self.reads: dict[int, str] = {}
+        self.returned: dict[int, str] = {}
+        self.layers: dict[tuple[str, ...], Layer] = {}
 
     def each(self, field: str, read: Callable[[Any], Any]) -> list[Any]:
         """Every entry of a list; an error says which."""
@@ -419,7 +131,7 @@ class _Reader:
             raise ValueError(f"{field}[{len(result)}]: {where}{error}") from None
         return result
 
-    def graph(self) -> Graph:
+    def graph(self, make: type[Graph], program: Program | None = None) -> Graph:
         if not self.count:
             raise ValueError("nodes: there are none")
         document = self.document
@@ -427,65 +139,57 @@ class _Reader:
         output = _at("output", self.id, document.get("output"))
         differentiated = _at("differentiated", _bool, document.get("differentiated"))
         self.sources = self.each("sources", _source)
-        self.nodes: list[Node] = []
-        self.operands: list[tuple[int, ...]] = []
-        self.shapes: list[tuple[int, ...]] = []
-        self.names: dict[str, int] = {}
-        self.named: set[int] = set()
-        self.states: dict[int, str] = {}
-        self.hooks: dict[int, str] = {}
-        self.gradients: dict[int, Any] = {}
-        self.messages: dict[tuple[int, int], Any] = {}
-        self.locals: dict[tuple[int, int], Any] = {}
-        self.reads: dict[int, str] = {}
-        self.returned: dict[int, str] = {}
-        self.layers: dict[tuple[str, ...], Layer] = {}
         if "layers" in document:
             self.each("layers", self.layer)
         self.each("nodes", self.node)
         wrt = self.each("wrt", self.leaf)
-        names, named = list(self.names), frozenset(self.named)
-        graph = Graph(
+        self.each("statements", self.statement)
+        naming = list(self.names), frozenset(self.named)
+        graph = make(
             self.nodes,
             self.operands,
-            lambda: (names, named),
+            lambda: naming,
             output,
             wrt,
             sources=lambda node: node.site and node.site[0],
+            program=program,
             title=title,
             layers=self.layers,
+            known=self.known(differentiated),
         )
-        graph.locals = self.locals
-        graph.reads = self.reads
-        graph.ends = {i: self.reads[i] for i in self.returned}
-        graph.returned = {i: self.reads[i] for i, how in self.returned.items() if how != "unknown"}
-        graph.sure = "to J" in self.returned.values()
-        graph.astray = _at("astray", _string, document.get("astray", ""))
+        for i in range(self.count if differentiated else 0):
+            if graph.grad_state(i) != self.states.get(i):
+                raise ValueError(f"nodes[{i}].grad_state: it is {graph.grad_state(i)}")
+        return graph
+
+    def known(self, differentiated: bool) -> Known:
+        """What the document says beside values and names."""
+        get, fates = self.document.get, self.returned.items()
+        known: Known = {
+            "locals": self.locals,
+            "statement_locals": self.steps,
+            "reads": self.reads,
+            "ends": {i: self.reads[i] for i in self.returned},
+            "returned": {i: self.reads[i] for i, fate in fates if fate != "unknown"},
+            "sure": "to J" in self.returned.values(),
+            "astray": _at("astray", _string, get("astray", "")),
+            "by_operations": "detail" in self.document,
+            "legible": get("legible", Recording.legible),
+        }
+        if get("detail", "operations") != "operations":
+            raise ValueError(f'detail: expected "operations", got {_said(get("detail"))}')
+        if type(known["legible"]) is not int or known["legible"] < 1:
+            raise ValueError(f"legible: expected a number, got {_said(known['legible'])}")
         for v, key in self.messages:
             if v not in self.gradients or self.operands[v][key] not in self.gradients:
                 raise ValueError(f"nodes[{v}].edges[{key}].message: it has no gradients beside it")
         if differentiated:
-            from gradviz.chain.backward import Gradients
-
-            graph.derivatives = Gradients(self.gradients, self.messages)
-            graph.underflown = frozenset(i for i, s in self.states.items() if s == "underflown")
-            graph.changed_by_hooks = self.hooks
-            for i in range(self.count):
-                if graph.grad_state(i) != self.states.get(i):
-                    raise ValueError(f"nodes[{i}].grad_state: it is {graph.grad_state(i)}")
+            known["derivatives"] = Gradients(self.gradients, self.messages)
+            known["underflown"] = frozenset(i for i, s in self.states.items() if s == "underflown")
+            known["changed_by_hooks"] = self.hooks
         elif self.states or self.gradients or self.messages or self.hooks:
             raise ValueError("differentiated: false, but there are gradients")
-        if "detail" in document:
-            if document["detail"] != "operations":
-                raise ValueError(f'detail: expected "operations", got {_said(document["detail"])}')
-            graph._statements = None
-        graph.legible = document.get("legible", Graph.legible)
-        if type(graph.legible) is not int or graph.legible < 1:
-            raise ValueError(f"legible: expected a number, got {_said(graph.legible)}")
-        self.steps: dict[tuple[int, int], Any] = {}
-        self.each("statements", self.statement)
-        graph.statement_locals = self.steps
-        return graph
+        return known
 
     def id(self, value: Any) -> int:
         if type(value) is not int or not 0 <= value < self.count:
@@ -670,7 +374,7 @@ class _Reader:
         if kind is str:
             return _string(entry)
         if kind is int:
-            if entry.bit_length() > _BITS:
+            if entry.bit_length() > BITS:
                 raise ValueError("the integer is too long")
             return entry
         if depth > _DEPTH:
@@ -717,16 +421,15 @@ class _Reader:
         if not all(type(n) is int and 0 <= n < 2**48 for n in shape):
             raise ValueError(f"statistics: expected a shape, got {_said(shape)}")
         dtype = entry.get("dtype")
-        if dtype not in _DTYPES and dtype not in _NARROW:
+        if dtype not in DTYPES and dtype not in _NARROW:
             raise ValueError(f"statistics: no dtype {_said(dtype)}")
-        numbers = map(_float, _list(entry.get("numbers"), len(_NUMBERS)))
+        numbers = map(_float, _list(entry.get("numbers"), len(NUMBERS)))
         sample = self.value({"array": entry["sample"]}) if "sample" in entry else np.empty(0)
         if sample.ndim != 1 or sample.dtype.kind != "f" or sample.size > SAMPLE:
             raise ValueError(f"statistics: a sample is at most {SAMPLE} floats")
-        return Statistics(shape, dtype, **dict(zip(_NUMBERS, numbers, strict=True)), sample=sample)
+        return Statistics(shape, dtype, **dict(zip(NUMBERS, numbers, strict=True)), sample=sample)
 
 
-_NUMBERS = "norm", "low", "mean", "high", "zeros", "nonfinite"
 _NARROW = (
     "bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
     "float8_e8m0fnu", "complex32",
@@ -795,8 +498,8 @@ def _bool(value: Any) -> bool:
 
 
 def _string(value: Any) -> str:
-    if type(value) is not str or len(value) > _TEXT or writable(value) != value:
-        raise ValueError(f"expected text of at most {_TEXT} characters, got {_said(value)}")
+    if type(value) is not str or len(value) > TEXT or writable(value) != value:
+        raise ValueError(f"expected text of at most {TEXT} characters, got {_said(value)}")
     return value
 
 
@@ -810,8 +513,8 @@ def _float(value: Any) -> float:
 
 
 def _known_dtype(name: Any) -> str:
-    if type(name) is not str or name not in _DTYPES:
-        raise ValueError(f"dtype: {_said(name)} is none of {', '.join(sorted(_DTYPES))}")
+    if type(name) is not str or name not in DTYPES:
+        raise ValueError(f"dtype: {_said(name)} is none of {', '.join(sorted(DTYPES))}")
     return name
 
 
@@ -932,58 +635,3 @@ def _withheld(operation: Operation, why: str) -> Operation:
     )
     variadic = operation.variadic
     return Operation(operation.name, refuse, operation.formula, rules, variadic=variadic)
-
-
-# --- pickles -------------------------------------------------------------------------------------
-
-
-class Sealed(Program):
-    """A traced function in a pickle: it is opened when the program is to run again."""
-
-    def __init__(self, program: Program) -> None:
-        self.pickled, self.why = b"", ""
-        try:
-            self.pickled = pickle.dumps(program)
-        except Exception as error:  # whatever the function or its arguments raise
-            self.why = f"the function cannot be pickled ({error}); a function of a module can"
-
-    def _open(self) -> Program:
-        if not self.pickled:
-            raise TraceError(f"this Graph came from a pickle without its program: {self.why}")
-        program: Program = pickle.loads(self.pickled)
-        return program
-
-    def run(self, values: Mapping[str, Any]) -> Any:
-        """See `Program.run`."""
-        return self._open().run(values)
-
-    def record(self, values: Mapping[str, Any]) -> Graph:
-        """See `Program.record`."""
-        return self._open().record(values)
-
-
-def reduced(graph: Graph) -> tuple[Any, ...]:
-    """What pickle keeps of a Graph."""
-    program = graph.recorded_program
-    if program is not None and not isinstance(program, Sealed):
-        program = Sealed(program)
-    added = [row for row in {node.operation for node in graph.values} if row.name in ADDED]
-    functions = [row.function for row in added if _pickled(row.function)]
-    return unpack, (pack(graph), program, functions)
-
-
-def _pickled(value: Any) -> bytes:
-    try:
-        return pickle.dumps(value)
-    except Exception:  # whatever a function of the user's raises
-        return b""
-
-
-def unpack(document: dict[str, Any], program: Program | None, functions: Any = ()) -> Graph:
-    """The Graph of `pack`.
-
-    `functions` are those of operations that were added; to unpickle them has added them here.
-    """
-    graph = _Reader(document, document["arrays"]).graph()
-    graph.recorded_program = program
-    return graph

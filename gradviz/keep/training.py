@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gradviz.chain.backward import Gradients
 from gradviz.chain.result import Result
 from gradviz.files import writable
-from gradviz.graph import Graph, Node
-from gradviz.keep import reading as saved
+from gradviz.keep.reading import loads
+from gradviz.keep.writing import dumps
+from gradviz.model import Gradients
 from gradviz.statistics import Statistics, measure
 
 if TYPE_CHECKING:
+    from gradviz.graph import Graph
     from gradviz.show.timeline import Timeline
 
 FORMAT, VERSION = "gradviz training", 1
 _GZIP = 31  # zlib's window bits for the gzip format
 _CHUNK, _LINE, _MOST = 2**16, 2**24, 2**62
-MAX_BYTES = 128 * 2**20
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ def append(
     OSError
         The file cannot be written.
     """
-    texts = [saved.dumps(_lean(graph)).encode() for graph in graphs]
+    texts = [dumps(_lean(graph)).encode() for graph in graphs]
     head = {
         "format": FORMAT,
         "version": VERSION,
@@ -148,26 +148,19 @@ def _lean(graph: Graph) -> Graph:
             return np.float64(value.mean) if isinstance(value, Statistics) else value
         return replace(measure(value), sample=np.empty(0))
 
-    nodes = [
-        Node.new(
-            shrunk(node.value), node.operation, keywords=node.keywords, order=node.order,
-            scope=node.scope, name=node.name, site=node.site,
-        )
-        for node in graph.values
-    ]  # fmt: skip
     gradients, messages = graph.derivatives
-    lean = Graph(
-        nodes, graph.operands, lambda: graph._naming, graph.output, graph.wrt,
-        sources=graph._source, title=graph.title, layers=graph.layers,
-    )  # fmt: skip
-    lean.derivatives = Gradients(
-        {i: shrunk(gradient) for i, gradient in gradients.items()},
-        {edge: shrunk(message) for edge, message in messages.items()},
-    )
-    lean.underflown = graph.underflown
     locals_ = {(v, key): graph.local(v, key) for _, v, key in graph.edges()}
-    lean.locals = {edge: shrunk(local) for edge, local in locals_.items() if local is not None}
-    return lean
+    return graph.with_values(
+        (shrunk(node.value) for node in graph.values),
+        {
+            "derivatives": Gradients(
+                {i: shrunk(gradient) for i, gradient in gradients.items()},
+                {edge: shrunk(message) for edge, message in messages.items()},
+            ),
+            "underflown": graph.underflown,
+            "locals": {edge: shrunk(one) for edge, one in locals_.items() if one is not None},
+        },
+    )
 
 
 def _written(number: float | None) -> float | str | None:
@@ -192,8 +185,10 @@ class Training(Result):
     cut : bool
         Whether the file ends in the middle of a step.
 
-    max_bytes : int, optional
+    max_bytes : int
         A larger step is refused; most of its text is a Graph that is read when it is asked for.
+    make : type
+        The class of its Graphs.
 
     Raises
     ------
@@ -201,8 +196,8 @@ class Training(Result):
         The file is none of these.
     """
 
-    def __init__(self, path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> None:
-        self.path, self.max_bytes = Path(path), max_bytes
+    def __init__(self, path: str | os.PathLike[str], max_bytes: int, make: type[Graph]) -> None:
+        self.path, self.max_bytes, self.make = Path(path), max_bytes, make
         self.steps: list[Step] = []
         self.cut = False
         self._places: list[tuple[int, int]] = []
@@ -290,7 +285,8 @@ class Training(Result):
                 file.read(size), self.max_bytes + _LINE
             )
         begin = raw.index(b"\n") + 1 + sum(lengths[:index])
-        return saved.loads(raw[begin : begin + lengths[index]], self.path, self.max_bytes)
+        text = raw[begin : begin + lengths[index]]
+        return loads(text, self.path, self.max_bytes, self.make)
 
     @property
     def text(self) -> str:

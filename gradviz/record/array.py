@@ -27,7 +27,7 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.files import writable
-from gradviz.graph import LEAVES, Node
+from gradviz.model import LEAVES, Node
 from gradviz.ops import arrays
 from gradviz.ops.composed import COMPOSED, loops
 from gradviz.ops.distributions import METHODS

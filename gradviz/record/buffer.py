@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary, ref
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.graph import LEAVES
+from gradviz.model import LEAVES
 from gradviz.ops import arrays
 from gradviz.ops.operation import Operation
 from gradviz.ops.special import WRITTEN_OUT

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from gradviz.graph import CONSTANT, INPUT, PARAMETER, Graph, Node, Program
+from gradviz.graph import Graph
 from gradviz.layers import Layers
+from gradviz.model import CONSTANT, INPUT, PARAMETER, Known, Node, Program
 from gradviz.record import names
 
 
@@ -23,6 +24,7 @@ def build(
     title: str = "",
     output_name: str = "J",
     layers: Layers = MappingProxyType({}),
+    known: Callable[[Mapping[int, int]], Known] = lambda ids: {},
 ) -> Graph:
     """A Graph of `recorded` values, which must hold the operands of each.
 
@@ -42,6 +44,8 @@ def build(
         The name of J where the program gives it none.
     layers : mapping, optional
         See `Graph`.
+    known : callable, optional
+        Gives what the frontend knows of the Graph, from the ids by order of recording.
 
     Raises
     ------
@@ -111,4 +115,5 @@ def build(
         program=program,
         title=title,
         layers=layers,
+        known=known(ids),
     )

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz.graph import INPUT, Graph, Node
+from gradviz.graph import Graph
 from gradviz.highlight import Highlight
+from gradviz.model import INPUT, Gradients, Node
 from gradviz.ops.operation import Operation, elementwise
 from gradviz.ops.table import lookup
 from gradviz.record import names
@@ -98,8 +99,6 @@ def draw_dot(root: Any, format: str = "svg", rankdir: str = "LR") -> Drawing:
 
 def read(root: Any) -> Graph:
     """A Graph of the objects that `root` depends on, with the gradients that they hold."""
-    from gradviz.chain.backward import Gradients
-
     objects = _ordered(root)
     ids = {id(value): i for i, value in enumerate(objects)}
     nodes: list[Node] = []
@@ -122,17 +121,18 @@ def read(root: Any) -> Graph:
     if any(value.grad is not None and np.any(value.grad) for value in objects):
         gradients = {i: _number(value, "grad") for i, value in enumerate(objects)}
     leaves = [i for i, operands in enumerate(edges) if gradients and not operands]
-    graph = Graph(nodes, edges, shown, len(nodes) - 1, leaves)
-    graph.derivatives = Gradients(gradients, _messages(graph, gradients))
-    return graph
+    found = Gradients(gradients, _messages(nodes, edges, gradients))
+    return Graph(nodes, edges, shown, len(nodes) - 1, leaves, known={"derivatives": found})
 
 
-def _messages(graph: Graph, gradients: Mapping[int, Any]) -> dict[tuple[int, int], Any]:
+def _messages(
+    nodes: Sequence[Node], edges: Sequence[tuple[int, ...]], gradients: Mapping[int, Any]
+) -> dict[tuple[int, int], Any]:
     """Upstream gradient times local derivative, where that is known."""
     messages = {}
     with np.errstate(all="ignore"):
         for v, gradient in gradients.items():
-            node, operands = graph.values[v], graph.operand_values(v)
+            node, operands = nodes[v], [nodes[u].value for u in edges[v]]
             for key in range(len(operands)):
                 if node.operation.rule(key) is not None:
                     messages[v, key] = node.operation.pull(

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.graph import PARAMETER, Graph, Node, Program
+from gradviz.graph import Graph
+from gradviz.model import PARAMETER, Node, Program
 from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.record import names
 from gradviz.record.arguments import argument_names, begins, convert_nested, nested, numbered, takes

@@ -77,6 +77,7 @@ def load_training(path: str | os.PathLike[str], *, max_bytes: int = 128 * 2**20)
     OSError
         The file cannot be read.
     """
+    from gradviz.graph import Graph
     from gradviz.keep.training import Training
 
-    return Training(path, max_bytes)
+    return Training(path, max_bytes, Graph)

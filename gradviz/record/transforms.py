@@ -19,7 +19,7 @@ import numpy as np
 
 from gradviz.chain.backward import gradient_of
 from gradviz.errors import TraceError
-from gradviz.graph import Node
+from gradviz.model import Node
 from gradviz.record import names
 from gradviz.record.array import Array, compose, latest_read, leaf, scope, tape
 from gradviz.record.buffer import traced

@@ -6,17 +6,20 @@ import os
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradviz.chain.folding import is_large
 from gradviz.chain.result import GraphResult
-from gradviz.graph import Graph
 from gradviz.highlight import Highlight
+from gradviz.model import Recording
 from gradviz.words import choose
 
 from . import style
 from .overview import overview
 from .view import View, backward_view, beside_view, forward_view
+
+if TYPE_CHECKING:
+    pass
 
 SUFFIXES = {kind: kind[1:] for kind in (".svg", ".png", ".pdf", ".dot", ".tex")} | {".txt": "text"}
 __all__ = ["Drawing", "Highlight", "draw"]
@@ -197,7 +200,7 @@ def draw(
     if isinstance(highlight, GraphResult):
         highlight = highlight.highlight_in(graph)
     looks: dict[str, Any] = dict(direction=direction, title=title)
-    foldable = show is None and isinstance(graph, Graph)
+    foldable = show is None and isinstance(graph, Recording)
     if foldable and (unfold or (is_large(graph) if budget is None else len(graph) > budget)):
         view = overview(graph, highlight=highlight, backward=backward, budget=budget,
                         unfold=unfold, **looks)  # fmt: skip

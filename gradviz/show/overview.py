@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gradviz import words
 from gradviz.chain.folding import ROW, Fold, Folding, common
 from gradviz.chain.totals import OVER, Bundle, Tally, Totals, is_broken
-from gradviz.graph import Graph
 from gradviz.highlight import ROLES, Highlight
 
 from .view import (
@@ -25,6 +25,9 @@ from .view import (
     output_name,
     title_of,
 )
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 
 def overview(

@@ -10,14 +10,16 @@ import re
 from functools import cache
 from html import escape
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradviz.files import writable
-from gradviz.graph import Graph
 from gradviz.show import style
 from gradviz.words import choose
 
 from .payload import drawing, folds, numbers, story
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 _WEB = files("gradviz.web") / "js"
 _PAGE = """<!doctype html>

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,8 +21,8 @@ from gradviz.chain.backward import state
 from gradviz.chain.folding import LONG, SCREEN, Fold, Folding
 from gradviz.chain.statements import Statement
 from gradviz.errors import TraceError
-from gradviz.graph import CONSTANT, PARAMETER, Graph
 from gradviz.highlight import Highlight
+from gradviz.model import CONSTANT, PARAMETER
 from gradviz.ops import notation
 from gradviz.ops.mathml import TEX, Math, mathml, symbol
 from gradviz.ops.operation import Operation
@@ -37,6 +37,9 @@ from gradviz.show.view import (
     output_name,
 )
 from gradviz.statistics import Statistics, measure
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 MOST = 320  # of so many boxes only scopes fold: then each edge keeps an arrow of its own
 LENGTH = 4 * LONG  # so long are the edges of all pictures that a page brings along

@@ -7,7 +7,7 @@ asked for what needs the user's own function or a layout: new values, training, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,12 +20,14 @@ except ImportError as error:  # pragma: no cover
         "pip install '.[widget]'; g.save('page.html') needs nothing"
     ) from error
 
-from gradviz.graph import Graph
 from gradviz.show import style
 from gradviz.words import choose
 
 from .page import module, stylesheet, words
 from .payload import at_first, drawing, edges, numbers, quantity, story
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 
 class Widget(anywidget.AnyWidget):

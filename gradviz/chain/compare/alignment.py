@@ -7,9 +7,11 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradviz.graph import Graph
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
+
 
 Pairs = list[tuple[int, int]]
 EDITS = 256

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,10 +15,13 @@ from gradviz.chain.compare.difference import Difference, difference
 from gradviz.chain.compare.roundings import Roundings
 from gradviz.chain.result import GraphResult
 from gradviz.errors import TraceError
-from gradviz.graph import Graph
 from gradviz.highlight import Highlight
+from gradviz.model import Recording
 from gradviz.statistics import Statistics, measure
 from gradviz.words import counted, listed, number, place
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 FAR = 0.1
 """From this relative difference on, two values are drawn as far apart."""
@@ -238,13 +241,11 @@ class Comparison(GraphResult):
 
     def highlight_in(self, shown: Graph) -> Highlight:
         """The same in the first graph or in its `statements`."""
-        from gradviz.chain.statements import Summary
-
-        graph = self.graph
+        graph, summary = self.graph, shown.summary
         kept: Sequence[int] = range(len(graph))
         place = kept
-        if isinstance(shown, Summary) and shown is not graph:
-            kept, place = shown.kept, [shown.new_id[owner] for owner in shown.group]
+        if summary is not None and shown is not graph:
+            kept, place = summary.kept, [summary.new_id[owner] for owner in summary.group]
         known = {row.node for row in self.rows}
         boxes = {at: "agrees" if v in known else "only here" for at, v in enumerate(kept)}
         badges = {
@@ -292,7 +293,7 @@ def compare(
 ) -> Comparison:
     """See `gradviz.compare`."""
     for given in (graph, other):
-        if not isinstance(given, Graph):
+        if not isinstance(given, Recording):
             raise TypeError(
                 f"compare takes two Graphs, not {type(given).__name__}: make one with gradviz.trace"
             )

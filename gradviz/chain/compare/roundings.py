@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradviz.chain.compare.difference import SCALARS
-from gradviz.graph import Graph
 from gradviz.statistics import measure
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 ROUNDING = 4
 """One rounding errs by half of eps, a sum of many terms and a library's exp by some more."""

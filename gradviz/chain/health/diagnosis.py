@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from gradviz.chain.health.lost import Lost
 from gradviz.chain.health.nonfinite import NonFinite
 from gradviz.chain.health.units import Units
 from gradviz.chain.health.zeros import Zeros
-from gradviz.graph import Graph
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 
 class Examination(NonFinite, Lost, Zeros, Flow, Units):

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +16,12 @@ from gradviz.chain.backward import ByValue
 from gradviz.chain.health import hazards
 from gradviz.chain.health.findings import Finding
 from gradviz.errors import TraceError
-from gradviz.graph import PARAMETER, Graph
+from gradviz.model import PARAMETER
 from gradviz.ops import notation
 from gradviz.statistics import Statistics, measure, norm
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 Edge = tuple[int, int]
 """(reader's id, operand's position)"""

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gradviz.chain.result import GraphResult
-from gradviz.graph import Graph
 from gradviz.highlight import PATHS, Highlight
 from gradviz.words import counted, place
 
 if TYPE_CHECKING:
+    from gradviz.graph import Graph
     from gradviz.show.drawing import Drawing
 
 SEVERITIES = ("error", "warning", "note")
@@ -277,8 +277,7 @@ def read_marks(graph: Graph, detail: str | None) -> Highlight:
 
 def _places(graph: Graph, shown: Graph) -> Sequence[int] | Mapping[int, int]:
     """Where each value is seen: an unnamed step is part of the named value."""
-    from gradviz.chain.statements import Summary
-
-    if not isinstance(shown, Summary) or shown is graph:
+    summary = shown.summary
+    if summary is None or shown is graph:
         return range(len(graph))
-    return {i: shown.new_id[kept] for kept, inside in shown.members.items() for i in inside}
+    return {i: summary.new_id[kept] for kept, inside in summary.members.items() for i in inside}

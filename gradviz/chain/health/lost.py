@@ -10,7 +10,7 @@ from gradviz.chain.health import hazards
 from gradviz.chain.health.evidence import Evidence
 from gradviz.chain.health.findings import Finding
 from gradviz.chain.reads import partly
-from gradviz.graph import PARAMETER
+from gradviz.model import PARAMETER
 from gradviz.words import listed
 
 

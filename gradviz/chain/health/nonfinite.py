@@ -14,7 +14,7 @@ from gradviz.chain.health import hazards
 from gradviz.chain.health.evidence import Edge, Evidence
 from gradviz.chain.health.findings import Finding
 from gradviz.errors import TraceError
-from gradviz.graph import PARAMETER
+from gradviz.model import PARAMETER
 from gradviz.ops import notation
 from gradviz.statistics import Statistics, measure, norm
 from gradviz.words import listed

@@ -29,8 +29,8 @@ from torch.overrides import TorchFunctionMode
 
 from gradviz.errors import TraceError
 from gradviz.files import writable
-from gradviz.graph import CONSTANT, INPUT, PARAMETER, Node
 from gradviz.layers import Layer
+from gradviz.model import CONSTANT, INPUT, PARAMETER, Node
 from gradviz.ops.operation import Operation
 from gradviz.record import names
 from gradviz.record.arguments import numbered

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
 from torch.nn.parameter import is_lazy
 
-from gradviz.chain.backward import Gradients
 from gradviz.errors import TraceError
-from gradviz.graph import INPUT, PARAMETER, Graph, Program
+from gradviz.graph import Graph
+from gradviz.model import INPUT, PARAMETER, Gradients, Known, Node, Program
 from gradviz.record import chance, names
 from gradviz.record.arguments import argument_names, begins, convert_nested, nested, numbered
 from gradviz.record.build import build
@@ -193,12 +193,13 @@ class TorchProgram(Program):
             capture = Capture(found.roots, called | others, self.whole)
             capture.written = guard.written
             try:
-                graph = self._record(capture, guard, found, args, kwargs, called)
+                recorded = self._record(capture, guard, found, args, kwargs, called)
+                nodes = recorded.nodes
                 slots = _slots(capture, guard, found, called)
-                graph.recorded_program = Again(
-                    self, slots, _fixed(graph, slots), given, drawn, _written(graph, capture)
+                program = Again(
+                    self, slots, _fixed(nodes, slots), given, drawn, _written(nodes, capture)
                 )
-                return graph
+                return graph_of(capture, recorded, self.title, program)
             finally:
                 capture.close()
 
@@ -210,7 +211,7 @@ class TorchProgram(Program):
         args: Any,
         kwargs: Any,
         called: Mapping[int, str],
-    ) -> Graph:
+    ) -> Recorded:
         try:
             guard.call = capture.call
             with capture.recording(shown=True):
@@ -244,7 +245,7 @@ class TorchProgram(Program):
             )
         else:
             raise TraceError(_detached(capture, node))
-        return graph_of(capture, node, wanted, None, self.title)
+        return Recorded(capture.kept(node), node, wanted)
 
     def _arguments(self, given: Given) -> tuple[Any, Any, list[tuple[Tensor, str]]]:
         """The arguments, with given values for some leaves, and the tensors among them by name."""
@@ -336,24 +337,43 @@ class TorchProgram(Program):
             )
         return [name for name in leaves if self.wrt is None or meant[name]]
 
-    def _broken(self, capture: Capture, error: Exception) -> Graph:
-        """The Graph up to an error, which is its last value."""
+    def _broken(self, capture: Capture, error: Exception) -> Recorded:
+        """The values up to an error, which is the last."""
         capture.failed(error)
         what = self.title or "the program"
         warnings.warn(
             f"{what} raised {type(error).__name__}: {error}. This is the trace up to there",
             stacklevel=6,
         )
-        graph = graph_of(capture, capture.recorded[-1], [], None, self.title)
-        graph.error = error
-        return graph
+        last = capture.recorded[-1]
+        return Recorded(capture.kept(last), last, [], error)
+
+
+class Recorded(NamedTuple):
+    """What becomes a Graph.
+
+    Attributes
+    ----------
+    nodes : list of TensorNode
+    output : TensorNode
+        J.
+    wanted : sequence of str
+        The names of the leaves to differentiate by.
+    error : Exception or None
+        What ended the program.
+    """
+
+    nodes: list[TensorNode]
+    output: TensorNode
+    wanted: Sequence[str]
+    error: Exception | None = None
 
 
 def graph_of(
-    capture: Capture, output: TensorNode, wanted: Sequence[str], program: Program | None, title: str
+    capture: Capture, recorded: Recorded, title: str, program: Program | None = None
 ) -> Graph:
     """The Graph of what was captured."""
-    nodes = capture.kept(output)
+    nodes, output, wanted, error = recorded
     for node in nodes:
         if node.operands:
             node.name = node.name or names.assigned(node.site)
@@ -363,18 +383,25 @@ def graph_of(
             node.scope = capture.scope_of(node.name)
     wrt = [node for node in nodes if not node.operands and node.name in wanted]
     layers = capture.layers({node.scope for node in nodes})
-    graph = build(nodes, output, wrt=wrt, program=program, title=title, layers=layers)
-    ids = {node.order: i for i, node in enumerate(graph.values) if node.order >= 0}
-    graph.derivatives = Gradients(
-        {ids[order]: found for order, found in capture.gradients.items() if order in ids},
-        {(ids[v], key): found for (v, key), found in capture.messages.items() if v in ids},
-    )
-    graph.changed_by_hooks = {ids[v]: told for v, told in capture.changed.items() if v in ids}
-    graph._statements = None  # a module's layers are what groups its operations
-    graph.legible = 30  # every value is an array, with parameters around it
+    known = partial(_known, capture, error)
+    return build(nodes, output, wrt=wrt, program=program, title=title, layers=layers, known=known)
+
+
+def _known(capture: Capture, error: Exception | None, ids: Mapping[int, int]) -> Known:
+    """What torch has computed."""
+    known: Known = {
+        "derivatives": Gradients(
+            {ids[order]: found for order, found in capture.gradients.items() if order in ids},
+            {(ids[v], key): found for (v, key), found in capture.messages.items() if v in ids},
+        ),
+        "changed_by_hooks": {ids[v]: told for v, told in capture.changed.items() if v in ids},
+        "by_operations": True,  # a module's layers are what groups its operations
+        "legible": 30,  # every value is an array, with parameters around it
+        "error": error,
+    }
     if not capture.whole:
-        graph.underflown = frozenset()
-    return graph
+        known["underflown"] = frozenset()
+    return known
 
 
 class Again(Program):
@@ -472,21 +499,21 @@ def _slots(
     return slots
 
 
-def _written(graph: Graph, capture: Capture) -> dict[str, tuple[Any, Any]]:
+def _written(nodes: Sequence[Node], capture: Capture) -> dict[str, tuple[Any, Any]]:
     before = capture.before
     return {
         node.name: (before[node.name], node.value)
-        for node in graph.values
+        for node in nodes
         if node.name in before
         and capture.whole
         and not np.array_equal(before[node.name], node.value, equal_nan=True)
     }
 
 
-def _fixed(graph: Graph, slots: Mapping[str, Any]) -> dict[str, Any]:
+def _fixed(nodes: Sequence[Node], slots: Mapping[str, Any]) -> dict[str, Any]:
     return {
         node.name: node.value
-        for node in graph.values
+        for node in nodes
         if node.operation in (INPUT, PARAMETER) and node.name not in slots
     }
 

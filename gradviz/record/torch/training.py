@@ -25,7 +25,7 @@ from gradviz.keep import training
 from gradviz.record.torch import keep
 from gradviz.record.torch.capture import Capture, TensorNode
 from gradviz.record.torch.operation import TorchOperation
-from gradviz.record.torch.trace import graph_of
+from gradviz.record.torch.trace import Recorded, graph_of
 from gradviz.statistics import Statistics, measure
 
 ENTRIES = 2**14
@@ -320,7 +320,8 @@ class StepCapture(Capture):
         if scale != 1:
             self.gradients = {i: _divided(g, scale) for i, g in self.gradients.items()}
             self.messages = {e: _divided(m, scale) for e, m in self.messages.items()}
-        graph = graph_of(self, root, list(self.leaves()), None, type(self.model).__name__)
+        recorded = Recorded(self.kept(root), root, list(self.leaves()))
+        graph = graph_of(self, recorded, type(self.model).__name__)
         accumulates = func is not torch.autograd.grad
         loss = float(measure(root.value).mean)
         made = Pass(loss, graph, accumulates, self._inner if self._steps else 0)
