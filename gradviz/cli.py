@@ -395,7 +395,7 @@ def _record(
     capture: str | None,
 ) -> gv.Graph:  # fmt: skip
     """Run a function on its arguments and record it."""
-    from gradviz.record.trace import is_torch
+    from gradviz.record.frontends import frontend_of
 
     parameters = inspect.signature(function).parameters.values()
     positional: list[Any] = []
@@ -420,12 +420,12 @@ def _record(
         raise _Misuse(f"{target} needs more arguments: {words}")
     if extra:
         raise _Misuse(f"{target} has no argument {', '.join(extra)}")
-    torch = is_torch(function, positional, keywords)
-    if capture and not torch:
+    frontend = frontend_of(function, positional, keywords)
+    if capture and not (frontend and "capture" in frontend.options):
         raise _Misuse(f"--capture is for PyTorch, and {target} uses no tensor and no module")
     if capture:
         keywords["capture"] = capture
-    if positional or keywords or torch:
+    if positional or keywords or frontend:
         return gv.trace(function, *positional, wrt=wrt or None, **keywords)
     result = function()
     if isinstance(result, gv.Graph):

@@ -123,3 +123,10 @@ def nested(value: Any, whole: tuple[type, ...] = ()) -> Iterator[Any]:
         return
     for *_, part in parts:
         yield from nested(part, whole)
+
+
+def is_float(value: Any) -> bool:
+    """Whether a value is recorded as a leaf: a number or an array of floats."""
+    if isinstance(value, (float, complex, np.inexact)):
+        return True
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fc"

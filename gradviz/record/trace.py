@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -16,14 +15,22 @@ from gradviz.graph import Graph
 from gradviz.model import PARAMETER, Node, Program
 from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.record import names
-from gradviz.record.arguments import argument_names, begins, convert_nested, nested, numbered, takes
+from gradviz.record.arguments import (
+    argument_names,
+    begins,
+    convert_nested,
+    is_float,
+    numbered,
+    takes,
+)
 from gradviz.record.arguments import title as named_after
 from gradviz.record.around import asked, called_names, plain_numbers, survey, unseen, value_read
 from gradviz.record.array import STALE, Array, leaf, snapshot, tape
 from gradviz.record.buffer import traced
 from gradviz.record.build import build
 from gradviz.record.chance import States, replayed, states
-from gradviz.record.reach import reach, stands_alone
+from gradviz.record.frontends import frontend_of
+from gradviz.record.reach import stands_alone
 from gradviz.words import nearest
 
 
@@ -86,39 +93,21 @@ def trace(
     """
     wanted = (wrt,) if isinstance(wrt, str) else wrt
     called = title or named_after(function)
-    tensors = is_torch(function, args, kwargs)
-    options = {k: kwargs[k] for k in ("loss", "capture") if tensors and kwargs.get(k) is not None}
+    frontend = frontend_of(function, args, kwargs)
+    own = frontend.options if frontend else ()
+    options = {name: kwargs[name] for name in own if kwargs.get(name) is not None}
     for name in [*options, *(k for k, v in (("wrt", wrt), ("title", title)) if v)]:
         if takes(getattr(function, "forward", function), name):
-            own = named_after(function) or "the function"
+            whose = named_after(function) or "the function"
             raise TypeError(
-                f"{name}= is an argument of gv.trace and of {own}, too. For the "
+                f"{name}= is an argument of gv.trace and of {whose}, too. For the "
                 f"function's, bind it: gv.trace(functools.partial(f, {name}=...), ...), or pass "
                 "it by position; for gv.trace's, hide it: gv.trace(lambda x: f(x), ...)"
             )
-    if tensors:
-        from gradviz.record.torch.trace import TorchProgram
-
-        given = {k: v for k, v in kwargs.items() if k not in ("loss", "capture")}
-        return TorchProgram(function, args, given, wanted, called, **options).record({})
-    return _Function(function, args, kwargs, wanted, called).record({})
-
-
-def is_torch(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
-    """Whether a program is PyTorch's: it is a module, or gets or uses modules or tensors."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return False
-    if stands_alone(function, args, kwargs):
-        return False
-    kinds = torch.nn.Module, torch.Tensor
-    given = list(nested((args, kwargs)))
-    if any(isinstance(value, kinds) for value in given):
-        return True
-    # A method of an object that holds a model, say, may well compute with NumPy's arrays alone.
-    attributes = not any(map(_is_float, given))
-    roots = [("", function), *(("", value) for value in given)]
-    return any(isinstance(found.value, kinds) for found in reach(roots, attributes))
+    make = frontend.program() if frontend else _Function
+    given = {name: value for name, value in kwargs.items() if name not in own}
+    graph: Graph = make(function, args, given, wanted, called, **options).record({})
+    return graph
 
 
 def graph(output: Any, *, title: str = "") -> Graph:
@@ -252,7 +241,7 @@ class _Function(Program):
             if isinstance(value, np.ndarray):
                 refuse_more_than_arrays(value, name)
                 given[name] = value
-            if not _is_float(value):
+            if not is_float(value):
                 if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
                     integers.append(name)
                 if isinstance(value, np.ndarray):
@@ -402,9 +391,3 @@ def _missing(recorded: list[Node], output: Node) -> list[Node]:
             if isinstance(operand, Node) and operand.order not in known:
                 pending.append(operand)
     return found
-
-
-def _is_float(value: Any) -> bool:
-    if isinstance(value, (float, complex, np.inexact)):
-        return True
-    return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
