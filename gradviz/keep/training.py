@@ -291,6 +291,8 @@ class Training(Result):
     @property
     def text(self) -> str:
         """The run in a table of at most 24 steps: the loss, and the range over the parameters."""
+        from gradviz.show.timeline import spread
+
         lines = [f"{'step':>8}  {'J':>10}  {'gradient (rms)':<24}  update/weight"]
         for step in spread(self.steps, 24):
             found = list(step.gradients.values()), list(step.updates.values())
@@ -309,13 +311,6 @@ class Training(Result):
         from gradviz.show.timeline import Timeline
 
         return Timeline(self, what, theme)
-
-
-def spread(steps: Sequence[Step], most: int) -> list[Step]:
-    """At most so many steps, evenly spread, the first and the last among them."""
-    if len(steps) <= most:
-        return list(steps)
-    return [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)]
 
 
 def _step(line: bytes) -> tuple[Step, list[int]]:

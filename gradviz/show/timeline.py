@@ -65,11 +65,16 @@ class Timeline(Drawing):
         return f"<Timeline of {self.what}: {self.training!r}>"
 
 
+def spread(steps: Sequence[Step], most: int) -> list[Step]:
+    """At most so many steps, evenly spread, the first and the last among them."""
+    if len(steps) <= most:
+        return list(steps)
+    return [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)]
+
+
 def _svg(training: Training, what: str, theme: str) -> str:
     if not training.steps:
         raise ValueError(f"{training.path}: no step was finished")
-    from gradviz.keep.training import spread
-
     steps = spread(training.steps, COLUMNS)
     names = {name: None for step in training.steps for name in step.sizes}
     if not names:
