@@ -8,7 +8,6 @@ with fractions, and in line, as the program wrote it, for the cards of a picture
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -314,7 +313,9 @@ class _InLine(_Layout):
 
     def number(self, tree: ast.Constant) -> Laid:
         digits, _, exponent = ast.unparse(tree).partition("e")
-        return Number(digits, re.sub(r"^(-?)\+?0*", r"\1", exponent)), _ATOM
+        if not exponent:
+            return Number(digits), _ATOM
+        return Number(digits, str(int(exponent))), _UNARY  # no base of a power: 1e-05 ** 2
 
     def Constant(self, tree: ast.Constant) -> Laid:
         if tree.value is None or isinstance(tree.value, bool):

@@ -80,12 +80,16 @@ def _sum(parts: Iterable[list[Run]], between: str = "") -> list[Run]:
     return out
 
 
-def _marked(letter: Run, mark: str) -> list[Run]:
-    """A letter under an accent of its own: few fonts can set a combining one over every letter."""
-    width, above = (measure.width(text, letter.font, 1) for text in (letter.text, _ABOVE[mark]))
+def _marked(letter: Run, marks: list[str]) -> list[Run]:
+    """A letter under marks of their own: few fonts can set combining ones over every letter."""
+    runs = [letter]
     rise = 0.2 if letter.text.isupper() or letter.text in "bdfhkltβδθλξ" else 0.01
-    over = Run(_ABOVE[mark], "roman", rise=rise, space=-(width + above) / 2)
-    return [letter, over, Run("", space=(width - above) / 2)]
+    width = measure.width(letter.text, letter.font, 1)
+    for n, mark in enumerate(marks):
+        own = measure.width(_ABOVE[mark], letter.font, 1)
+        over = Run(_ABOVE[mark], "roman", rise=rise + 0.17 * n, space=-(width + own) / 2)
+        runs += [over, Run("", space=(width - own) / 2)]
+    return runs
 
 
 def _parsed(name: Parsed) -> list[Run]:
@@ -104,15 +108,15 @@ def _parsed(name: Parsed) -> list[Run]:
 def _symbol(name: Symbol) -> list[Run]:
     base = clean(name.base)
     slanted = name.style in ("symbol", "word")
-    mark = "bar" if name.bar else name.accent
+    marks = [name.accent] * bool(name.accent) + ["bar"] * name.bar
     if name.accent:  # many letters have one with the accent on
         composed = unicodedata.normalize("NFC", base + ACCENTS[name.accent])
         if len(composed) == 1:
-            base, mark = composed, "bar" if name.bar else ""
-    letter = _letters(base) if slanted else Run(base)
+            base, marks = composed, marks[1:]
+    letter = replace(_letters(clean(name.base)), text=base) if slanted else Run(base)
     runs = [letter]
-    if mark and base:  # over the first letter
-        first = _marked(replace(letter, text=base[0]), mark)
+    if marks and base:  # over the first letter
+        first = _marked(replace(letter, text=base[0]), marks)
         runs = [*first, replace(letter, text=base[1:])]
     runs += _script(_sum(map(_piece, name.below), ","), _SUB)
     path = [_upright(name.path)] if name.path else []
