@@ -1,4 +1,5 @@
 # make demo    the article's network, drawn: sets up .venv first
+# make quick   lint, types, and the tests of the core: under a minute
 # make test    lint, types, every test:      sets up .venv first
 # make bench   speed, next to micrograd, torch, autograd and plain NumPy
 # make fuzz    random programs against torch and finite differences, for MINUTES=10
@@ -17,7 +18,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 # torch's CPU build, a tenth of the one on PyPI. Whoever gave pip sources of their own wants those.
 TORCH_INDEX ?= $(if $(PIP_FIND_LINKS)$(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL),,https://download.pytorch.org/whl/cpu)
 
-.PHONY: demo test lint bench readme notebooks clean
+.PHONY: demo quick test lint bench fuzz tables readme notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/gradviz demo
@@ -25,6 +26,15 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest -n auto -m 'not browser' $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)  # one at a time: they wait for real programs
+
+# What most changes would break: the mathematics, names, files, and a picture of each kind.
+QUICK = $(addprefix tests/,test_saved.py test_operation.py test_version_0_1.py chain/test_backward.py \
+  chain/test_formula.py chain/test_paths_and_reuse.py ops/test_points.py ops/test_degenerate.py \
+  ops/test_properties.py record/test_trace.py record/test_names.py record/test_in_place.py \
+  record/test_expression.py record/test_array.py show/test_text.py show/test_engine.py)
+
+quick: $(VENV)/.installed-dev lint
+	GRADVIZ_QUICK=1 $(BIN)/python -m pytest -n auto -q -m 'not browser and not slow' $(QUICK) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -3,10 +3,15 @@ from collections.abc import Iterator
 
 import pytest
 from browser import missing
+from hypothesis import settings
+from thorough import examples
 
 import gradviz as gv
 from gradviz.ops import table
 from gradviz.ops.table import ROWS
+
+settings.register_profile("gradviz", max_examples=examples(100))
+settings.load_profile("gradviz")
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from micrograd import nn
 from micrograd.engine import Value
+from thorough import examples
 
 import gradviz as gv
 from gradviz.record.micrograd import read
@@ -303,7 +304,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.sampled_from([-2.0, -1.0, 0.0, 0.5, 3.0]), min_size=1, max_size=4), OPERATIONS)
 def test_no_number_is_ever_wrong(leaves, steps):
     """On random programs each message that is drawn is part of micrograd's own gradient."""

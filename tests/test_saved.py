@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from programs import programs
+from thorough import examples
 
 import gradviz as gv
 from gradviz.ops.arrays import dispatched
@@ -101,7 +102,7 @@ def test_a_loaded_graph_runs_again(network, tmp_path):
     assert first == second
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(program=programs())
 def test_every_program_loads_as_it_was(tmp_path_factory, program):
     graph = program.graph()
@@ -113,7 +114,7 @@ def test_every_program_loads_as_it_was(tmp_path_factory, program):
     assert one.gradients().keys() == other.gradients().keys()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     shapes=hnp.mutually_broadcastable_shapes(num_shapes=3, max_dims=3, max_side=3),
     dtypes=st.tuples(*[st.sampled_from(("float32", "float64", "complex128"))] * 3),
@@ -524,7 +525,7 @@ strange = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(data=st.data())
 def test_a_changed_file_loads_or_is_a_value_error(document, tmp_path_factory, data):
     changed = copy.deepcopy(document)
@@ -547,7 +548,7 @@ def test_a_changed_file_loads_or_is_a_value_error(document, tmp_path_factory, da
         graph.dag
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(data=st.data())
 def test_a_file_with_changed_bytes_loads_or_is_a_value_error(document, tmp_path_factory, data):
     raw = bytearray(json.dumps(document).encode())
@@ -652,6 +653,7 @@ def test_an_operation_of_the_users_own_goes_along_to_another_process(tmp_path):
 # --- nothing outlives its use --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_loop_of_traces_does_not_grow():
     def work():
         graph = gv.trace(squares, np.ones(10_000))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from programs import close, programs
+from thorough import examples
 
 import gradviz as gv
 
@@ -33,7 +34,7 @@ def test_the_gradient_of_colahs_graph(colah):
     assert colah.grad("a") == 2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(programs())
 def test_gradients_of_random_programs_equal_torchs(program):
     pytest.importorskip("torch", reason="torch is the reference here")
@@ -43,7 +44,7 @@ def test_gradients_of_random_programs_equal_torchs(program):
         assert close(gradient, expected[name])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(programs())
 def test_the_messages_into_a_value_sum_to_its_gradient(program):
     g = program.graph()
@@ -266,6 +267,7 @@ def test_an_operand_read_twice_has_two_edges():
     assert g.grad("x") == 6
 
 
+@pytest.mark.slow
 def test_a_chain_of_100_000_operations():
     def chain(x):
         for _ in range(100_000):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scaling import growth
+from thorough import examples
 
 import gradviz as gv
 from gradviz.chain.compare.alignment import align
@@ -183,7 +184,7 @@ def test_a_gradient_that_is_nothing_but_roundings_agrees():
     assert comparison, comparison.text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(1, 4000), st.floats(1e-6, 0.5), st.integers(0, 10**6), st.booleans())
 def test_statistics_never_tell_of_more_than_there_is(size, scale, seed, everywhere):
     rng = np.random.default_rng(seed)
@@ -328,7 +329,7 @@ def test_names_can_be_given():
         gv.compare(a, b, names={"u": "w"})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text("abc", max_size=12), st.text("abc", max_size=12))
 def test_the_alignment_is_a_longest_common_subsequence(a, b):
     lengths = np.zeros((len(a) + 1, len(b) + 1), int)

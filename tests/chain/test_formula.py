@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from literally import Reader
 from programs import close, programs
+from thorough import examples
 
 import gradviz as gv
 from gradviz.ops import notation, tex
@@ -56,7 +57,7 @@ def test_a_sigmoid_that_is_spelled_out_is_recognized(network):
     assert tex.formula(level.expression(v)) == r"\sigma\left(z_{o1}\right)"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(programs())
 def test_a_formulas_numbers_are_its_symbols_evaluated(program):
     g = program.graph()
@@ -72,7 +73,7 @@ def test_a_formulas_numbers_are_its_symbols_evaluated(program):
                 assert close(eval(formula, functions | values), g.values[v].value, 1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(programs())
 def test_every_equation_holds_when_it_is_read_literally(program):
     g = program.graph()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scaling import growth
+from thorough import examples
 
 import gradviz as gv
 from gradviz.chain.backward import Gradients
@@ -640,7 +641,7 @@ BAD = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.sampled_from(sorted(SAFE)), min_size=0, max_size=6),
     st.sampled_from(sorted(BAD)),

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import close, programs
+from thorough import examples
 
 import gradviz as gv
 
@@ -22,7 +23,7 @@ def enumerated(g, name):
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(programs(max_steps=9))
 def test_paths_equal_a_brute_force_enumeration(program):
     g = program.graph()
@@ -41,7 +42,7 @@ def test_paths_equal_a_brute_force_enumeration(program):
         assert close(sum(path.value for path in paths), g.grad(name), 1e-9)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(programs(max_steps=9), st.randoms(use_true_random=False))
 def test_the_ledger_equals_its_definition_on_enumerated_paths(program, random):
     g = program.graph()

@@ -12,6 +12,7 @@ from cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_rows import weighted
+from thorough import examples
 
 import gradviz as gv
 
@@ -140,7 +141,7 @@ hostile = st.recursive(
 DOCUMENTS: dict[str, object] = {}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.sampled_from(sorted(BY_NAME)),
     st.integers(0, 9),

@@ -8,12 +8,13 @@ from array_programs import program
 from fuzz import Unknown, by_differences, compare
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 for _module in ("torch", "array_api_compat"):
     pytest.importorskip(_module, reason=f"compares with {_module}, which is not installed")
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(st.data(), st.integers(1, 10), st.sampled_from([np.float64, np.float64, np.float32]))
 def test_random_programs_agree_with_torch_and_finite_differences(data, steps, dtype):
     made = program(lambda n: data.draw(st.integers(0, n - 1)), steps, dtype)
@@ -25,7 +26,7 @@ def test_random_programs_agree_with_torch_and_finite_differences(data, steps, dt
         assume(False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data(), st.integers(1, 6))
 def test_random_programs_of_numpys_own_functions_agree_with_finite_differences(data, steps):
     made = program(lambda n: data.draw(st.integers(0, n - 1)), steps, numpy=True)

@@ -10,6 +10,7 @@ import graphs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from thorough import examples
 
 import gradviz as gv
 from gradviz.show import engine, mathtext
@@ -30,7 +31,9 @@ nasty = "<>&\"'\\/{}[]()|;-!$%#_^~*@\n\r\t\0\x1b\u202e\u2066\ufffe\ud800ab1"
 anything = (
     st.text(max_size=40) | st.sampled_from(graphs.WEIRD) | st.text(alphabet=nasty, max_size=20)
 )
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 def view(name: str, other: str) -> View:
