@@ -57,22 +57,7 @@ class Zeros(Evidence):
         if not lost:
             return
         all_lost = all(self.norms.get(w, 0.0) == 0 for w in self.weights)
-        causes: dict[int, dict[Edge, int]] = {}  # and the next value on the way there
-        for u in sorted(self.gradients, reverse=True):
-            if self.norms[u] or not self._stats(u).size:
-                continue
-            found: dict[Edge, int] = {}
-            for edge in self._carrying(u):
-                v = edge[0]
-                if self._message(edge):
-                    found[u, -1] = u
-                elif self.norms.get(v, 1.0) or v not in causes:
-                    found.setdefault(edge, v)
-                else:
-                    for lost_at in causes[v]:
-                        found.setdefault(lost_at, v)
-            found = found or {(u, -1): u}
-            causes[u] = {at: found[at] for at in sorted(found, reverse=True)[:4]}
+        causes = self._zero_at()
         underflown: Set[int] = frozenset()
         with suppress(TraceError):
             underflown = self.graph.underflown
@@ -114,6 +99,29 @@ class Zeros(Evidence):
                 f"{'underflows' if tiny else 'is exactly 0'}: {why}",
                 advice, parameters=len(members),
             )  # fmt: skip
+
+    def _zero_at(self) -> dict[int, dict[Edge, int]]:
+        """By value of gradient 0 the edges that make it so, and the next value on the way there.
+
+        An edge of key -1 is the sum of a value's messages.
+        """
+        causes: dict[int, dict[Edge, int]] = {}
+        for u in sorted(self.gradients, reverse=True):
+            if self.norms[u] or not self._stats(u).size:
+                continue
+            found: dict[Edge, int] = {}
+            for edge in self._carrying(u):
+                v = edge[0]
+                if self._message(edge):
+                    found[u, -1] = u
+                elif self.norms.get(v, 1.0) or v not in causes:
+                    found.setdefault(edge, v)
+                else:
+                    for lost_at in causes[v]:
+                        found.setdefault(lost_at, v)
+            found = found or {(u, -1): u}
+            causes[u] = {at: found[at] for at in sorted(found, reverse=True)[:4]}
+        return causes
 
     def _lost(self, edge: Edge) -> Cause:
         """Why a message is 0 though its upstream term is not."""
