@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from gradviz.model import (
 )
 from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.statistics import Statistics
+from gradviz.words import nearest
 
 if TYPE_CHECKING:
     import networkx
@@ -208,8 +208,8 @@ class Graph(Recording):
             read = getattr(node, "read", ())
             said = []
             for how, site in (read,) if isinstance(read, tuple) and read else read:
-                file, line, text = self._source(Node.new(None, INPUT, site=site)) or ("?", 0, "")
-                said.append(f"by {how} at {file}:{line}: {text}")
+                source = self._source(Node.new(None, INPUT, site=site))
+                said.append(f"by {how} at {source or 'an unknown line'}")
             if said:
                 found[i] = ", ".join(said[:3])
         return found
@@ -492,8 +492,8 @@ class Graph(Recording):
         new = dict(values or {}) | more
         for name, value in new.items():
             if name not in current:
-                near = difflib.get_close_matches(name, current, 3, 0.4) or list(current)[:8]
-                raise KeyError(f"no leaf is called {name!r}; there are: {', '.join(near)}")
+                there = nearest(name, current)
+                raise KeyError(f"no leaf is called {name!r}; there are: {there}")
             refuse_more_than_arrays(value, name)
             if np.shape(value) != np.shape(current[name]):
                 raise ValueError(

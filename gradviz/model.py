@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import itertools
 import operator
 from bisect import bisect_left
@@ -22,6 +21,7 @@ from gradviz.layers import Layers
 from gradviz.ops import notation
 from gradviz.ops.operation import Operation
 from gradviz.statistics import Statistics
+from gradviz.words import Site, nearest
 
 INPUT, PARAMETER, CONSTANT = (
     Operation(kind, lambda: None) for kind in ("input", "parameter", "constant")
@@ -250,7 +250,7 @@ class Recording:
         output: int,
         wrt: Iterable[int],
         *,
-        sources: Callable[[Node], tuple[str, int, str] | None] = lambda node: None,
+        sources: Callable[[Node], Site | None] = lambda node: None,
         program: Program | None = None,
         title: str = "",
         layers: Layers = MappingProxyType({}),
@@ -319,8 +319,8 @@ class Recording:
         try:
             return self._ids[writable(name)]
         except KeyError:
-            near = difflib.get_close_matches(name, self.names, 3, 0.4) or self.names[:8]
-            raise KeyError(f"no value is called {name!r}; there are: {', '.join(near)}") from None
+            there = nearest(name, self.names)
+            raise KeyError(f"no value is called {name!r}; there are: {there}") from None
 
     def kind(self, i: int) -> str:
         """One of input, parameter, constant, operation."""
@@ -331,7 +331,7 @@ class Recording:
         """Whether a value is an input, a parameter or a constant."""
         return self.values[i].operation in _LEAF_ROWS
 
-    def source(self, i: int) -> tuple[str, int, str] | None:
+    def source(self, i: int) -> Site | None:
         """File, line and text of the user's line that computed a value."""
         return self._source(self.values[i])
 

@@ -11,9 +11,34 @@ import math
 import os
 import unicodedata
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from gradviz.statistics import Statistics
+
+
+class Site(NamedTuple):
+    """A line of the program.
+
+    >>> site = Site("/home/ada/net.py", 7, "z = w @ x + b")
+    >>> str(site), site.place
+    ('/home/ada/net.py:7: z = w @ x + b', 'net.py:7: z = w @ x + b')
+    """
+
+    file: str
+    line: int
+    text: str
+
+    @property
+    def place(self) -> str:
+        """The same for anybody to read: the file's name, not where its author keeps it.
+
+        A notebook's cell has no name that its reader knows.
+        """
+        name = "notebook cell" if "ipykernel_" in self.file else os.path.basename(self.file)
+        return f"{name}:{self.line}: {self.text}"
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}"
 
 
 def clean(text: str, limit: int = 2000) -> str:
@@ -228,14 +253,3 @@ def full(value: Any) -> str:
         return clean(str(value.tolist() if hasattr(value, "tolist") else value), 400)
     except Exception:  # a foreign __str__ may raise anything
         return f"<{type(value).__name__}>"
-
-
-def place(source: tuple[str, int, str]) -> str:
-    """Where a value was computed: file, line and text of the line.
-
-    What this says may be shown to anybody: the file's name, not where its author keeps it. A
-    notebook's cell has no name that its reader knows.
-    """
-    file, line, text = source
-    name = "notebook cell" if "ipykernel_" in file else os.path.basename(file)
-    return f"{name}:{line}: {text}"

@@ -760,3 +760,22 @@ def test_a_line_of_any_length_is_saved_as_far_as_a_file_holds_it(tmp_path):
     graph = gv.trace(scope["f"], 1.0)
     graph.save(tmp_path / "g.json")
     assert gv.load(tmp_path / "g.json").source(2)[2].startswith("y = x * 2  # ccc")
+
+
+def test_a_loaded_graph_at_other_values_still_says_what_was_read_as_a_plain_number(tmp_path):
+    def loss(w, b):
+        scale = float(np.sum(w))
+        return np.sum(w * scale) + b
+
+    with pytest.warns(UserWarning, match="read as a plain number"):
+        graph = gv.trace(loss, np.ones(2), 1.0).backward()
+    graph.save(tmp_path / "g.json")
+    with pytest.warns(UserWarning, match="read as a plain number"):
+        loaded = gv.load(tmp_path / "g.json")
+    moved = loaded.update(w=np.array([1.0, 3.0]))
+    assert moved.reads == loaded.reads == graph.reads != {}
+    assert moved.returned == loaded.returned != {}
+    with pytest.warns(UserWarning, match="the gradient is wrong"):
+        moved.grad("w")
+    assert "lost history" in {finding.kind for finding in moved.diagnose().findings}
+    assert moved.update(b=2.0).reads == graph.reads

@@ -14,6 +14,7 @@ from gradviz.errors import TraceError
 from gradviz.model import Gradients, Node
 from gradviz.ops.operation import block, fit
 from gradviz.statistics import Statistics
+from gradviz.words import Site
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -239,19 +240,19 @@ def _refuse(graph: Graph, v: int) -> None:
     raise TraceError(f"no derivative rule for {name}, which a gradient has to pass")
 
 
-def _placed(error: Exception, name: str, source: tuple[str, int, str] | None) -> TraceError:
+def _placed(error: Exception, name: str, source: Site | None) -> TraceError:
     """What a rule raised, with the value and the line of the user's program that it is about."""
     message = str(error) if isinstance(error, TraceError) else f"{type(error).__name__}: {error}"
     if ", at " in message:
         return TraceError(message)
-    line = f", at {source[0]}:{source[1]}: {source[2]}" if source else ""
+    line = f", at {source}" if source else ""
     return TraceError(f"{message} ({name}{line})" if name or line else message)
 
 
 def gradient_of(
     output: Node,
     target: Node,
-    source: Callable[[Node], tuple[str, int, str] | None] = lambda node: None,
+    source: Callable[[Node], Site | None] = lambda node: None,
     upstream: Any = None,
 ) -> Any:
     """The gradient of `output` by `target`, computed on recorded values and so itself recorded.

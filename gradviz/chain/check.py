@@ -14,7 +14,6 @@ from gradviz.chain.reads import held
 from gradviz.chain.result import GraphResult
 from gradviz.highlight import Highlight
 from gradviz.statistics import Statistics, places
-from gradviz.words import place
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -157,7 +156,7 @@ def _cuts(graph: Graph) -> Iterator[str]:
             continue
         if lost and str(dtype).startswith(("float", "complex", "bfloat")):
             source = graph.source(v)
-            where = f" at {place(source)}" if source else ""
+            where = f" at {source.place}" if source else ""
             yield f"{operation.name} ended the history of {lost[0]}{where}"
 
 
@@ -191,7 +190,7 @@ def _conventions(graph: Graph, name: str) -> list[str]:
             reached.add(v)
             if words := getattr(graph.values[v].operation, "convention", ""):
                 source = graph.source(v)
-                found.append(f"{words}{f' at {place(source)}' if source else ''}")
+                found.append(f"{words}{f' at {source.place}' if source else ''}")
     return list(dict.fromkeys(found))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.model import Program
+from gradviz.model import Known, Program
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -26,7 +26,11 @@ class Replay(Program):
 
     def record(self, values: Mapping[str, Any]) -> Graph:
         """See `Program.record`."""
-        return self.graph.with_values(self._evaluate(values))
+        graph = self.graph
+        # What the program read as plain numbers are constants here, as they were.
+        known: Known = {"reads": graph.reads, "ends": graph.ends, "returned": graph.returned,
+                        "sure": graph.sure}  # fmt: skip
+        return graph.with_values(self._evaluate(values), known)
 
     def _evaluate(self, values: Mapping[str, Any]) -> list[Any]:
         graph = self.graph

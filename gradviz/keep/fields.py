@@ -17,6 +17,7 @@ import numpy as np
 from gradviz.files import writable
 from gradviz.keep.form import DTYPES, TEXT
 from gradviz.ops.operation import Derivative
+from gradviz.words import Site
 
 FORMULA = 1000
 """So many characters a formula may have."""
@@ -137,12 +138,12 @@ def array(entry: Any) -> np.ndarray[Any, Any]:
     return found.astype(kind.newbyteorder("="), copy=False)
 
 
-def source(entry: Any) -> tuple[str, int, str]:
+def source(entry: Any) -> Site:
     """File, line and text of a line of the program."""
     file, line, written = items(entry, 3)
     if type(line) is not int or not 0 <= line < 2**31:
         raise ValueError(f"expected a line's number, got {said(line)}")
-    return text(file), line, text(written)
+    return Site(text(file), line, text(written))
 
 
 def formula(value: Any) -> str:

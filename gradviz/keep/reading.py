@@ -28,6 +28,7 @@ from gradviz.ops.extent import Checked
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, Part
 from gradviz.ops.table import find
 from gradviz.statistics import SAMPLE, Statistics
+from gradviz.words import Site
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -558,11 +559,11 @@ def _array(entry: Any) -> np.ndarray[Any, Any]:
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _source(entry: Any) -> tuple[str, int, str]:
+def _source(entry: Any) -> Site:
     file, line, text = _list(entry, 3)
     if type(line) is not int or not 0 <= line < 2**31:
         raise ValueError(f"expected a line's number, got {_said(line)}")
-    return _string(file), line, _string(text)
+    return Site(_string(file), line, _string(text))
 
 
 def _formula(text: Any) -> str:

@@ -23,6 +23,7 @@ from gradviz.ops.extent import Checked
 from gradviz.ops.operation import Operation, Part, literal
 from gradviz.ops.table import ADDED, find
 from gradviz.statistics import Statistics
+from gradviz.words import Site
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -191,10 +192,10 @@ class _Writer:
                     v_u = {"value": kept[v], "operand": kept[u]}
                     yield v_u | {"local": self.value(local)}
 
-    def source(self, source: tuple[str, int, str]) -> int:
+    def source(self, source: Site) -> int:
         if source not in self.positions:
             self.positions[source] = len(self.sources)
-            self.sources.append([_kept(source[0]), source[1], writable(source[2])[:TEXT]])
+            self.sources.append([_kept(source.file), source.line, writable(source.text)[:TEXT]])
         return self.positions[source]
 
     def value(self, value: Any) -> Any:

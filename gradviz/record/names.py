@@ -20,17 +20,18 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gradviz.files import writable
+from gradviz.words import Site
 
 T = TypeVar("T")
-Site = tuple[Any, ...]
+Instruction = tuple[Any, ...]
 """(code, offset); where the value was returned at once, then the caller's, and so on."""
 
-places: dict[int, dict[int, Site]] = {}
+places: dict[int, dict[int, Instruction]] = {}
 """By id of a code object the site of each instruction by its offset, shared by all that it
 computes; not of instructions whose result is returned at once. (A site keeps its code alive.)"""
 
 
-def places_of(code: CodeType) -> dict[int, Site]:
+def places_of(code: CodeType) -> dict[int, Instruction]:
     """The sites of a code object's instructions, see `places`."""
     found = places.get(id(code))
     if found is None:
@@ -45,9 +46,9 @@ def places_of(code: CodeType) -> dict[int, Site]:
     return found
 
 
-def site(frame: FrameType) -> Site:
+def site(frame: FrameType) -> Instruction:
     """Note where `frame` stands, with its callers as long as they only pass the value on."""
-    found: Site = ()
+    found: Instruction = ()
     at: Any = frame
     while True:
         code, offset = at.f_code, at.f_lasti
@@ -169,17 +170,17 @@ def _loads(code: CodeType) -> dict[tuple[Any, Any], list[tuple[tuple[int, int], 
     return found
 
 
-def source(site: Site | None) -> tuple[str, int, str] | None:
+def source(site: Instruction | None) -> Site | None:
     """File, line number and text of the line that computed a value."""
     if not site:
         return None
     code, offset = site[:2]
     line = _position(code, offset)[0] or code.co_firstlineno
     text = linecache.getline(code.co_filename, line).strip()
-    return writable(code.co_filename), line, writable(text)
+    return Site(writable(code.co_filename), line, writable(text))
 
 
-def assigned(site: Site | None) -> str:
+def assigned(site: Instruction | None) -> str:
     """The variable that a value was assigned to, or "" for none."""
     if not site or site[-1] is None:  # a step inside a composed function
         return ""

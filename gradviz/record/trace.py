@@ -305,8 +305,7 @@ class _Function(Program):
             else "; did .value or an integer result end its history?"
         )
         for how, place in (how for node in recorded for how in getattr(node, "read", ())):
-            file, line, text = names.source(place) or ("?", 0, "")
-            hint = f"; {how} ended its history at {file}:{line}: {text}"
+            hint = f"; {how} ended its history at {names.source(place) or 'an unknown line'}"
         raise TraceError(
             f"{title} returned {output.__class__.__name__}, which depends on no recorded argument"
             f"{hint}"
@@ -362,11 +361,10 @@ def _refuse_shared(leaves: Mapping[str, Array], given: Mapping[str, Any]) -> Non
             if other == name or not _shares(given.get(name), array):
                 continue
             new = (*written.past[1:], written)[0]
-            file, line, text = names.source(new.site) or ("?", 0, "")
             raise TraceError(
                 f"the program writes into {name}, which shares memory with {other}, so that both "
                 f"would change; recorded they are two arrays: pass a copy of one, or make the "
-                f"second inside the function, at {file}:{line}: {text}"
+                f"second inside the function, at {names.source(new.site) or 'an unknown line'}"
             )
 
 

@@ -23,6 +23,7 @@ from gradviz.model import Node
 from gradviz.record import names
 from gradviz.record.array import Array, compose, latest_read, leaf, scope, tape
 from gradviz.record.buffer import traced
+from gradviz.words import Site
 
 Reverse = Callable[[Any, Sequence[Array]], Any]
 
@@ -164,7 +165,7 @@ def _pull(output: Any, variable: Array, upstream: Any = None) -> Any:
     return compose(gradient_of, (output, variable, _source, upstream), {})
 
 
-def _source(node: Node) -> tuple[str, int, str] | None:
+def _source(node: Node) -> Site | None:
     return names.source(node.site)
 
 

@@ -188,7 +188,7 @@ def caption(graph: Graph, fold: Fold) -> str:
     if repeated and not isinstance(first, Fold):
         source = graph.source(fold.steps[-1])
         if source:
-            return source[2]
+            return source.text
     if isinstance(first, Fold) and isinstance(last, Fold):
         whole = repeated and repeated.blocks and fold.first is None
         named = whole and common([first.label, last.label])
@@ -235,7 +235,7 @@ def _tooltip(graph: Graph, fold: Fold, total: Totals, target: str) -> str:
         if count:
             lines.append(f"{label} that are not finite: {count}")
     if source := graph.source(fold.steps[-1]):
-        lines.append(words.clean(words.place(source)))
+        lines.append(words.clean(source.place))
     return "\n".join(lines)
 
 

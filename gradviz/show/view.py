@@ -370,7 +370,7 @@ def _tooltip(data: Mapping[str, Any]) -> str:
     if data.get("changed_by_hook"):
         lines.append(f"its gradient was changed by {words.clean(data['changed_by_hook'])}")
     if data.get("source"):
-        lines.append(words.clean(words.place(data["source"])))
+        lines.append(words.clean(words.Site(*data["source"]).place))
     return "\n".join(lines)
 
 

@@ -100,7 +100,7 @@ def _node(graph: Graph, i: int) -> dict[str, Any]:
         "shape": words.shape(node.value),
         "dtype": str(getattr(node.value, "dtype", type(node.value).__name__)),
         "scope": ["/".join(node.scope[:depth]) for depth in range(1, len(node.scope) + 1)],
-        "source": words.clean(words.place(source)) if source else "",
+        "source": words.clean(source.place) if source else "",
         "expression": mathml(expression) if expression is not None else None,
         "wrt": i in graph.wrt,
         "leaf": graph.is_leaf(i) and node.operation is not CONSTANT,

@@ -126,7 +126,9 @@ def test_each_value_knows_its_source_line():
         return sigmoid(y)
 
     g = gv.trace(f, 1.0)
-    file, line, text = g.source(g.id("y"))
+    site = g.source(g.id("y"))
+    file, line, text = site
+    assert (site.file, site.line, site.text) == (file, line, text)
     assert file == __file__
     assert text == "y = x * 2  # here"
     assert line == f.__code__.co_firstlineno + 1

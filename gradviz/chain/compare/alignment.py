@@ -91,7 +91,8 @@ def _known_by(graph: Graph, ids: Iterable[int], scoped: bool) -> list[_Known]:
             name = _VERSION.sub("", name).removeprefix(".".join((*node.scope, "")))
         if name == operation:  # so is a PyTorch call called that the program gives no name
             name = ""
-        line = (graph.source(v) or ("", 0, ""))[2]
+        source = graph.source(v)
+        line = source.text if source else ""
         shape = getattr(node.value, "shape", ())
         found.append(_Known(node.scope if scoped else (), name, operation, line, shape))
     return found

@@ -18,7 +18,7 @@ from gradviz.errors import TraceError
 from gradviz.highlight import Highlight
 from gradviz.model import Recording
 from gradviz.statistics import Statistics, measure
-from gradviz.words import counted, listed, number, place
+from gradviz.words import counted, listed, number
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -347,7 +347,7 @@ def _place(graph: Graph, v: int) -> str:
     scope, source = graph.values[v].scope, graph.source(v)
     found = [f"in {'.'.join(scope)}"] if scope else []
     if source:
-        found.append(f"at {place(source)}")
+        found.append(f"at {source.place}")
     return " ".join(found)
 
 

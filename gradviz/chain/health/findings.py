@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradviz.chain.result import GraphResult
 from gradviz.highlight import PATHS, Highlight
-from gradviz.words import counted, place
+from gradviz.words import Site, counted
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -93,7 +93,7 @@ class Finding(GraphResult):
         return self.graph.values[self.node].scope
 
     @property
-    def source(self) -> tuple[str, int, str] | None:
+    def source(self) -> Site | None:
         """File, line and text of the line that computed the value."""
         return self.graph.source(self.node)
 
@@ -103,7 +103,7 @@ class Finding(GraphResult):
         mark = {"error": "✗", "warning": "!", "note": "·"}[self.severity]
         where = [f"in {'.'.join(self.scope)}"] if self.scope else []
         if self.source:
-            where.append(f"at {place(self.source)}")
+            where.append(f"at {self.source.place}")
         further = (" ".join(where), f"→ {self.advice}" if self.advice else "")
         lines = [f"{mark} {self.kind}: {self.message}", *(f"    {x}" for x in further if x)]
         return "\n".join(lines)

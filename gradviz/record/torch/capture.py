@@ -296,7 +296,7 @@ class Capture(TorchFunctionMode):
         if hooking:
             handle = func(*args, **kwargs)
             place = names.source(_site())
-            line = f"{place[0]}:{place[1]}: {place[2]}" if place else ""
+            line = str(place or "")
             self._around(self.node(args[0]), args[0], f"a hook registered at {line}")
             return handle
         if func in OPENED:
@@ -873,14 +873,14 @@ class Capture(TorchFunctionMode):
             result = not result
         place = names.source(node.site)
         kind = node.operation.name
-        needs = f"{kind} at {place[0]}:{place[1]}: {place[2]}" if place else kind
+        needs = f"{kind} at {place}" if place else kind
         what = "its result" if result else "what it has read"
         told = f"the gradient of {needs} needs {what} as it was"
         place = names.source(write.site) if write is not None else None
         if place is None:
             return f"{told}, which was written to since"
         return (
-            f"{told}, which {place[0]}:{place[1]}: {place[2]} has written to since; make a new "
+            f"{told}, which {place} has written to since; make a new "
             "tensor there (h = h + 1 instead of h += 1), or write to a clone()"
         )
 

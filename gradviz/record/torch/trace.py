@@ -546,7 +546,7 @@ def _detached(capture: Capture, output: TensorNode) -> str:
         operands = [o for o in node.operands if isinstance(o, TensorNode)]
         if node.edge is None and any(o.edge is not None for o in operands):
             place = names.source(node.site)
-            where = f" at {place[0]}:{place[1]}: {place[2]}" if place else ""
+            where = f" at {place}" if place else ""
             return (
                 f"the loss has no gradient: its history ended at {node.operation.name}{where}; "
                 "return a loss that is not detached"
@@ -556,5 +556,7 @@ def _detached(capture: Capture, output: TensorNode) -> str:
         pending += new
     read = next((n.read for n in capture.recorded if hasattr(n, "read")), None)
     place = names.source(read[1]) if read else None
-    because = f": {read[0]} ended its history at {place[0]}:{place[1]}" if read and place else ""
+    because = (
+        f": {read[0]} ended its history at {place.file}:{place.line}" if read and place else ""
+    )
     return f"the loss depends on nothing that requires a gradient{because}"
