@@ -511,11 +511,9 @@ class Graph(Recording):
         The parameters move; where there are none, every leaf that gradients are asked for.
         """
         moving = [i for i in self.wrt if self.values[i].operation is PARAMETER] or self.wrt
+        uphill = np.asarray if self.program.conjugates else np.conjugate
         return self.update(
-            {
-                self.names[i]: self.values[i].value - rate * np.conjugate(self.adjoint(i))
-                for i in moving
-            }
+            {self.names[i]: self.values[i].value - rate * uphill(self.adjoint(i)) for i in moving}
         )
 
 

@@ -143,7 +143,15 @@ class Ids(Set[int]):
 
 
 class Program:
-    """How a Graph's computation can be run again: what `update`, `step` and `check` need."""
+    """How a Graph's computation can be run again: what `update`, `step` and `check` need.
+
+    Attributes
+    ----------
+    conjugates : bool
+        Its gradient by a complex z is ∂J/∂Re z + i ∂J/∂Im z, as PyTorch's, not with - i.
+    """
+
+    conjugates = False
 
     def run(self, values: Mapping[str, Any]) -> Any:
         """The output for new leaf values, without recording."""

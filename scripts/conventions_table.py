@@ -140,7 +140,8 @@ def document() -> str:
         "Hermitian matrix only the triangle that NumPy reads gets a gradient.",
         "8. **Arrays that the program writes to**: a recorded array can be written to (`x += 1`, "
         "`x[i] = y`, `out=`, `np.copyto`, also through its views), with NumPy's result and the "
-        "right gradient; so can the arrays that a traced program makes itself (`np.zeros`, "
+        "right gradient (where an index is repeated, that of what was written last); so can the "
+        "arrays that a traced program makes itself (`np.zeros`, "
         "`np.ones`, `np.empty`, `np.full`, `np.eye`, `np.array`, `np.arange`, `np.linspace` and "
         "what is computed of these), and `np.array([[x, -y], [y, x]])` makes one of recorded "
         "values. Such an array is plain until a recorded value is written into it. Refused: to "
@@ -178,8 +179,10 @@ def document() -> str:
         "they were. Of a program with a generator that it makes anew without a seed, `check` "
         "says that it cannot be compared with differences.",
         "12. **PyTorch programs** keep PyTorch's own rules (`padding_idx`, `relu` at 0, a custom "
-        "`Function`, a hook), which `check` names where differences tell another number. Refused "
-        "are: tensors on the device `meta`, nested tensors and lazy modules that have not run; "
+        "`Function`, a hook; where a write with a repeated index meets a place twice, all that was "
+        "written there gets its gradient), which `check` names where differences tell another "
+        "number. Refused are: tensors on the device `meta`, nested tensors and lazy modules that "
+        "have not run; "
         "re-entrant checkpoints; `torch.func.linearize`; a program that calls `backward()` itself "
         "(return the loss); an argument called `loss`, `capture`, `title` or `wrt` given by "
         "keyword, where it could be ours or the program's. A write that PyTorch's backward pass "

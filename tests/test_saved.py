@@ -568,6 +568,28 @@ def test_the_schema_refuses_what_it_should(document):
         assert not VALID.is_valid(change(document, *where))
 
 
+def test_the_schema_knows_the_dtypes_of_statistics_that_load():
+    dtypes = set(SCHEMA["$defs"]["dtype"]["enum"])
+    narrow = next(
+        part["enum"]
+        for part in SCHEMA["$defs"]["statistics"]["properties"]["statistics"]["properties"][
+            "dtype"
+        ]["anyOf"]
+        if "enum" in part
+    )
+    assert {*narrow}.isdisjoint(dtypes)
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    for name in narrow:
+        assert isinstance(getattr(torch, name), torch.dtype)
+    kinds = (d for d in vars(torch).values() if isinstance(d, torch.dtype))
+    floats = {
+        str(d).removeprefix("torch.")
+        for d in kinds
+        if (d.is_floating_point or d.is_complex) and d != torch.float4_e2m1fn_x2
+    }
+    assert floats <= {*narrow, *dtypes}
+
+
 def test_the_arrays_are_what_the_documentation_says(document):
     array = document["arrays"][document["nodes"][0]["value"]["array"]]
     assert array["shape"] == [3, 2]

@@ -188,7 +188,9 @@ def _conventions(graph: Graph, name: str) -> list[str]:
     for v, operands in enumerate(graph.operands):
         if not reached.isdisjoint(operands):
             reached.add(v)
-            if words := getattr(graph.values[v].operation, "convention", ""):
+            convention = getattr(graph.values[v].operation, "convention", None)
+            values = [graph.values[u].value for u in operands]
+            if convention and (words := convention(values)):
                 source = graph.source(v)
                 found.append(f"{words}{f' at {source.place}' if source else ''}")
     return list(dict.fromkeys(found))
@@ -220,8 +222,7 @@ def check(
     TraceError
         The gradients cannot be computed, or the program cannot be run again.
     """
-    dtypes = [np.asarray(graph.values[i].value).dtype for i in graph.wrt]
-    precision = max((float(np.finfo(dtype).eps) for dtype in dtypes), default=1e-16)
+    precision = _precision(graph)
     h = step or float(np.cbrt(precision))
     limit = tolerance or 100 * h**2
     rows: list[CheckRow] = []
@@ -238,8 +239,16 @@ def check(
         if not random:
             moving = [i for i in sorted(graph.wrt) if graph.names[i] not in fixed]
             rows = [_differences(graph, i, h, entries, limit) for i in moving]
-    rows += _sums(graph, 1e-9 if precision < 1e-10 else 1e-3)
+    rows += _sums(graph, 1e-9 if precision < 1e-10 else max(1e-3, 4 * precision))
     return Check(graph, tuple(rows), limit, random, other, tuple(notes))
+
+
+def _precision(graph: Graph) -> float:
+    """The coarsest ε of what J is computed in."""
+    carrying = [graph.values[i].value for i in (*graph.wrt, *graph.derivatives.gradients)]
+    dtypes = {np.asarray(v).dtype for v in carrying if not isinstance(v, Statistics)}
+    found = [float(np.finfo(dtype).eps) for dtype in dtypes if dtype.kind in "fc"]
+    return max(getattr(graph.program, "precision", 0.0), *found, 1e-16)
 
 
 def _again(graph: Graph, limit: float) -> tuple[str, str]:
@@ -301,6 +310,7 @@ def _differences(graph: Graph, i: int, h: float, entries: int, limit: float) -> 
         for turn in (1, 1j)[: 1 + (value.dtype.kind == "c")]:  # a complex number moves both ways
             outputs = [at_shift(at, shift * turn) for shift in (width, -width)]
             slope += (outputs[0] - outputs[1]) / (2 * width) / turn
+        slope = np.conjugate(slope) if graph.program.conjugates else slope
         slack = limit * max(1.0, abs(gradient[at]), abs(_number(graph)))
         if value.dtype.kind == "f" and slack < abs(slope - gradient[at]) < np.inf:
             slope, corner = _beside(partial(at_shift, at), width, gradient[at], slack)

@@ -403,6 +403,11 @@ def _astype(a: Any, dtype: Any, order: Any = "K") -> Any:
     return np.asarray(a).astype(dtype, order)[()]
 
 
+def _back(shift: Any) -> Any:
+    """The shift that undoes a roll, whatever kind of integer it is: uint8's -1 would be 255."""
+    return np.array(-np.array(shift).astype(object)).tolist()
+
+
 SHAPES = (
     *(
         linear(function, f"{function.__name__}(a)", ("reshape(g)", _unreshape))
@@ -432,7 +437,7 @@ SHAPES = (
         "roll(a)",
         (
             "roll(g)",
-            lambda g, v, a, shift, axis=None, **_: np.roll(g, np.negative(shift).tolist(), axis),
+            lambda g, v, a, shift, axis=None, **_: np.roll(g, _back(shift), axis),
         ),
     ),
     linear(np.broadcast_to, "broadcast(a)", ("sum(g)", lambda g, v, a, **_: g)),

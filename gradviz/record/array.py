@@ -1147,6 +1147,13 @@ class Array(Held):
     def shape(self) -> tuple[int, ...]:  # noqa: D102 - NumPy's own attributes
         return np.shape(self.value)
 
+    @shape.setter
+    def shape(self, shape: Any) -> None:
+        raise TraceError(
+            f"a recorded array keeps its shape; write x = x.reshape({shape}), at "
+            f"{where(_getframe(1))}"
+        )
+
     @property
     def ndim(self) -> int:  # noqa: D102
         return np.ndim(self.value)
@@ -1194,13 +1201,27 @@ class Array(Held):
     def real(self) -> Any:  # noqa: D102
         return np.real(self)
 
+    @real.setter
+    def real(self, value: Any) -> None:
+        np.real(self)[...] = value
+
     @property
     def imag(self) -> Any:  # noqa: D102
         return np.imag(self)
 
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        if self.dtype.kind != "c":
+            raise TypeError("array does not have imaginary part to set")
+        np.imag(self)[...] = value
+
     @property
     def flat(self) -> Any:  # noqa: D102
         return Flat(self)
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        Flat(self)[:] = value
 
     def reshape(self, *shape: Any, order: Any = "C", **copy: Any) -> Any:  # noqa: D102
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, **copy)

@@ -140,6 +140,10 @@ class Buffer(Held):
         """See `numpy.ndarray.flat`."""
         return Flat(self)
 
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        Flat(self)[:] = value
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.value.__reduce_ex__(protocol)
 
@@ -251,10 +255,12 @@ def _method(name: str) -> Any:
 
 
 def _attribute(name: str) -> Any:
-    return property(
-        lambda self: _held(getattr(self.value, name), (self,)),
-        lambda self, value: setattr(self.value, name, value),
-    )
+    def put(self: Any, value: Any) -> None:
+        if recorded := has_recorded(value, Array):
+            self.become()
+        setattr(self if recorded else self.value, name, value)
+
+    return property(lambda self: _held(getattr(self.value, name), (self,)), put)
 
 
 for _name in dir(np.ndarray):

@@ -310,7 +310,7 @@ LINEAR_CASES: list[Case] = [
     *(case(np.flip, R(2, 3), axis=axis) for axis in (None, 0, (0, 1))),
     *(
         case(np.roll, R(2, 3), shift, axis)
-        for shift, axis in ((1, None), (2, 1), ((1, 2), (0, 1)), (-4, 0))
+        for shift, axis in ((1, None), (2, 1), ((1, 2), (0, 1)), (-4, 0), (np.uint8(1), 0))
     ),
     case(np.broadcast_to, R(3), (2, 3)),
     case(np.broadcast_to, R(2, 1), (4, 2, 3)),

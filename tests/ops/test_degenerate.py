@@ -32,6 +32,10 @@ CALLS = {
     "nanmean of nothing": lambda x: np.nanmean(x * np.nan),
     "gradient": lambda x: np.gradient(x, 0.0),
     "gradient, integer": lambda x: np.gradient(x, 0),
+    "gradient, ends of second order": lambda x: np.gradient(x, 0.0, edge_order=2),
+    "gradient, ends of second order, a number of NumPy's": (
+        lambda x: np.gradient(x, np.float64(0.0), edge_order=2)
+    ),
     "gradient, recorded": lambda x: np.gradient(V, x[0] * 0),
     "gradient, places": lambda x: np.gradient(x, np.array([0.0, 0.0, 1.0])),
     "gradient, a list of places": lambda x: np.gradient(x, [0.0, 1.0, 3.0]),

@@ -169,6 +169,27 @@ def test_random_programs_that_write_through_views_and_buffers(seed):
     compare_writing(random.Random(f"{seed}"), 4 + seed % 12)
 
 
+def test_parts_and_elements_of_an_array_are_assigned_as_attributes():
+    def program(x):
+        made = np.zeros(4, complex)
+        made.real = x
+        made.imag = x[::-1] * 2
+        z = made * (1 + 2j)
+        z.real = x**2
+        z.imag += x
+        y = np.zeros(4)
+        y.flat = x * 3
+        y.real = y * x
+        return np.sum(np.abs(made * z)) + np.sum(y)
+
+    x = np.array([0.5, -1.0, 2.0, 0.25])
+    g = gv.trace(program, x)
+    assert g.value("J") == pytest.approx(program(x))
+    assert g.check(), g.check().text
+    with pytest.raises(gv.TraceError, match=r"write x = x\.reshape\(\(2, 2\)\)"):
+        gv.trace(lambda x: setattr(x, "shape", (2, 2)) or np.sum(x), x)
+
+
 def test_shuffle_is_refused():
     def program(x):
         y = x * 1

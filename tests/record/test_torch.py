@@ -529,6 +529,106 @@ def test_a_convention_of_max_norm_is_told_where_a_slope_differs():
     assert "scales its rows down where no gradient sees it (max_norm=0.5)" in found.text
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda y, i, v: y.__setitem__(i, v) or y,
+        lambda y, i, v: y.index_put((i,), v),
+        lambda y, i, v: y.scatter_(0, i, v),
+        lambda y, i, v: y.index_copy(0, i, v),
+    ],
+)
+def test_a_write_that_meets_a_place_twice_is_told_where_a_slope_differs(write):
+    def written(v, places):
+        return (write(torch.zeros(3).double(), places, v) * torch.arange(1.0, 4)).sum()
+
+    v = torch.tensor([1.0, 2, 5], dtype=torch.float64, requires_grad=True)
+    once = gv.trace(written, v, torch.tensor([2, 0, 1])).check()
+    assert once
+    found = gv.trace(written, v, torch.tensor([0, 0, 1])).check()
+    assert not found
+    assert "writes to a place more than once" in found.text
+
+
+class ByItself(torch.autograd.Function):
+    """Differentiates in a pass of its own what it has computed before."""
+
+    @staticmethod
+    def forward(context, *given):
+        with torch.enable_grad():
+            own = [tensor.detach().requires_grad_() for tensor in given]
+            result = torch.tanh(own[0] @ own[1]) * own[1].sum()
+        context.own, context.result = own, result
+        return result.detach()
+
+    @staticmethod
+    def backward(context, upstream):
+        return torch.autograd.grad(context.result, context.own, upstream)
+
+
+def test_a_backward_pass_inside_of_another_is_not_taken_for_it():
+    weight = torch.randn(3, 2).double().requires_grad_()
+
+    def program(x):
+        return ByItself.apply(x, weight).square().sum()
+
+    x = torch.randn(4, 3).double().requires_grad_()
+    g = gv.trace(program, x)
+    assert set(g.gradients()) == {"x", "weight"}
+    for name, want in zip(
+        ("x", "weight"), torch.autograd.grad(program(x), (x, weight)), strict=True
+    ):
+        np.testing.assert_allclose(g.grad(name), want)
+    assert g.check(), g.check().text
+
+
+def test_a_leaf_in_the_memory_of_another_stays_where_that_one_is_moved():
+    flat = nn.Parameter(torch.randn(6).double())
+    weight, bias = (nn.Parameter(flat.data[a:b]) for a, b in ((0, 4), (4, 6)))
+
+    def program(x):
+        return (x @ weight.view(2, 2) + bias).sum() + 0 * flat.detach().sum()
+
+    g = gv.trace(program, torch.randn(3, 2).double(), wrt=("weight", "bias"))
+    assert g.check(), g.check().text
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_roundings_of_half_precision_are_no_fault(dtype):
+    model = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0.0).to(dtype)
+    g = gv.trace(lambda x: model(x).float().pow(3).mean(), torch.randn(1, 8, 16).to(dtype))
+    assert g.check(), g.check().text
+    assert "changed" not in g.diagnose().text
+
+
+def test_complex_parameters_are_checked_and_stepped_by_pytorchs_convention():
+    w = torch.tensor([1 + 2j, -0.5 + 1j], dtype=torch.complex128, requires_grad=True)
+
+    def program():
+        return (w * (1 - 2j)).real.square().sum() + w.abs().sum()
+
+    g = gv.trace(program)
+    (want,) = torch.autograd.grad(program(), w)
+    np.testing.assert_allclose(g.grad("w"), want)
+    assert g.check(), g.check().text
+    np.testing.assert_allclose(g.step(0.01).value("w"), (w - 0.01 * want).detach())
+    assert g.step(0.01).value("J") < g.value("J")
+
+
+def test_differences_are_as_wide_as_the_precision_inside_of_a_program_asks():
+    x = np.array([0.3, -1.2])
+    g = gv.trace(lambda x: np.sum(np.sin(x.astype(np.float32))), x)
+    assert g.check(), g.check().text
+    model = nn.Linear(4, 3)
+
+    def program(x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return model(x).float().square().sum()
+
+    g = gv.trace(program, torch.randn(5, 4))
+    assert g.check(), g.check().text
+
+
 def test_check_does_not_say_that_a_history_ended_where_it_goes_on():
     weight = torch.randn(3, 4).double().requires_grad_()
 

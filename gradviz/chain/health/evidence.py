@@ -231,7 +231,8 @@ class Evidence:
             return False
         if not math.isfinite(size):
             return sum(sent) < 1e-3 * hazards.largest(measure(self.gradients[u]).dtype)
-        close = _CLOSE.get(measure(self.gradients[u]).dtype, 0.05) * sum(sent)
+        narrow = _is_bfloat16(self.gradients[u])
+        close = (0.05 if narrow else _CLOSE.get(measure(self.gradients[u]).dtype, 0.05)) * sum(sent)
         total = self._total(u)
         if total is not None:
             return norm(np.asarray(total) - np.asarray(self.gradients[u])) > close
@@ -272,6 +273,13 @@ class Evidence:
         """Centre and half the range, where a value is a sigmoid's or a tanh's."""
         op = "sigmoid" if self._sigmoid_of.get(v) == v else self._op(v)
         return hazards.SQUASHING.get(op)
+
+
+def _is_bfloat16(array: Any) -> bool:
+    """Whether a float32 array holds what was bfloat16: the first half of each number's bits."""
+    if getattr(array, "dtype", None) != np.float32:
+        return False
+    return not np.any(np.asarray(array).view(np.uint32) & 0xFFFF)
 
 
 _CLOSE = {"float64": 1e-6, "complex128": 1e-6, "float32": 1e-3, "complex64": 1e-3}

@@ -101,6 +101,8 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
     along = range(np.ndim(f)) if axis is None else np.atleast_1d(axis).tolist()
     steps = varargs * len(along) if len(varargs) == 1 else varargs or (1.0,) * len(along)
     steps = tuple(np.asarray(h) if isinstance(h, (list, tuple)) else h for h in steps)
+    if edge_order == 2 and any(type(h) in PYTHONS and h == 0 for h in steps):
+        raise ZeroDivisionError("float division by zero")  # as NumPy's own 1.5 / h
     steps = tuple(f.dtype.type(h) if type(h) in PYTHONS else h for h in steps)
     if edge_order not in (1, 2) or len(steps) != len(along):
         return NotImplemented

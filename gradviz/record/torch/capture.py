@@ -220,8 +220,10 @@ class Capture(TorchFunctionMode):
         self._leaves: list[tuple[TensorNode, Tensor]] = []
         self._hooks: list[Any] = []  # what takes them away
         self._measured: dict[int, tuple[Any, int, Statistics]] = {}  # by address
+        self.dtypes: set[torch.dtype] = set()  # of what requires a gradient
         self._thread = threading.get_ident()
         self._recording = self._sending = False
+        self._pass = -1  # the number that autograd gives the backward pass
         for prefix, root in roots.items():
             self._know(prefix, root)
         for key, name in names.items():
@@ -461,6 +463,7 @@ class Capture(TorchFunctionMode):
         """Record the result of a call, and find where its messages will pass."""
         crossings: list[Crossing] = []
         if tensor.requires_grad and torch.is_grad_enabled():
+            self.dtypes.add(tensor.dtype)
             crossings, passed = self._crossings(self._edge(tensor, self._form(tensor)))
         known = {o.order for o in operands if isinstance(o, Node)}
         others = {node.order: node for *_, node, _ in crossings if node.order not in known}
@@ -668,13 +671,25 @@ class Capture(TorchFunctionMode):
     @contextmanager
     def sending(self) -> Iterator[None]:
         """Note the messages of the backward pass that is run inside."""
-        self._sending = True
+        self._sending, self._pass = True, -1
         self._arrived.clear()
         self._open.clear()
         try:
             yield
         finally:
             self._sending = False
+
+    def _listens(self) -> bool:
+        """Whether the backward pass is the one to be noted, not one inside of it.
+
+        A `torch.autograd.Function` may differentiate in a pass of its own, whose messages are not
+        those of J.
+        """
+        if not self._sending:
+            return False
+        if self._pass < 0:
+            self._pass = torch._C._current_graph_task_id()
+        return self._pass == torch._C._current_graph_task_id()
 
     def _apart(self, order: int) -> bool:
         """Whether messages of other values pass the same autograd nodes."""
@@ -689,7 +704,7 @@ class Capture(TorchFunctionMode):
         _: Any,
     ) -> None:
         """An autograd node has sent messages."""
-        if not self._sending or order not in self._arrived or self._apart(order):
+        if order not in self._arrived or not self._listens() or self._apart(order):
             return
         for position, crossing in edges:
             message = messages[crossing.number]
@@ -711,7 +726,7 @@ class Capture(TorchFunctionMode):
         self, node: TensorNode, output: int, _: Any, upstream: Sequence[Tensor | None]
     ) -> None:
         """The gradient of a value is complete, for its own autograd node has run."""
-        if not self._sending:
+        if not self._listens():
             return
         gradient = upstream[output]
         if node.order in self._indirect:  # without what only passes here, inside of another call
@@ -902,6 +917,12 @@ class Capture(TorchFunctionMode):
                 elif name.endswith("_") or name in WRITES:
                     return later
         return None
+
+    def forget(self, leaf: Tensor) -> bool:
+        """Drop the gradient of a leaf; whether it had one."""
+        orders = [node.order for node, tensor in self._leaves if tensor is leaf]
+        dropped = [self.gradients.pop(order, None) for order in orders]
+        return any(gradient is not None for gradient in dropped)
 
     def leaves(self) -> dict[str, Tensor]:
         """The leaves that require a gradient, by name."""

@@ -153,9 +153,13 @@ class TorchOperation(Operation):
             (),
         )
 
-    @property
-    def convention(self) -> str:
+    def convention(self, operands: Sequence[Any]) -> str:
         """What the rule does on purpose, and a slope of the values does not show."""
+        if self.call is not None and _writes_twice(self.call, operands):
+            return (
+                f"{self.name} writes to a place more than once: PyTorch sends the gradient to all "
+                "that was written there, though one of them stays"
+            )
         if self.call is None or self.call.function not in _EMBEDDINGS:
             return ""
         given = inspect.signature(self.call.function).bind(*self.call.args, **self.call.kwargs)
@@ -230,10 +234,34 @@ class OwnBackward(TorchOperation):
 
     __slots__ = ()
 
-    @property
-    def convention(self) -> str:
+    def convention(self, operands: Sequence[Any]) -> str:
         """See `TorchOperation.convention`."""
         return f"{self.name} has a backward of its own (a torch.autograd.Function)"
+
+
+def _writes_twice(call: Call, operands: Sequence[Any]) -> bool:
+    """Whether a write meets a place more than once, and does not add."""
+    name = call.function.__name__.strip("_")
+    if name not in ("setitem", "index_put", "index_copy", "scatter") or call.kwargs:
+        return False
+    given: Any = call.args
+
+    def fill(argument: Any) -> Any:
+        if isinstance(argument, Slot):
+            return torch.as_tensor(np.array(operands[argument.position])).to(argument.dtype)
+        return type(argument)(map(fill, argument)) if type(argument) in (tuple, list) else argument
+
+    whole, place, index = fill(given[0]), fill(given[1]), fill(given[2])
+    numbers = torch.arange(whole.numel()).view(whole.shape)
+    if name == "setitem":
+        chosen = numbers[place]
+    elif name == "index_put":
+        chosen = numbers[tuple(place)]
+    elif name == "scatter":
+        chosen = numbers.gather(place, index)
+    else:
+        chosen = numbers.index_select(place, index)
+    return torch.bincount(chosen.flatten()).max().item() > 1 if chosen.numel() else False
 
 
 @cache

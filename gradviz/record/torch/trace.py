@@ -26,7 +26,7 @@ from gradviz.record.chance import States, is_generator
 from gradviz.record.reach import Found, reach
 from gradviz.record.torch import keep
 from gradviz.record.torch.capture import Capture, TensorNode
-from gradviz.record.torch.state import Preserved
+from gradviz.record.torch.state import Preserved, storage
 from gradviz.statistics import Statistics
 from gradviz.words import nearest
 
@@ -199,6 +199,7 @@ class TorchProgram(Program):
                 program = Again(
                     self, slots, _fixed(nodes, slots), given, drawn, _written(nodes, capture)
                 )
+                program.precision = max((torch.finfo(d).eps for d in capture.dtypes), default=0.0)
                 return graph_of(capture, recorded, self.title, program)
             finally:
                 capture.close()
@@ -236,7 +237,7 @@ class TorchProgram(Program):
         wanted = self._wanted(leaves, called)
         if loss.requires_grad:
             with capture.sending():
-                _differentiate(capture, loss, [leaves[name] for name in wanted])
+                wanted = _differentiate(capture, loss, {name: leaves[name] for name in wanted})
             capture.told_apart()
         elif not wanted:
             raise TraceError(
@@ -295,7 +296,9 @@ class TorchProgram(Program):
                 guard.begin()
                 if states is not None:
                     states.put()
-                for tensor, value in given.tensors:
+                # (What stays as it is may lie in the memory of what moves.)
+                moved = [pair for pair in given.tensors if not _holds(*pair)]
+                for tensor, value in moved:
                     guard.save(tensor)
                     with torch.no_grad():
                         _put(value, tensor)
@@ -419,6 +422,11 @@ class Again(Program):
         Of the random numbers, at its beginning.
     written : dict of str to (array, array)
         The leaves that the program writes to: what they held before, and when they were read.
+
+    Attributes
+    ----------
+    precision : float
+        The coarsest ε among the dtypes that it computes in; bfloat16 is kept as float32.
     """
 
     def __init__(
@@ -432,6 +440,7 @@ class Again(Program):
     ) -> None:
         self.program, self.slots, self.given, self.states = program, slots, given, states
         self.fixed, self.written = fixed, written
+        self.precision, self.conjugates = 0.0, True
 
     def run(self, values: Mapping[str, Any]) -> Any:
         """See `Program.run`."""
@@ -493,8 +502,10 @@ def _slots(
     slots |= {
         capture.names[id(tensor)]: tensor for tensor in found.tensors if id(tensor) in capture.names
     }
+    theirs = {storage(t) for t in slots.values() if isinstance(t, Tensor)}
     for name, tensor in capture.leaf_tensors():
-        if not guard.is_made(tensor):
+        # (The program makes w.detach().requires_grad_() anew, in memory that another leaf has.)
+        if not guard.is_made(tensor) and storage(tensor) not in theirs:
             slots.setdefault(name, tensor)
     return slots
 
@@ -518,6 +529,10 @@ def _fixed(nodes: Sequence[Node], slots: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _holds(tensor: Tensor, value: Any) -> bool:
+    return value is None or np.array_equal(keep.array(tensor), value, equal_nan=True)
+
+
 def _put(value: Any, tensor: Tensor) -> Tensor:
     """Copy a NumPy value into a tensor; None leaves it as it is."""
     if isinstance(value, (np.ndarray, np.generic, float)):
@@ -525,9 +540,10 @@ def _put(value: Any, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _differentiate(capture: Capture, loss: Tensor, leaves: Sequence[Tensor]) -> None:
+def _differentiate(capture: Capture, loss: Tensor, leaves: Mapping[str, Tensor]) -> list[str]:
+    """Run the backward pass; returns the leaves without those of another pass inside of it."""
     try:
-        torch.autograd.grad(loss, leaves, allow_unused=True)
+        found: Sequence[Any] = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
     except RuntimeError as error:
         if "heckpoint" in str(error):
             raise TraceError(
@@ -536,6 +552,12 @@ def _differentiate(capture: Capture, loss: Tensor, leaves: Sequence[Tensor]) -> 
             ) from error
         known = capture.overwritten() if "modified by an inplace operation" in str(error) else ""
         raise TraceError(f"PyTorch cannot differentiate this program: {known or error}") from error
+    inner = [
+        name
+        for (name, tensor), gradient in zip(leaves.items(), found, strict=True)
+        if gradient is None and type(tensor) is Tensor and capture.forget(tensor)
+    ]
+    return [name for name in leaves if name not in inner]
 
 
 def _detached(capture: Capture, output: TensorNode) -> str:
