@@ -75,6 +75,11 @@ class Graph(Recording):
         The ids where a hook of the user put another gradient in the place of the one that came, and
         which hook: there the messages do not sum to the gradient, or (of a module's hook) the
         message that goes on is not the local derivative times the gradient.
+    memory : mapping of int to int
+        By id the bytes that the call of a PyTorch program keeps for the backward pass from J: the
+        tensors that autograd has saved for it. Each storage counts once, for the first call that
+        keeps it; parameters and buffers do not count, nor do single numbers. Calls of which nothing
+        is known, such as those in a checkpoint, are left out.
     locals, statement_locals : dict or None
         Local derivatives that are known without the operations' rules, by edge (v, key) and, of
         `statements`, by (id of v, id of u): those of a Graph that was loaded from a file.

@@ -203,6 +203,7 @@ class Known(TypedDict, total=False):
     derivatives: Gradients
     underflown: frozenset[int]
     changed_by_hooks: Mapping[int, str]
+    memory: Mapping[int, int]
     locals: Mapping[tuple[int, int], Any]
     statement_locals: Mapping[tuple[int, int], Any]
     reads: Mapping[int, str]
@@ -245,6 +246,7 @@ class Recording:
     legible: int = 100
     error: Exception | None = None
     changed_by_hooks: Mapping[int, str] = MappingProxyType({})
+    memory: Mapping[int, int] = MappingProxyType({})
     locals: Mapping[tuple[int, int], Any] | None = None
     statement_locals: Mapping[tuple[int, int], Any] | None = None
     by_operations: bool = False

@@ -53,6 +53,7 @@ def test_a_capture_is_kept_as_it_is(name, capture, tmp_path):
         ]
         assert [node.scope for node in kept.values] == [node.scope for node in graph.values]
         assert kept.layers == graph.layers
+        assert kept.memory == graph.memory
         assert [kept.source(i) for i in range(len(kept))] == [
             graph.source(i) for i in range(len(graph))
         ]

@@ -114,6 +114,7 @@ class _Reader:
         self.reads: dict[int, str] = {}
         self.returned: dict[int, str] = {}
         self.layers: dict[tuple[str, ...], Layer] = {}
+        self.memory: dict[int, int] = {}
 
     def each(self, field: str, read: Callable[[Any], Any]) -> list[Any]:
         """Every entry of a list; an error says which."""
@@ -168,6 +169,7 @@ class _Reader:
         get, fates = self.document.get, self.returned.items()
         known: Known = {
             "locals": self.locals,
+            "memory": self.memory,
             "statement_locals": self.steps,
             "reads": self.reads,
             "ends": {i: self.reads[i] for i in self.returned},
@@ -287,6 +289,11 @@ class _Reader:
         if "grad_state" in entry:
             self.at = ("grad_state",)
             self.states[i] = _string(entry["grad_state"])
+        if "memory" in entry:
+            self.at = ("memory",)
+            if type(entry["memory"]) is not int or not 0 <= entry["memory"] < 2**63:
+                raise ValueError(f"expected a number of bytes, got {_said(entry['memory'])}")
+            self.memory[i] = entry["memory"]
         if "read" in entry:
             self.at = ("read",)
             self.reads[i] = _string(entry["read"])
@@ -441,7 +448,7 @@ _HEAD = (
     "statements", "detail", "legible", "astray", "layers",
 )  # fmt: skip
 _OPERATION = frozenset(
-    ("op", "part", "drawn_only", "formula", "derivatives", "edges", "instruction")
+    ("op", "part", "drawn_only", "formula", "derivatives", "edges", "memory", "instruction")
 )
 _NODE = _OPERATION.union(
     "name kind named scope source operands keywords value grad grad_state read returned "

@@ -158,6 +158,7 @@ def _lean(graph: Graph) -> Graph:
                 {edge: shrunk(message) for edge, message in messages.items()},
             ),
             "underflown": graph.underflown,
+            "memory": graph.memory,
             "locals": {edge: shrunk(one) for edge, one in locals_.items() if one is not None},
         },
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache, partial
@@ -34,7 +34,7 @@ from gradviz.model import CONSTANT, INPUT, PARAMETER, Node
 from gradviz.ops.operation import Operation
 from gradviz.record import names
 from gradviz.record.arguments import numbered
-from gradviz.record.torch import keep
+from gradviz.record.torch import keep, memory
 from gradviz.record.torch.arguments import arguments
 from gradviz.record.torch.layers import layer
 from gradviz.record.torch.operation import (
@@ -169,6 +169,9 @@ class Capture(TorchFunctionMode):
         What a call raised.
     loss : Tensor or None
         What the program called `backward` on.
+    memory : dict of int to int
+        The bytes that autograd keeps for the backward pass, by order of the value that it has
+        saved them for; see `measure_memory`.
     names : dict of int to str
     before : dict of str to value
         What leaves held at first that the program has written to.
@@ -214,6 +217,7 @@ class Capture(TorchFunctionMode):
         self._unpacked: set[int] = set()  # their saved tensors can be asked for only once
         self._open: set[int] = set()
         self._overwritten: list[TensorNode] = []
+        self.memory: dict[int, int] = {}
         self.changed: dict[int, str] = {}  # by order: the hook that has changed the gradient
         self._came: dict[int, tuple[Tensor, int]] = {}  # gradients, before the user's hooks
         self._after: dict[int, tuple[Any, str]] = {}  # our hook behind those of the user
@@ -542,6 +546,28 @@ class Capture(TorchFunctionMode):
     def _note(self, tensor: Tensor, node: TensorNode) -> None:
         state = _version(tensor), node.edge is not None
         self._tensors[id(tensor)] = (weakref.ref(tensor), *state, node)
+
+    def measure_memory(self, outputs: Iterable[TensorNode]) -> None:
+        """Note what autograd keeps for the backward pass from `outputs`, which is to come."""
+        reached = {output.order for output in outputs}
+        for node in reversed(self.recorded):
+            if node.order in reached:
+                reached.update(crossing.node.order for _, crossing in node.crossings.values())
+        functions: dict[int, list[Any]] = {}
+        for function, orders in self._serves.items():
+            for order in reached.intersection(orders):
+                functions.setdefault(order, []).append(function)
+        for order in self._unpacked:
+            functions.pop(order, None)
+        parts = [
+            part
+            for module in self._paths
+            for register in (module._parameters, module._buffers)
+            for part in register.values()
+            if part is not None
+        ]
+        parts += [tensor for _, tensor in self._leaves if isinstance(tensor, nn.Parameter)]
+        self.memory = memory.kept(dict(sorted(functions.items())), parts)
 
     # --- the backward pass -------------------------------------------------------------------
 

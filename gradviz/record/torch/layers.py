@@ -232,7 +232,8 @@ def _shortened(module: nn.Module) -> str:
     written: Any = module.extra_repr()
     if not isinstance(written, str):
         return ""
-    usual = _defaults(type(module)) if written else {}
+    kind: Any = type(module)
+    usual = _defaults(kind) if written else {}
     told: list[str] = []
     for part in _split(" ".join(written.split())):
         name, equals, value = part.partition("=")

@@ -236,6 +236,7 @@ class TorchProgram(Program):
         leaves = capture.leaves()
         wanted = self._wanted(leaves, called)
         if loss.requires_grad:
+            capture.measure_memory([node])
             with capture.sending():
                 wanted = _differentiate(capture, loss, {name: leaves[name] for name in wanted})
             capture.told_apart()
@@ -398,6 +399,7 @@ def _known(capture: Capture, error: Exception | None, ids: Mapping[int, int]) ->
             {(ids[v], key): found for (v, key), found in capture.messages.items() if v in ids},
         ),
         "changed_by_hooks": {ids[v]: told for v, told in capture.changed.items() if v in ids},
+        "memory": {ids[order]: size for order, size in capture.memory.items() if order in ids},
         "by_operations": True,  # a module's layers are what groups its operations
         "legible": 30,  # every value is an array, with parameters around it
         "error": error,

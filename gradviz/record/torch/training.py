@@ -283,6 +283,7 @@ class StepCapture(Capture):
             for parameter in self.model.parameters():
                 if parameter.requires_grad and not is_lazy(parameter):
                     self.node(parameter)
+            self.measure_memory(roots)
             expected = Counter(self._expected)
             self.gradients, self.messages = {}, {}
             self._partial.clear()
