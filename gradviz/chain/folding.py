@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz import words
+from gradviz.chain import background
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -32,6 +33,9 @@ FEW = 3  # fewer boxes say too little
 WIDE = 20  # an opened fold has at most so many parts, leaves aside
 LEAVES = 8  # at least so many leaves stay apart in it
 STRETCHES = 6  # into so many stretches it is cut where it has more
+ENOUGH = 25  # so many boxes of layers say what a model is
+TWICE = 2  # what repeats more often is one round, and the rest
+SMALL = 8  # a layer of no more operations is a box
 SMALLEST = 6  # so many values must repeat to be a fold
 CHAIN = 3  # and so many make a chain
 PERIODS = 64  # so many lengths of an iteration are tried, the most frequent ones
@@ -59,6 +63,8 @@ class Fold:
         How many units an iteration has; 0 where nothing repeats.
     first : int or None
         Of a stretch of iterations, the number of its first one.
+    main : int or None
+        The value that it stands for: all others are forms of it or of its operands.
     """
 
     def __init__(
@@ -71,10 +77,12 @@ class Fold:
         scope: bool = False,
         period: int = 0,
         first: int | None = None,
+        main: int | None = None,
     ) -> None:
         self.folding, self.label, self.units, self.depth = folding, label, units, depth
-        self.scope, self.period, self.first = scope, period, first
+        self.scope, self.period, self.first, self.main = scope, period, first, main
         self.leaves: list[int] = []
+        self.still = False  # whether no gradient comes to it
         self.blocks = False  # whether it repeats scopes that keep their own keys
         self.call("", label)
 
@@ -166,11 +174,13 @@ class Folding:
 
     def __init__(self, graph: Graph, scopes: bool = False) -> None:
         self.graph, self.scopes = graph, scopes
+        self.layered = bool(graph.layers) and not scopes
         self._numbers: dict[Any, int] = {}  # what looks alike has one number
+        self.still = background.still(graph) if self.layered else set()
         leaves: list[int] = []
         steps: list[int] = []
         for i in range(len(graph)):
-            (leaves if graph.is_leaf(i) and not scopes else steps).append(i)
+            (leaves if self._is_leaf(i) and not scopes else steps).append(i)
         self.root = Fold(self, graph.title or "all", steps, 0)
         self.root.leaves, self.root.inside = leaves, ""
 
@@ -182,6 +192,8 @@ class Folding:
         Level by level; what repeats reads best as one box with a count, unless it is nearly all.
         Without a budget, what fits on a screen.
         """
+        if self.layered and budget is None:
+            return self._telling()
         boxes, pending, repeats = 1, deque([self.root]), deque[Fold]()
         found: list[Fold] = []
         while pending or (repeats and boxes < FEW):
@@ -196,6 +208,41 @@ class Folding:
             for part in fold.folds:
                 (repeats if part.count > 1 else pending).append(part)
         return found
+
+    def _telling(self) -> list[Fold]:
+        """The folds that say most of a model: one of each kind, outer ones first."""
+        boxes, found = 1, list[Fold]()
+        seen: set[Any] = set()
+        waiting = [(0, self.root)]
+        while waiting and boxes < ENOUGH:
+            level, fold = min(waiting, key=lambda at: (self._kind(at[1]) in seen, at[0]))
+            waiting.remove((level, fold))
+            more = boxes - 1 + len(fold.parts)
+            if more > SCREEN:
+                continue
+            boxes = more
+            found.append(fold)
+            seen.add(self._kind(fold))
+            inner = level + (not fold.period)
+            waiting += [(inner, part) for part in fold.folds if self._is_telling(part)]
+        return sorted(found, key=lambda fold: (fold.depth, fold.values[0]))
+
+    def _kind(self, fold: Fold) -> Any:
+        """Of folds that are alike to a reader, one need be opened."""
+        parts = sorted(stem(part.label) for part in fold.folds)
+        return stem(fold.label) if fold.period else (self.layer(fold), *parts)
+
+    def _is_telling(self, fold: Fold) -> bool:
+        if fold.main is not None or fold.first is not None or fold.still:
+            return False
+        layers = any(self.layer(part) for part in fold.folds)
+        return layers or not fold.scope or len(fold.steps) > SMALL
+
+    def layer(self, fold: Fold) -> Any:
+        """What module a scope is, if it is one."""
+        if not fold.scope:
+            return None
+        return self.graph.layers.get(self.graph.values[fold.steps[-1]].scope[: fold.depth])
 
     def unless(self, shut: Iterable[str], budget: int) -> list[Fold]:
         """All folds but those with these keys, outer ones first, as far as the budget goes."""
@@ -285,11 +332,15 @@ class Folding:
             parts = self._iterations(fold)
         else:
             parts = self._by_scope(fold)
+            if self.layered and fold.main is None:
+                parts = self._formed(parts, fold.depth)
             if not self.scopes:
                 parts = self._repeats(parts, fold.depth)
                 parts = self._chains(parts, fold.depth) if len(parts) > WIDE else parts
                 parts = self._stretches(parts, fold.depth) if len(parts) > WIDE else parts
-        loose: list[int | Fold] = [*self._settle(fold.leaves, parts, fold.depth)]
+        loose: list[int | Fold] = [*self._settle(fold, parts)]
+        if self.layered:
+            loose = self._still_together(loose, fold.depth)
         room = max(WIDE - len(parts), 0) + LEAVES
         if len(loose) > room and not self.scopes:
             loose = self._repeats(loose, fold.depth)
@@ -298,6 +349,23 @@ class Folding:
         if not fold.period:
             self._name(fold, [part for part in parts if isinstance(part, Fold)])
         return parts
+
+    def _still_together(self, loose: list[int | Fold], depth: int) -> list[int | Fold]:
+        """What several parts read and no gradient comes to, inputs aside, as one box."""
+        graph = self.graph
+        quiet = [i for i in loose if i in self.still and graph.kind(i) != "input"]
+        steps = [i for i in quiet if not graph.is_leaf(i)]
+        if not steps:
+            return loose
+        read = [i for i in steps if any(v not in quiet for v, _ in graph.readers[i])] or steps
+        scopes = {graph.values[i].scope[depth : depth + 1] for i in read}
+        [inner] = scopes if len(scopes) == 1 else [()]
+        names = [graph.names[i].rpartition(".")[2] for i in read]
+        label = inner[0] if inner else ", ".join(dict.fromkeys(map(stem, names)))
+        together = Fold(self, label, steps, depth, scope=bool(inner))
+        together.leaves = [i for i in quiet if i not in steps]
+        together.still = True
+        return [*(i for i in loose if i not in quiet), together]
 
     def _name(self, around: Fold, parts: list[Fold]) -> None:
         """Keys and names of the parts of a fold; blocks that are alike keep those they have."""
@@ -327,7 +395,7 @@ class Folding:
         count = Counter(label for label, _ in visits if label is not None)
         if not count:
             return list(units)
-        if max(count.values()) > 1:
+        if max(count.values()) > 1 and not self.layered:  # (a call of a layer is a box of its own)
             visits = self._acyclic(visits)
         return [
             inner[0] if label is None else Fold(self, label, inner, depth + 1, scope=True)
@@ -366,6 +434,61 @@ class Folding:
             if u in group and group[u] != n
         }
 
+    def _formed(self, parts: list[int | Fold], depth: int) -> list[int | Fold]:
+        """The parts, with each form of a value in one box with it, or with its only reader.
+
+        A box that just one other reads becomes one with it: that closes no cycle.
+        """
+        graph = self.graph
+        forms = [isinstance(part, int) and background.is_form(graph, part) for part in parts]
+        if not any(forms):
+            return parts
+        owner = {i: n for n, part in enumerate(parts) for i in _steps(part)}
+        groups = {n: [n] for n in range(len(parts))}
+        group = list(range(len(parts)))
+
+        def readers(g: int) -> set[int]:
+            of = (v for n in groups[g] for i in _steps(parts[n]) for v, _ in graph.readers[i])
+            found = {group[owner[v]] if v in owner else -1 for v in of if not self._is_leaf(v)}
+            return found - {g}
+
+        for n in (n for n, form in enumerate(forms) if form and parts[n] != graph.output):
+            own = group[n]
+            ahead = readers(own)
+            read = {u for m in groups[own] for i in _steps(parts[m]) for u in graph.operands[i]}
+            behind = {group[owner[u]] for u in read if u in owner} - {own}
+            alone = next(iter(behind), own) if len(behind) == 1 else own
+            only = next(iter(ahead)) if len(ahead) == 1 and -1 not in ahead else own
+            if only != own and isinstance(parts[groups[only][-1]], int):
+                other = only
+            elif alone != own and readers(alone) == {own}:
+                other = alone
+            else:
+                other = only
+            if other != own:
+                groups[other] = sorted(groups[other] + groups.pop(own))
+                for m in groups[other]:
+                    group[m] = other
+        found: list[int | Fold] = []
+        for inside in groups.values():
+            main = next((parts[n] for n in inside if not forms[n]), parts[inside[-1]])
+            steps = sorted(i for n in inside for i in _steps(parts[n]))
+            if len(inside) == 1:
+                found.append(main)
+            elif isinstance(main, Fold):
+                found.append(Fold(self, main.label, steps, main.depth, scope=True))
+            else:
+                found.append(self._standing_for(main, steps, depth))
+        edges = self.between([_steps(part) for part in found])
+        return [found[n] for n in topological(len(found), edges)]
+
+    def _standing_for(self, main: int, steps: list[int], depth: int) -> Fold:
+        name = self.graph.names[main].rpartition(".")[2]
+        return Fold(self, name, steps, depth, main=main)
+
+    def _is_leaf(self, i: int) -> bool:
+        return self.graph.is_leaf(i) or i in self.still
+
     def _repeats(self, units: list[int | Fold], depth: int) -> list[int | Fold]:
         """The units, with each stretch that repeats as one fold; from the inside outwards."""
         while True:
@@ -401,7 +524,15 @@ class Folding:
         rounds = [fold.units[n : n + period] for n in range(0, len(fold.units), period)]
         parts: list[int | Fold] = []
         # A whole loop fits in a row; iterations that are blocks have names, and each is looked for.
-        if len(rounds) > (ROW if fold.first is None and not fold.blocks else WIDE):
+        if self.layered and fold.first is None and len(rounds) > TWICE:
+            one, rest = fold.units[:period], fold.units[period:]
+            stretch = Fold(self, fold.label, rest, fold.depth, period=period, first=2)
+            stretch.blocks = fold.blocks
+            named = [unit.label for unit in (rest[0], rest[-1]) if isinstance(unit, Fold)]
+            name = " … ".join(named) if fold.blocks else f"iterations 2–{len(rounds)}"
+            stretch.call(f"{fold.key}/2-{len(rounds)}", name, fold.inside)
+            rounds, parts = [one], [stretch]
+        elif len(rounds) > (ROW if fold.first is None and not fold.blocks else WIDE):
             size = -(-len(rounds) // STRETCHES)
             for start in range(0, len(rounds), size):
                 units = fold.units[start * period : (start + size) * period]
@@ -420,7 +551,7 @@ class Folding:
             elif isinstance(unit, Fold):
                 unit.call(f"{fold.inside}{n}", f"{unit.label} {n}")
             parts.append(unit)
-        return parts
+        return sorted(parts, key=_first)
 
     def _chains(self, units: list[int | Fold], depth: int) -> list[int | Fold]:
         """The units, with each chain of values that only the next one reads as one fold."""
@@ -457,22 +588,44 @@ class Folding:
         units = units[: len(units) - len(last)]
         size = -(-len(units) // STRETCHES)
         cut = [units[start : start + size] for start in range(0, len(units), size)]
-        return [*(Fold(self, "part", stretch, depth) for stretch in cut), *last]
+        return [*(Fold(self, self._ends(stretch), stretch, depth) for stretch in cut), *last]
 
-    def _settle(self, leaves: list[int], parts: list[int | Fold], depth: int) -> list[int]:
+    def _ends(self, units: Sequence[int | Fold]) -> str:
+        """What a stretch is called: by its first and its last."""
+        first, last = (
+            unit.label if isinstance(unit, Fold) else self.graph.names[unit].rpartition(".")[2]
+            for unit in (units[0], units[-1])
+        )
+        return f"{first} … {last}" if first != last else first
+
+    def _settle(self, fold: Fold, parts: list[int | Fold]) -> list[int]:
         """Give the leaves that only one of the folds reads to it; the others are returned.
 
         One that nothing reads goes where the other values of its scope are.
         """
+        leaves, depth = fold.leaves, fold.depth
         if not leaves:
             return []
         several = len(parts)
         reader = dict.fromkeys(leaves, -1)  # the part that all readers so far are in, or `several`
+        turns: dict[int, int] = {}  # the round of what repeats that reads a leaf
+
+        def read(u: int, n: int, turn: int) -> None:
+            if u not in reader or (reader[u] >= 0 and self._stays(u)):
+                return
+            if reader[u] < 0:
+                reader[u], turns[u] = n, turn
+            elif (reader[u], turns[u]) != (n, turn):
+                reader[u] = several
+
         for n, part in enumerate(parts):
-            for v in _steps(part):
+            for turn, v in self._rounds(part):
                 for u in self.graph.operands[v]:
-                    if u in reader and reader[u] != n:
-                        reader[u] = n if reader[u] < 0 else several
+                    read(u, n, turn)
+        for leaf in sorted(leaves, reverse=True):  # what it is computed from goes where it goes
+            for u in self.graph.operands[leaf]:
+                if reader[leaf] >= 0:
+                    read(u, reader[leaf], turns[leaf])
         homes: dict[Any, int] = {}
         if -1 in reader.values():
             for n, part in enumerate(parts):
@@ -484,11 +637,25 @@ class Folding:
             if n < 0 and len(scope) > depth:
                 n = homes.get(scope[: depth + 1], -1)
             only = parts[n] if 0 <= n < several else None
+            if self.layered and self.graph.kind(leaf) == "input" and not depth:
+                only = None  # the program's own arguments are looked for
+            elif self.layered and fold.main is None and isinstance(only, int):
+                only = parts[n] = self._standing_for(only, [only], depth)
             if isinstance(only, Fold):
                 only.leaves.append(leaf)
             else:
                 loose.append(leaf)
         return loose
+
+    def _stays(self, leaf: int) -> bool:
+        """Whether a leaf is with its first reader, whatever else reads it: a layer's parameter."""
+        return self.layered and self.graph.kind(leaf) == "parameter"
+
+    def _rounds(self, part: int | Fold) -> Iterable[tuple[int, int]]:
+        """The values of a part, each with the number of its round, if layers repeat there."""
+        if not self.layered or isinstance(part, int) or not part.period:
+            return ((0, v) for v in _steps(part))
+        return ((n // part.period, v) for n, unit in enumerate(part.units) for v in _steps(unit))
 
     # --- what looks alike --------------------------------------------------------------------
 
@@ -530,7 +697,7 @@ def is_large(graph: Graph) -> bool:
 
     A long row stays as it is where nothing in it repeats often.
     """
-    if len(graph) > graph.legible:
+    if len(graph) > graph.legible or graph.layers:
         return True
     edges = [(u, v) for u, v, _ in graph.edges()]
     rank = ranks(len(graph), edges)

@@ -75,11 +75,16 @@ class Totals:
 
 @dataclass(slots=True)
 class Bundle:
-    """The edges from one box to another: how many, the first, the norm of all their messages."""
+    """The edges from one box to another: how many, the first, the norm of all their messages.
+
+    Whether all are of one value; whether all are of parameters.
+    """
 
     first: tuple[int, int]
     count: int = 0
     norm: float | None = None
+    single: bool = True
+    shared: bool = True
 
 
 class Tally:
@@ -154,6 +159,9 @@ class Tally:
                 if bundle is None:
                     bundle = self.bundles[tail, head] = Bundle((v, key))
                 bundle.count += 1
+                v0, key0 = bundle.first
+                bundle.single &= self.graph.operands[v0][key0] == u
+                bundle.shared &= self.graph.kind(u) == "parameter"
                 leaving.add(u)
                 message = messages.get((v, key))
                 if message is None:
@@ -210,6 +218,13 @@ class Tally:
         for i in leaving:
             self._leave(sizes[iteration[i]], i)
         return sizes
+
+    def into(self, n: int) -> float | None:
+        """The norm of the gradients that enter a box, if there are any."""
+        if n in self.totals:
+            return self.totals[n].size.into
+        i = self.owner.index(n)
+        return norm(self.gradients[i]) if i in self.gradients else None
 
     def _paths(self) -> tuple[list[int], list[int]]:
         """By value the number of paths to it from the leaves asked for, and from it to J.

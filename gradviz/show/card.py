@@ -80,8 +80,12 @@ def sizes(view: View) -> dict[str, tuple[float, float]]:
 
 def name_runs(box: Box) -> Runs:
     """A value's name is set as mathematics, a fold's as text."""
-    fold = box.kind == "fold"
-    return mathtext.plain(box.name, "bold") if fold else mathtext.name(box.title or box.name)
+    fold = box.kind in ("fold", "layer")
+    return (
+        mathtext.plain(box.title or box.name, "bold")
+        if fold
+        else mathtext.name(box.title or box.name)
+    )
 
 
 @lru_cache(maxsize=2048)
@@ -91,7 +95,7 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     tag = mathtext.plain(box.tag)
     expression = mathtext.expression(box.expression, box.formula)
     expression = mathtext.elide(expression, SMALL, EXPRESSION_LIMIT)
-    if box.kind == "fold":
+    if box.kind in ("fold", "layer"):
         said = mathtext.plain(box.expression)
         expression = mathtext.elide(said, SMALL, EXPRESSION_LIMIT)
     elif box.kind == "gradient":
@@ -106,7 +110,9 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
 
     label_width = max((mathtext.line_width(runs, TINY) for runs in labels), default=0)
     columns = max((len(cells) for cells in grid), default=0)
-    heads = [mathtext.plain(word) for word in words.STATISTICS] if columns > 1 else []
+    sizes = any(row.kind == "sizes" for row in box.rows)
+    over = ("‖value‖", "‖gradient‖") if sizes else words.STATISTICS
+    heads = [mathtext.plain(word) for word in over] if columns > 1 else []
     widths = [mathtext.line_width(head, HEAD) for head in heads] or [0.0] * columns
     single = 0.0
     for row, cells in zip(box.rows, grid, strict=True):
@@ -158,7 +164,8 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
         for i, runs in reversed(list(enumerate(cells))):
             slot = f"{row.kind} {i}" if row.room else ""
             room = widths[i] if len(cells) == columns > 1 else inner - label_width - GAP
-            _right(texts, edge, y, runs, DATA, row.kind, slot, room)
+            colour = ("value", "gradient")[i] if sizes else row.kind
+            _right(texts, edge, y, runs, DATA, colour, slot, room)
             edge -= widths[i] + GAP if len(cells) == columns else 0
         if row.mark is not None:
             marks.append((right - 10, y - 8, row.mark))

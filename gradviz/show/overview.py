@@ -12,6 +12,8 @@ from gradviz.chain.folding import ROW, Fold, Folding, common
 from gradviz.chain.totals import OVER, Bundle, Tally, Totals, is_broken
 from gradviz.highlight import ROLES, Highlight
 
+from . import layers
+from .heat import coloured
 from .view import (
     Arrow,
     Box,
@@ -90,7 +92,9 @@ def view_of(graph: Graph, folding: Folding, opened: Iterable[Fold], mark: Highli
     tally = Tally(graph, [part for part, _ in cut])
     boxes: list[Box] = []
     for n, (part, around) in enumerate(cut):
-        if isinstance(part, Fold):
+        if folding.layered and not _stands_apart(graph, part):
+            box = _layer(graph, folding, part, tally, n, mark, target)
+        elif isinstance(part, Fold):
             box = _box(graph, part, tally.totals[n], mark, target)
         else:
             path = [fold.label for fold in around if fold.scope]
@@ -98,15 +102,23 @@ def view_of(graph: Graph, folding: Folding, opened: Iterable[Fold], mark: Highli
             broken = is_broken(graph.values[part].value)
             if broken or any(row.state == "non-finite" for row in box.rows):
                 box = replace(box, role=box.role or "sick")
-        boxes.append(replace(box, scope=tuple(fold.title for fold in around)))
+        frames = tuple(_frame(graph, folding, fold) for fold in around)
+        boxes.append(replace(box, scope=frames))
     arrows: list[Arrow] = []
     roles: dict[tuple[int, int], dict[str, None]] = {}
     for (u, v, _), role in mark.arrows.items():
         between = roles.setdefault((tally.owner[u], tally.owner[v]), {})
         between |= dict.fromkeys((role,) if isinstance(role, str) else role)
+    flows: dict[str, float] = {}
     for (tail, head), bundle in sorted(tally.bundles.items()):
         ends = boxes[tail], boxes[head]
-        if "fold" in (ends[0].kind, ends[1].kind):
+        if folding.layered:
+            arrow = _flow(graph, *ends, bundle, roles.get((tail, head), {}))
+            arrows.append(arrow)
+            if bundle.norm is not None and not arrow.shared:
+                flows[arrow.id] = bundle.norm
+            continue
+        if any(isinstance(cut[m][0], Fold) for m in (tail, head)):
             arrows.append(_arrow(*ends, bundle, roles.get((tail, head), {})))
             continue
         v, _ = bundle.first
@@ -115,13 +127,70 @@ def view_of(graph: Graph, folding: Folding, opened: Iterable[Fold], mark: Highli
     folds = [part for part, _ in cut if isinstance(part, Fold)]
     hidden = sum(len(fold.values) for fold in folds)
     legend = mark.legend or legend_of(tuple(boxes), tuple(arrows), target)
-    if folds:
+    if folding.layered:
+        legend = mark.legend or _legend(boxes, arrows)
+    elif folds:
         legend += (("fold", "several values in one box"), ("", "‖·‖: Euclidean norm"))
-    return View(
+    view = View(
         boxes=tuple(boxes),
         arrows=tuple(arrows),
         description=description(table, f"{hidden} nodes are folded into {len(folds)} boxes"),
         legend=legend,
+        dense=folding.layered,
+    )
+    if not folding.layered:
+        return view
+    sizes = {box.id: size for n, box in enumerate(boxes) if (size := tally.into(n)) is not None}
+    return coloured(view, f"‖gradient‖ ∂{target}/∂·", sizes, flows)
+
+
+def _legend(boxes: list[Box], arrows: list[Arrow]) -> tuple[tuple[str, str], ...]:
+    entries = [("fold", "several operations in one box")] * any(b.kind == "fold" for b in boxes)
+    entries += [("shared", "the same parameters again")] * any(a.shared for a in arrows)
+    return (*entries, ("", "‖·‖: Euclidean norm; on each edge the shape of what passes"))
+
+
+def _stands_apart(graph: Graph, part: int | Fold) -> bool:
+    """Whether a part is a leaf, or J: these are drawn as everywhere."""
+    return not isinstance(part, Fold) and (graph.is_leaf(part) or part == graph.output)
+
+
+def _frame(graph: Graph, folding: Folding, fold: Fold) -> str:
+    """The heading of an opened fold."""
+    if not folding.layered:
+        return fold.title
+    return " · ".join(filter(None, layers.title(graph, folding, fold)))
+
+
+def _layer(
+    graph: Graph,
+    folding: Folding,
+    part: int | Fold,
+    tally: Tally,
+    n: int,
+    mark: Highlight,
+    target: str,
+) -> Box:
+    """A layer, an operation between layers, or several in one box."""
+    if isinstance(part, int):
+        plain = box_of(f"n{part}", part, graph.table, mark, target, graph.values[part].scope)
+        name, said = layers.operation(graph, part)
+        many = False
+    else:
+        plain = _box(graph, part, tally.totals[n], mark, target)
+        name, said = layers.title(graph, folding, part)
+        many = tally.totals[n].operations > 1 and part.main is None
+        key = part.key or plain.name
+        plain = replace(plain, name=key if part.main is None else graph.names[part.main])
+    still = isinstance(part, Fold) and part.still
+    rows = () if still else layers.rows(graph, part, tally, tally.totals.get(n))
+    return replace(
+        plain,
+        title=name,
+        kind="fold" if many else "layer",
+        tag="",
+        expression=said,
+        rows=rows,
     )
 
 
@@ -237,6 +306,18 @@ def _tooltip(graph: Graph, fold: Fold, total: Totals, target: str) -> str:
     if source := graph.source(fold.steps[-1]):
         lines.append(words.clean(source.place))
     return "\n".join(lines)
+
+
+def _flow(graph: Graph, tail: Box, head: Box, bundle: Bundle, roles: dict[str, None]) -> Arrow:
+    """An edge between layers: the shape of what passes, or how many values do."""
+    v, key = bundle.first
+    value = graph.values[graph.operands[v][key]].value
+    own = _arrow(tail, head, bundle, roles)
+    if bundle.shared and tail.kind != "parameter":
+        tooltip = f"{own.tooltip}\nthe same parameters"
+        return replace(own, number="", shared=True, tooltip=tooltip)
+    shape = words.shape(value) if bundle.single else f"{bundle.count} values"
+    return replace(own, number=shape)
 
 
 def _arrow(tail: Box, head: Box, bundle: Bundle, roles: dict[str, None]) -> Arrow:

@@ -19,6 +19,9 @@ LIGHT = {
     "cached": "#8a6500", "cached-card": "#fff2c2", "read": "#c25400",
     "path1": "#0072b2", "path2": "#d55e00", "path3": "#009e73",
     "path4": "#b0588d", "path5": "#a97700", "path6": "#3a97c9",
+    "layer": "#ffffff",
+    "heat0": "#cdd7e3", "heat1": "#b2c4da", "heat2": "#a7b6c2", "heat3": "#d1b580",
+    "heat4": "#e1a24c", "heat5": "#d87f26", "heat6": "#bd5914", "heat7": "#9c3208",
 }  # fmt: skip
 DARK = {
     "ground": "#12171e", "ink": "#e9edf2", "soft": "#9aa6b4", "line": "#55616f",
@@ -33,6 +36,9 @@ DARK = {
     "cached": "#f2ce4e", "cached-card": "#3a3011", "read": "#ff9248",
     "path1": "#56b4e9", "path2": "#ff8f3a", "path3": "#2fcf9f",
     "path4": "#e69ac6", "path5": "#f0c93f", "path6": "#9fd6f7",
+    "layer": "#1c232c",
+    "heat0": "#33404f", "heat1": "#40556e", "heat2": "#576778", "heat3": "#8d6d44",
+    "heat4": "#b87c33", "heat5": "#d89445", "heat6": "#edb976", "heat7": "#ffe3b0",
 }  # fmt: skip
 PALETTES = {"light": LIGHT, "dark": DARK, "auto": LIGHT}
 # Dashes tell paths apart where colour cannot; the first path is a solid line.

@@ -15,9 +15,10 @@ from gradviz.words import clean
 
 from . import card as cards
 from . import dot, mathtext, style
-from .layout import Layout, Route, arrange
+from .arrange import arrange
+from .layout import Layout, Route
 from .measure import FAMILIES
-from .view import Arrow, Box, View
+from .view import HEATS, Arrow, Box, View
 
 MARGIN = 18.0
 
@@ -85,12 +86,14 @@ class _Painter:
         way = "backward" if any(arrow.backward for arrow in view.arrows) else "forward"
         self.out.append(f'<g class="panel {way}" transform="translate({_n(left)} {_n(top)})">')
         groups = {scope: self.place.groups[scope] for scope in view.groups()}
-        for scope, corners in groups.items():
-            self._group(scope, *corners)
+        for scope, frames in groups.items():
+            for frame in frames:
+                self._group(scope, *frame)
         for arrow in view.arrows:
             self._arrow(arrow)
-        for scope, (x, y, _, _) in groups.items():
-            self._group_title(scope, x, y)
+        for scope, frames in groups.items():
+            for n, (x, y, _, _) in enumerate(frames):
+                self._group_title(scope, x, y, again=n > 0)
         for arrow in view.arrows:
             self._pill(arrow)
         for box in view.boxes:
@@ -157,8 +160,9 @@ class _Painter:
             f'width="{_n(right - left)}" height="{_n(bottom - top)}" rx="10" {paint}/>'
         )
 
-    def _group_title(self, scope: tuple[str, ...], left: float, top: float) -> None:
-        title = dot.group_title(scope)  # on a patch, so that no arrow runs through it
+    def _group_title(self, scope: tuple[str, ...], left: float, top: float, again: bool) -> None:
+        # On a patch, so that no arrow runs through it.
+        title = dot.group_title((*scope[:-1], f"{scope[-1]} …") if again else scope)
         self.out.append(
             f'<g class="group-title"><rect x="{_n(left + 8)}" y="{_n(top + 5)}" '
             f'width="{_n(title.width + 8)}" height="17" {self._paint(fill="group")}/>'
@@ -177,7 +181,10 @@ class _Painter:
         for i, role in enumerate(roles):
             token = style.token(role, "edge")
             width = 2.4 if token != "edge" else 1.2
-            dash = style.dash(role) or ("3 4" if arrow.hidden or arrow.stopped else "")
+            if token == "edge" and arrow.heat is not None:
+                token, width = f"heat{arrow.heat}", 1.2 + 0.45 * arrow.heat
+            broken = arrow.hidden or arrow.stopped or arrow.shared
+            dash = style.dash(role) or ("3 4" if broken else "")
             if i and not dash:  # on top of another path, only dashes let both be seen
                 dash = "9 9"
             dashes = f' stroke-dasharray="{dash}"' if dash else ""
@@ -185,7 +192,10 @@ class _Painter:
                 f'<path d="{path}" {self._paint(stroke=token)} stroke-width="{width}"{dashes}/>'
             )
         token = style.token(roles[0], "edge")
-        self._head(route, token, token != "edge")
+        large = token != "edge" or (arrow.heat or 0) > HEATS // 2
+        if token == "edge" and arrow.heat is not None:
+            token = f"heat{arrow.heat}"
+        self._head(route, token, large)
         self.out.append("</g>")
 
     def _head(self, route: Route, token: str, large: bool) -> None:
@@ -246,6 +256,12 @@ class _Painter:
                 f'<rect x="{_n(x + 3)}" y="{_n(top + 3)}" width="{_n(card.width - 6)}" '
                 f'height="{_n(height - 6)}" rx="4.5" {self._paint(stroke=stroke)}/>'
             )
+        if box.heat is not None:
+            bar = self._paint(fill=f"heat{box.heat}")
+            self.out.append(
+                f'<path d="M{_n(x)} {_n(top + 7)}a7 7 0 0 1 7 -7h{_n(card.width - 14)}'
+                f'a7 7 0 0 1 7 7z" {bar}/>'
+            )
         if box.kind == "parameter":
             bar = self._paint(fill=stroke)
             self.out.append(f'<path d="M{_n(x)} {_n(top)}h4v{_n(height)}h-4z" {bar}/>')
@@ -290,6 +306,9 @@ class _Painter:
         """The key below the picture: how to draw each entry, and the size of the whole."""
         items: list[Callable[[float, float], None]] = []
         x, y, widest = 0.0, 30.0, 0.0
+        if self.view.scale:
+            items.append(self._scale)
+            widest, y = 480.0, 52.0
         lines = {role for arrow in self.view.arrows for role in arrow.roles}
         for role, words in self.view.legend:
             text = cards.line(words, 11.0, "soft")
@@ -301,6 +320,22 @@ class _Painter:
             x += step + 24
             widest = max(widest, x - 24)
         return items, widest, y if items else 0.0
+
+    def _scale(self, left: float, top: float) -> None:
+        """The scale of colours, from its smallest size to its largest."""
+        least, most, meaning = self.view.scale or ("", "", "")
+        x, y = left, top + 30
+        for text, ahead in ((least, True), (most, False), (meaning, False)):
+            line = cards.line(text, 11.0, "soft")
+            self._text(line, x, y)
+            x += line.width + 8
+            for step in range(HEATS if ahead else 0):
+                paint = self._paint(fill=f"heat{step}")
+                self.out.append(
+                    f'<rect x="{_n(x)}" y="{_n(y - 9)}" width="18" height="11" {paint}/>'
+                )
+                x += 18
+            x += 8 if ahead else 0
 
     def _legend_entry(
         self, role: str, text: cards.Text, x: float, y: float, box: bool, left: float, top: float
@@ -318,7 +353,7 @@ class _Painter:
                 f'rx="{5 if role == "local" else 3}" {paint} stroke-width="1.4"{dash}/>'
             )
         elif role:
-            dash = style.dash(role) or ("3 4" if role == "hidden" else "")
+            dash = style.dash(role) or ("3 4" if role in ("hidden", "shared") else "")
             dashes = f' stroke-dasharray="{dash}"' if dash else ""
             paint = self._paint(stroke=style.token(role, "edge"))
             self.out.append(

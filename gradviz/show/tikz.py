@@ -17,7 +17,8 @@ from gradviz.words import clean
 
 from . import card as cards
 from . import dot, mathtext, style
-from .layout import Layout, Point, arrange
+from .arrange import arrange
+from .layout import Layout, Point
 from .view import Arrow, Box, Row, View
 
 _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
@@ -100,9 +101,9 @@ def _heading(at: Point, size: str, text: str) -> str:
 def _panel(view: View, place: Layout) -> list[str]:
     out = []
     for scope in view.groups():
-        left, top, right, bottom = place.groups[scope]
-        out.append(f"\\draw[group] {_at((left, top))} rectangle {_at((right, bottom))};")
-        out.append(_heading((left + 8, top + 13), "small", _prose(scope[-1])))
+        for left, top, right, bottom in place.groups[scope]:
+            out.append(f"\\draw[group] {_at((left, top))} rectangle {_at((right, bottom))};")
+            out.append(_heading((left + 8, top + 13), "small", _prose(scope[-1])))
     for arrow in view.arrows:
         out.append(_arrow(arrow, place))
     for box in view.boxes:

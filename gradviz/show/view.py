@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gradviz.chain.schema import Edge, Table
 
 DIRECTIONS = ("LR", "TB")
+HEATS = 8  # steps of a scale of colours
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Box:
     badge: str = ""
     tooltip: str = ""
     title: str = ""  # what is shown of the name: inside a scope, what follows the scope's
+    heat: int | None = None  # how large what the picture is coloured by is, of `HEATS` steps
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Arrow:
     backward: bool = False  # a message: it flows against the direction of the picture
     hidden: bool = False  # stands for nodes that are not shown
     stopped: bool = False  # the program lets no gradient pass: a broken line
+    heat: int | None = None  # as a box's
+    shared: bool = False  # a layer's parameters, used once more
     reads: tuple[str, ...] = ()  # boxes whose cached forward values the local derivative needs
     room: str = ""  # as a row's
 
@@ -95,6 +99,8 @@ class View:
     description: str = ""
     direction: str = "LR"
     legend: tuple[tuple[str, str], ...] = ()
+    dense: bool = False  # many boxes, little between them
+    scale: tuple[str, str, str] | None = None  # of colours: its ends, and what they mean
     caption: str = ""
     below: View | None = None  # the other pass, drawn below in the same arrangement
 

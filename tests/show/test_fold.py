@@ -18,7 +18,8 @@ from gradviz.chain.folding import Fold, Folding, repetitions
 from gradviz.chain.paths import count_paths
 from gradviz.chain.totals import OVER, Tally
 from gradviz.graph import Graph, Node
-from gradviz.show import drawing, layout, svg
+from gradviz.show import drawing, svg
+from gradviz.show.arrange import arrange, ends
 from gradviz.statistics import measure
 from gradviz.web import page, payload
 
@@ -421,10 +422,9 @@ TANGLED = {
 def test_what_is_hard_to_lay_out_is_folded_and_a_page_of_it_asks_little(name, detail, monkeypatch):
     graph = TANGLED[name]()
     asked = []
-    arrange = layout.arrange
 
     def noted(view, *engine):
-        asked.append(fold.length(len(view.boxes), layout.ends(view)))
+        asked.append(fold.length(len(view.boxes), ends(view)))
         return arrange(view, *engine)
 
     monkeypatch.setattr(svg, "arrange", noted)
@@ -453,8 +453,8 @@ def test_a_picture_of_any_size_is_drawn_if_asked_for(direction):
     graph = models.dense(60)
     drawing = graph.draw(budget=1000, direction=direction)
     assert len(drawing.view.boxes) == len(graph.statements)
-    place = layout.arrange(drawing.view)
-    assert place == layout.arrange(drawing.view)
+    place = arrange(drawing.view)
+    assert place == arrange(drawing.view)
     assert place.sizes.keys() == place.centres.keys()
     corners = [(*place.centres[i], *place.sizes[i]) for i in place.sizes]
     for n, (x, y, width, height) in enumerate(corners):

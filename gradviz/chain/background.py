@@ -1,0 +1,56 @@
+"""What stands back in a picture of layers, so that what a reader looks for comes to the front.
+
+Values that no gradient passes through (masks, positions, labels that are shifted), and values that
+are another in a new form (views, casts, copies).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradviz.errors import TraceError
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
+
+FORMS = frozenset(
+    "view view_as reshape flatten unflatten squeeze unsqueeze transpose permute movedim swapaxes t "
+    "T mT contiguous clone expand expand_as to type type_as float double half bfloat16 getitem "
+    "select narrow chunk split unbind tensor_split".split()
+)
+"""Operations whose result has numbers of their operand and no others."""
+JOINS = frozenset("cat concat stack".split())
+
+
+def still(graph: Graph) -> set[int]:
+    """The values that no gradient comes to, and none to what they are computed from.
+
+    Leaves are among them, and all values where there are no gradients at all.
+    """
+    try:
+        gradients, _ = graph.derivatives
+    except TraceError:
+        return set()
+    found: set[int] = set()
+    if graph.output not in gradients:
+        return found
+    for i in range(len(graph)):
+        if i not in gradients and found.issuperset(graph.operands[i]):
+            found.add(i)
+    return found
+
+
+def is_form(graph: Graph, i: int) -> bool:
+    """Whether a value is another one (or a part of it) in a new form.
+
+    So is what is joined to nothing: the first of a cache, say.
+    """
+    name = graph.values[i].operation.name.partition("[")[0]
+    if name in JOINS:
+        sizes = [_is_empty(graph, u) for u in graph.operands[i]]
+        return len(sizes) == 2 and sum(sizes) == 1
+    return name in FORMS
+
+
+def _is_empty(graph: Graph, i: int) -> bool:
+    return 0 in getattr(graph.values[i].value, "shape", ())

@@ -1,0 +1,164 @@
+"""Where everything goes: Graphviz's decisions, in the terms of a View."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+from gradviz.chain import folding as fold
+
+from . import card, dot, engine
+from .layout import Curve, Layout, Point
+from .view import View
+from .wrap import wrapped
+
+HARD = fold.LONG  # edges of this length together are laid out with straight lines ...
+HARDEST = 8 * HARD  # ... and longer ones without an engine
+GAP = 18.0  # between boxes, where no engine sets them
+
+
+def arrange(view: View, engine_name: str = "auto") -> Layout:
+    """Lay a View out: with curves that avoid the boxes, or with straight lines if that is too hard.
+
+    The length of its edges decides how hard it is, not the time it takes, so that a View looks the
+    same each time. Where the engine still gives up, boxes are placed without it.
+
+    Raises
+    ------
+    gradviz.show.engine.EngineError
+        If the engine is missing, fails, or writes no layout.
+    """
+    sizes = card.sizes(view)
+    path = engine.find(engine_name)
+    hardness = fold.length(len(view.boxes), ends(view))
+    if hardness > HARDEST:
+        return wrapped(_in_columns(view, sizes))
+    simple = hardness > HARD
+    source = dot.to_dot(replace(view, title="", below=None), sizes=sizes, simple=simple)
+    try:
+        written = engine.run(source, "json0", engine_name)
+    except engine.GaveUpError:
+        return wrapped(_in_columns(view, sizes))
+    try:
+        return wrapped(_read(view, sizes, json.loads(written)))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise engine.EngineError(
+            f"{path} wrote no layout that can be read: {written[:60]!r}"
+        ) from error
+
+
+def ends(view: View) -> list[tuple[int, int]]:
+    """The arrows by the numbers of their boxes."""
+    number = {box.id: n for n, box in enumerate(view.boxes)}
+    return [(number[first], number[last]) for first, last in (a.ends for a in view.arrows)]
+
+
+def _in_columns(view: View, sizes: dict[str, tuple[float, float]]) -> Layout:
+    """A layout that needs no engine: each box in its column, each label before what it leads to.
+
+    In a column they come in the order of what leads to them.
+    """
+    flat = view.direction == "LR"
+    rank = fold.ranks(len(view.boxes), ends(view))
+    columns: dict[int, list[str]] = {}
+    before: dict[str, list[str]] = {}
+    column = {box.id: 2 * n for box, n in zip(view.boxes, rank, strict=True)}
+    for box in view.boxes:
+        columns.setdefault(column[box.id], []).append(box.id)
+    for arrow in view.arrows:
+        first, last = arrow.ends
+        if arrow.id in sizes:
+            columns.setdefault(column[last] - 1, []).append(arrow.id)
+            before[arrow.id] = [first]
+        before.setdefault(last, []).append(first)
+
+    along = {i: size[0 if flat else 1] for i, size in sizes.items()}
+    across = {i: size[1 if flat else 0] for i, size in sizes.items()}
+    places: dict[str, Point] = {}
+    left = 0.0
+    for _, inside in sorted(columns.items()):
+        known = {i: [places[u][1] for u in before.get(i, ()) if u in places] for i in inside}
+        inside.sort(key=lambda i: sum(known[i]) / len(known[i]) if known[i] else math.inf)
+        width = max(along[i] for i in inside)
+        top = -sum(across[i] + GAP for i in inside) / 2
+        for i in inside:
+            places[i] = left + width / 2, top + (across[i] + GAP) / 2
+            top += across[i] + GAP
+        left += width + 2 * GAP
+
+    def line(first: str, last: str) -> Curve:
+        (x0, y0), (x1, y1) = places[first], places[last]
+        x0, x1 = x0 + along[first] / 2, x1 - along[last] / 2
+        steps = [(x0 + (x1 - x0) * n / 3, y0 + (y1 - y0) * n / 3) for n in range(4)]
+        return Curve(tuple(map(put, steps)))
+
+    margin = 2 * GAP
+    low = margin - min(places[i][1] - across[i] / 2 for i in places)
+
+    def put(point: Point) -> Point:
+        x, y = point[0] + margin, point[1] + low
+        return (x, y) if flat else (y, x)
+
+    centres = {i: put(place) for i, place in places.items()}
+    curves = {}
+    for arrow in view.arrows:
+        way = [arrow.ends[0], *([arrow.id] if arrow.id in places else []), arrow.ends[1]]
+        curves[arrow.id] = tuple(line(*pair) for pair in itertools.pairwise(way))
+    groups = {}
+    for scope in view.groups():
+        inner = [b.id for b in view.boxes if b.scope[: len(scope)] == scope]
+        edges = [
+            (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+            for (x, y), (w, h) in ((centres[i], sizes[i]) for i in inner)
+        ]
+        lefts, tops, rights, bottoms = zip(*edges, strict=True)
+        frame = min(lefts) - GAP / 2, min(tops) - 1.5 * GAP, max(rights) + GAP / 2
+        groups[scope] = ((*frame, max(bottoms) + GAP / 2),)
+    right = max(x + sizes[i][0] / 2 for i, (x, _) in centres.items())
+    bottom = max(y + sizes[i][1] / 2 for i, (_, y) in centres.items())
+    return Layout(right + margin, bottom + margin, sizes, centres, groups, curves)
+
+
+def _read(view: View, sizes: dict[str, tuple[float, float]], data: Any) -> Layout:
+    """The layout in Graphviz's JSON."""
+    left, bottom, right, top = map(float, data["bb"].split(","))
+
+    def flip(x: str, y: str) -> Point:
+        return float(x) - left, top - float(y)
+
+    centres: dict[str, Point] = {}
+    clusters = {}
+    names = {}
+    for item in data.get("objects", ()):
+        names[item["_gvid"]] = item["name"]
+        if "pos" in item:
+            centres[item["name"]] = flip(*item["pos"].split(","))
+        elif "bb" in item:
+            x0, y0, x1, y1 = item["bb"].split(",")
+            clusters[item["name"]] = (*flip(x0, y1), *flip(x1, y0))
+    found: dict[tuple[str, str], list[Curve]] = {}
+    for edge in data.get("edges", ()):
+        ends: dict[str, Point] = {}
+        points = []
+        for word in edge["pos"].split():
+            *mark, x, y = word.split(",")
+            if mark:
+                ends[mark[0]] = flip(x, y)
+            else:
+                points.append(flip(x, y))
+        curve = Curve(tuple(points), ends.get("s"), ends.get("e"))
+        found.setdefault((names[edge["tail"]], names[edge["head"]]), []).append(curve)
+
+    curves: dict[str, tuple[Curve, ...]] = {}
+    for arrow in view.arrows:
+        first, last = arrow.ends
+        if arrow.id in centres:  # it runs through its label
+            curves[arrow.id] = (found[first, arrow.id][0], found[arrow.id, last][0])
+        else:
+            curves[arrow.id] = (found[first, last].pop(0),)
+    groups = view.groups()
+    places = {scope: (clusters[dot.group_id(scope, groups)],) for scope in groups}
+    return Layout(right - left, top - bottom, sizes, centres, places, curves)

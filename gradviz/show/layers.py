@@ -1,0 +1,121 @@
+"""The boxes of a picture of layers: what module each is, and how large what passes through it.
+
+A layer is drawn as its author would write it down, ``conv1 · Conv2d 3 → 64, 7×7 /2``, with the norm
+of what leaves it, of its parameters, and of the gradients of both.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from gradviz import words
+from gradviz.chain.folding import Fold, Folding
+from gradviz.chain.totals import Tally, Totals
+from gradviz.statistics import norm
+
+from .view import Row
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
+
+PARAMETERS = 4  # so many have a row each
+SIZES = "sizes"  # the kind of a row of two norms
+
+
+def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
+    """What a box of layers is called, and what it is."""
+    inside = fold.repeated
+    if fold.still:
+        return fold.name, "no gradient"
+    if fold.main is not None:
+        return operation(graph, fold.main)
+    if inside:
+        return fold.name, _several(folding, inside) or f"{inside.count} times"
+    layer = folding.layer(fold)
+    if layer is None:
+        return fold.name, ""
+    name = fold.name
+    scope = graph.values[fold.steps[-1]].scope[: fold.depth]
+    if fold.label.isdigit() and len(scope) > 1:  # of a list: ``layer1.0``
+        name = f"{scope[-2]}.{name}"
+    kinds = [folding.layer(part) for part in fold.folds]
+    if not layer.arguments and len(kinds) > 1 and len({_kind(kind) for kind in kinds}) == 1:
+        return name, f"{len(kinds)} × {_kind(kinds[0])}" if kinds[0] else layer.kind
+    return name, f"{layer.kind} {layer.arguments}".strip()
+
+
+def _kind(layer: Any) -> str:
+    return layer.kind if layer else ""
+
+
+def _several(folding: Folding, fold: Fold) -> str:
+    """``12 × GPT2Block``, of what repeats."""
+    unit = fold.units[0]
+    kind = _kind(folding.layer(unit)) if isinstance(unit, Fold) and fold.period == 1 else ""
+    return f"{fold.count} × {kind}" if kind else ""
+
+
+def operation(graph: Graph, i: int) -> tuple[str, str]:
+    """The name of an operation, and what its result is called in the program."""
+    node = graph.values[i]
+    name = node.operation.name.partition("[")[0]
+    own = graph.names[i].rpartition(".")[2]
+    given = ", ".join(f"{key}={_short(value)}" for key, value in (node.keywords or {}).items())
+    said = "" if own.partition("(")[0] == name else own
+    return name.strip("_"), " ".join(filter(None, (said, given)))
+
+
+def _short(value: Any) -> str:
+    return repr(value) if isinstance(value, (str, bool)) else words.number(value)
+
+
+def rows(graph: Graph, part: int | Fold, tally: Tally, total: Totals | None) -> tuple[Row, ...]:
+    """The norms of what leaves a box and of its parameters, each beside that of its gradient."""
+    values = part.values if isinstance(part, Fold) else [part]
+    if total is not None:
+        least, most = total.least, total.most
+        out = _range(least.value, most.value), _range(least.into, most.into)
+    else:
+        i = values[0]
+        out = _size(graph.values[i].value), _gradient(tally, [i])
+    found = [Row(SIZES, "output", out)]
+    parameters = [i for i in values if graph.is_leaf(i) and graph.kind(i) == "parameter"]
+    if len(parameters) <= PARAMETERS:
+        for i in parameters:
+            name = graph.names[i].rpartition(".")[2]
+            shape = words.shape(graph.values[i].value)
+            label = f"{name} {shape}".strip()
+            found.append(Row(SIZES, label, (_size(graph.values[i].value), _gradient(tally, [i]))))
+    else:
+        count = sum(_numbers(graph, i) for i in parameters)
+        sizes = [norm(graph.values[i].value) for i in parameters]
+        label = f"{count:,} parameters"
+        found.append(Row(SIZES, label, (_together(sizes), _gradient(tally, parameters))))
+    return tuple(found)
+
+
+def _numbers(graph: Graph, i: int) -> int:
+    count = 1
+    for n in getattr(graph.values[i].value, "shape", ()):
+        count *= n
+    return count
+
+
+def _together(sizes: list[float]) -> str:
+    return words.number(math.hypot(*sizes), 3)
+
+
+def _size(value: Any) -> str:
+    return words.number(norm(value), 3)
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if least is None or most is None:
+        return "–"
+    return " … ".join(dict.fromkeys(words.number(end, 3) for end in (least, most)))
+
+
+def _gradient(tally: Tally, values: list[int]) -> str:
+    known = [norm(tally.gradients[i]) for i in values if i in tally.gradients]
+    return _together(known) if known else "–"

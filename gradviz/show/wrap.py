@@ -1,0 +1,327 @@
+"""A long layout in several columns: cut where few edges cross, its pieces side by side.
+
+An edge keeps the way that the engine found for it up to a cut, runs through the gutter between two
+columns, and goes on where it was cut. So it passes no box, as it passed none before.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .layout import Curve, Layout, Point, Rectangle
+
+SCREEN = 1200.0  # a layout no longer than this many pixels is seen whole ...
+LONGEST = 2.2  # ... and a longer one is cut where it is so many times as long as wide
+BEST = 0.75  # height by width of a page
+MOST = 8  # columns
+GUTTER = 30.0  # between columns, and ...
+TRACK = 9.0  # ... for each edge that runs in it
+CROSSING, FRAME = 0.06, 0.12  # what it costs to cut an edge, and a frame, in columns too short
+ROUND = 7.0  # radius of an edge's corner
+PADDING = 10.0  # of a frame
+HEADING = 20.0  # of a frame that goes on
+
+
+def wrapped(layout: Layout) -> Layout:
+    """The layout, in several columns (or rows, of a wide one) where it is too long."""
+    long, short = sorted((layout.width, layout.height), reverse=True)
+    if long <= max(SCREEN, LONGEST * short):
+        return layout
+    wide = layout.width > layout.height
+    upright = _turned(layout) if wide else layout
+    best = BEST if not wide else 1 / BEST
+
+    def badness(found: Layout) -> float:
+        return abs(math.log(found.height / found.width / best))
+
+    cuts = _Cuts(upright)
+    found = [_cut(upright, chosen) for n in range(1, MOST) if (chosen := cuts.choose(n))]
+    result = min([upright, *found], key=badness)
+    return _turned(result) if wide else result
+
+
+def _turned(layout: Layout) -> Layout:
+    """The layout with its axes exchanged."""
+
+    def swap(point: Point | None) -> Point | None:
+        return point and (point[1], point[0])
+
+    return Layout(
+        layout.height,
+        layout.width,
+        {i: (h, w) for i, (w, h) in layout.sizes.items()},
+        {i: (y, x) for i, (x, y) in layout.centres.items()},
+        {
+            scope: tuple((top, left, bottom, right) for left, top, right, bottom in frames)
+            for scope, frames in layout.groups.items()
+        },
+        {
+            i: tuple(
+                Curve(tuple((y, x) for x, y in c.points), swap(c.start), swap(c.end))
+                for c in curves
+            )
+            for i, curves in layout.curves.items()
+        },
+    )
+
+
+class _Cuts:
+    """Where an upright layout can be cut, and what that costs."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.height = layout.height
+        blocked = sorted(
+            [(y - h / 2, y + h / 2) for i, (_, y) in layout.centres.items()
+             for h in (layout.sizes[i][1],)]
+            + [(top, top + 26) for frames in layout.groups.values() for _, top, _, _ in frames]
+        )  # fmt: skip
+        ways = [tuple(map(_to_its_tips, curves)) for curves in layout.curves.values()]
+        self.places: list[tuple[float, float]] = []  # y, cost
+        low = 0.0
+        for top, bottom in blocked:
+            if low and top - low > 12:
+                y = (low + top) / 2
+                edges = sum(len(_crossings(curves, y)) for curves in ways)
+                frames = sum(t < y < b for parts in layout.groups.values() for _, t, _, b in parts)
+                self.places.append((y, CROSSING * edges + FRAME * frames))
+            low = max(low, bottom)
+
+    def choose(self, count: int) -> list[float]:
+        """So many cuts, in the best places; none if there are not so many."""
+        ideal = self.height / (count + 1)
+
+        def column(top: float, bottom: float) -> float:
+            return ((bottom - top) / ideal - 1) ** 2
+
+        best: list[tuple[float, list[float]]] = [(0.0, [0.0])]
+        for _ in range(count):
+            best = [
+                min(
+                    (cost + column(cuts[-1], y) + own, [*cuts, y])
+                    for cost, cuts in best
+                    if cuts[-1] < y
+                )
+                for y, own in self.places
+                if any(cuts[-1] < y for _, cuts in best)
+            ]
+        ends = [(cost + column(cuts[-1], self.height), cuts[1:]) for cost, cuts in best]
+        return min(ends, default=(0.0, []))[1]
+
+
+def _crossings(curves: tuple[Curve, ...], y: float) -> list[tuple[int, int]]:
+    """Where curves cross a height: the number of the curve, and of the Bézier segment in it."""
+    return [
+        (n, at)
+        for n, curve in enumerate(curves)
+        for at in range(0, len(curve.points) - 1, 3)
+        if (curve.points[at][1] < y) != (curve.points[at + 3][1] < y)
+    ]
+
+
+@dataclass
+class _Column:
+    """A piece of the layout, from `top` to `bottom` there, moved by `dx` and `dy`."""
+
+    top: float
+    bottom: float
+    left: float = math.inf
+    right: float = -math.inf
+    head: float = 0.0  # room above it
+    dx: float = 0.0
+    dy: float = 0.0
+
+    def holds(self, y: float) -> bool:
+        return self.top <= y < self.bottom
+
+    def widen(self, left: float, right: float) -> None:
+        self.left, self.right = min(self.left, left), max(self.right, right)
+
+    def move(self, point: Point) -> Point:
+        return point[0] + self.dx, point[1] + self.dy
+
+
+def _cut(layout: Layout, cuts: list[float]) -> Layout:
+    """The layout cut at these heights."""
+    columns = [
+        _Column(top, bottom) for top, bottom in itertools.pairwise([0.0, *cuts, layout.height + 1])
+    ]
+
+    def column(y: float) -> int:
+        return next(n for n, c in enumerate(columns) if c.holds(max(y, 0.0)) or c is columns[-1])
+
+    pieces = {i: list(_pieces(curves, cuts)) for i, curves in layout.curves.items()}
+    frames = _frames(layout, columns)
+    for framed in frames.values():  # one that goes on has its heading there again
+        for n, _ in framed[1:]:
+            columns[n].head += HEADING
+    for i, (x, y) in layout.centres.items():
+        width = layout.sizes[i][0] / 2
+        columns[column(y)].widen(x - width, x + width)
+    for parts in pieces.values():
+        for n, curve in parts:
+            xs = [x for x, _ in curve.points]
+            columns[n].widen(min(xs), max(xs))
+    for framed in frames.values():
+        for n, (left, _, right, _) in framed:
+            columns[n].widen(left, right)
+
+    # The edges that are cut, at each cut from left to right
+    passing: list[list[tuple[float, str]]] = [[] for _ in cuts]
+    for i, parts in pieces.items():
+        for (n, before), (m, _) in itertools.pairwise(parts):
+            if n != m:
+                passing[min(n, m)].append((before.points[-1][0], i))
+    room = TRACK * max(map(len, passing)) + GUTTER / 2
+    x = 0.0
+    for n, own in enumerate(columns):
+        own.dx, own.dy = x - own.left, room + own.head - own.top
+        x += own.right - own.left + GUTTER + TRACK * (len(passing[n]) if n < len(cuts) else 0)
+    ranks = [{i: at for at, (_, i) in enumerate(sorted(inside))} for inside in passing]
+
+    def joined(parts: list[tuple[int, Curve]], i: str) -> Iterator[Curve]:
+        for (n, curve), after in itertools.zip_longest(parts, parts[1:]):
+            own = columns[n]
+            yield Curve(tuple(map(own.move, curve.points)))
+            if after is not None and after[0] != n:
+                first = min(n, after[0])
+                ends = own.move(curve.points[-1]), columns[after[0]].move(after[1].points[0])
+                way = _through_gutter(
+                    *(ends if after[0] > n else ends[::-1]),
+                    columns[first], ranks[first][i], len(passing[first]), room,
+                )  # fmt: skip
+                yield Curve(tuple(_rounded(way if after[0] > n else way[::-1])))
+
+    last = columns[-1]
+    lowest = max(c.bottom - c.top + c.head for c in columns) + 2 * room
+    return Layout(
+        last.right + last.dx,
+        lowest,
+        layout.sizes,
+        {i: columns[column(y)].move((x, y)) for i, (x, y) in layout.centres.items()},
+        {
+            scope: tuple(
+                (*columns[n].move(frame[:2]), *columns[n].move(frame[2:])) for n, frame in parts
+            )
+            for scope, parts in frames.items()
+        },
+        {i: tuple(joined(parts, i)) for i, parts in pieces.items()},
+    )
+
+
+def _to_its_tips(curve: Curve) -> Curve:
+    """The curve with the straight ways to its arrowheads."""
+    points = curve.points
+    if curve.start:
+        points = (curve.start, curve.start, points[0], *points)
+    if curve.end:
+        points = (*points, points[-1], curve.end, curve.end)
+    return Curve(points)
+
+
+def _frames(
+    layout: Layout, columns: list[_Column]
+) -> dict[tuple[str, ...], list[tuple[int, Rectangle]]]:
+    """The frames, cut: where a column holds a part of one, around the boxes there."""
+    found: dict[tuple[str, ...], list[tuple[int, Rectangle]]] = {}
+    for scope, (whole,) in sorted(layout.groups.items(), key=lambda item: -len(item[0])):
+        inner = [parts for s, parts in found.items() if s[: len(scope)] == scope]
+        found[scope] = []
+        for n, column in enumerate(columns):
+            left, top, right, bottom = whole
+            if bottom <= column.top or top >= column.bottom:
+                continue
+            if top < column.top or bottom > column.bottom:
+                within = [
+                    (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+                    for i, (x, y) in layout.centres.items()
+                    for w, h in (layout.sizes[i],)
+                    if column.holds(y) and left < x < right and top < y < bottom
+                ]
+                within += [frame for parts in inner for m, frame in parts if m == n]
+                if not within:
+                    continue
+                lefts, tops, rights, bottoms = zip(*within, strict=True)
+                left, right = max(left, min(lefts) - PADDING), min(right, max(rights) + PADDING)
+                if top < column.top:  # it goes on here
+                    top = min(*tops, column.top + PADDING) - HEADING
+                if bottom > column.bottom:
+                    bottom = min(max(bottoms) + PADDING, column.bottom)
+            found[scope].append((n, (left, top, right, bottom)))
+    return {scope: found[scope] for scope in layout.groups}
+
+
+def _pieces(curves: tuple[Curve, ...], cuts: list[float]) -> Iterator[tuple[int, Curve]]:
+    """The curves of an edge, cut: each with the number of its column."""
+    for curve in map(_to_its_tips, curves):
+        points = [curve.points[0]]
+        place = _column_of(curve, cuts)
+        for at in range(0, len(curve.points) - 1, 3):
+            segment = curve.points[at : at + 4]
+            crossed = [y for y in cuts if (segment[0][1] < y) != (segment[3][1] < y)]
+            if segment[0][1] > segment[3][1]:
+                crossed.reverse()
+            for y in crossed:
+                before, segment = _split(segment, y)
+                yield place, Curve((*points, *before[1:]))
+                place += 1 if segment[3][1] > y else -1
+                points = [segment[0]]
+            points += segment[1:]
+        yield place, Curve(tuple(points))
+
+
+def _column_of(curve: Curve, cuts: list[float]) -> int:
+    return sum(curve.points[0][1] >= y for y in cuts)
+
+
+def _split(segment: tuple[Point, ...], y: float) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
+    """A Bézier segment, cut where it reaches a height (de Casteljau)."""
+    down = segment[3][1] > segment[0][1]
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        t = (low + high) / 2
+        rows = [segment]
+        while len(rows[-1]) > 1:
+            rows.append(tuple(
+                (a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t)
+                for a, b in itertools.pairwise(rows[-1])
+            ))  # fmt: skip
+        low, high = (t, high) if (rows[-1][0][1] < y) == down else (low, t)
+    return tuple(row[0] for row in rows), tuple(row[-1] for row in reversed(rows))
+
+
+def _through_gutter(
+    start: Point, end: Point, column: _Column, rank: int, count: int, room: float
+) -> list[Point]:
+    """From the foot of a column to the head of the next one, crossing no other edge there.
+
+    Of two edges the right one turns first, and so comes to the outside above.
+    """
+    turn = GUTTER / 4 + TRACK * (count - 1 - rank)
+    foot = column.bottom + column.dy + turn
+    x = column.right + column.dx + GUTTER / 2 + TRACK * (count - 1 - rank)
+    head = room - GUTTER / 4 - TRACK * rank
+    return [start, (start[0], foot), (x, foot), (x, head), (end[0], head), end]
+
+
+def _rounded(way: list[Point]) -> Iterator[Point]:
+    """A polygon with rounded corners, as Bézier points."""
+    yield way[0]
+    at = way[0]
+    for before, corner, after in zip(way, way[1:], way[2:], strict=False):
+        radius = min(ROUND, math.dist(before, corner) / 2, math.dist(corner, after) / 2)
+        first, second = _from(corner, before, radius), _from(corner, after, radius)
+        yield from (at, first, first)
+        yield from (_from(corner, before, radius / 2), _from(corner, after, radius / 2), second)
+        at = second
+    yield from (at, way[-1], way[-1])
+
+
+def _from(corner: Point, other: Point, distance: float) -> Point:
+    length = math.dist(corner, other) or 1.0
+    return (
+        corner[0] + (other[0] - corner[0]) * distance / length,
+        corner[1] + (other[1] - corner[1]) * distance / length,
+    )
