@@ -16,6 +16,7 @@ USES = {
     "checked": lambda g: g.check().text,
     "examined": lambda g: g.diagnose().text,
     "made a page": lambda g: g.save("page.html"),
+    "folded": lambda g: g.draw(budget=2).svg,
     "saved": lambda g: g.save("graph.json"),
     "updated": lambda g: g.step(0.1).draw().svg,
     "asked for its networkx graph": lambda g: g.dag,
@@ -43,7 +44,7 @@ def test_a_graph_is_freed_with_its_last_reference(use, no_collection, tmp_path, 
     USES[use](graph)
     held = weakref.ref(graph), weakref.ref(graph.values[0]), weakref.ref(graph.statements)
     del graph
-    assert [one() for one in held] == [None, None, None]
+    assert all(one() is None for one in held)
 
 
 def test_the_statements_of_a_graph_outlive_it():

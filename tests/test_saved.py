@@ -386,7 +386,10 @@ WRONG = [
     (("nodes", 2, "grad_state", "zero"), r"nodes\[2\].grad_state: it is number"),
     (("nodes", 2, "memory", -1), r"nodes\[2\]: memory: expected a number of bytes, got -1"),
     (("nodes", 2, "memory", True), r"nodes\[2\]: memory: expected a number of bytes"),
-    (("nodes", 0, "memory", 8), r"nodes\[0\]: kind: parameter, but it has operands or an operation"),
+    (
+        ("nodes", 0, "memory", 8),
+        r"nodes\[0\]: kind: parameter, but it has operands or an operation",
+    ),
     (("nodes", 0, "value", None), r"nodes\[0\]: value: expected an array or a scalar"),
     (("nodes", 0, "value", 1.5), r"nodes\[0\]: value: expected a value, got 1.5"),
     (("nodes", 0, "value", {"array": 99}), r"nodes\[0\]: value: array: expected the number"),

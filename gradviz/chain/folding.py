@@ -11,8 +11,9 @@ the boxes of a picture form a DAG, whichever of them are open.
 from __future__ import annotations
 
 import re
+import weakref
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,8 @@ class Fold:
         first: int | None = None,
         main: int | None = None,
     ) -> None:
-        self.folding, self.label, self.units, self.depth = folding, label, units, depth
+        self.folding: Folding = weakref.proxy(folding)  # which holds this, and the Graph
+        self.label, self.units, self.depth = label, units, depth
         self.scope, self.period, self.first, self.main = scope, period, first, main
         self.leaves: list[int] = []
         self.still = False  # whether no gradient comes to it
@@ -302,18 +304,16 @@ class Folding:
 
     def cut(self, opened: Iterable[Fold]) -> list[tuple[int | Fold, tuple[Fold, ...]]]:
         """The boxes to show: values and closed folds, each with the opened folds around it."""
-        wanted = set(opened)
-        found: list[tuple[int | Fold, tuple[Fold, ...]]] = []
+        return [*self._seen(self.root, set(opened), ())]
 
-        def visit(part: int | Fold, around: tuple[Fold, ...]) -> None:
-            if isinstance(part, int) or part not in wanted:
-                found.append((part, around))
-                return
-            for inner in part.parts:
-                visit(inner, around if part is self.root else (*around, part))
-
-        visit(self.root, ())
-        return found
+    def _seen(
+        self, part: int | Fold, opened: set[Fold], around: tuple[Fold, ...]
+    ) -> Iterator[tuple[int | Fold, tuple[Fold, ...]]]:
+        if isinstance(part, int) or part not in opened:
+            yield part, around
+            return
+        for inner in part.parts:
+            yield from self._seen(inner, opened, around if part is self.root else (*around, part))
 
     def length(self, opened: Iterable[Fold]) -> int:
         """Through how many columns the edges of this picture run, all together.
@@ -703,7 +703,8 @@ def is_large(graph: Graph) -> bool:
     rank = ranks(len(graph), edges)
     if sum(rank[v] - rank[u] for u, v in edges) > LONG:
         return True
-    return max(rank) >= COLUMNS and any(part.count >= ROUNDS for part in Folding(graph).root.folds)
+    folding = Folding(graph)
+    return max(rank) >= COLUMNS and any(part.count >= ROUNDS for part in folding.root.folds)
 
 
 def stem(name: str) -> str:

@@ -6,21 +6,18 @@ table, and one that is not there is only drawn.
 
 from __future__ import annotations
 
-import ast
-import base64
 import json
-import math
 import os
-from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradviz.chain.reads import warn_of
 from gradviz.errors import TraceError
-from gradviz.files import writable
-from gradviz.keep.form import BITS, DTYPES, FORMAT, NUMBERS, TEXT, VERSION, without_collection
+from gradviz.keep import fields
+from gradviz.keep.fields import at, items, only, said, text
+from gradviz.keep.form import BITS, DTYPES, FORMAT, NUMBERS, VERSION, without_collection
 from gradviz.layers import Layer
 from gradviz.model import LEAVES, Gradients, Known, Node, Program, Recording
 from gradviz.ops import notation, tex
@@ -28,12 +25,11 @@ from gradviz.ops.extent import Checked
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, Part
 from gradviz.ops.table import find
 from gradviz.statistics import SAMPLE, Statistics
-from gradviz.words import Site
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
-_DEPTH, _FORMULA = 8, 1000
+_DEPTH = 8
 
 
 def load(path: str | os.PathLike[str], max_bytes: int, make: type[Graph]) -> Graph:
@@ -94,10 +90,10 @@ class _Reader:
                 f"version {VERSION}; load it with the gradviz that wrote it, or a newer one"
             )
         self.document = document
-        _only(document, _HEAD)
+        only(document, _HEAD)
         self.at: tuple[Any, ...] = ()  # the fields of an entry that lead to what is being read
-        self.arrays = self.each("arrays", _array) if arrays is None else arrays
-        self.count = len(_list(document.get("nodes")))
+        self.arrays = self.each("arrays", fields.array) if arrays is None else arrays
+        self.count = len(items(document.get("nodes")))
         self.rows: dict[str, Operation | None] = {}
         self.fitting: set[Any] = set()
         self.nodes: list[Node] = []
@@ -120,7 +116,7 @@ class _Reader:
         """Every entry of a list; an error says which."""
         result: list[Any] = []
         try:
-            entries = _list(self.document.get(field))
+            entries = items(self.document.get(field))
         except ValueError as error:
             raise ValueError(f"{field}: {error}") from None
         try:
@@ -137,10 +133,10 @@ class _Reader:
         if not self.count:
             raise ValueError("nodes: there are none")
         document = self.document
-        title = _at("title", _string, document.get("title"))
-        output = _at("output", self.id, document.get("output"))
-        differentiated = _at("differentiated", _bool, document.get("differentiated"))
-        self.sources = self.each("sources", _source)
+        title = at("title", text, document.get("title"))
+        output = at("output", self.id, document.get("output"))
+        differentiated = at("differentiated", fields.boolean, document.get("differentiated"))
+        self.sources = self.each("sources", fields.source)
         if "layers" in document:
             self.each("layers", self.layer)
         self.each("nodes", self.node)
@@ -175,14 +171,14 @@ class _Reader:
             "ends": {i: self.reads[i] for i in self.returned},
             "returned": {i: self.reads[i] for i, fate in fates if fate != "unknown"},
             "sure": "to J" in self.returned.values(),
-            "astray": _at("astray", _string, get("astray", "")),
+            "astray": at("astray", text, get("astray", "")),
             "by_operations": "detail" in self.document,
             "legible": get("legible", Recording.legible),
         }
         if get("detail", "operations") != "operations":
-            raise ValueError(f'detail: expected "operations", got {_said(get("detail"))}')
+            raise ValueError(f'detail: expected "operations", got {said(get("detail"))}')
         if type(known["legible"]) is not int or known["legible"] < 1:
-            raise ValueError(f"legible: expected a number, got {_said(known['legible'])}")
+            raise ValueError(f"legible: expected a number, got {said(known['legible'])}")
         for v, key in self.messages:
             if v not in self.gradients or self.operands[v][key] not in self.gradients:
                 raise ValueError(f"nodes[{v}].edges[{key}].message: it has no gradients beside it")
@@ -196,16 +192,16 @@ class _Reader:
 
     def id(self, value: Any) -> int:
         if type(value) is not int or not 0 <= value < self.count:
-            raise ValueError(f"expected a node's number, below {self.count}, got {_said(value)}")
+            raise ValueError(f"expected a node's number, below {self.count}, got {said(value)}")
         return value
 
     def layer(self, entry: Any) -> None:
-        _only(entry, ("scope", "kind", "arguments", "training"))
-        scope = tuple(_string(part) for part in _list(entry.get("scope")))
+        only(entry, ("scope", "kind", "arguments", "training"))
+        scope = tuple(text(part) for part in items(entry.get("scope")))
         if scope in self.layers:
-            raise ValueError(f"scope: {_said('/'.join(scope))} is taken")
-        kind, arguments = _string(entry.get("kind")), _string(entry.get("arguments"))
-        self.layers[scope] = Layer(kind, arguments, _bool(entry.get("training")))
+            raise ValueError(f"scope: {said('/'.join(scope))} is taken")
+        kind, arguments = text(entry.get("kind")), text(entry.get("arguments"))
+        self.layers[scope] = Layer(kind, arguments, fields.boolean(entry.get("training")))
 
     def leaf(self, value: Any) -> int:
         i = self.id(value)
@@ -214,53 +210,36 @@ class _Reader:
         return i
 
     def statement(self, entry: Any) -> None:
-        _only(entry, ("value", "operand", "local"))
+        only(entry, ("value", "operand", "local"))
         v, u = self.id(entry.get("value")), self.id(entry.get("operand"))
         self.steps[v, u] = self.local(entry.get("local"), v, u)
 
     def node(self, entry: Any) -> None:
         """One node, which may read the nodes before it; `at` says which field is being read."""
-        _only(entry, _NODE)
-        i = len(self.nodes)
-        get = entry.get
+        only(entry, _NODE)
+        i, get = len(self.nodes), entry.get
         self.at = ("name",)
-        name = _string(get("name"))
+        name = text(get("name"))
         self.at = ()
         if not name or name in self.names:
-            raise ValueError(f"name: {_said(name)} is {'taken' if name else 'empty'}")
+            raise ValueError(f"name: {said(name)} is {'taken' if name else 'empty'}")
         kind = get("kind")
         if kind not in ("operation", *LEAVES):
-            raise ValueError(f"kind: {_said(kind)} is none of operation, {', '.join(LEAVES)}")
+            raise ValueError(f"kind: {said(kind)} is none of operation, {', '.join(LEAVES)}")
         self.at = ("scope",)
-        scope = tuple([_string(part) for part in _list(get("scope", []))])
+        scope = tuple([text(part) for part in items(get("scope", []))])
         self.at = ("operands",)
-        operands = tuple(
-            [self.id(u) for u in _list(get("operands", None if kind == "operation" else []))]
-        )
+        given = items(get("operands", None if kind == "operation" else []))
+        operands = tuple([self.id(u) for u in given])
         if operands and max(operands) >= i:
             raise ValueError(f"{max(operands)} does not come before node {i}")
-        self.opaque = False
-        keywords = {}
-        if "keywords" in entry:
-            self.at = ("keywords",)
-            for k, v in _dict(entry["keywords"]).items():
-                self.at = ("keywords", k[:40])
-                keywords[_string(k)] = self.value(v)
+        keywords = self.keywords(entry)
         self.at = ("value",)
         value = self.value(get("value"))
         shape = np.shape(value)
         if kind != "constant" and not isinstance(value, (np.ndarray, np.generic, Statistics)):
             raise ValueError("expected an array or a scalar with a dtype")
-        source = get("source")
-        if source is not None:
-            self.at = ("source",)
-            if type(source) is not int or not 0 <= source < len(self.sources):
-                raise ValueError(f"expected the number of a source, got {_said(source)}")
-            source = self.sources[source]
-        instruction = get("instruction")
-        if instruction is not None and (type(instruction) is not int or instruction < 0):
-            raise ValueError(f"instruction: expected a number, got {_said(instruction)}")
-        site = None if instruction is source is None else (source, instruction)
+        site = self.site(entry)
         self.at = ()
         if kind == "operation":
             operation = self.operation(entry, operands, keywords, shape)
@@ -275,7 +254,7 @@ class _Reader:
                 _stretch(shape, self.shapes[u])
         if "named" in entry:
             self.at = ("named",)
-            if _bool(entry["named"]):
+            if fields.boolean(entry["named"]):
                 self.named.add(i)
         self.names[name] = i
         self.shapes.append(shape)
@@ -283,43 +262,76 @@ class _Reader:
             Node.new(value, operation, keywords=keywords, order=i, scope=scope, site=site)
         )
         self.operands.append(operands)
+        self.findings(i, entry)
+        self.edges(i, entry)
+        self.at = ()
+
+    def keywords(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """The further arguments of an operation."""
+        self.opaque = False
+        keywords = {}
+        if "keywords" in entry:
+            self.at = ("keywords",)
+            for k, v in fields.json_object(entry["keywords"]).items():
+                self.at = ("keywords", k[:40])
+                keywords[text(k)] = self.value(v)
+        return keywords
+
+    def site(self, entry: dict[str, Any]) -> tuple[Any, Any] | None:
+        """Where a value was computed: its source, and the instruction."""
+        source, instruction = entry.get("source"), entry.get("instruction")
+        if source is not None:
+            self.at = ("source",)
+            if type(source) is not int or not 0 <= source < len(self.sources):
+                raise ValueError(f"expected the number of a source, got {said(source)}")
+            source = self.sources[source]
+        if instruction is not None and (type(instruction) is not int or instruction < 0):
+            raise ValueError(f"instruction: expected a number, got {said(instruction)}")
+        return None if instruction is source is None else (source, instruction)
+
+    def findings(self, i: int, entry: dict[str, Any]) -> None:
+        """What was found out about a value: its gradient, and whether it was read as a number."""
         if "grad" in entry:
             self.at = ("grad",)
             self.gradients[i] = self.like(i, entry["grad"])
         if "grad_state" in entry:
             self.at = ("grad_state",)
-            self.states[i] = _string(entry["grad_state"])
+            self.states[i] = text(entry["grad_state"])
+        if "read" in entry:
+            self.at = ("read",)
+            self.reads[i] = text(entry["read"])
+        if "returned" in entry:
+            self.at = ("returned",)
+            fate = entry["returned"]
+            if fate not in ("to J", "perhaps", "unknown") or i not in self.reads:
+                raise ValueError(f"expected what became of a read, got {said(fate)}")
+            self.returned[i] = fate
+        if "changed_by_hook" in entry:
+            self.at = ("changed_by_hook",)
+            self.hooks[i] = text(entry["changed_by_hook"])
         if "memory" in entry:
             self.at = ("memory",)
             if type(entry["memory"]) is not int or not 0 <= entry["memory"] < 2**63:
-                raise ValueError(f"expected a number of bytes, got {_said(entry['memory'])}")
+                raise ValueError(f"expected a number of bytes, got {said(entry['memory'])}")
             self.memory[i] = entry["memory"]
-        if "read" in entry:
-            self.at = ("read",)
-            self.reads[i] = _string(entry["read"])
-        if "returned" in entry:
-            self.at = ("returned",)
-            if entry["returned"] not in ("to J", "perhaps", "unknown") or i not in self.reads:
-                raise ValueError(f"expected what became of a read, got {_said(entry['returned'])}")
-            self.returned[i] = entry["returned"]
-        if "changed_by_hook" in entry:
-            self.at = ("changed_by_hook",)
-            self.hooks[i] = _string(entry["changed_by_hook"])
-        if "edges" in entry:
-            self.at = ("edges",)
-            found = _list(entry["edges"])
-            if len(found) != len(operands):
-                raise ValueError(f"{len(found)} for {len(operands)} operands")
-            for key, (u, edge) in enumerate(zip(operands, found, strict=True)):
-                self.at = ("edges", key)
-                _only(edge, _EDGE)
-                if "local" in edge:
-                    self.at = ("edges", key, "local")
-                    self.locals[i, key] = self.local(edge["local"], i, u)
-                if "message" in edge:
-                    self.at = ("edges", key, "message")
-                    self.messages[i, key] = self.like(u, edge["message"])
-        self.at = ()
+
+    def edges(self, i: int, entry: dict[str, Any]) -> None:
+        """The local derivatives and messages on the edges into a value."""
+        if "edges" not in entry:
+            return
+        self.at = ("edges",)
+        operands, found = self.operands[i], items(entry["edges"])
+        if len(found) != len(operands):
+            raise ValueError(f"{len(found)} for {len(operands)} operands")
+        for key, (u, edge) in enumerate(zip(operands, found, strict=True)):
+            self.at = ("edges", key)
+            only(edge, _EDGE)
+            if "local" in edge:
+                self.at = ("edges", key, "local")
+                self.locals[i, key] = self.local(edge["local"], i, u)
+            if "message" in edge:
+                self.at = ("edges", key, "message")
+                self.messages[i, key] = self.like(u, edge["message"])
 
     def like(self, i: int, entry: Any) -> Any:
         """A gradient: numbers of the shape of a node's value."""
@@ -346,26 +358,26 @@ class _Reader:
         keywords: dict[str, Any],
         shape: tuple[int, ...],
     ) -> Operation:
-        name = _at("op", _string, entry.get("op"))
+        name = at("op", text, entry.get("op"))
         part = entry.get("part")
         if part is not None and (type(part) is not int or not 0 <= part < 100):
-            raise ValueError(f"part: expected the number of a result, got {_said(part)}")
-        formula = _at("formula", _formula, entry.get("formula", ""))
-        rules = _at("derivatives", _rules, entry.get("derivatives"))
-        drawn_only = _at("drawn_only", _bool, entry.get("drawn_only", False))
+            raise ValueError(f"part: expected the number of a result, got {said(part)}")
+        formula = at("formula", fields.formula, entry.get("formula", ""))
+        rules = at("derivatives", fields.rules, entry.get("derivatives"))
+        drawn_only = at("drawn_only", fields.boolean, entry.get("drawn_only", False))
         if name not in self.rows:
             self.rows[name] = find(name)
         row = self.rows[name]
         why = ""
         if row is None or drawn_only:
             why = "is not known here"
-            row = Operation(name, _nothing, formula, rules)
+            row = Operation(name, fields.nothing, formula, rules)
         elif self.opaque:
             why = "was saved without all of its keywords"
         operation = row if part is None else Part(row, part)
         plain = (name, len(operands), part)
         if keywords or why or plain not in self.fitting:
-            _at("keywords", lambda given: _try_notation(operation, len(operands), given), keywords)
+            at("keywords", lambda given: _try_notation(operation, len(operands), given), keywords)
             if not keywords and not why:
                 self.fitting.add(plain)
         if why:
@@ -380,7 +392,7 @@ class _Reader:
         if entry is None or kind is bool:
             return entry
         if kind is str:
-            return _string(entry)
+            return text(entry)
         if kind is int:
             if entry.bit_length() > BITS:
                 raise ValueError("the integer is too long")
@@ -390,15 +402,15 @@ class _Reader:
         if kind is list:
             return [self.value(part, depth + 1) for part in entry]
         if kind is not dict or not entry:
-            raise ValueError(f"expected a value, got {_said(entry)}")
+            raise ValueError(f"expected a value, got {said(entry)}")
         if entry.keys() == {"dtype", "value"}:
-            return _scalar(entry["dtype"], entry["value"])
+            return fields.scalar(entry["dtype"], entry["value"])
         if len(entry) != 1:
-            raise ValueError(f"expected a value, got the fields {_said(sorted(entry))}")
+            raise ValueError(f"expected a value, got the fields {said(sorted(entry))}")
         ((tag, content),) = entry.items()
         if tag in ("array", "scalar"):
             if type(content) is not int or not 0 <= content < len(self.arrays):
-                raise ValueError(f"{tag}: expected the number of an array, got {_said(content)}")
+                raise ValueError(f"{tag}: expected the number of an array, got {said(content)}")
             array = self.arrays[content]
             if tag == "scalar" and array.ndim:
                 raise ValueError(f"scalar: the array {content} has shape {array.shape}")
@@ -406,42 +418,38 @@ class _Reader:
         if tag == "statistics":
             return self.statistics(content)
         if tag == "float":
-            return _float(content)
+            return fields.number(content)
         if tag == "complex":
-            real, imaginary = _list(content, 2)
-            return complex(_float(real), _float(imaginary))
+            real, imaginary = items(content, 2)
+            return complex(fields.number(real), fields.number(imaginary))
         if tag == "tuple":
-            return tuple(self.value(part, depth + 1) for part in _list(content))
+            return tuple(self.value(part, depth + 1) for part in items(content))
         if tag == "slice":
-            return slice(*(self.value(end, depth + 1) for end in _list(content, 3)))
+            return slice(*(self.value(end, depth + 1) for end in items(content, 3)))
         if tag == "ellipsis" and content is True:
             return Ellipsis
         if tag == "type":
-            return np.dtype(_known_dtype(content))
+            return np.dtype(fields.dtype(content))
         if tag == "text":
             self.opaque = True
-            return Opaque(_string(content))
-        raise ValueError(f"expected a value, got the field {_said(tag)}")
+            return Opaque(text(content))
+        raise ValueError(f"expected a value, got the field {said(tag)}")
 
     def statistics(self, entry: Any) -> Statistics:
-        _only(entry, ("shape", "dtype", "numbers", "sample"))
-        shape = tuple(_list(entry.get("shape")))
+        only(entry, ("shape", "dtype", "numbers", "sample"))
+        shape = tuple(items(entry.get("shape")))
         if not all(type(n) is int and 0 <= n < 2**48 for n in shape):
-            raise ValueError(f"statistics: expected a shape, got {_said(shape)}")
+            raise ValueError(f"statistics: expected a shape, got {said(shape)}")
         dtype = entry.get("dtype")
-        if dtype not in DTYPES and dtype not in _NARROW:
-            raise ValueError(f"statistics: no dtype {_said(dtype)}")
-        numbers = map(_float, _list(entry.get("numbers"), len(NUMBERS)))
+        if dtype not in DTYPES and dtype not in fields.NARROW:
+            raise ValueError(f"statistics: no dtype {said(dtype)}")
+        numbers = map(fields.number, items(entry.get("numbers"), len(NUMBERS)))
         sample = self.value({"array": entry["sample"]}) if "sample" in entry else np.empty(0)
         if sample.ndim != 1 or sample.dtype.kind != "f" or sample.size > SAMPLE:
             raise ValueError(f"statistics: a sample is at most {SAMPLE} floats")
         return Statistics(shape, dtype, **dict(zip(NUMBERS, numbers, strict=True)), sample=sample)
 
 
-_NARROW = (
-    "bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
-    "float8_e8m0fnu", "complex32",
-)  # fmt: skip
 _EDGE = frozenset(("local", "message"))
 _HEAD = (
     "format", "version", "title", "output", "wrt", "differentiated", "sources", "arrays", "nodes",
@@ -456,40 +464,6 @@ _NODE = _OPERATION.union(
 )
 
 
-def _said(value: Any) -> str:
-    """What was found instead, in few characters."""
-    if isinstance(value, (dict, list)):
-        return "an object" if isinstance(value, dict) and value else f"a {type(value).__name__}"
-    written = repr(value)
-    return written if len(written) <= 60 else f"{written[:57]}..."
-
-
-def _at(where: str, read: Callable[[Any], Any], value: Any) -> Any:
-    """`read(value)`, with the place in the message of an error."""
-    try:
-        return read(value)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-
-
-def _only(entry: Any, fields: Collection[str]) -> None:
-    if unknown := _dict(entry).keys() - fields:
-        raise ValueError(f"unknown field {_said(min(unknown))}")
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    if type(value) is not dict:
-        raise ValueError(f"expected an object, got {_said(value)}")
-    return value
-
-
-def _list(value: Any, length: int | None = None) -> list[Any]:
-    if type(value) is not list or (length is not None and len(value) != length):
-        wanted = "a list" if length is None else f"a list of {length}"
-        raise ValueError(f"expected {wanted}, got {_said(value)}")
-    return value
-
-
 def _stretch(whole: tuple[int, ...], part: tuple[int, ...]) -> None:
     """What an elementwise operation reads has the shape of its value, or is broadcast to it."""
     if part != whole and (
@@ -497,125 +471,6 @@ def _stretch(whole: tuple[int, ...], part: tuple[int, ...]) -> None:
         or any(n not in (1, m) for n, m in zip(part[::-1], whole[::-1], strict=False))
     ):
         raise ValueError(f"one of shape {part} does not go into a value of shape {whole}")
-
-
-def _bool(value: Any) -> bool:
-    if type(value) is not bool:
-        raise ValueError(f"expected true or false, got {_said(value)}")
-    return value
-
-
-def _string(value: Any) -> str:
-    if type(value) is not str or len(value) > TEXT or writable(value) != value:
-        raise ValueError(f"expected text of at most {TEXT} characters, got {_said(value)}")
-    return value
-
-
-def _float(value: Any) -> float:
-    if type(value) in (int, float) or value in ("nan", "inf", "-inf"):
-        try:
-            return float(value)
-        except OverflowError:
-            pass
-    raise ValueError(f'expected a number, "nan", "inf" or "-inf", got {_said(value)}')
-
-
-def _known_dtype(name: Any) -> str:
-    if type(name) is not str or name not in DTYPES:
-        raise ValueError(f"dtype: {_said(name)} is none of {', '.join(sorted(DTYPES))}")
-    return name
-
-
-def _scalar(name: Any, value: Any) -> np.generic:
-    if name == "float64" and type(value) is float and math.isfinite(value):
-        return np.float64(value)
-    dtype = np.dtype(_known_dtype(name))
-    kinds = {"b": (bool,), "i": (int,), "u": (int,), "f": (int, float), "c": ()}[dtype.kind]
-    if type(value) not in kinds:
-        raise ValueError(f"value: {_said(value)} is no {name}")
-    try:
-        scalar: np.generic = dtype.type(value)
-    except (OverflowError, ValueError):
-        raise ValueError(f"value: {_said(value)} is no {name}") from None
-    if not np.isfinite(scalar):
-        raise ValueError(f"value: {_said(value)} is too large for {name}")
-    return scalar
-
-
-def _array(entry: Any) -> np.ndarray[Any, Any]:
-    _only(entry, ("dtype", "shape", "base64"))
-    dtype = np.dtype(_known_dtype(entry.get("dtype"))).newbyteorder("<")
-    shape = _list(entry.get("shape"))
-    if len(shape) > 64 or any(type(n) is not int or not 0 <= n < 2**31 for n in shape):
-        raise ValueError(f"shape: expected at most 64 lengths below 2**31, got {str(shape)[:60]}")
-    written = entry.get("base64")
-    if type(written) is not str:
-        raise ValueError(f"base64: expected text, got {_said(written)}")
-    try:
-        raw = base64.b64decode(written.encode("ascii"), validate=True)
-    except ValueError as error:
-        raise ValueError(f"base64: {error}") from None
-    wanted = math.prod(shape) * dtype.itemsize
-    if len(raw) != wanted:
-        raise ValueError(
-            f"base64: shape {tuple(shape)} of {dtype.name} is {wanted} bytes, there are {len(raw)}"
-        )
-    if dtype.kind == "b" and raw.strip(b"\0\1"):
-        raise ValueError("base64: a bool is a byte 0 or 1")
-    array = np.frombuffer(raw, dtype).reshape(shape)
-    return array.astype(dtype.newbyteorder("="), copy=False)
-
-
-def _source(entry: Any) -> Site:
-    file, line, text = _list(entry, 3)
-    if type(line) is not int or not 0 <= line < 2**31:
-        raise ValueError(f"expected a line's number, got {_said(line)}")
-    return Site(_string(file), line, _string(text))
-
-
-def _formula(text: Any) -> str:
-    """Notation for the picture: it is parsed, printed and never evaluated."""
-    return _parsed(_string(text))
-
-
-@lru_cache(maxsize=256)
-def _parsed(text: str) -> str:
-    if len(text) > _FORMULA:
-        raise ValueError(f"longer than {_FORMULA} characters")
-    if text:
-        try:
-            tree = ast.parse(text, mode="eval")
-            depth = _depth(tree)
-        except (SyntaxError, RecursionError, MemoryError):
-            raise ValueError(f"{_said(text)} is no formula") from None
-        if depth > 50:
-            raise ValueError("nested too deeply")
-    return text
-
-
-def _nothing(*_: Any, **__: Any) -> Any:
-    """Stands for a rule that a file cannot hold."""
-
-
-def _rules(entry: Any) -> tuple[Derivative | None, ...] | None:
-    """The derivatives of an operation that is only drawn: their notation."""
-    if entry is None:
-        return None
-    rules: list[Derivative | None] = []
-    for rule in _list(entry):
-        if rule is None:
-            rules.append(None)
-            continue
-        _only(rule, ("local", "message"))
-        if len(rule) != 1:
-            raise ValueError("expected the notation of a local derivative or of a message")
-        ((kind, formula),) = rule.items()
-        rules.append(Derivative(_nothing, _formula(formula), _nothing if kind == "local" else None))
-    return tuple(rules)
-
-
-def _depth(tree: ast.AST) -> int:
-    return 1 + max(map(_depth, ast.iter_child_nodes(tree)), default=0)
 
 
 def _try_notation(operation: Operation, count: int, keywords: Mapping[str, Any]) -> None:

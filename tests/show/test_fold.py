@@ -493,7 +493,8 @@ def test_the_reuse_of_cached_terms_is_pointed_out_at_folds_too():
 
 def test_a_fold_says_the_most_telling_of_what_is_said_of_its_values():
     graph = models.transformer()
-    blocks = next(part for part in Folding(graph.statements).root.folds if part.key == "blocks")
+    folding = Folding(graph.statements)
+    blocks = next(part for part in folding.root.folds if part.key == "blocks")
     first, second, third = blocks.values[:3]
 
     def drawn(**highlight):
