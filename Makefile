@@ -18,7 +18,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 # torch's CPU build, a tenth of the one on PyPI. Whoever gave pip sources of their own wants those.
 TORCH_INDEX ?= $(if $(PIP_FIND_LINKS)$(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL),,https://download.pytorch.org/whl/cpu)
 
-.PHONY: demo quick test lint bench fuzz tables readme notebooks clean
+.PHONY: demo quick test lint lint-page lint-js bench fuzz tables readme notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/gradviz demo
@@ -36,11 +36,21 @@ QUICK = $(addprefix tests/,test_saved.py test_operation.py test_version_0_1.py c
 quick: $(VENV)/.installed-dev lint
 	GRADVIZ_QUICK=1 $(BIN)/python -m pytest -n auto -q -m 'not browser and not slow' $(QUICK) $(PYTEST_ARGS)
 
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev lint-page
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
+
+# The page's modules, by tools that npm brings. A developer may go without; CI may not.
+lint-page:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-js; \
+	elif [ "$$CI" = true ]; then echo 'npm is needed here.' >&2; exit 1; \
+	else echo "No npm: the page's modules are not checked."; fi
+
+lint-js: node_modules/.installed
+	node_modules/.bin/biome check --error-on-warnings
+	node_modules/.bin/tsc
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench.py
@@ -62,10 +72,14 @@ readme: $(VENV)/.installed-dev
 	$(BIN)/python scripts/readme.py
 
 clean:
-	rm -rf $(VENV) build dist gradviz-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist node_modules gradviz-demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamps: install again only when pyproject.toml has changed.
+# The stamps: install again only when pyproject.toml, or package.json, has changed.
+node_modules/.installed: package.json
+	npm install --no-package-lock --no-audit --no-fund --silent
+	@touch $@
+
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(PIP) install --editable .
 	@touch $@

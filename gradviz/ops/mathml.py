@@ -11,21 +11,14 @@ import ast
 from gradviz.ops import layout, symbols
 from gradviz.ops.functions import Math, glyph
 from gradviz.ops.layout import Seen
-from gradviz.ops.symbols import GREEK, Parsed, Part, Slope, Symbol, Upstream
+from gradviz.ops.symbols import Parsed, Part, Slope, Symbol, Upstream
 
 _SIGNS = {
     "-": "−", "*": "·", "number *": "·", "coefficient *": "·", "%": "mod", "&": "∧", ">=": "≥",
     "<=": "≤", "==": "=", "!=": "≠", "~": "¬",
 }  # fmt: skip
 _ACCENTS = {"hat": "^", "tilde": "~", "dot": "˙"}
-TEX = {character: name for name, character in GREEK.items()} | dict(
-    pair.split(":")
-    for pair in "∂:partial ·:cdot ×:times ∑:sum ∏:prod ≥:ge ≤:le ≠:ne ⊤:top ⊙:odot ∞:infty ¬:lnot "
-    "∧:wedge ⌊:lfloor ⌋:rfloor ⌈:lceil ⌉:rceil ‖:Vert …:cdots mod:bmod ln:ln max:max min:min "
-    "sin:sin cos:cos tan:tan tanh:tanh 𝟏:mathbf{1}".split()
-)
-"""LaTeX's commands for the symbols that stand in such formulas."""
-__all__ = ["TEX", "Math", "mathml", "symbol"]
+__all__ = ["Math", "mathml", "symbol"]
 LONGEST = 200
 """So much of a name is told."""
 

@@ -23,6 +23,7 @@ class Text:
     """Runs set at (x, y), the left end of their baseline; `colour` names a palette entry.
 
     In a live picture `slot` says whose number stands here; it may be written anew, `room` wide.
+    `word` marks what the page says in the reader's own language, held at its "start" or "end".
     """
 
     x: float
@@ -32,6 +33,7 @@ class Text:
     colour: str
     slot: str = ""
     room: float = 0.0
+    word: str = ""
 
     @property
     def width(self) -> float:
@@ -54,9 +56,10 @@ class Card:
 
 def _right(
     texts: list[Text], right: float, y: float, runs: Runs, size: float, col: str,
-    slot: str = "", room: float = 0.0,
+    slot: str = "", room: float = 0.0, word: str = "",
 ) -> None:  # fmt: skip
-    texts.append(Text(right - mathtext.line_width(runs, size), y, runs, size, col, slot, room))
+    left = right - mathtext.line_width(runs, size)
+    texts.append(Text(left, y, runs, size, col, slot, room, word))
 
 
 def _cell(row: Row, text: str) -> Runs:
@@ -142,7 +145,7 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     y = top + (4.0 if chip and box.kind == "fold" else 0.0)  # its name is taller
     texts = [Text(PAD, y + 23, title, NAME, "ink")]
     if tag:
-        _right(texts, right, y + 20, tag, TINY, "soft")
+        _right(texts, right, y + 20, tag, TINY, "soft", word="end")
     y += 30.0
     if expression:
         y += 13
@@ -159,7 +162,7 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     marks = []
     for row, label, cells in zip(box.rows, labels, grid, strict=True):
         y += 15
-        texts.append(Text(PAD, y, label, TINY, "soft"))
+        texts.append(Text(PAD, y, label, TINY, "soft", word="start"))
         edge = right - mark_width
         for i, runs in reversed(list(enumerate(cells))):
             slot = f"{row.kind} {i}" if row.room else ""

@@ -21,9 +21,12 @@ from .measure import FAMILIES
 from .view import HEATS, Arrow, Box, View
 
 MARGIN = 18.0
+_FLUID = ' style="max-width:100%;height:auto"'
 
 
-def to_svg(view: View, theme: str = "light", engine_name: str = "auto") -> str:
+def to_svg(
+    view: View, theme: str = "light", engine_name: str = "auto", *, live: bool = False
+) -> str:
     """SVG of a View.
 
     Parameters
@@ -33,15 +36,18 @@ def to_svg(view: View, theme: str = "light", engine_name: str = "auto") -> str:
         "light", "dark", or "auto", which follows the reader's own setting.
     engine_name : str
         See `gradviz.show.engine.find`.
+    live : bool
+        For the page, which gives it its size and its ground, and says its words in the reader's
+        own language.
     """
-    return _Painter(view, theme, arrange(view, engine_name)).svg()
+    return _Painter(view, theme, arrange(view, engine_name), live).svg()
 
 
 class _Painter:
     """Collects the elements of one picture."""
 
-    def __init__(self, view: View, theme: str, place: Layout) -> None:
-        self.view, self.theme, self.place = view, theme, place
+    def __init__(self, view: View, theme: str, place: Layout, live: bool) -> None:
+        self.view, self.theme, self.place, self.live = view, theme, place, live
         self.colours = style.PALETTES[theme]
         self.out: list[str] = []
         self.used: dict[str, None] = {}
@@ -72,11 +78,11 @@ class _Painter:
         return "\n".join([
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {_n(width)} {_n(height)}"'
             f' class="gradviz gradviz-{self.theme}" role="img" font-family="{FAMILIES["sans"]}"'
-            f' style="max-width:100%;height:auto" aria-label={_attribute(about)}>',
+            f"{'' if self.live else _FLUID} aria-label={_attribute(about)}>",
             f"<title>{_lines(view.title or 'Computational graph')}</title>",
             f"<desc>{_lines(view.description)}</desc>",
             *self._style(),
-            f"<rect {size} {paint}/>",
+            *([] if self.live else [f"<rect {size} {paint}/>"]),
             *self.out,
             "</svg>",
             "",
@@ -130,12 +136,8 @@ class _Painter:
         family = f' font-family="{FAMILIES["serif"]}"'
         serif = [run.font in ("roman", "italic") for run in text.runs]
         whole = all(serif)
-        slot = ""
-        if text.slot:  # of a live picture: where the number that replaces this one is anchored
-            anchor = {"start": 0.0, "middle": 0.5}.get(text.slot.split()[1], 1.0)
-            at = _n(text.x + dx + anchor * text.width)
-            slot = f' data-slot="{text.slot}" data-x="{at}" data-room="{_n(text.room)}"'
-        self.out.append(f"<g {self._paint(fill=text.colour)}{family if whole else ''}{slot}>")
+        anchor = self._anchor(text, dx) if self.live else ""
+        self.out.append(f"<g {self._paint(fill=text.colour)}{family if whole else ''}{anchor}>")
         for run, x, width in mathtext.placed(text.runs, text.size):
             if width <= 0:
                 continue
@@ -148,6 +150,17 @@ class _Painter:
                 f"{escape(run.text, quote=False)}</text>"
             )
         self.out.append("</g>")
+
+    @staticmethod
+    def _anchor(text: cards.Text, dx: float) -> str:
+        """Of a live picture: where the text that replaces this one is held."""
+        place = text.word or text.slot.partition(" ")[2]
+        if not place:
+            return ""
+        at = _n(text.x + dx + {"start": 0.0, "middle": 0.5}.get(place, 1.0) * text.width)
+        if text.word:
+            return f' data-word="{text.word}" data-x="{at}"'
+        return f' data-slot="{text.slot}" data-x="{at}" data-room="{_n(text.room)}"'
 
     # What the picture is made of
 

@@ -17,11 +17,12 @@ from gradviz.show import style
 from gradviz.words import choose
 
 from .payload import drawing, folds, numbers, story
+from .rooms import joined
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
-_WEB = files("gradviz.web") / "js"
+_HERE = files("gradviz.web")
 _PAGE = """<!doctype html>
 <html lang="{language}">
 <meta charset="utf-8">
@@ -44,20 +45,6 @@ base-uri 'none'; form-action 'none'">
 
 
 @cache
-def module() -> str:
-    """The ES module that the page and the widget share."""
-    return (_WEB / "gradviz.js").read_text(encoding="utf-8")
-
-
-@cache
-def _script() -> str:
-    """The module, with what stands in for Python, as one script."""
-    alone = (_WEB / "alone.js").read_text(encoding="utf-8")
-    lines = (line for line in alone.splitlines() if not line.startswith("import "))
-    return module() + "\n".join(lines) + "\nopenPage();\n"
-
-
-@cache
 def stylesheet() -> str:
     """Its style sheet, with the palettes of `gradviz.show.style`."""
     rules = []
@@ -66,7 +53,7 @@ def stylesheet() -> str:
         rules.append(f'.gradviz-app[data-theme="{theme}"]{{{tokens}color-scheme:{theme}}}')
     for letter, paint in (("f", "fill"), ("s", "stroke")):
         rules += [f".gradviz-app .{letter}-{name}{{{paint}:var(--{name})}}" for name in style.LIGHT]
-    return "\n".join([*rules, (_WEB / "gradviz.css").read_text(encoding="utf-8")])
+    return "\n".join([*rules, (_HERE / "page.css").read_text(encoding="utf-8")])
 
 
 @cache
@@ -74,7 +61,7 @@ def words() -> dict[str, dict[str, Any]]:
     """What the page says, by language: every ``web/words.<language>.json``."""
     return {
         file.name.split(".")[1]: json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(_WEB.iterdir(), key=lambda file: file.name)
+        for file in sorted(_HERE.iterdir(), key=lambda file: file.name)
         if file.name.startswith("words.")
     }
 
@@ -125,7 +112,7 @@ def to_html(
         "theme": theme,
         "language": language,
     }
-    script = _script()
+    script = joined("alone") + "openPage();\n"
     css = stylesheet()
     return _PAGE.format(
         language=language or "en",

@@ -1,8 +1,9 @@
 """What is sent to the page and the widget: a graph's structure, numbers, steps and program.
 
-Everything is plain JSON. The structure is sent once; `numbers` is what changes when a leaf does.
-Formulas are nested lists (`gradviz.ops.mathml`), labels are strings: the module that shows them
-makes elements and texts of them, and reads no markup but the picture's.
+Everything is plain JSON (`gradviz.web.wire` has its types). The structure is sent once; `numbers`
+is what changes when a leaf does. Formulas are nested lists (`gradviz.ops.mathml`) beside their
+LaTeX, labels are strings: the module that shows them makes elements and texts of them, and reads no
+markup but the picture's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -23,8 +24,8 @@ from gradviz.chain.statements import Statement
 from gradviz.errors import TraceError
 from gradviz.highlight import Highlight
 from gradviz.model import CONSTANT, PARAMETER
-from gradviz.ops import notation
-from gradviz.ops.mathml import TEX, Math, mathml, symbol
+from gradviz.ops import notation, tex
+from gradviz.ops.mathml import mathml, symbol
 from gradviz.ops.operation import Operation
 from gradviz.show.svg import to_svg
 from gradviz.show.view import (
@@ -37,6 +38,25 @@ from gradviz.show.view import (
     output_name,
 )
 from gradviz.statistics import Statistics, measure
+
+from .wire import (
+    Drawing,
+    Formula,
+    GradientState,
+    Kind,
+    Numbers,
+    Program,
+    ProgramNode,
+    ProgramTree,
+    Quantity,
+    Row,
+    Scalar,
+    ShownSteps,
+    Step,
+    Story,
+    StoryEdge,
+    StoryNode,
+)
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -55,7 +75,7 @@ FUNCTIONS = frozenset(
 # --- the structure -------------------------------------------------------------------------------
 
 
-def story(graph: Graph, detail: str | None = None) -> dict[str, Any]:
+def story(graph: Graph, detail: str | None = None) -> Story:
     """The structure of a Graph: nodes, edges, the steps of both passes, its program.
 
     Parameters
@@ -65,14 +85,14 @@ def story(graph: Graph, detail: str | None = None) -> dict[str, Any]:
         As in `Graph.draw`.
     """
     shown = graph.detailed(detail)
-    program, refusal = None, ""
+    program: Program | None = None
+    refusal = ""
     try:
         program = _program(graph, shown)
     except TraceError as error:
         refusal = str(error)
     return {
         "title": words.clean(graph.title),
-        "tex": TEX,
         "output": shown.output,
         "nodes": [_node(shown, i) for i in range(len(shown))],
         "edges": [_edge(shown, u, v, key) for u, v, key in edges(shown)],
@@ -90,49 +110,57 @@ def edges(graph: Graph) -> list[tuple[int, int, int]]:
     return [(u, v, key) for v, us in enumerate(graph.operands) for key, u in enumerate(us)]
 
 
-def _node(graph: Graph, i: int) -> dict[str, Any]:
+def _node(graph: Graph, i: int) -> StoryNode:
     node, source, expression = graph.values[i], graph.source(i), graph.expression(i)
     return {
         "id": graph.names[i],
         "name": words.clean(graph.names[i]),
-        "label": symbol(graph.names[i]),
-        "kind": "output" if i == graph.output else graph.kind(i),
+        "label": _name(graph.names[i]),
+        "kind": cast(Kind, "output" if i == graph.output else graph.kind(i)),
         "shape": words.shape(node.value),
         "dtype": str(getattr(node.value, "dtype", type(node.value).__name__)),
         "scope": ["/".join(node.scope[:depth]) for depth in range(1, len(node.scope) + 1)],
         "source": words.clean(source.place) if source else "",
-        "expression": mathml(expression) if expression is not None else None,
+        "expression": _formula(expression),
         "wrt": i in graph.wrt,
         "leaf": graph.is_leaf(i) and node.operation is not CONSTANT,
     }
 
 
-def _edge(graph: Graph, u: int, v: int, key: int) -> dict[str, Any]:
+def _edge(graph: Graph, u: int, v: int, key: int) -> StoryEdge:
     derivative = graph.derivative(v, key)
     carries = graph.values[v].operation.rule(key) is not None
     arrays = np.ndim(graph.values[u].value) or np.ndim(graph.values[v].value)
-    vjp: Math | None = None
+    vjp: Formula | None = None
     if carries and (derivative is None or arrays):
         upstream = notation.adjoint(graph.names[v])
         one = notation.number(1)
-        vjp = mathml(graph.message(v, key, one if v == graph.output else upstream))
+        vjp = _formula(graph.message(v, key, one if v == graph.output else upstream))
     return {
         "u": u,
         "v": v,
         "key": key,
         "alone": graph.alone(v, key),
-        "derivative": mathml(derivative) if derivative is not None else None,
+        "derivative": _formula(derivative),
         "vjp": vjp,
     }
 
 
-def steps(graph: Graph) -> list[list[Any]]:
+def _name(name: str) -> Formula:
+    return {"math": symbol(name), "tex": tex.symbol(name)}
+
+
+def _formula(tree: ast.expr | None) -> Formula | None:
+    return None if tree is None else {"math": mathml(tree), "tex": tex.formula(tree, r" \cdot ")}
+
+
+def steps(graph: Graph) -> list[Step]:
     """Both passes, one event after the other.
 
     ``["given"]``: the leaves have their values; ``["value", node]``; ``["seed", node]``: ∂J/∂J;
     ``["message", edge]``; ``["done"]``.
     """
-    found: list[list[Any]] = [["given"]]
+    found: list[Step] = [["given"]]
     found += [["value", i] for i in range(len(graph)) if not graph.is_leaf(i)]
     number = {(v, key): n for n, (_, v, key) in enumerate(edges(graph))}
     messages = _messages(graph)
@@ -155,14 +183,14 @@ def _messages(graph: Graph) -> Mapping[tuple[int, int], Any]:
 # --- the numbers ---------------------------------------------------------------------------------
 
 
-def numbers(graph: Graph, detail: str | None = None) -> dict[str, Any]:
+def numbers(graph: Graph, detail: str | None = None) -> Numbers:
     """All that changes with a leaf: values, gradients and their states; locals and messages."""
     shown = graph.detailed(detail)
     trouble = ""
     try:
         derivatives = shown.derivatives
         gradients, messages = derivatives.gradients, derivatives.messages
-        states = [state(shown, i) for i in range(len(shown))]
+        states = [cast(GradientState, state(shown, i)) for i in range(len(shown))]
     except TraceError as error:
         gradients, messages, trouble = {}, {}, str(error)
         states = ["not computed"] * len(shown)
@@ -179,19 +207,19 @@ def numbers(graph: Graph, detail: str | None = None) -> dict[str, Any]:
     }
 
 
-def _local(graph: Graph, v: int, key: int) -> Any:
+def _local(graph: Graph, v: int, key: int) -> Quantity | None:
     local = graph.local(v, key)
     if local is None or not np.shape(local):
         return None if local is None else quantity(local)
-    return {**quantity(local), "short": words.local(local)}
+    shown = quantity(local)
+    return {**shown, "short": words.local(local)} if isinstance(shown, dict) else shown
 
 
-def quantity(value: Any) -> Any:
+def quantity(value: Any) -> Quantity:
     """A number as a number (what JSON lacks as text), anything else as what is shown of it."""
     single = value.mean if isinstance(value, Statistics) else value
     if np.ndim(value) == 0 and np.asarray(single).dtype.kind in "fiub":
-        number = float(single)
-        return number if math.isfinite(number) else "NaN" if math.isnan(number) else str(number)
+        return _scalar(single)
     norm = measure(value).norm
     return {
         "cells": list(words.cells(value)),
@@ -201,12 +229,17 @@ def quantity(value: Any) -> Any:
     }
 
 
+def _scalar(value: Any) -> Scalar:
+    number = float(value)
+    return number if math.isfinite(number) else "NaN" if math.isnan(number) else str(number)
+
+
 # --- the picture ---------------------------------------------------------------------------------
 
 
 def drawing(
     graph: Graph, folded: Iterable[str] = (), direction: str = "LR", detail: str | None = None
-) -> dict[str, Any]:
+) -> Drawing:
     """The picture with some folds closed; ``inside`` says which box holds a hidden node.
 
     Parameters
@@ -223,7 +256,7 @@ def drawing(
     opened, closed = _state(folding, folded)
     view, inside = _live(folding, opened, direction)
     return {
-        "svg": to_svg(view).replace(' style="max-width:100%;height:auto"', ""),
+        "svg": to_svg(view, live=True),
         "folded": sorted(closed),
         "scopes": [part.key for fold in opened for part in fold.folds],
         "inside": inside,
@@ -368,7 +401,7 @@ def _live(folding: Folding, opened: Sequence[Fold], direction: str) -> tuple[Vie
 # --- the program, for a page that computes by itself ---------------------------------------------
 
 
-def _program(graph: Graph, shown: Graph) -> dict[str, Any]:
+def _program(graph: Graph, shown: Graph) -> Program:
     """The recorded operations as data: each row's formulas, who reads whom, the steps of a name.
 
     Raises
@@ -376,9 +409,9 @@ def _program(graph: Graph, shown: Graph) -> dict[str, Any]:
     TraceError
         The program is not one of scalar operations that the page can compute; says why.
     """
-    rows: dict[str, Any] = {}
-    nodes: list[Any] = []
-    constants: dict[int, float] = {}
+    rows: dict[str, Row] = {}
+    nodes: list[ProgramNode] = []
+    constants: dict[int, Scalar] = {}
     for i, node in enumerate(graph.values):
         value, operation = np.asarray(node.value), node.operation
         if value.ndim:
@@ -387,7 +420,7 @@ def _program(graph: Graph, shown: Graph) -> dict[str, Any]:
             raise TraceError(f"{graph.names[i]} is of type {value.dtype}")
         if graph.is_leaf(i):
             if operation is CONSTANT:
-                constants[i] = quantity(node.value)
+                constants[i] = _scalar(value)
             nodes.append([None, []])
             continue
         if node.keywords:
@@ -405,7 +438,7 @@ def _program(graph: Graph, shown: Graph) -> dict[str, Any]:
     }
 
 
-def _steps_of(graph: Graph, shown: Graph, i: int) -> list[Any]:
+def _steps_of(graph: Graph, shown: Graph, i: int) -> ShownSteps:
     """The recorded operations that a shown value stands for, and the values that they read."""
     own = graph.id(shown.names[i])
     operation = shown.values[i].operation
@@ -414,7 +447,7 @@ def _steps_of(graph: Graph, shown: Graph, i: int) -> list[Any]:
     return [own, [] if graph.is_leaf(own) else [own], list(graph.operands[own])]
 
 
-def _row(operation: Operation) -> dict[str, Any]:
+def _row(operation: Operation) -> Row:
     """An operation's formulas as data.
 
     A function that the module itself has is called by its name, since a formula may be exact in
@@ -426,12 +459,12 @@ def _row(operation: Operation) -> dict[str, Any]:
         raise TraceError(f"the page cannot compute {operation.name}")
     try:
         if operation.name in FUNCTIONS:
-            value: Any = [operation.name, *letters[: len(rules)]]
+            value: ProgramTree = [operation.name, *letters[: len(rules)]]
         elif isinstance(operation.formula, str) and operation.formula:
             value = _data(notation.parse(operation.formula))
         else:
             raise TraceError(operation.name)
-        locals_ = []
+        locals_: list[ProgramTree | None] = []
         for rule in rules:
             if rule is not None and not rule.number:
                 raise TraceError(operation.name)
@@ -448,7 +481,7 @@ _OPERATORS: dict[type[ast.AST], str] = {
 }  # fmt: skip
 
 
-def _data(tree: ast.expr) -> Any:
+def _data(tree: ast.expr) -> ProgramTree:
     """A formula as data: a number, a name, or ``[function, argument, ...]``."""
     match tree:
         case ast.Constant(value=float() | int() as value):

@@ -23,8 +23,9 @@ except ImportError as error:  # pragma: no cover
 from gradviz.show import style
 from gradviz.words import choose
 
-from .page import module, stylesheet, words
+from .page import stylesheet, words
 from .payload import at_first, drawing, edges, numbers, quantity, story
+from .rooms import joined
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -68,12 +69,12 @@ class Widget(anywidget.AnyWidget):
         Which of these steps is shown.
     """
 
-    _esm = module()
+    _esm = joined("widget")
     _css = stylesheet()
 
-    story = traitlets.Dict().tag(sync=True)
-    numbers = traitlets.Dict().tag(sync=True)
-    drawing = traitlets.Dict().tag(sync=True)
+    story: Any = traitlets.Dict().tag(sync=True)
+    numbers: Any = traitlets.Dict().tag(sync=True)
+    drawing: Any = traitlets.Dict().tag(sync=True)
     words = traitlets.Dict().tag(sync=True)
     answer = traitlets.Dict().tag(sync=True)
     settled = traitlets.Unicode("").tag(sync=True)

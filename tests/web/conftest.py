@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import lab
 import pytest
@@ -40,6 +44,40 @@ def opened(chromium, tmp_path: Path) -> Iterator[Callable]:
         context.close()
     assert not noise
     assert all(url.startswith(("file:", "blob:")) for url in requests), requests
+
+
+class Rooms:
+    """The page's modules in one process of node, asked as `js/served.js` says."""
+
+    def __init__(self, node: str) -> None:
+        script = Path(__file__).parent / "js" / "served.js"
+        self.process = subprocess.Popen(
+            [node, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            encoding="utf-8",
+        )  # fmt: skip
+
+    def __call__(self, call: str, *args: Any) -> Any:
+        self.process.stdin.write(json.dumps({"call": call, "args": args}) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The program that runs JavaScript without a browser."""
+    return shutil.which("node") or missing("node")
+
+
+@pytest.fixture(scope="session")
+def rooms(node) -> Iterator[Rooms]:
+    """The page's modules, without a page."""
+    served = Rooms(node)
+    yield served
+    served.process.stdin.close()
+    served.process.wait(10)
+    served.process.stdout.close()
 
 
 @pytest.fixture(scope="session")

@@ -177,10 +177,7 @@ def test_a_formula_is_copied_as_latex(opened, network):
     node(page, "w5").click()
     page.get_by_role("button", name="Copy the formula as LaTeX").first.click()
     copied = page.evaluate("window.copied")
-    assert copied.startswith("\\begin{aligned}\n\\frac{\\partial J}{\\partial w_{5}}&=")
-    assert r"\frac{\partial a_{\mathit{o1}}}{\partial z_{\mathit{o1}}}" in copied
-    assert copied.endswith("&=0.082167\n\\end{aligned}") or "&=0.0821670" in copied
-    assert copied.count("{") == copied.count("}")
+    assert re.sub(r"\s", "", copied) == re.sub(r"\s", "", network.explain("w5").latex)
 
 
 def test_an_edge_tells_its_local_derivative_and_its_message(opened, network):

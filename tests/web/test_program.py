@@ -1,4 +1,4 @@
-"""Programs of scalar operations, computed by the page's own module: its numbers are Python's."""
+"""Programs of scalar operations, computed by the page's own rooms: their numbers are Python's."""
 
 from __future__ import annotations
 
@@ -11,38 +11,16 @@ from test_page import close
 
 import gradviz as gv
 from gradviz.ops.elementwise import ELEMENTWISE
-from gradviz.web.page import _script
 from gradviz.web.payload import FUNCTIONS, numbers, story
 
-pytestmark = pytest.mark.browser
 POINTS = (-2.5, -1.0, -0.3, 0.0, 0.5, 1.0, 3.0)
 
 
-@pytest.fixture(scope="module")
-def module(chromium):
-    """Runs the module's own functions in a browser."""
-    page = chromium.new_page()
-    page.evaluate(
-        """async code => {
-             const url = URL.createObjectURL(new Blob([code], {type: 'text/javascript'}));
-             window.module = await import(url) }""",
-        _script().removesuffix("openPage();\n"),
-    )
-    yield page
-    page.close()
+def test_both_sides_know_the_same_functions(rooms):
+    assert set(rooms("functions")) == FUNCTIONS
 
 
-def computed(module, told, points) -> list:
-    return module.evaluate(
-        "([story, points]) => points.map(leaves => module.compute(story, leaves))", [told, points]
-    )
-
-
-def test_both_sides_know_the_same_functions(module):
-    assert set(module.evaluate("Object.keys(module.FUNCTIONS)")) == FUNCTIONS
-
-
-def test_every_row_of_scalar_operations_computes_the_same_in_the_page(module):
+def test_every_row_of_scalar_operations_computes_the_same_in_the_page(rooms):
     refused = []
     for row in ELEMENTWISE:
         count = len(row.derivatives)
@@ -58,9 +36,8 @@ def test_every_row_of_scalar_operations_computes_the_same_in_the_page(module):
                 continue
             leaves = [graph.id(f"argument[{i}]") if f"argument[{i}]" in graph.names else i
                       for i in range(count)]  # fmt: skip
-            found = computed(
-                module, told, [dict(zip(map(str, leaves), v, strict=True)) for v in values]
-            )
+            places = [dict(zip(leaves, point, strict=True)) for point in values]
+            found = rooms("compute", told, *places)
             for point, result in zip(values, found, strict=True):
                 names = [graph.names[i] for i in leaves]
                 try:
@@ -81,7 +58,7 @@ def close_or_both_lost(found, expected, what) -> None:
         raise AssertionError(f"{what}: {error}") from None
 
 
-def test_whole_programs_compute_the_same(module):
+def test_whole_programs_compute_the_same(rooms):
     programs = [
         ("a = x * y; b = sin(a) + x; c = b / (1 + b**2); c * c + a", dict(x=0.7, y=-1.3)),
         ("p = exp(x) / (exp(x) + exp(y)); -log(p)", dict(x=2.0, y=0.1)),
@@ -97,23 +74,20 @@ def test_whole_programs_compute_the_same(module):
         shown = graph.statements
         assert told["program"], told["refusal"]
         points = [values, *({n: float(random.normal()) for n in values} for _ in range(20))]
-        found = computed(
-            module, told, [{str(shown.id(n)): v for n, v in point.items()} for point in points]
-        )
+        places = [{shown.id(n): v for n, v in point.items()} for point in points]
+        found = rooms("compute", told, *places)
         for point, result in zip(points, found, strict=True):
             close_or_both_lost(result, numbers(graph.update(point)), (text, point))
 
 
-def test_a_network_of_scalars_computes_the_same(module, network):
+def test_a_network_of_scalars_computes_the_same(rooms, network):
     told = story(network)
     points, graphs = [], [network]
     for _ in range(30):
         graphs.append(graphs[-1].step(0.5))
     for graph in graphs:
-        points.append(
-            {str(network.statements.id(n)): float(v) for n, v in graph.leaf_values().items()}
-        )
-    for result, graph in zip(computed(module, told, points), graphs, strict=True):
+        points.append({network.statements.id(n): v for n, v in graph.leaf_values().items()})
+    for result, graph in zip(rooms("compute", told, *points), graphs, strict=True):
         close(result, numbers(graph))
 
 
@@ -132,10 +106,10 @@ def test_what_the_page_cannot_compute_it_refuses_with_the_reason(function, value
     assert reason in told["refusal"]
 
 
-def test_formats_agree_with_pythons(module):
+def test_formats_agree_with_pythons(rooms):
     numbers_ = [0.0, -0.0, 1.0, -1.5, 123456.0, 99999.5, 0.0001, 0.00001234567, 1e300, -1e-300,
                 5e-324, 0.1 + 0.2, 1 / 3, 100000.0, 12345.6, math.pi * 1e5]  # fmt: skip
     from test_page import pretty
 
-    found = module.evaluate("xs => xs.map(x => module.short(x))", numbers_)
+    found = rooms("short", *numbers_)
     assert found == [pretty(x) for x in numbers_]

@@ -1,0 +1,253 @@
+// One story, shown: the parts around the picture, which are drawn anew when the model changes.
+
+import { Controls } from "./controls.js";
+import { block, button, fill, html } from "./elements.js";
+import { told } from "./narration.js";
+import { Panel } from "./panel.js";
+import { Picture } from "./picture.js";
+import { Reuse } from "./reuse.js";
+import { copied, download, rasterized } from "./saving.js";
+import { edgeCell, gradientCells, marked, spoken, valueCells } from "./scene.js";
+import { toggled } from "./session.js";
+import { Tooltip } from "./tooltip.js";
+import { Training } from "./training.js";
+import { Transport } from "./transport.js";
+
+/** @import { Requests } from "./requests.js" */
+/** @import { Session } from "./session.js" */
+
+export class Frame {
+  /**
+   * @param {HTMLElement} root
+   * @param {Session} session
+   * @param {Requests} requests
+   * @param {number} focus
+   */
+  constructor(root, session, requests, focus) {
+    this.session = session;
+    this.requests = requests;
+    this.problem = "";
+    this.sent = -1;
+    root.lang = session.language;
+    root.setAttribute("aria-label", session.t("app", { title: session.story.title }));
+
+    this.search = this.searchField();
+    this.folds = html("span", { class: "folds", role: "group", "aria-label": session.t("fold") });
+    this.notice = html("div", { class: "notice", role: "status", hidden: true });
+    this.tip = new Tooltip(session);
+    this.stage = html("div", { class: "stage" }, this.tip.root);
+    this.panel = new Panel(session, this);
+    this.reuse = new Reuse(session);
+    this.training = new Training(session, this);
+    this.transport = new Transport(session);
+    this.told = html("div", { class: "told", "aria-live": "polite" });
+    root.replaceChildren(
+      this.bar(),
+      this.notice,
+      html(
+        "div",
+        { class: "body" },
+        html("div", { class: "left" }, this.stage, this.transport.root, this.told),
+        html(
+          "aside",
+          { "aria-label": session.t("panel") },
+          this.panel.root,
+          this.reuse.root,
+          this.training.root,
+        ),
+      ),
+    );
+    this.picture = this.pictured();
+    this.controls = new Controls(session, this, this.picture, this.tip, focus);
+    this.foldButtons();
+    this.refresh();
+  }
+
+  // The bar
+
+  searchField() {
+    const label = this.session.t("search");
+    return html("input", {
+      type: "search",
+      list: `gradviz-names-${this.requests.id}`,
+      placeholder: label,
+      "aria-label": label,
+      onchange: ({ target }) => this.find(target.value),
+    });
+  }
+
+  bar() {
+    const { session } = this;
+    const t = (/** @type {string} */ key) => session.t(key);
+    const { title } = session.story;
+    const languages = Object.entries(session.get("words")).map(([value, { name }]) =>
+      html("option", { value, selected: value === session.language }, name),
+    );
+    const file = title.replace(/[^\p{L}\p{N}]+/gu, "-") || "graph";
+    return html(
+      "header",
+      {},
+      html("strong", { class: "title" }, title),
+      this.search,
+      html(
+        "datalist",
+        { id: `gradviz-names-${this.requests.id}` },
+        session.nodes.map(({ name }) => html("option", { value: name })),
+      ),
+      this.folds,
+      html(
+        "span",
+        { class: "tools", role: "group", "aria-label": t("view") },
+        button("−", t("smaller"), () => this.picture.scale(1 / 1.25)),
+        button("+", t("larger"), () => this.picture.scale(1.25)),
+        button(t("fit"), t("fitAll"), () => this.picture.fit()),
+        button("SVG", t("saveSvg"), () => download(copied(this.picture), `${file}.svg`)),
+        button("PNG", t("savePng"), () => this.savePng(file)),
+      ),
+      html(
+        "select",
+        {
+          "aria-label": t("language"),
+          onchange: ({ target }) => session.put("language", target.value),
+        },
+        languages,
+      ),
+    );
+  }
+
+  /** @param {string} file */
+  async savePng(file) {
+    const image = await rasterized(copied(this.picture));
+    if (image) download(image, `${file}.png`);
+  }
+
+  /** @param {string} text */
+  find(text) {
+    const { session } = this;
+    const name = text.trim();
+    const names = session.nodes.map((node) => node.name);
+    const exact = names.indexOf(name);
+    const near = exact < 0 ? names.findIndex((other) => other.includes(name)) : exact;
+    this.warn(near < 0 ? session.t("notFound", { name }) : "");
+    if (!name || near < 0) return;
+    session.select(session.nodes[near].id);
+    this.picture.show(near);
+  }
+
+  /** Another picture of the same graph. */
+  draw() {
+    const { session, tip, controls } = this;
+    this.picture = this.pictured();
+    this.controls = new Controls(session, this, this.picture, tip, controls.focus);
+    this.foldButtons();
+    this.refresh();
+  }
+  pictured() {
+    const { session, stage } = this;
+    return new Picture(stage, session.get("drawing"), session.words.picture);
+  }
+
+  foldButtons() {
+    const { session } = this;
+    const { folded, scopes } = session.get("drawing");
+    const made = scopes.map((scope) => {
+      const shut = folded.includes(scope);
+      return button(
+        `${shut ? "▸" : "▾"} ${scope}`,
+        session.t(shut ? "unfold" : "foldOne", { scope }),
+        () => this.ask({ kind: "fold", folded: toggled(session.get("drawing").folded, scope) }),
+        { "aria-pressed": String(shut), class: "fold" },
+      );
+    });
+    fill(this.folds, made);
+  }
+
+  // What the parts ask for
+
+  /** @param {ViewRequest} request */
+  ask(request) {
+    this.requests.ask(request);
+  }
+
+  /**
+   * Say what is wrong: with what was just asked for, else with the numbers that are shown.
+   * @param {string} text
+   */
+  warn(text) {
+    this.problem = text;
+    this.notice.textContent = text || this.session.trouble();
+    this.notice.hidden = !this.notice.textContent;
+  }
+
+  mark() {
+    const { marks, badges } = marked(this.session);
+    this.picture.mark(marks);
+    this.picture.badges(badges);
+  }
+
+  // Drawing the state
+
+  refresh() {
+    this.session.take();
+    this.write();
+    this.mark();
+    this.sendDot();
+    this.tell();
+    this.panel.refresh();
+    this.reuse.refresh();
+    this.training.refresh();
+    this.warn(this.problem);
+  }
+
+  write() {
+    const { session, picture } = this;
+    for (const [i, group] of picture.nodes) {
+      picture.write(`node ${i}`, "value", valueCells(session, i));
+      picture.write(`node ${i}`, "gradient", ...gradientCells(session, i));
+      group.setAttribute("aria-label", spoken(session, i));
+    }
+    for (const e of picture.arrows.keys()) {
+      picture.write(`edge ${e}`, "local", [edgeCell(session, e)]);
+    }
+  }
+
+  /** A message runs back along its edge, once for each time that its step is come to. */
+  sendDot() {
+    const { step, done, past } = this.session;
+    const [kind, what] = past.now;
+    if (kind === "message" && this.sent !== step) this.picture.send(what);
+    this.sent = done ? -1 : step;
+  }
+
+  tell() {
+    const { place, words, lines, held } = told(this.session);
+    this.transport.refresh(place);
+    const sentence = Array.isArray(words) && words.length > 0 && html("p", {}, words);
+    fill(this.told, sentence, block(lines), held);
+  }
+
+  // The keyboard
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const { session, transport, picture } = this;
+    const on = /** @type {Element} */ (event.target);
+    const typing = on.closest("input:not([type=range]), select, textarea");
+    if (typing) {
+      if (event.key !== "Enter" || typing.tagName === "SELECT") return;
+      event.preventDefault();
+      typing.dispatchEvent(new Event("change"));
+    }
+    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const zoom = { "+": 1.25, "=": 1.25, "-": 0.8 }[event.key];
+    if (event.key === " " && !on.closest("button, summary, g.node")) transport.play();
+    else if (event.key === ",") transport.jump(session.step - 1);
+    else if (event.key === ".") transport.jump(session.step + 1);
+    else if (zoom) picture.scale(zoom);
+    else if (event.key === "0") picture.fit();
+    else if (event.key === "/") this.search.focus();
+    else if (event.key === "Escape") session.select(null);
+    else return;
+    event.preventDefault();
+  }
+}

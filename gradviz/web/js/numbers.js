@@ -1,0 +1,51 @@
+// Numbers as they travel and as they are read.
+//
+// What JSON lacks (NaN, infinities) travels as text; an array travels as what is shown of it.
+
+export const finite = Number.isFinite;
+/** @type {(q: Quantity | null) => q is number | string} */
+export const isNumber = (q) => typeof q === "number" || typeof q === "string";
+/** @type {(q: Quantity | null | undefined) => number} */
+export const scalar = (q) =>
+  typeof q === "string" ? Number(q.replace("inf", "Infinity")) : typeof q === "number" ? q : NaN;
+/** @type {(x: number) => number | string} */
+export const wire = (x) => (finite(x) ? x : Number.isNaN(x) ? "NaN" : x > 0 ? "inf" : "-inf");
+
+/**
+ * As Python's format(x, ".5g"): mantissa, and exponent or "".
+ * @type {(x: number, digits: number) => [string, string]}
+ */
+export function digitsOf(x, digits) {
+  if (Number.isNaN(x)) return ["nan", ""];
+  if (!finite(x)) return [x > 0 ? "inf" : "-inf", ""];
+  if (x === 0) return [Object.is(x, -0) ? "-0" : "0", ""];
+  const trim = (/** @type {string} */ text) =>
+    text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+  const [mantissa, exponent] = x.toExponential(digits - 1).split("e");
+  if (+exponent >= -4 && +exponent < digits) return [trim(x.toPrecision(digits)), ""];
+  return [trim(mantissa), String(Number(exponent))];
+}
+
+/** @type {(text: string) => string} */
+export const minus = (text) => text.replaceAll("-", "−");
+/** @type {(text: string) => string} */
+const raised = (text) => [...text].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[+c])).join("");
+/** @type {(n: number) => string} */
+export const lowered = (n) => [...String(n)].map((c) => "₀₁₂₃₄₅₆₇₈₉"[+c]).join("");
+
+/** @type {(x: number, digits?: number) => string} */
+export function short(x, digits = 5) {
+  const [mantissa, exponent] = digitsOf(x, digits);
+  return minus(mantissa) + (exponent && `×10${raised(exponent)}`);
+}
+
+/**
+ * All cells that a card shows of a quantity.
+ * @type {(q: Quantity | null) => string[]}
+ */
+export const cells = (q) =>
+  q === null ? [""] : isNumber(q) ? [short(scalar(q))] : q.cells.map(minus);
+/** @type {(q: Quantity | null) => string} */
+export const full = (q) => (q === null ? "" : minus(isNumber(q) ? String(scalar(q)) : q.full));
+/** @type {(q: Quantity | null) => number} */
+export const norm = (q) => (q === null ? 0 : isNumber(q) ? Math.abs(scalar(q)) : scalar(q.norm));

@@ -1,0 +1,266 @@
+// The SVG that Python laid out: only texts and classes change here, never positions.
+//
+// It is the one thing that is parsed as markup; Python has escaped its labels.
+
+import { find, numeric, set, svg } from "./elements.js";
+
+/** @typedef {{text: SVGTextElement, room: number, size: number}} Slot */
+/** @typedef {{nodes?: number[], edges?: number[]}} Marked */
+/** @typedef {{text: string, tone: string}} Badge */
+
+const NARROW = 0.278;
+/** @type {Record<string, number>} */
+const WIDTHS = {
+  "−": 0.584,
+  "×": 0.584,
+  ".": NARROW,
+  ",": NARROW,
+  " ": NARROW,
+  "[": NARROW,
+  "]": NARROW,
+};
+/** @type {(text: string) => number} */
+const width = (text) =>
+  [...text].reduce((sum, c) => sum + (WIDTHS[c] ?? ("⁰¹²³⁴⁵⁶⁷⁸⁹⁻".includes(c) ? 0.36 : 0.556)), 0);
+
+export class Picture {
+  /**
+   * @param {HTMLElement} stage where it is shown, in place of the one before
+   * @param {Drawing} drawing
+   * @param {Record<string, string>} words what the small print says in the reader's language
+   */
+  constructor(stage, { svg: source, inside }, words) {
+    this.stage = stage;
+    this.running = 0;
+    const parsed = new DOMParser().parseFromString(source, "image/svg+xml").documentElement;
+    for (const e of parsed.querySelectorAll("script, style, foreignObject, image, a, use")) {
+      e.remove();
+    }
+    this.root = /** @type {SVGSVGElement} */ (
+      /** @type {unknown} */ (document.importNode(parsed, true))
+    );
+    const { width: wide, height: high } = this.root.viewBox.baseVal;
+    /** @type {[number, number]} */
+    this.size = [wide, high];
+    /** @type {[number, number, number, number]} */
+    this.view = [0, 0, wide, high];
+    set(this.root, { role: "group", width: "100%", height: "100%" });
+    this.inside = inside;
+    /** @type {Map<number, SVGGElement>} */
+    this.nodes = new Map();
+    /** @type {Map<number, SVGGElement[]>} */
+    this.arrows = new Map();
+    /** @type {Map<string, Slot[]>} */
+    this.slots = new Map();
+    /** @type {Map<SVGGElement, string>} every group, with the classes it came with */
+    this.groups = new Map();
+    this.collect();
+    this.translate(words);
+    this.over = svg("g", { class: "over" });
+    find(this.root, "g.panel", SVGGElement).append(this.over);
+    this.stage.querySelector("svg")?.remove();
+    this.stage.prepend(this.root);
+    this.stage.style.aspectRatio = this.size.join(" / ");
+    this.fit();
+  }
+
+  collect() {
+    for (const group of /** @type {NodeListOf<SVGGElement>} */ (
+      this.root.querySelectorAll("g.node, g.arrow, g.pill")
+    )) {
+      const { node, key } = group.dataset;
+      if (node !== undefined) {
+        this.nodes.set(Number(node.slice(1)), group);
+        this.collectSlots(`node ${node.slice(1)}`, group);
+      } else {
+        const e = Number(key);
+        if (e < 0) continue;
+        this.arrows.set(e, [...(this.arrows.get(e) ?? []), group]);
+        this.collectSlots(`edge ${e}`, group);
+        const line = group.classList.contains("arrow") && group.querySelector("path");
+        // A thin line is hard to hit: a wide one that cannot be seen lies over it.
+        if (line) group.append(svg("path", { d: line.getAttribute("d"), class: "hit" }));
+      }
+      this.groups.set(group, group.getAttribute("class") ?? "");
+    }
+  }
+
+  /**
+   * @param {string} owner
+   * @param {SVGGElement} group
+   */
+  collectSlots(owner, group) {
+    for (const slot of /** @type {NodeListOf<SVGGElement>} */ (
+      group.querySelectorAll("[data-slot]")
+    )) {
+      const { slot: said = "", x, room } = slot.dataset;
+      const [kind, place] = said.split(" ");
+      const first = find(slot, "text", SVGTextElement);
+      const size = numeric(first, "font-size");
+      const anchor = place === "start" || place === "middle" ? place : "end";
+      const y = first.getAttribute("y");
+      const text = svg("text", { x, y, "font-size": size, "text-anchor": anchor });
+      slot.replaceChildren(text);
+      const key = `${owner} ${kind}`;
+      // The last column stands first.
+      this.slots.set(key, [{ text, room: Number(room), size }, ...(this.slots.get(key) ?? [])]);
+    }
+  }
+
+  /** @param {Record<string, string>} words */
+  translate(words) {
+    for (const group of /** @type {NodeListOf<SVGGElement>} */ (
+      this.root.querySelectorAll("g[data-word]")
+    )) {
+      const text = find(group, "text", SVGTextElement);
+      const said = text.textContent.split(" ");
+      const own = said.map((word) => words[word] ?? word);
+      if (own.every((word, n) => word === said[n])) continue;
+      set(text, { x: group.dataset.x, "text-anchor": group.dataset.word });
+      text.removeAttribute("textLength");
+      text.textContent = own.join(" ");
+    }
+  }
+
+  /**
+   * Put texts into the cells of a card; a text wider than its room is squeezed into it.
+   * @param {string} owner
+   * @param {string} kind
+   * @param {string[]} texts
+   */
+  write(owner, kind, texts, words = false) {
+    const slots = this.slots.get(`${owner} ${kind}`);
+    if (!slots) return;
+    const fitted =
+      texts.length === slots.length
+        ? texts
+        : [...Array(slots.length - 1).fill(""), texts.join(" … ")];
+    slots.forEach(({ text, room, size }, i) => {
+      if (text.textContent !== fitted[i]) text.textContent = fitted[i];
+      text.classList.toggle("words", words);
+      if (width(fitted[i]) * size * (words ? 0.9 : 1) > room) {
+        set(text, { textLength: room, lengthAdjust: "spacingAndGlyphs" });
+      } else text.removeAttribute("textLength");
+    });
+  }
+
+  /**
+   * The box of a value: its own, or the folded one that it is in.
+   * @param {number} i
+   */
+  box(i) {
+    return this.nodes.get(i) ?? this.nodes.get(this.inside[i]);
+  }
+
+  /**
+   * Give groups their classes: `marks` maps a class to nodes and edges. Most stay as they are.
+   * @param {Record<string, Marked>} marks
+   */
+  mark(marks) {
+    /** @type {Map<SVGGElement, string>} */
+    const wanted = new Map();
+    const add = (/** @type {SVGGElement | undefined} */ group, /** @type {string} */ name) =>
+      group && wanted.set(group, `${wanted.get(group) ?? ""} is-${name}`);
+    for (const [name, { nodes = [], edges = [] }] of Object.entries(marks)) {
+      for (const i of nodes) add(this.box(i), name);
+      for (const e of edges) for (const group of this.arrows.get(e) ?? []) add(group, name);
+    }
+    for (const [group, own] of this.groups) {
+      const next = own + (wanted.get(group) ?? "");
+      if (group.getAttribute("class") !== next) group.setAttribute("class", next);
+    }
+    const selected = new Set(marks.selected?.nodes);
+    for (const [i, group] of this.nodes) {
+      group.setAttribute("aria-pressed", String(selected.has(i)));
+    }
+  }
+
+  /** @param {Map<number, Badge>} texts */
+  badges(texts) {
+    this.over.replaceChildren();
+    for (const [i, { text, tone }] of texts) {
+      const rect = this.box(i)?.querySelector("rect");
+      if (!rect) continue;
+      const [x, y, w] = ["x", "y", "width"].map((name) => numeric(rect, name));
+      const wide = width(text) * 11 + 14;
+      this.over.append(
+        svg(
+          "g",
+          { class: `badge ${tone}` },
+          svg("rect", { x: x + w - wide + 8, y: y - 9, width: wide, height: 18, rx: 9 }),
+          svg(
+            "text",
+            {
+              x: x + w - wide / 2 + 8,
+              y: y + 4,
+              "text-anchor": "middle",
+              "font-size": 11,
+              "font-weight": 700,
+            },
+            text,
+          ),
+        ),
+      );
+    }
+  }
+
+  /**
+   * A dot runs along an edge, from the reader back to the operand.
+   * @param {number} e
+   */
+  send(e) {
+    cancelAnimationFrame(this.running);
+    const arrow = this.arrows.get(e)?.find((group) => group.classList.contains("arrow"));
+    const line = arrow?.querySelector("path");
+    if (!line || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    const length = line.getTotalLength();
+    const start = performance.now();
+    const dot = svg("circle", { class: "dot", r: 6 });
+    this.over.append(dot);
+    const move = (/** @type {number} */ now) => {
+      const done = Math.min((now - start) / 700, 1);
+      const { x, y } = line.getPointAtLength(length * (1 - done));
+      set(dot, { cx: x, cy: y });
+      if (done < 1) this.running = requestAnimationFrame(move);
+      else dot.remove();
+    };
+    move(start);
+  }
+
+  /** @type {(x: number, y: number, w: number, h: number) => void} */
+  look(x, y, w, h) {
+    this.view = [x, y, w, h];
+    this.root.setAttribute("viewBox", this.view.map((n) => n.toFixed(2)).join(" "));
+  }
+  fit() {
+    this.look(0, 0, ...this.size);
+  }
+  /** @param {number} factor */
+  scale(factor, at = [0.5, 0.5]) {
+    const [x, y, w, h] = this.view;
+    const wide = Math.min(Math.max(w / factor, 120), this.size[0] * 3);
+    const high = (h * wide) / w;
+    this.look(x + (w - wide) * at[0], y + (h - high) * at[1], wide, high);
+  }
+  /** @type {(dx: number, dy: number) => void} */
+  pan(dx, dy) {
+    const scale = 1 / (this.root.getScreenCTM()?.a ?? 1);
+    const [x, y, w, h] = this.view;
+    this.look(x - dx * scale, y - dy * scale, w, h);
+  }
+  /**
+   * Bring a box into view.
+   * @param {number} i
+   */
+  show(i) {
+    const box = this.box(i)?.getBoundingClientRect();
+    const stage = this.stage.getBoundingClientRect();
+    if (!box) return;
+    const { left, right, top, bottom } = stage;
+    if (box.left >= left && box.right <= right && box.top >= top && box.bottom <= bottom) return;
+    this.pan(
+      stage.x + (stage.width - box.width) / 2 - box.x,
+      stage.y + (stage.height - box.height) / 2 - box.y,
+    );
+  }
+}

@@ -1,0 +1,132 @@
+// The chain rule of a value, written out: in symbols, in numbers, by upstream terms.
+
+import {
+  amount,
+  braced,
+  continued,
+  equation,
+  few,
+  joined,
+  op,
+  row,
+  slope,
+  slopeAt,
+  text,
+  tight,
+} from "./formulas.js";
+import { isNumber } from "./numbers.js";
+
+/** @import { Path } from "./chain.js" */
+/** @import { Session } from "./session.js" */
+/** @import { Line } from "./formulas.js" */
+
+const TERMS = 30; // so many upstream terms are written out
+
+/**
+ * ∂J/∂i
+ * @type {(session: Session, i: number) => Formula}
+ */
+export const gradient = ({ nodes, output }, i) => slope(nodes[output].label, nodes[i].label);
+
+/**
+ * A local derivative: ∂v/∂u, or ∂₁v where u reaches v in another way too.
+ * @type {(session: Session, e: number) => Formula}
+ */
+export function local({ nodes, edges }, e) {
+  const { u, v, key, alone } = edges[e];
+  const { label } = nodes[v];
+  return alone ? slopeAt(key, label) : slope(label, nodes[u].label);
+}
+
+/**
+ * What an edge sends back, as a formula with its numbers.
+ * @type {(session: Session, e: number) => Line}
+ */
+export function message(session, e) {
+  const { v, derivative, vjp } = session.edges[e];
+  const { messages, locals, grads } = session.numbers;
+  const up = gradient(session, v);
+  if (isNumber(messages[e]) && isNumber(locals[e])) {
+    const product = joined([amount(grads[v]), amount(locals[e], true)], "·");
+    return equation(joined([up, local(session, e)], "·"), product, amount(messages[e]));
+  }
+  return equation(vjp ?? joined([up, derivative ?? local(session, e)], "⊙"), amount(messages[e]));
+}
+
+/**
+ * What an edge's local derivative is.
+ * @type {(session: Session, e: number) => Line[]}
+ */
+export function localLines(session, e) {
+  const { derivative, vjp } = session.edges[e];
+  const number = session.numbers.locals[e];
+  if (!derivative && !vjp) return [];
+  const known = derivative && number !== null ? [amount(number)] : [];
+  return [equation(local(session, e), derivative ?? text(session.t("linear")), ...known)];
+}
+
+/**
+ * ∂J/∂u over all paths: a line per path in symbols, then one in numbers and the result.
+ * @type {(session: Session, i: number, paths: Path[], rest: bigint) => [Line[], Line[]]}
+ */
+export function pathLines(session, i, paths, rest) {
+  const { edges, output, numbers, chain } = session;
+  // What the targets before this one have computed is marked as reused.
+  const targets = session.targets();
+  const before = targets.includes(i) ? targets.slice(0, targets.indexOf(i)) : targets;
+  const cached = new Set(before.flatMap((t) => [...chain.needs(t), t]));
+  const times = (/** @type {Formula[]} */ factors) => joined(few(factors, op("…")), "·");
+  const product = (/** @type {Path} */ { edges: path }) => {
+    const factors = path.map((e) => local(session, e)).reverse();
+    const known = path.findIndex((e) => cached.has(edges[e].v) && edges[e].v !== output);
+    const n = known < 0 ? 0 : path.length - known - 1; // so many factors make that upstream term
+    if (!n) return times(factors);
+    const term = braced(times(factors.slice(0, n)), session.t("reused"));
+    return times([term, ...factors.slice(n)]);
+  };
+  const inNumbers = (/** @type {Path} */ { edges: path }) =>
+    times(path.map((e) => amount(numbers.locals[e], true)).reverse());
+
+  const symbols = paths.map((path, n) =>
+    n ? continued("+", product(path)) : equation(gradient(session, i), product(path)),
+  );
+  if (rest > 0n) symbols.push(continued("+", text(session.t("morePaths", { n: rest }))));
+  const whole =
+    rest <= 0n && paths.every((path) => path.edges.every((e) => isNumber(numbers.locals[e])));
+  const numeric = whole ? paths.map((path, n) => continued(n ? "+" : "=", inNumbers(path))) : [];
+  return [symbols, [...numeric, continued("=", amount(numbers.grads[i]))]];
+}
+
+/**
+ * Each upstream term once, from J down to the value.
+ * @type {(session: Session, i: number) => Line[]}
+ */
+export function factored(session, i) {
+  const { edges, output, numbers, chain } = session;
+  const needed = [...chain.needs(i), i].filter((v) => v !== output).sort((a, b) => b - a);
+  return needed.slice(0, TERMS).map((u) => {
+    const terms = chain.out[u].map((e) => {
+      const { v, derivative, vjp } = edges[e];
+      const factor = derivative ?? local(session, e);
+      return vjp ?? (v === output ? factor : joined([gradient(session, v), tight(factor)], "·"));
+    });
+    const known = isNumber(numbers.grads[u]) ? [amount(numbers.grads[u])] : [];
+    return equation(gradient(session, u), joined(terms, "+"), ...known);
+  });
+}
+
+/**
+ * A value as its operation gives it.
+ * @type {(session: Session, i: number, ...known: Formula[]) => Line[]}
+ */
+export function valueLines({ nodes }, i, ...known) {
+  const { label, expression } = nodes[i];
+  return expression ? [equation(label, expression, ...known)] : [];
+}
+
+/**
+ * A sum that is still under way: what it holds, and whether more comes.
+ * @type {(session: Session, i: number, sum: Formula, more: boolean) => Line}
+ */
+export const runningSum = (session, i, sum, more) =>
+  equation(gradient(session, i), more ? row(sum, op("+"), op("…")) : sum);

@@ -1,0 +1,162 @@
+// What the picture says at a step: the numbers of cards and edges, marks, badges.
+
+import { cells, full, isNumber, minus, norm, scalar, short } from "./numbers.js";
+
+/** @import { Badge, Marked } from "./picture.js" */
+/** @import { Session } from "./session.js" */
+
+/**
+ * A value's cells, as far as it is computed.
+ * @type {(session: Session, i: number) => string[]}
+ */
+export const valueCells = ({ numbers, past }, i) =>
+  past.values.has(i) ? cells(numbers.values[i]) : [""];
+
+/**
+ * What the gradient's row says, and whether in words.
+ * @param {Session} session
+ * @param {number} i
+ * @returns {[string[], boolean]}
+ */
+export function gradientCells(session, i) {
+  const { numbers, past, chain } = session;
+  const state = numbers.states[i];
+  const grad = numbers.grads[i];
+  if (!session.done) {
+    const sum = past.sums.get(i);
+    if (!sum) return [[""], false];
+    if (sum.terms < chain.terms(i)) {
+      // a running sum is no gradient yet
+      return [[isNumber(grad) && sum.terms ? `${short(sum.total)} + …` : "…"], false];
+    }
+  }
+  if (state === "number") return [cells(grad), false];
+  const extra = state === "non-finite" && isNumber(grad) ? `${short(scalar(grad))} ` : "";
+  return [[extra + session.stateInWords(i)], true];
+}
+
+/**
+ * A card, read aloud.
+ * @type {(session: Session, i: number) => string}
+ */
+export function spoken(session, i) {
+  const { nodes, past, loss } = session;
+  const { name } = nodes[i];
+  const value = past.values.has(i) ? valueCells(session, i).join(", ") : "?";
+  const [gradient] = gradientCells(session, i);
+  const more = gradient.join("") && `; ∂${loss}/∂${name}: ${gradient.join(", ")}`;
+  return `${name} = ${value}${more}`;
+}
+
+/**
+ * What stands on an edge: its local derivative, or the size of its message.
+ * @type {(session: Session, e: number) => string}
+ */
+export function edgeCell({ edges, numbers, past, done }, e) {
+  const q = numbers.locals[e];
+  const message = numbers.messages[e];
+  if (!past.values.has(edges[e].v)) return "";
+  if (q !== null) return isNumber(q) ? short(scalar(q), 4) : minus(q.short ?? "");
+  return message === null || !done ? "" : `‖·‖ ${short(norm(message), 3)}`;
+}
+
+/**
+ * A gradient's state and its exact number.
+ * @type {(session: Session, i: number) => string}
+ */
+export function gradientInFull(session, i) {
+  const state = session.numbers.states[i];
+  const said = state === "number" ? "" : session.stateInWords(i);
+  const told = state === "number" || state === "non-finite";
+  return [said, told ? full(session.numbers.grads[i]) : ""].filter(Boolean).join(" ");
+}
+
+/**
+ * Classes of nodes and edges, and what is counted on them.
+ * @param {Session} session
+ */
+export function marked(session) {
+  const found = session.done ? asked(session) : underWay(session);
+  const selection = session.selection();
+  found.marks.selected = {
+    nodes: selection.flatMap(({ node }) => node ?? []),
+    edges: selection.flatMap(({ edge }) => edge ?? []),
+  };
+  return found;
+}
+
+/** @typedef {{marks: Record<string, Marked>, badges: Map<number, Badge>}} Marks */
+
+/**
+ * In the middle of a pass: what happens now, and what has not happened yet.
+ * @type {(session: Session) => Marks}
+ */
+function underWay({ nodes, edges, chain, past }) {
+  const {
+    values,
+    reads,
+    now: [kind, what],
+  } = past;
+  /** @type {Record<string, Marked>} */
+  const marks = {
+    future: {
+      nodes: [...nodes.keys()].filter((i) => !values.has(i)),
+      edges: edges.flatMap(({ v }, e) => (values.has(v) ? [] : [e])),
+    },
+  };
+  const reader = kind === "message" ? edges[what].v : -1;
+  if (kind === "value") marks.now = { nodes: [what], edges: chain.into[what] };
+  if (kind === "seed") marks.now = { nodes: [what] };
+  if (kind === "message") {
+    marks.lit = { edges: [what] };
+    marks.read = { nodes: [reader] };
+    marks.now = { nodes: [edges[what].u] };
+  }
+  /** @type {Map<number, Badge>} */
+  const badges = new Map();
+  for (const [v, k] of reads) {
+    if (k > 1 || v === reader) badges.set(v, { text: `×${k}`, tone: v === reader ? "strong" : "" });
+  }
+  return { marks, badges };
+}
+
+/**
+ * After both passes: the targets and what their gradients reuse, a path that is pointed at.
+ * @type {(session: Session) => Marks}
+ */
+function asked(session) {
+  const { nodes, edges, chain, path } = session;
+  const without = (/** @type {Iterable<number>} */ used, /** @type {Iterable<number>} */ all) => {
+    const known = new Set(used);
+    return [...all].filter((x) => !known.has(x));
+  };
+  /** @type {Record<string, Marked>} */
+  const marks = {};
+  /** @type {Map<number, Badge>} */
+  const badges = new Map();
+  const targets = session.targets();
+  if (targets.length) {
+    const { rows, reads, cached } = chain.ledger(targets);
+    const computed = new Set(rows.flatMap((row) => row.computed));
+    const reading = [...reads].filter(([v]) => cached.has(v)).flatMap(([, es]) => es);
+    const computing = [...reads].filter(([v]) => !cached.has(v)).flatMap(([, es]) => es);
+    marks.unneeded = {
+      nodes: without([...computed, ...targets, ...cached], nodes.keys()),
+      edges: without([...reading, ...computing], edges.keys()),
+    };
+    marks.computed = { nodes: without(cached, computed), edges: computing };
+    marks.cached = { nodes: [...cached] };
+    marks.reads = { edges: reading };
+    marks.target = { nodes: targets };
+    for (const v of cached) {
+      const read = reads.get(v);
+      if (read) badges.set(v, { text: `×${read.length}`, tone: "strong" });
+    }
+  }
+  if (path) {
+    const along = [edges[path[0]].u, ...path.map((e) => edges[e].v)];
+    marks.path = { nodes: along, edges: path };
+    marks.unneeded = { nodes: without(along, nodes.keys()), edges: without(path, edges.keys()) };
+  }
+  return { marks, badges };
+}

@@ -1,0 +1,168 @@
+// Written by scripts/page_types.py from gradviz/web/wire.py.
+
+/** A number; what JSON lacks travels as text: "NaN", "inf", "-inf". */
+type Scalar = number | string;
+
+/** MathML as nested lists: an element's name and its children. */
+type MathTree = [string, ...(string | MathTree)[]];
+
+/** A rule as data: a number, a name, or a function and its arguments. */
+type ProgramTree = number | string | [string, ...ProgramTree[]];
+
+/** The row of an operation, null for a leaf, and its operands. */
+type ProgramNode = [string | null, number[]];
+
+/** The operation that gives a shown value, all those it stands for, and what they read. */
+type ShownSteps = [number, number[], number[]];
+
+type StepKind = "given" | "value" | "seed" | "message" | "done";
+
+/** An event of the passes: of a value, the node's number; of a message, the edge's. */
+type Step = [StepKind, ...number[]];
+
+type GradientState = "not computed" | "disconnected" | "zero" | "underflown" | "non-finite" | "number";
+
+type Kind = "input" | "parameter" | "constant" | "operation" | "output";
+
+/** A formula in both notations. */
+interface Formula {
+  math: MathTree;
+  tex: string;
+}
+
+/** A value, as far as it does not change. */
+interface StoryNode {
+  id: string;
+  name: string;
+  label: Formula;
+  kind: Kind;
+  shape: string;
+  dtype: string;
+  scope: string[];
+  source: string;
+  expression: Formula | null;
+  wrt: boolean;
+  leaf: boolean;
+}
+
+/** An operand of an operation; `alone` where it reaches the result in another way too. */
+interface StoryEdge {
+  u: number;
+  v: number;
+  key: number;
+  alone: boolean;
+  derivative: Formula | null;
+  vjp: Formula | null;
+}
+
+/** The formulas of an operation: its value, and its local derivative by each operand. */
+interface Row {
+  value: ProgramTree;
+  locals: (ProgramTree | null)[];
+}
+
+/** The recorded scalar operations, for a page that computes by itself. */
+interface Program {
+  rows: { [key: string]: Row };
+  nodes: ProgramNode[];
+  constants: { [key: number]: Scalar };
+  varying: number[];
+  output: number;
+  shown: ShownSteps[];
+}
+
+/** The structure of a graph, which stays while its numbers change. */
+interface Story {
+  title: string;
+  output: number;
+  nodes: StoryNode[];
+  edges: StoryEdge[];
+  steps: Step[];
+  scopes: string[];
+  moving: number[];
+  program: Program | null;
+  refusal: string;
+}
+
+/** What is shown of an array. */
+interface Shown {
+  cells: string[];
+  full: string;
+  shape: string;
+  norm: Scalar;
+  short?: string;
+}
+
+type Quantity = Scalar | Shown;
+
+/** All that changes with a leaf, by node and by edge. */
+interface Numbers {
+  values: Quantity[];
+  grads: (Quantity | null)[];
+  states: GradientState[];
+  locals: (Quantity | null)[];
+  messages: (Quantity | null)[];
+  trouble: string;
+}
+
+/** A picture; `inside` says which box holds a hidden node. */
+interface Drawing {
+  svg: string;
+  folded: string[];
+  scopes: string[];
+  inside: { [key: number]: number };
+}
+
+/** New values for some leaves. */
+interface SetRequest {
+  kind: "set";
+  values: { [key: string]: any };
+}
+
+/** Steps of gradient descent. */
+interface TrainRequest {
+  kind: "train";
+  steps: number;
+  rate: number;
+}
+
+/** Back to a step of the training. */
+interface AtRequest {
+  kind: "at";
+  index: number;
+}
+
+/** Other folds. */
+interface FoldRequest {
+  kind: "fold";
+  folded: string[];
+}
+
+type ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest;
+
+/** What became of a request. */
+interface Answer {
+  serial?: string;
+  trouble?: string;
+}
+
+/** The traits of the model that the view reads. */
+interface State {
+  story: Story;
+  numbers: Numbers;
+  drawing: Drawing;
+  drawings: string;
+  words: { [key: string]: { [key: string]: any } };
+  answer: Answer;
+  settled: string;
+  kernel: boolean;
+  theme: string;
+  language: string;
+  selected: string[];
+  targets: string[];
+  step: number;
+  folded: string[];
+  rate: number;
+  history: Quantity[];
+  at: number;
+}

@@ -1,0 +1,187 @@
+"""The types of what travels between Python and the page, all of it plain JSON.
+
+`scripts/page_types.py` writes them for TypeScript, which checks the page's modules against them.
+What Python cannot say of JSON's lists, `Annotated` says as TypeScript has it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+Scalar = float | str
+"""A number; what JSON lacks travels as text: "NaN", "inf", "-inf"."""
+MathTree = Annotated[list[Any], "[string, ...(string | MathTree)[]]"]
+"""MathML as nested lists: an element's name and its children."""
+ProgramTree = Annotated[Any, "number | string | [string, ...ProgramTree[]]"]
+"""A rule as data: a number, a name, or a function and its arguments."""
+ProgramNode = Annotated[list[Any], "[string | null, number[]]"]
+"""The row of an operation, null for a leaf, and its operands."""
+ShownSteps = Annotated[list[Any], "[number, number[], number[]]"]
+"""The operation that gives a shown value, all those it stands for, and what they read."""
+StepKind = Literal["given", "value", "seed", "message", "done"]
+Step = Annotated[list[Any], "[StepKind, ...number[]]"]
+"""An event of the passes: of a value, the node's number; of a message, the edge's."""
+GradientState = Literal[
+    "not computed", "disconnected", "zero", "underflown", "non-finite", "number"
+]
+Kind = Literal["input", "parameter", "constant", "operation", "output"]
+
+
+class Formula(TypedDict):
+    """A formula in both notations."""
+
+    math: MathTree
+    tex: str
+
+
+class StoryNode(TypedDict):
+    """A value, as far as it does not change."""
+
+    id: str
+    name: str
+    label: Formula
+    kind: Kind
+    shape: str
+    dtype: str
+    scope: list[str]
+    source: str
+    expression: Formula | None
+    wrt: bool
+    leaf: bool
+
+
+class StoryEdge(TypedDict):
+    """An operand of an operation; `alone` where it reaches the result in another way too."""
+
+    u: int
+    v: int
+    key: int
+    alone: bool
+    derivative: Formula | None
+    vjp: Formula | None
+
+
+class Row(TypedDict):
+    """The formulas of an operation: its value, and its local derivative by each operand."""
+
+    value: ProgramTree
+    locals: list[ProgramTree | None]
+
+
+class Program(TypedDict):
+    """The recorded scalar operations, for a page that computes by itself."""
+
+    rows: dict[str, Row]
+    nodes: list[ProgramNode]
+    constants: dict[int, Scalar]
+    varying: list[int]
+    output: int
+    shown: list[ShownSteps]
+
+
+class Story(TypedDict):
+    """The structure of a graph, which stays while its numbers change."""
+
+    title: str
+    output: int
+    nodes: list[StoryNode]
+    edges: list[StoryEdge]
+    steps: list[Step]
+    scopes: list[str]
+    moving: list[int]
+    program: Program | None
+    refusal: str
+
+
+class Shown(TypedDict):
+    """What is shown of an array."""
+
+    cells: list[str]
+    full: str
+    shape: str
+    norm: Scalar
+    short: NotRequired[str]
+
+
+Quantity = Scalar | Shown
+
+
+class Numbers(TypedDict):
+    """All that changes with a leaf, by node and by edge."""
+
+    values: list[Quantity]
+    grads: list[Quantity | None]
+    states: list[GradientState]
+    locals: list[Quantity | None]
+    messages: list[Quantity | None]
+    trouble: str
+
+
+class Drawing(TypedDict):
+    """A picture; `inside` says which box holds a hidden node."""
+
+    svg: str
+    folded: list[str]
+    scopes: list[str]
+    inside: dict[int, int]
+
+
+class SetRequest(TypedDict):
+    """New values for some leaves."""
+
+    kind: Literal["set"]
+    values: dict[str, Any]
+
+
+class TrainRequest(TypedDict):
+    """Steps of gradient descent."""
+
+    kind: Literal["train"]
+    steps: int
+    rate: float
+
+
+class AtRequest(TypedDict):
+    """Back to a step of the training."""
+
+    kind: Literal["at"]
+    index: int
+
+
+class FoldRequest(TypedDict):
+    """Other folds."""
+
+    kind: Literal["fold"]
+    folded: list[str]
+
+
+ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest
+
+
+class Answer(TypedDict):
+    """What became of a request."""
+
+    serial: NotRequired[str]
+    trouble: NotRequired[str]
+
+
+class State(TypedDict):
+    """The traits of the model that the view reads."""
+
+    story: Story
+    numbers: Numbers
+    drawing: Drawing
+    drawings: str
+    words: dict[str, dict[str, Any]]
+    answer: Answer
+    settled: str
+    kernel: bool
+    theme: str
+    language: str
+    selected: list[str]
+    targets: list[str]
+    step: int
+    folded: list[str]
+    rate: float
+    history: list[Quantity]
+    at: int

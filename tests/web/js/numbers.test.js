@@ -1,0 +1,23 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { cells, full, norm, scalar, short, wire } from "../../../gradviz/web/js/numbers.js";
+
+test("a number is written with five digits, as a textbook writes it", () => {
+  assert.equal(short(0.298371109), "0.29837");
+  assert.equal(short(-1.5e-7), "−1.5×10⁻⁷");
+  assert.equal(short(99999.5), "1×10⁵");
+  assert.equal(short(123, 2), "1.2×10²");
+  assert.equal(short(-0), "−0");
+});
+
+test("what JSON lacks goes there and back", () => {
+  for (const x of [1.5, Infinity, -Infinity, NaN, -0]) assert.ok(Object.is(scalar(wire(x)), x));
+});
+
+test("a number has one cell, an array those that came with it, nothing an empty one", () => {
+  assert.deepEqual(cells("nan"), ["nan"]);
+  assert.deepEqual(cells({ cells: ["-1", "2"], full: "[-1 2]", shape: "2", norm: 5 }), ["−1", "2"]);
+  assert.deepEqual(cells(null), [""]);
+  assert.equal(full(-0.1), "−0.1");
+  assert.equal(norm("-inf"), Infinity);
+});

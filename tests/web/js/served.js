@@ -1,0 +1,56 @@
+// The page's rooms without a page: a line of JSON asks, {"call": name, "args": [...]}, and a line
+// of JSON answers. What JSON lacks travels as text, and so do exact integers.
+
+import { createInterface } from "node:readline";
+import { numeral } from "../../../gradviz/web/js/formulas.js";
+import { PageModel } from "../../../gradviz/web/js/local.js";
+import { scalar, short, wire } from "../../../gradviz/web/js/numbers.js";
+import { compute, FUNCTIONS } from "../../../gradviz/web/js/program.js";
+import { factored, localLines, message, pathLines } from "../../../gradviz/web/js/rule.js";
+import { Session } from "../../../gradviz/web/js/session.js";
+
+let session = new Session(
+  new PageModel({
+    story: { nodes: [{ name: "J" }], edges: [], output: 0, steps: [["given"]] },
+    numbers: { messages: [] },
+    words: { en: {} },
+  }),
+);
+
+const CALLS = {
+  functions: () => Object.keys(FUNCTIONS),
+  short: (...numbers) => numbers.map((x) => short(scalar(x))),
+  numerals: (...numbers) => numbers.map((x) => numeral(scalar(x)).tex),
+  compute: ({ program, edges }, ...points) => points.map((p) => compute(program, edges, p)),
+  /** From here on it is about this graph. */
+  open: (state) => {
+    session = new Session(new PageModel(state));
+    return session.nodes.length;
+  },
+  counts: () => session.chain.counts,
+  ledger: (...targets) => session.chain.ledger(targets).rows,
+  paths: (i, k) => session.chain.paths(i, session.numbers.locals, k),
+  formulas: (i) => {
+    const paths = session.chain.paths(i, session.numbers.locals);
+    const rest = session.chain.counts.paths[i] - BigInt(paths.length);
+    const [symbols, numbers] = pathLines(session, i, paths, rest);
+    return { symbols, numbers, factored: factored(session, i) };
+  },
+  edge: (e) => [...localLines(session, e), message(session, e)],
+};
+
+function plain(x) {
+  if (typeof x === "bigint") return String(x);
+  return typeof x === "number" ? wire(x) : x;
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { call, args } = JSON.parse(line);
+  let answer;
+  try {
+    answer = { result: CALLS[call](...args) };
+  } catch (error) {
+    answer = { error: error.stack };
+  }
+  console.log(JSON.stringify(answer, (_, x) => plain(x)));
+}
