@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from gradviz.chain.formula import Explanation
     from gradviz.chain.health import Health
     from gradviz.chain.reuse import Reuse
-    from gradviz.chain.schema import Table
     from gradviz.chain.shares import Shares
     from gradviz.chain.statements import Summary
+    from gradviz.chain.table import Table
     from gradviz.show.drawing import Drawing
     from gradviz.web.widget import Widget
 
@@ -272,7 +272,7 @@ class Graph(Recording):
     def table(self) -> Table:
         """What `dag` holds, as plain rows: pictures need no more."""
         if "table" not in self.own:
-            from gradviz.chain.schema import forward
+            from gradviz.chain.table import forward
 
             self.own["table"] = forward(self.handle())
         table: Table = self.own["table"]
@@ -281,7 +281,7 @@ class Graph(Recording):
     @cached_property
     def backward_table(self) -> Table:
         """What `backward_dag` holds, as plain rows."""
-        from gradviz.chain.schema import backward
+        from gradviz.chain.table import backward
 
         return backward(self)
 

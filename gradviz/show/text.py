@@ -13,7 +13,7 @@ from gradviz.words import clean, joined, ordinal
 from .view import View, _select
 
 if TYPE_CHECKING:
-    from gradviz.chain.schema import Table
+    from gradviz.chain.table import Table
 
 _MOST = 12  # so many names of cached terms are listed
 _NO_GRADIENT = ("not computed", "disconnected")

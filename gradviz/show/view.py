@@ -21,7 +21,7 @@ from gradviz.ops.layout import Seen
 from gradviz.statistics import measure
 
 if TYPE_CHECKING:
-    from gradviz.chain.schema import Edge, Table
+    from gradviz.chain.table import EdgeRow, Table
 
 DIRECTIONS = ("LR", "TB")
 HEATS = 8  # steps of a scale of colours
@@ -403,7 +403,7 @@ def _arrows(
 
 
 def arrow_of(
-    dag: Table, edge: Edge, highlight: Highlight, ids: Mapping[int, str], backward: bool = False
+    dag: Table, edge: EdgeRow, highlight: Highlight, ids: Mapping[int, str], backward: bool = False
 ) -> Arrow:
     """One edge between two values."""
     tail, head, key, data = edge
@@ -442,7 +442,7 @@ def arrow_of(
     )
 
 
-def _arrow_tooltip(dag: Table, edge: Edge) -> str:
+def _arrow_tooltip(dag: Table, edge: EdgeRow) -> str:
     tail, head, key, data = edge
     first, second = (words.clean(dag.nodes[n]["name"]) for n in (tail, head))
     symbol = data.get("symbol") or ""

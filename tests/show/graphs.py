@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from gradviz.chain.schema import Table
+from gradviz.chain.table import Table
 
 
 @dataclass

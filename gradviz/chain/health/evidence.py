@@ -15,6 +15,7 @@ import numpy as np
 from gradviz.chain.backward import ByValue
 from gradviz.chain.health import hazards
 from gradviz.chain.health.findings import Finding
+from gradviz.chain.paths import Edge
 from gradviz.errors import TraceError
 from gradviz.model import PARAMETER
 from gradviz.ops import notation
@@ -22,9 +23,6 @@ from gradviz.statistics import Statistics, measure, norm
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
-
-Edge = tuple[int, int]
-"""(reader's id, operand's position)"""
 
 
 class Evidence:

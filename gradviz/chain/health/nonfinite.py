@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from gradviz.chain.health import hazards
-from gradviz.chain.health.evidence import Edge, Evidence
+from gradviz.chain.health.evidence import Evidence
 from gradviz.chain.health.findings import Finding
+from gradviz.chain.paths import Edge
 from gradviz.errors import TraceError
 from gradviz.model import PARAMETER
 from gradviz.ops import notation

@@ -48,7 +48,7 @@ from gradviz.record.torch.operation import (
 from gradviz.record.torch.state import storage
 from gradviz.statistics import Statistics
 
-Edge = tuple[Any, int]
+GradientEdge = tuple[Any, int]
 """A gradient's place in autograd's graph: a node and the number of its output."""
 
 TOLD = frozenset(
@@ -114,7 +114,7 @@ class TensorNode(Node):
 
     Attributes
     ----------
-    edge : Edge or None
+    edge : GradientEdge or None
         Where its gradient is complete.
     form : Form or None
         Of a view that is all of a base which only its call has seen (as `linear` of three axes
@@ -128,7 +128,7 @@ class TensorNode(Node):
 
     __slots__ = ("crossings", "edge", "form", "read", "sent")
 
-    edge: Edge | None
+    edge: GradientEdge | None
     form: Form | None
     crossings: dict[tuple[Any, int], tuple[int, Crossing]]
     read: tuple[str, Any]
@@ -205,12 +205,12 @@ class Capture(TorchFunctionMode):
         self._scope: list[tuple[str, tuple[str, ...]]] = []
         self._modules: dict[tuple[str, ...], tuple[nn.Module, bool]] = {}  # by scope
         self._tensors: dict[int, tuple[Any, int, bool, TensorNode]] = {}
-        self._edges: dict[Edge, TensorNode] = {}
+        self._edges: dict[GradientEdge, TensorNode] = {}
         self._expected: Counter[tuple[int, int]] = Counter()  # messages still to come, by edge
         self._partial: dict[tuple[int, int], Tensor] = {}  # the sum of those that came
         self._serves: dict[Any, list[int]] = {}  # by autograd's node: values
         self._sharing: dict[int, set[int]] = {}  # the values that share some of them
-        self._passed: set[Edge] = set()  # inside of calls
+        self._passed: set[GradientEdge] = set()  # inside of calls
         self._indirect: dict[int, Tensor | None] = {}  # values there: what their readers have sent
         self._read: set[int] = set()
         self._arrived: set[int] = set()  # that the present backward pass has reached
@@ -411,7 +411,7 @@ class Capture(TorchFunctionMode):
                 return old
             if begun:
                 self._overwritten.append(old)
-        edge: Edge | None = None
+        edge: GradientEdge | None = None
         if tensor.requires_grad:
             edge = _edge(tensor)
             found = self._edges.get(edge)
@@ -489,7 +489,7 @@ class Capture(TorchFunctionMode):
         keywords: Mapping[str, Any] | None = None,
         alike: TensorNode | None = None,
         name: str = "",
-        edge: Edge | None = None,
+        edge: GradientEdge | None = None,
     ) -> TensorNode:
         """Record the value that a tensor holds now."""
         known = None if alike is None else alike.value
@@ -534,7 +534,7 @@ class Capture(TorchFunctionMode):
         return Form(tuple(base.shape), base.stride(), tuple(tensor.shape), tensor.stride())
 
     @staticmethod
-    def _edge(tensor: Tensor, form: Form | None) -> Edge:
+    def _edge(tensor: Tensor, form: Form | None) -> GradientEdge:
         """Where autograd completes the gradient of a value."""
         return _edge(tensor if form is None or tensor._base is None else tensor._base)
 
@@ -571,7 +571,7 @@ class Capture(TorchFunctionMode):
 
     # --- the backward pass -------------------------------------------------------------------
 
-    def _crossings(self, edge: Edge) -> tuple[list[Crossing], set[Any]]:
+    def _crossings(self, edge: GradientEdge) -> tuple[list[Crossing], set[Any]]:
         """The edges from the autograd nodes that compute a value to values that are known.
 
         Also the nodes themselves.
@@ -1109,7 +1109,7 @@ def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _edge(tensor: Tensor) -> Edge:
+def _edge(tensor: Tensor) -> GradientEdge:
     if tensor.grad_fn is not None:
         return tensor.grad_fn, tensor.output_nr
     with torch.enable_grad():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gradviz.model import Gradients
 
 SCHEMA = 1
-Edge = tuple[int, int, int, dict[str, Any]]
+EdgeRow = tuple[int, int, int, dict[str, Any]]
 """(u, v, key, attributes)"""
 T = TypeVar("T")
 
@@ -42,20 +42,20 @@ class Table:
 
     graph: dict[str, Any]
     nodes: Mapping[int, dict[str, Any]] = field(default_factory=dict)
-    edges: Sequence[Edge] = field(default_factory=list)
+    edges: Sequence[EdgeRow] = field(default_factory=list)
 
     @cached_property
-    def incoming(self) -> Mapping[int, list[Edge]]:
+    def incoming(self) -> Mapping[int, list[EdgeRow]]:
         """The edges into each node."""
-        found: dict[int, list[Edge]] = defaultdict(list)
+        found: dict[int, list[EdgeRow]] = defaultdict(list)
         for edge in self.edges:
             found[edge[1]].append(edge)
         return found
 
     @cached_property
-    def outgoing(self) -> Mapping[int, list[Edge]]:
+    def outgoing(self) -> Mapping[int, list[EdgeRow]]:
         """The edges out of each node."""
-        found: dict[int, list[Edge]] = defaultdict(list)
+        found: dict[int, list[EdgeRow]] = defaultdict(list)
         for edge in self.edges:
             found[edge[0]].append(edge)
         return found
@@ -104,16 +104,16 @@ class Rows(Mapping[int, T]):
         return self._count
 
 
-class _Edges(Sequence[Edge]):
+class _Edges(Sequence[EdgeRow]):
     """The edges in the order of their heads; their number is known before they are made."""
 
-    def __init__(self, count: int, incoming: Mapping[int, list[Edge]]) -> None:
+    def __init__(self, count: int, incoming: Mapping[int, list[EdgeRow]]) -> None:
         self._count, self._incoming = count, incoming
 
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[Edge]:
+    def __iter__(self) -> Iterator[EdgeRow]:
         return chain.from_iterable(self._incoming.values())
 
     def __getitem__(self, i: Any) -> Any:
@@ -167,14 +167,14 @@ def _node(graph: Graph, found: Gradients | None, i: int) -> dict[str, Any]:
     )
 
 
-def _into(graph: Graph, messages: Mapping[tuple[int, int], Any], v: int) -> list[Edge]:
+def _into(graph: Graph, messages: Mapping[tuple[int, int], Any], v: int) -> list[EdgeRow]:
     return [
         (u, v, key, {"message": messages.get((v, key)), **_rule(graph, v, key)})
         for key, u in enumerate(graph.operands[v])
     ]
 
 
-def _out_of(graph: Graph, incoming: Mapping[int, list[Edge]], u: int) -> list[Edge]:
+def _out_of(graph: Graph, incoming: Mapping[int, list[EdgeRow]], u: int) -> list[EdgeRow]:
     return [incoming[v][key] for v, key in graph.readers[u]]
 
 
