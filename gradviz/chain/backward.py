@@ -157,17 +157,8 @@ def _state_of_number(gradient: Any) -> str:
     return "number" if top >= tiny else "underflown"
 
 
-def backward(graph: Graph) -> Gradients:
-    """Gradients and messages of all values between the `wrt` leaves and J.
-
-    The gradient of a complex value z is ∂J/∂Re z - i ∂J/∂Im z: then a message is the upstream term
-    times the local derivative for complex numbers too. What is found cannot be written to.
-
-    Raises
-    ------
-    TraceError
-        J is no scalar or is complex, or a gradient would have to pass an operation without a rule.
-    """
+def _real_scalar(graph: Graph) -> Any:
+    """J, if it has gradients."""
     output = graph.values[graph.output].value
     if np.size(output) != 1:
         raise TraceError(
@@ -179,6 +170,22 @@ def backward(graph: Graph) -> Gradients:
             f"{graph.names[graph.output]} is complex; a gradient needs a real number: return its "
             "real part or its absolute value, say"
         )
+    return output
+
+
+# (Long, for it is the hot path: a function called for each edge would cost as much as the edge.)
+def backward(graph: Graph) -> Gradients:
+    """Gradients and messages of all values between the `wrt` leaves and J.
+
+    The gradient of a complex value z is ∂J/∂Re z - i ∂J/∂Im z: then a message is the upstream term
+    times the local derivative for complex numbers too. What is found cannot be written to.
+
+    Raises
+    ------
+    TraceError
+        J is no scalar or is complex, or a gradient would have to pass an operation without a rule.
+    """
+    output = _real_scalar(graph)
     values, operands = graph.values, graph.operands
     gradients, messages = ByValue(len(graph)), ByEdge(operands)
     varying = graph.varying.marks

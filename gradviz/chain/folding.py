@@ -15,13 +15,13 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradviz import words
 from gradviz.chain import background
+from gradviz.chain.columns import length, ranks, topological
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -718,48 +718,6 @@ def common(names: list[str]) -> str:
     while not last.startswith(first):
         first = first[:-1]
     return re.sub(r"[\W\d_]*$", "", first)
-
-
-def topological(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
-    """The numbers below `count` in topological order, less those on or behind a cycle."""
-    after: dict[int, list[int]] = {}
-    waits = [0] * count
-    for u, v in edges:
-        after.setdefault(u, []).append(v)
-        waits[v] += 1
-    ready = [n for n in range(count) if not waits[n]]
-    heapify(ready)
-    found = []
-    while ready:
-        found.append(heappop(ready))
-        for v in after.get(found[-1], ()):
-            waits[v] -= 1
-            if not waits[v]:
-                heappush(ready, v)
-    return found
-
-
-def ranks(count: int, edges: Collection[tuple[int, int]]) -> list[int]:
-    """A column for each number: behind all that lead to it; a source, next to what it leads to."""
-    after: dict[int, list[int]] = {}
-    before: Counter[int] = Counter(v for _, v in edges)
-    for u, v in edges:
-        after.setdefault(u, []).append(v)
-    rank = [0] * count
-    order = topological(count, edges)
-    for n in order:
-        for v in after.get(n, ()):
-            rank[v] = max(rank[v], rank[n] + 1)
-    for n in reversed(order):
-        if len(after.get(n, ())) > before[n]:
-            rank[n] = min(rank[v] for v in after[n]) - 1
-    return rank
-
-
-def length(count: int, edges: Collection[tuple[int, int]]) -> int:
-    """Through how many columns all edges run, together."""
-    rank = ranks(count, edges)
-    return sum(rank[v] - rank[u] for u, v in edges)
 
 
 def repetitions(looks: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -8,14 +8,15 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from gradviz.chain import folding as fold
+from gradviz.chain.columns import length, ranks
+from gradviz.chain.folding import LONG
 
 from . import card, dot, engine
 from .layout import Curve, Layout, Point
 from .view import View
 from .wrap import wrapped
 
-HARD = fold.LONG  # edges of this length together are laid out with straight lines ...
+HARD = LONG  # edges of this length together are laid out with straight lines ...
 HARDEST = 8 * HARD  # ... and longer ones without an engine
 GAP = 18.0  # between boxes, where no engine sets them
 
@@ -33,7 +34,7 @@ def arrange(view: View, engine_name: str = "auto") -> Layout:
     """
     sizes = card.sizes(view)
     path = engine.find(engine_name)
-    hardness = fold.length(len(view.boxes), ends(view))
+    hardness = length(len(view.boxes), ends(view))
     if hardness > HARDEST:
         return wrapped(_in_columns(view, sizes))
     simple = hardness > HARD
@@ -62,7 +63,7 @@ def _in_columns(view: View, sizes: dict[str, tuple[float, float]]) -> Layout:
     In a column they come in the order of what leads to them.
     """
     flat = view.direction == "LR"
-    rank = fold.ranks(len(view.boxes), ends(view))
+    rank = ranks(len(view.boxes), ends(view))
     columns: dict[int, list[str]] = {}
     before: dict[str, list[str]] = {}
     column = {box.id: 2 * n for box, n in zip(view.boxes, rank, strict=True)}

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import gradviz as gv
+from gradviz.chain import columns
 from gradviz.chain import folding as fold
 from gradviz.chain.backward import Gradients
 from gradviz.chain.folding import Fold, Folding, repetitions
@@ -424,7 +425,7 @@ def test_what_is_hard_to_lay_out_is_folded_and_a_page_of_it_asks_little(name, de
     asked = []
 
     def noted(view, *engine):
-        asked.append(fold.length(len(view.boxes), ends(view)))
+        asked.append(columns.length(len(view.boxes), ends(view)))
         return arrange(view, *engine)
 
     monkeypatch.setattr(svg, "arrange", noted)
