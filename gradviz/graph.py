@@ -67,7 +67,7 @@ class Graph(Recording):
     by_operations : bool
         Whether a picture always shows the operations, not the named values: the `statements` are
         this very Graph.
-    summary : Summary or None
+    origin : Summary or None
         Of a Graph by named values, which of the whole one's values each stands for.
     error : Exception or None
         What ended the program before it had computed J; the last value stands for it.
@@ -87,7 +87,7 @@ class Graph(Recording):
 
     __slots__ = ("own",)  # what refers back to its Graph; see `handle`
 
-    summary: Summary | None = None
+    origin: Summary | None = None
     own: dict[str, Any]
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
@@ -110,8 +110,8 @@ class Graph(Recording):
     @cached_property
     def derivatives(self) -> Gradients:
         """Gradients and messages of the backward pass from J, computed when first asked for."""
-        if self.summary is not None:
-            return self.summary.derivatives
+        if self.origin is not None:
+            return self.origin.derivatives
         from gradviz.chain.backward import backward
         from gradviz.chain.reads import warn_of
 
@@ -228,8 +228,8 @@ class Graph(Recording):
     @cached_property
     def underflown(self) -> frozenset[int]:
         """The ids whose gradient is zero only because a product became too small for a number."""
-        if self.summary is not None:
-            return self.summary.underflown
+        if self.origin is not None:
+            return self.origin.underflown
         from gradviz.chain.backward import underflown
 
         return underflown(self)
@@ -444,8 +444,8 @@ class Graph(Recording):
             self.draw(**options).save(path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.summary is not None:
-            return getattr, (self.summary.whole, "statements")
+        if self.origin is not None:
+            return getattr, (self.origin.whole, "statements")
         from gradviz.keep.pickles import parts
 
         return unpickled, parts(self)

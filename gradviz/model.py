@@ -214,7 +214,7 @@ class Known(TypedDict, total=False):
     error: Exception | None
     legible: int
     by_operations: bool
-    summary: Any
+    origin: Any
 
 
 class Recording:
@@ -250,7 +250,7 @@ class Recording:
     locals: Mapping[tuple[int, int], Any] | None = None
     statement_locals: Mapping[tuple[int, int], Any] | None = None
     by_operations: bool = False
-    summary: Any = None
+    origin: Any = None
 
     def __init__(
         self,

@@ -116,7 +116,7 @@ class Summary:
         """What the whole knows, by the new ids."""
         whole, group, new_id = self.whole, self.group, self.new_id
         hooks = {new_id[group[i]]: told for i, told in whole.changed_by_hooks.items()}
-        known: Known = {"summary": self, "by_operations": True, "changed_by_hooks": hooks}
+        known: Known = {"origin": self, "by_operations": True, "changed_by_hooks": hooks}
         if whole.statement_locals is not None:
             known["locals"] = {
                 (v, key): whole.statement_locals.get((self.kept[v], self.kept[u]))

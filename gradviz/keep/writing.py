@@ -62,7 +62,7 @@ def dumps(graph: Graph) -> str:
 
 def pack(graph: Graph) -> dict[str, Any]:
     """A Graph in the form of the file, but with its arrays as they are."""
-    return _Writer(graph.summary.whole if graph.summary else graph).document()
+    return _Writer(graph.origin.whole if graph.origin else graph).document()
 
 
 class _Writer:
@@ -184,9 +184,9 @@ class _Writer:
     def statements(self) -> Iterator[dict[str, Any]]:
         """The local derivatives between named values, which the picture at that level shows."""
         shown = self.graph.statements
-        if shown.summary is None:
+        if shown.origin is None:
             return
-        kept = shown.summary.kept
+        kept = shown.origin.kept
         for v, edges in enumerate(shown.operands):
             for key, u in enumerate(edges):
                 local = shown.local(v, key)

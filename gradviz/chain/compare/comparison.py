@@ -241,7 +241,7 @@ class Comparison(GraphResult):
 
     def highlight_in(self, shown: Graph) -> Highlight:
         """The same in the first graph or in its `statements`."""
-        graph, summary = self.graph, shown.summary
+        graph, summary = self.graph, shown.origin
         kept: Sequence[int] = range(len(graph))
         place = kept
         if summary is not None and shown is not graph:

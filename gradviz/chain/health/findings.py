@@ -277,7 +277,7 @@ def read_marks(graph: Graph, detail: str | None) -> Highlight:
 
 def _places(graph: Graph, shown: Graph) -> Sequence[int] | Mapping[int, int]:
     """Where each value is seen: an unnamed step is part of the named value."""
-    summary = shown.summary
+    summary = shown.origin
     if summary is None or shown is graph:
         return range(len(graph))
     return {i: summary.new_id[kept] for kept, inside in summary.members.items() for i in inside}
