@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.errors import TraceError
+from gradviz.ops import hazards
 from gradviz.ops.operation import OPERAND_NAMES, Operation, assembled, linear
 
 
@@ -359,14 +360,17 @@ def _norm(g: Any, v: Any, a: Any, ord: Any = 2, axis: Any = None, keepdims: Any 
 
 
 REDUCTIONS = (
-    linear(np.sum, "sum(a)", ("g * ones_like(a)", _sum)),
+    linear(np.sum, "sum(a)", ("g * ones_like(a)", _sum), latex=r"\textstyle\sum"),
     linear(np.mean, "mean(a)", ("g / n * ones_like(a)", _mean)),
-    linear(np.prod, "prod(a)", ("g * v / a", _prod)),
-    linear(np.max, "max(a)", ("g * (a == v)", _extreme), name="max"),
-    linear(np.min, "min(a)", ("g * (a == v)", _extreme), name="min"),
+    linear(np.prod, "prod(a)", ("g * v / a", _prod), latex=r"\textstyle\prod"),
+    linear(np.max, "max(a)", ("g * (a == v)", _extreme), name="max", latex=r"\max"),
+    linear(np.min, "min(a)", ("g * (a == v)", _extreme), name="min", latex=r"\min"),
     linear(np.var, "var(a)", (lambda k, n, kw: f"2 * g * (a - mean(a)) / {_degrees(n, kw)}", _var)),
     linear(
-        np.std, "std(a)", (lambda k, n, kw: f"g * (a - mean(a)) / ({_degrees(n, kw)} * v)", _std)
+        np.std,
+        "std(a)",
+        (lambda k, n, kw: f"g * (a - mean(a)) / ({_degrees(n, kw)} * v)", _std),
+        hazards=hazards.SPREAD,
     ),
     linear(
         norm,
@@ -377,6 +381,7 @@ REDUCTIONS = (
             ),
             _norm,
         ),
+        hazards=hazards.LENGTH,
     ),
     linear(np.cumsum, "cumsum(a)", ("flip(cumsum(flip(g)))", _cumsum)),
     linear(np.sort, "sort(a)", ("unsort(g)", _sort)),

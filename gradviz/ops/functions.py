@@ -15,14 +15,8 @@ from gradviz.ops.symbols import GREEK
 Math = list[Any]
 """``[element, child, ...]`` of MathML; the one child of mi, mn, mo and mtext is a string."""
 
-LATEX = {
-    "log": r"\ln", "log2": r"\log_2", "log10": r"\log_{10}", "maximum": r"\max", "minimum": r"\min",
-    "max": r"\max", "min": r"\min", "sinh": r"\sinh", "cosh": r"\cosh", "tanh": r"\tanh",
-    "sin": r"\sin", "cos": r"\cos", "tan": r"\tan", "arcsin": r"\arcsin", "arccos": r"\arccos",
-    "arctan": r"\arctan", "sum": r"\textstyle\sum", "prod": r"\textstyle\prod", "det": r"\det",
-    "sigmoid": r"\sigma",
-}  # fmt: skip
-"""By the name in a formula; any other is set as it is."""
+LATEX = {"sigmoid": r"\sigma"}
+"""By the name in a formula; a row enters its own, any other name is set as it is."""
 
 PICTURED: set[str] = set()
 """Functions whose symbol stands in pictures too, where others have the program's own name."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.errors import TraceError
+from gradviz.ops import hazards
 from gradviz.ops.arrays import conjugated
 from gradviz.ops.operation import linear
 
@@ -228,7 +229,7 @@ def _pinv(g: Any, v: Any, a: Any, *_: Any, **__: Any) -> Any:
 
 ROWS = (
     linear(np.linalg.inv, "inv(a)", ("-(v.T @ g @ v.T)", lambda g, v, a: -(_t(v) @ g @ _t(v)))),
-    linear(np.linalg.det, "det(a)", ("g * v * inv(a).T", _det)),
+    linear(np.linalg.det, "det(a)", ("g * v * inv(a).T", _det), latex=r"\det"),
     linear(
         np.linalg.solve,
         "solve(a, b)",
@@ -238,7 +239,7 @@ ROWS = (
     linear(np.linalg.cholesky, "cholesky(a)", ("vjp_cholesky(g, v)", _cholesky)),
     # These return several arrays: g and v are tuples.
     linear(np.linalg.eigh, "eigh(a)", ("vjp_eigh(g, v)", _eigh)),
-    linear(np.linalg.slogdet, "slogdet(a)", ("g * inv(a).T", _slogdet)),
+    linear(np.linalg.slogdet, "slogdet(a)", ("g * inv(a).T", _slogdet), hazards=hazards.SINGULAR),
     linear(np.linalg.qr, "qr(a)", ("vjp_qr(g, v)", _qr)),
     linear(np.linalg.svd, "svd(a)", ("vjp_svd(g, v)", _svd)),
     linear(np.linalg.eig, "eig(a)", ("vjp_eig(g, v)", _eig)),

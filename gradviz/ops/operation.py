@@ -17,7 +17,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.ops import notation
+from gradviz.ops import functions, notation
+from gradviz.ops.hazards import Hazards
 
 Pull = Callable[..., Any]
 Formula = str | Callable[..., str]
@@ -103,6 +104,12 @@ class Operation:
         A rule per operand, None for one that has no derivative (an index, a mask); None
         altogether where the operation has no rule. A `variadic` operation has one rule, which
         takes the operand's position as its first argument.
+    number : str
+        The value's number as a formula, for programs that leave Python (see
+        `gradviz.web.payload`), where `formula` is exact in mathematics only: ``log(1 + a)`` is not
+        what log1p computes.
+    hazards : tuple of Hazard
+        What makes it not finite (`gradviz.ops.hazards`).
     blocks : callable or None
         Of a row that puts its operands side by side: ``blocks(*operands, **keywords)`` says where
         each stands in the value. All messages are then cut from g at once, see `block`.
@@ -111,7 +118,8 @@ class Operation:
     """
 
     __slots__ = (
-        "blocks", "derivatives", "evaluate", "formula", "function", "name", "pulls", "variadic",
+        "blocks", "derivatives", "evaluate", "formula", "function", "hazards", "name", "number",
+        "pulls", "variadic",
     )  # fmt: skip
 
     def __init__(
@@ -123,8 +131,14 @@ class Operation:
         *,
         variadic: bool = False,
         function: Callable[..., Any] | None = None,
+        number: str = "",
+        hazards: Hazards = (),
+        latex: str = "",
     ) -> None:
         self.name = name
+        self.number, self.hazards = number, hazards
+        if latex:
+            functions.LATEX[name] = latex
         self.evaluate = evaluate
         self.function = function or evaluate
         self.formula = formula
@@ -439,6 +453,7 @@ def elementwise(
     formula: str,
     *locals_: str | tuple[str, str | Pull] | tuple[str, Pull, str] | None,
     name: str = "",
+    **about: Any,
 ) -> Operation:
     """A row for an elementwise operation.
 
@@ -456,6 +471,8 @@ def elementwise(
         None for an operand without a derivative.
     name : str, optional
         Default: the function's own name.
+    **about
+        ``number``, ``hazards`` and ``latex``: see `Operation`; the last is how the name is set.
     """
     rules: list[Derivative | None] = []
     for entry in locals_:
@@ -467,7 +484,7 @@ def elementwise(
         else:
             said = entry[2] if isinstance(entry, tuple) and len(entry) == 3 else ""
             rules.append(Derivative(_times(number), written, number, said))
-    return Operation(name or function.__name__, function, formula, tuple(rules))
+    return Operation(name or function.__name__, function, formula, tuple(rules), **about)
 
 
 def _times(number: Pull) -> Pull:
@@ -497,6 +514,7 @@ def linear(
     *vjps: tuple[Formula, Pull] | None,
     name: str = "",
     variadic: bool = False,
+    **about: Any,
 ) -> Operation:
     """A row for an operation whose derivative is a linear map.
 
@@ -512,6 +530,8 @@ def linear(
     variadic : bool, optional
         The function takes a sequence of operands, and one VJP serves them all: it takes the
         operand's position first.
+    **about
+        As for `elementwise`.
     """
 
     def spread(*operands: Any, **keywords: Any) -> Any:
@@ -525,4 +545,5 @@ def linear(
         rules,
         variadic=variadic,
         function=function,
+        **about,
     )

@@ -8,57 +8,72 @@ form, is refused.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradviz.errors import TraceError
+from gradviz.ops import hazards
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, elementwise, in_formulas
 
-RULES: dict[str, tuple[str | None, ...]] = {
+
+class Rule(NamedTuple):
+    """What a row is made of when its function is met."""
+
+    locals_: tuple[str | None, ...]
+    about: dict[str, Any]
+
+
+def _rule(*locals_: str | None, **about: Any) -> Rule:
+    """The local derivative by each operand; what `Operation` takes besides."""
+    return Rule(locals_, about)
+
+
+RULES: dict[str, Rule] = {
     # the normal distribution
-    "ndtr": ("exp(-a**2 / 2) / sqrt(2 * pi)",),
-    "log_ndtr": ("exp(-a**2 / 2 - v) / sqrt(2 * pi)",),
-    "ndtri": ("sqrt(2 * pi) * exp(v**2 / 2)",),
-    "erfcx": ("2 * a * v - 2 / sqrt(pi)",),
+    "ndtr": _rule("exp(-a**2 / 2) / sqrt(2 * pi)"),
+    "log_ndtr": _rule("exp(-a**2 / 2 - v) / sqrt(2 * pi)"),
+    "ndtri": _rule("sqrt(2 * pi) * exp(v**2 / 2)"),
+    "erfcx": _rule("2 * a * v - 2 / sqrt(pi)"),
     # logarithms; what NumPy has too
-    "log1p": ("1 / (1 + a)",),
-    "expm1": ("exp(a)",),
-    "exp2": ("v * log(2)",),
-    "exp10": ("v * log(10)",),
-    "cbrt": ("1 / (3 * v**2)",),
-    "xlogy": ("log(b)", "a / where((a == 0) & (b == 0), 1, b)"),
-    "xlog1py": ("log1p(b)", "a / where((a == 0) & (b == -1), 1, 1 + b)"),
-    "log_expit": ("expit(-a)",),
-    "entr": ("-log(a) - 1",),
-    "rel_entr": ("log(a / b) + 1", "-a / b"),
-    "kl_div": ("log(a / b)", "1 - a / b"),
+    "log1p": _rule("1 / (1 + a)", hazards=hazards.LOG1P),
+    "expm1": _rule("exp(a)", hazards=hazards.EXP),
+    "exp2": _rule("v * log(2)", hazards=hazards.EXP),
+    "exp10": _rule("v * log(10)"),
+    "cbrt": _rule("1 / (3 * v**2)", hazards=hazards.CBRT),
+    "xlogy": _rule("log(b)", "a / where((a == 0) & (b == 0), 1, b)", hazards=hazards.XLOGY),
+    "xlog1py": _rule("log1p(b)", "a / where((a == 0) & (b == -1), 1, 1 + b)"),
+    "log_expit": _rule("expit(-a)"),
+    "softplus": _rule("exp(a - v)", number="logaddexp(0, a)"),
+    "entr": _rule("-log(a) - 1"),
+    "rel_entr": _rule("log(a / b) + 1", "-a / b"),
+    "kl_div": _rule("log(a / b)", "1 - a / b"),
     # gamma and beta functions: DLMF 5.15, 8.8, 8.17, 25.11
-    "psi": ("zeta(2, a)",),
-    "_zeta": (None, "-a * zeta(a + 1, b)"),
-    "gammainc": (None, "exp(xlogy(a - 1, b) - b - gammaln(a))"),
-    "gammaincc": (None, "-exp(xlogy(a - 1, b) - b - gammaln(a))"),
-    "betainc": (None, None, "exp(xlogy(a - 1, c) + xlog1py(b - 1, -c) - betaln(a, b))"),
-    "betaincc": (None, None, "-exp(xlogy(a - 1, c) + xlog1py(b - 1, -c) - betaln(a, b))"),
-    "stdtr": (
+    "psi": _rule("zeta(2, a)", hazards=hazards.GAMMA),
+    "_zeta": _rule(None, "-a * zeta(a + 1, b)"),
+    "gammainc": _rule(None, "exp(xlogy(a - 1, b) - b - gammaln(a))"),
+    "gammaincc": _rule(None, "-exp(xlogy(a - 1, b) - b - gammaln(a))"),
+    "betainc": _rule(None, None, "exp(xlogy(a - 1, c) + xlog1py(b - 1, -c) - betaln(a, b))"),
+    "betaincc": _rule(None, None, "-exp(xlogy(a - 1, c) + xlog1py(b - 1, -c) - betaln(a, b))"),
+    "stdtr": _rule(
         None,
         "exp(gammaln((a + 1) / 2) - gammaln(a / 2) - (a + 1) / 2 * log1p(b**2 / a)) / sqrt(pi * a)",
     ),
     # Bessel functions: DLMF 10.6, 10.29
-    "jv": (None, "(jv(a - 1, b) - jv(a + 1, b)) / 2"),
-    "yv": (None, "(yv(a - 1, b) - yv(a + 1, b)) / 2"),
-    "yn": (None, "(yv(a - 1, b) - yv(a + 1, b)) / 2"),
-    "iv": (None, "(iv(a - 1, b) + iv(a + 1, b)) / 2"),
-    "kv": (None, "-(kv(a - 1, b) + kv(a + 1, b)) / 2"),
-    "ive": (None, "(ive(a - 1, b) + ive(a + 1, b)) / 2 - sign(b) * v"),
-    "i0e": ("i1e(a) - sign(a) * v",),
-    "i1e": ("(i0e(a) + ive(2, a)) / 2 - sign(a) * v",),
+    "jv": _rule(None, "(jv(a - 1, b) - jv(a + 1, b)) / 2"),
+    "yv": _rule(None, "(yv(a - 1, b) - yv(a + 1, b)) / 2"),
+    "yn": _rule(None, "(yv(a - 1, b) - yv(a + 1, b)) / 2"),
+    "iv": _rule(None, "(iv(a - 1, b) + iv(a + 1, b)) / 2"),
+    "kv": _rule(None, "-(kv(a - 1, b) + kv(a + 1, b)) / 2"),
+    "ive": _rule(None, "(ive(a - 1, b) + ive(a + 1, b)) / 2 - sign(b) * v"),
+    "i0e": _rule("i1e(a) - sign(a) * v"),
+    "i1e": _rule("(i0e(a) + ive(2, a)) / 2 - sign(a) * v"),
     # integrals: DLMF 6.2, 8.19
-    "expi": ("exp(a) / a",),
-    "exp1": ("-exp(-a) / a",),
-    "expn": (None, "-expn(a - 1, b)"),
+    "expi": _rule("exp(a) / a"),
+    "exp1": _rule("-exp(-a) / a"),
+    "expn": _rule(None, "-expn(a - 1, b)"),
 }
-"""By the name of a function: the local derivative by each operand."""
+"""By the name of a function."""
 
 
 def special_row(function: Any) -> Operation | None:
@@ -67,17 +82,18 @@ def special_row(function: Any) -> Operation | None:
     scipy = sys.modules.get("scipy.special")
     if name not in RULES or scipy is None or not isinstance(function, np.ufunc):
         return None
-    letters = OPERAND_NAMES[: len(RULES[name])]
+    rules, about = RULES[name]
+    letters = OPERAND_NAMES[: len(rules)]
     names = vars(scipy) | {known: getattr(np, known) for known in in_formulas()}
     signature = f"v, {', '.join(letters)}"
     # The formulas are the rows above, never input.
     locals_ = [
-        None if rule is None else (rule, eval(f"lambda {signature}, **_: {rule}", names))
-        for rule in RULES[name]
+        None if rule is None else (rule, eval(f"lambda {signature}, **_: {rule}", names), rule)
+        for rule in rules
     ]
     row = elementwise(function, f"{name.strip('_')}({', '.join(letters)})", *locals_)
-    rules = tuple(rule or _order(name) for rule in row.derivatives or ())
-    return Operation(name, function, row.formula, rules)
+    derivatives = tuple(rule or _order(name) for rule in row.derivatives or ())
+    return Operation(name, function, row.formula, derivatives, **about)
 
 
 def _order(name: str) -> Derivative:

@@ -16,8 +16,9 @@ import numpy as np
 from gradviz.errors import TraceError
 from gradviz.ops import arrays, elementwise, fourier, linalg
 from gradviz.ops.bridge import borrow
+from gradviz.ops.hazards import Hazards
 from gradviz.ops.operation import Operation
-from gradviz.ops.special import special_row
+from gradviz.ops.special import RULES, special_row
 
 ROWS: dict[Any, Operation] = {
     row.function: row
@@ -70,6 +71,13 @@ def lookup(function: Any) -> Operation:
         row = ROWS.get(function)
     name = getattr(function, "__name__", str(function))
     return row or Operation(name, function, derivatives=None)
+
+
+def hazards(name: str) -> Hazards:
+    """What the row of a name says of it; () where there is no such row."""
+    if name in RULES:
+        return RULES[name].about.get("hazards", ())  # type: ignore[no-any-return]
+    return next((row.hazards for row in ROWS.values() if row.name == name), ())
 
 
 def find(name: str) -> Operation | None:

@@ -450,18 +450,16 @@ def _steps_of(graph: Graph, shown: Graph, i: int) -> ShownSteps:
 def _row(operation: Operation) -> Row:
     """An operation's formulas as data.
 
-    A function that the module itself has is called by its name, since a formula may be exact in
-    mathematics only: ``log(1 + a)`` is not what log1p computes.
+    A row says apart what its value's number is where its formula is exact in mathematics only.
     """
     rules = operation.derivatives
     letters = "abc"
     if not rules or operation.variadic or len(rules) > len(letters):
         raise TraceError(f"the page cannot compute {operation.name}")
     try:
-        if operation.name in FUNCTIONS:
-            value: ProgramTree = [operation.name, *letters[: len(rules)]]
-        elif isinstance(operation.formula, str) and operation.formula:
-            value = _data(notation.parse(operation.formula))
+        number = operation.number or operation.formula
+        if isinstance(number, str) and number:
+            value: ProgramTree = _data(notation.parse(number))
         else:
             raise TraceError(operation.name)
         locals_: list[ProgramTree | None] = []

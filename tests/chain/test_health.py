@@ -15,7 +15,8 @@ from thorough import examples
 import gradviz as gv
 from gradviz.chain.backward import Gradients
 from gradviz.chain.health.flow import VANISHING
-from gradviz.graph import CONSTANT, Graph, Node
+from gradviz.graph import Graph
+from gradviz.model import CONSTANT, Node
 from gradviz.statistics import measure, norm
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -18,7 +18,7 @@ stats = pytest.importorskip("scipy.stats", reason="scipy is not installed")
 X = np.array([0.3, 0.7, 0.95])
 SIGNS = np.array([-2.5, -0.4, 0.8, 3.0])
 POINTS = {
-    **dict.fromkeys("ndtr log_ndtr log_expit i0e i1e erfcx".split(), (SIGNS,)),
+    **dict.fromkeys("ndtr log_ndtr log_expit softplus i0e i1e erfcx".split(), (SIGNS,)),
     **dict.fromkeys("ndtri entr psi exp1 expi log1p expm1 exp2 exp10 cbrt".split(), (X,)),
     **dict.fromkeys("xlogy xlog1py rel_entr kl_div".split(), (X, np.array([[0.5], [1.5]]))),
     **dict.fromkeys("jv yv iv kv".split(), (np.array([[0.0], [1.0], [2.5]]), X)),
@@ -50,8 +50,10 @@ def weighted(value):
 
 @pytest.mark.parametrize("name", RULES)
 def test_special_functions_and_their_gradients_are_central_differences(name):
-    function, args = getattr(special, name.strip("_")), POINTS[name]
-    for k, rule in enumerate(RULES[name]):
+    function, args = getattr(special, name.strip("_"), None), POINTS[name]
+    if function is None:
+        pytest.skip(f"this SciPy has no {name}")
+    for k, rule in enumerate(RULES[name].locals_):
 
         def program(x, k=k):
             return weighted(function(*args[:k], x, *args[k + 1 :]))

@@ -51,6 +51,33 @@ def test_every_row_of_scalar_operations_computes_the_same_in_the_page(rooms):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["softplus", "log1p", "expm1"])
+def test_a_row_of_scipy_computes_the_same_in_the_page(rooms, name):
+    special = pytest.importorskip("scipy.special", reason="scipy is not installed")
+    function = getattr(special, name, None)
+    if function is None:
+        pytest.skip(f"this SciPy has no {name}")
+    graph = gv.trace(lambda x: function(x) * 1.5, 0.3)
+    points = (-0.9, 0.0, 1e-9, 2.0, 700.0)
+    found = rooms("compute", story(graph), *({graph.id("x"): x} for x in points))
+    for point, result in zip(points, found, strict=True):
+        close_or_both_lost(result, numbers(graph.update(x=point)), (name, point))
+
+
+@pytest.mark.parametrize("function", [np.fmax, np.fmin, np.maximum])
+def test_beside_nan_the_page_chooses_as_numpy_does(rooms, function):
+    def program(x, y):
+        huge = x * 1e200 * 1e200  # infinite: huge - huge is no number
+        return function(huge - huge, y) + function(y, huge - huge)
+
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph = gv.trace(program, 1.0, 0.5)
+        (found,) = rooms("compute", story(graph), {graph.id("x"): 1.0, graph.id("y"): 0.5})
+        expected = numbers(graph)
+    assert found["values"] == expected["values"]
+
+
 def close_or_both_lost(found, expected, what) -> None:
     try:
         close(found, expected)

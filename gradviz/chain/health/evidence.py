@@ -181,19 +181,19 @@ class Evidence:
                     return measure(np.broadcast_to(graph.values[i].value, shape)[at])
             return self._stats(i)
 
-        for table, part in ((hazards.ENTRIES, looked_at), (hazards.WHOLES, self._stats)):
-            for hazard in table:
-                if op not in hazard.names or makes not in hazard.makes or not graph.operands[v]:
-                    continue
-                u, *more = graph.operands[v][:2]
-                a, b = part(u), part(more[0]) if more else None
-                if hazard.holds(part(v), a, b):
-                    what = hazard.what.format(
-                        op=op, dtype=self._stats(v).dtype, a=self._said(u),
-                        b=self._said(more[0]) if more else "",
-                        low=a.low, high=a.high, top=a.top,
-                    )  # fmt: skip
-                    return what.replace(" (0)", ""), hazard.advice
+        for hazard in hazards.of(op):
+            if makes not in hazard.makes or not graph.operands[v]:
+                continue
+            part = self._stats if hazard.whole else looked_at
+            u, *more = graph.operands[v][:2]
+            a, b = part(u), part(more[0]) if more else None
+            if hazard.holds(part(v), a, b):
+                what = hazard.what.format(
+                    op=op, dtype=self._stats(v).dtype, a=self._said(u),
+                    b=self._said(more[0]) if more else "",
+                    low=a.low, high=a.high, top=a.top,
+                )  # fmt: skip
+                return what.replace(" (0)", ""), hazard.advice
         return None
 
     # --- sums of messages -------------------------------------------------------------------------

@@ -6,11 +6,12 @@ The names are those of NumPy's functions and of PyTorch's, without the underscor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 
+from gradviz.ops import hazards, table
+from gradviz.ops.hazards import Hazard
 from gradviz.statistics import Statistics
 
 
@@ -128,147 +129,30 @@ def _kind(dtype: str) -> str:
     return dtype if dtype.startswith(("float", "complex")) else "float64"
 
 
-class Hazard(NamedTuple):
-    """Where an operation has no finite value, or no finite slope.
-
-    Attributes
-    ----------
-    names : frozenset of str
-        The operations.
-    makes : str
-        What is made of finite numbers: "nan", "inf", "slope", of these several.
-    holds : callable
-        Whether these numbers are in danger: of the value itself, and of its operands.
-    what, advice : str
-        ``{op}``, ``{dtype}``, ``{a}`` and ``{b}`` stand for the operation, the value's dtype and
-        the operands' names, ``{low}``, ``{high}`` and ``{top}`` for the first operand's numbers.
-    """
-
-    names: frozenset[str]
-    makes: str
-    holds: Callable[[Statistics, Statistics, Statistics | None], bool]
-    what: str
-    advice: str
-
-
-Operand = Statistics | None
-
-
-def _zero(v: Statistics, a: Statistics, b: Operand) -> bool:
-    return a.zeros > 0
-
-
-def _negative(v: Statistics, a: Statistics, b: Operand) -> bool:
-    return a.low < 0
-
-
-def _by_zero(v: Statistics, a: Statistics, b: Operand) -> bool:
-    return b is not None and b.zeros > 0
-
-
-def _both_zero(v: Statistics, a: Statistics, b: Operand) -> bool:
-    return a.zeros > 0 and (b is None or b.zeros > 0)
-
-
-def _outside_one(v: Statistics, a: Statistics, b: Operand) -> bool:
-    return a.top > 1
-
-
-def _at_one(v: Statistics, a: Statistics, b: Operand) -> bool:
-    return a.top == 1
-
-
-def _infinite(v: Statistics, a: Statistics, b: Operand) -> bool:
-    return v.top == float("inf") and a.top < float("inf")
-
-
-def _value_zero(v: Statistics, a: Statistics, b: Operand) -> bool:
-    return v.zeros > 0
-
-
-_POSITIVE = "keep what goes into it above 0: log(x + 1e-12), or log_softmax / logsumexp of logits"
-_ROOT = "add a small number inside it: sqrt(x + 1e-12)"
-_DIVISOR = "keep the divisor away from 0: x / (y + 1e-8), or maximum(y, 1e-8)"
-_CLIP = "clip what goes into it to the inside of its domain"
-_BASE = "keep the base above 0"
-_EXPONENT = (
-    "take the largest exponent out first (softmax, logsumexp), use the operation that does "
-    "(sigmoid, softplus, logaddexp), or clip"
+_SQUARED = Hazard(
+    "nan",
+    lambda v, a, b: largest(v.dtype) ** 0.5 < a.top < float("inf"),
+    "the squares that {op} computes overflow {dtype}: {a} reaches {top:.3g}",
+    "smaller weights or inputs, or a wider dtype",
+    whole=True,
 )
-_LENGTH = "sqrt(sum(x**2) + 1e-12) has a slope there"
-_LOG = _names("log log2 log10")
-_POWER = _names("power pow float_power")
-_ARC = _names("arcsin arccos arctanh asin acos atanh")
-_NORMS = _names("norm linalg_norm vector_norm linalg_vector_norm")
-_NEGATIVE = "{op} of a negative number, {low:.3g} ({a})"
+_ROWS = dict(pair.split(":") for pair in (
+    "div:divide true_divide:divide pow:power asin:arcsin acos:arccos atanh:arctanh acosh:arccosh "
+    "atan2:arctan2 rdiv:reciprocal mod:remainder nanstd:std linalg_norm:norm vector_norm:norm "
+    "linalg_vector_norm:norm linalg_slogdet:slogdet"
+).split())  # fmt: skip
+"""What PyTorch calls an operation that has a row: the row's name."""
+_OTHERS = {
+    "rsqrt": hazards.RSQRT, "logit": hazards.LOGIT, "erfinv": hazards.ERFINV,
+    **dict.fromkeys(("lgamma", "gammaln", "digamma", "gamma"), hazards.GAMMA),
+    **dict.fromkeys(("dist", "cdist", "pairwise_distance"), hazards.DISTANCE),
+    "logdet": hazards.LOGDET,
+}  # fmt: skip
+"""Operations that have no row of their own."""
 
-ENTRIES = tuple(
-    Hazard(names, makes, holds, what, advice)
-    for names, makes, holds, what, advice in (
-        (_LOG, "nan", _negative, _NEGATIVE, _POSITIVE),
-        (_LOG, "inf slope", _zero, "{op} of 0 ({a})", _POSITIVE),
-        (_names("log1p"), "nan", lambda v, a, b: a.low < -1, "log1p of {low:.3g} ({a})", _CLIP),
-        (_names("log1p"), "inf slope", lambda v, a, b: a.low == -1, "log1p of -1 ({a})", _CLIP),
-        (_names("logit"), "nan", lambda v, a, b: a.low < 0 or a.high > 1,
-         "logit of a number outside of 0 … 1 ({a})", _CLIP),
-        (_names("logit"), "inf slope", lambda v, a, b: a.low == 0 or a.high == 1,
-         "logit of 0 or 1 ({a})", _CLIP),
-        (_names("sqrt rsqrt"), "nan", _negative, _NEGATIVE, _ROOT),
-        (_names("rsqrt"), "inf", _zero, "rsqrt of 0 ({a})", _ROOT),
-        (_names("sqrt rsqrt cbrt"), "slope", _zero, "{op} of 0 ({a})", _ROOT),
-        (DIVIDES, "nan", _both_zero, "0 / 0 ({a} / {b})", _DIVISOR),
-        (DIVIDES, "inf slope", _by_zero, "division by 0 ({b})", _DIVISOR),
-        (_names("reciprocal rdiv"), "nan inf slope", _zero, "division by 0 ({a})", _DIVISOR),
-        (_names("remainder fmod mod"), "nan", _by_zero, "{op} by 0 ({b})", _DIVISOR),
-        (_names("floor_divide"), "nan", _both_zero, "0 / 0 ({a} / {b})", _DIVISOR),
-        (_names("floor_divide"), "inf", _by_zero, "division by 0 ({b})", _DIVISOR),
-        (_POWER, "nan", _negative, "a power of a negative number, {low:.3g} ({a})", _BASE),
-        (_POWER, "inf", lambda v, a, b: a.zeros > 0 and (b is None or b.low < 0),
-         "a negative power of 0 ({a})", "add a small number to the base"),
-        (_POWER, "slope", lambda v, a, b: a.zeros > 0 and (b is None or b.low < 1),
-         "a power of 0 ({a})", "add a small number to the base"),
-        (_POWER, "slope", _negative, "a power of a negative number, {low:.3g} ({a})", _BASE),
-        (_ARC, "nan", _outside_one, "{op} of a number of size {top:.3g} ({a})", _CLIP),
-        (_ARC, "inf slope", _at_one, "{op} of ±1 ({a})", _CLIP),
-        (_names("arccosh acosh"), "nan", lambda v, a, b: a.low < 1, "{op} of {low:.3g} ({a})",
-         _CLIP),
-        (_names("arccosh acosh"), "slope", lambda v, a, b: a.low == 1, "{op} of 1 ({a})", _CLIP),
-        (_names("arctan2 atan2 hypot"), "slope", _both_zero, "{op} at the origin ({a}, {b})",
-         "keep it away from the origin: add a small number, or mask what goes in"),
-        (_names("xlogy"), "nan", lambda v, a, b: b is not None and b.low < 0,
-         "the logarithm of a negative number ({b})", _POSITIVE),
-        (_names("xlogy"), "inf slope", _by_zero, "the logarithm of 0 ({b})", _POSITIVE),
-        (_names("lgamma gammaln digamma psi gamma"), "nan inf slope", lambda v, a, b: a.low <= 0,
-         "{op} has poles at 0, -1, -2 ... ({a})", _CLIP),
-        (_names("erfinv"), "nan", _outside_one, "erfinv of a number of size {top:.3g} ({a})",
-         _CLIP),
-        (_names("erfinv"), "inf slope", _at_one, "erfinv of ±1 ({a})", _CLIP),
-        (_names("sin cos tan"), "nan", lambda v, a, b: a.top == float("inf"),
-         "{op} of an infinity ({a})", "look at what made that infinite"),
-        (_names("exp exp2 expm1"), "inf slope", _infinite,
-         "{op} overflows {dtype}: {a} reaches {high:.3g}", _EXPONENT),
-        (_names("sinh cosh"), "inf slope", _infinite,
-         "{op} overflows {dtype}: {a} reaches {top:.3g}", _EXPONENT),
-    )
-)  # fmt: skip
-"""Of operations on entries: what is looked at are those entries that are not finite."""
 
-WHOLES = tuple(
-    Hazard(names, makes, holds, what, advice)
-    for names, makes, holds, what, advice in (
-        (_NORMS, "slope", _value_zero, "the length of a vector of zeros ({a})", _LENGTH),
-        (_names("dist cdist pairwise_distance"), "slope", _value_zero,
-         "the distance of two equal points ({a}, {b})", _LENGTH),
-        (_names("std nanstd"), "slope", _value_zero, "std of entries that are all the same ({a})",
-         "sqrt(var(x) + 1e-12) has a slope there"),
-        (_names("slogdet linalg_slogdet logdet"), "inf slope",
-         lambda v, a, b: v.low == -float("inf"), "{op} of a singular matrix ({a})",
-         "add a small multiple of the identity"),
-        (_names("logdet"), "nan", lambda v, a, b: a.top < float("inf"),
-         "logdet of a matrix with a negative determinant ({a})", "slogdet returns its sign apart"),
-        (SQUARES, "nan", lambda v, a, b: largest(v.dtype) ** 0.5 < a.top < float("inf"),
-         "the squares that {op} computes overflow {dtype}: {a} reaches {top:.3g}",
-         "smaller weights or inputs, or a wider dtype"),
-    )
-)  # fmt: skip
-"""Of operations on whole arrays."""
+def of(op: str) -> Iterator[Hazard]:
+    """What makes an operation not finite: its row says it, whoever calls it by another name."""
+    yield from _OTHERS.get(op) or table.hazards(_ROWS.get(op, op))
+    if op in SQUARES:
+        yield _SQUARED
