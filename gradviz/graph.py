@@ -14,10 +14,8 @@ import numpy as np
 from gradviz import statistics
 from gradviz.errors import TraceError
 from gradviz.model import (
-    INPUT,
     PARAMETER,
     Gradients,
-    Node,
     Program,
     Recording,
 )
@@ -170,7 +168,9 @@ class Graph(Recording):
         if gradient is not None:
             return gradient
         if i in self.varying:
-            if lost := self._read_from(i):
+            from gradviz.chain.reads import ended
+
+            if lost := ended(self, i):
                 warnings.warn(
                     f"the gradient of {self.names[i]} is 0, for no path leads to "
                     f"{self.names[self.output]}, but {lost}: there its history ended",
@@ -184,16 +184,6 @@ class Graph(Recording):
             f"the gradient of {self.names[i]} was not asked for: no wrt leaf leads to it"
         )
 
-    def _read_from(self, i: int) -> str:
-        """Where the program read what depends on a value as a plain number; "" for nowhere."""
-        reached = {i}
-        for v, operands in enumerate(self.operands):
-            if v >= i and (v in reached or not reached.isdisjoint(operands)):
-                reached.add(v)
-                if v in self.ends:
-                    return f"{self.names[v]} was read as a plain number {self.ends[v]}"
-        return ""
-
     @cached_property
     def ends(self) -> dict[int, str]:
         """Those of `reads` after which a history goes on to J, or may."""
@@ -206,18 +196,9 @@ class Graph(Recording):
 
         Their history ends there: what the program computes from such a number is a constant.
         """
-        found: dict[int, str] = {}
-        if not Node.noted:
-            return found
-        for i, node in enumerate(self.values):
-            read = getattr(node, "read", ())
-            said = []
-            for how, site in (read,) if isinstance(read, tuple) and read else read:
-                source = self._source(Node.new(None, INPUT, site=site))
-                said.append(f"by {how} at {source or 'an unknown line'}")
-            if said:
-                found[i] = ", ".join(said[:3])
-        return found
+        from gradviz.chain.reads import reads
+
+        return reads(self)
 
     def grad_state(self, i: int) -> str:
         """One of: not computed, disconnected, zero, underflown, non-finite, number."""

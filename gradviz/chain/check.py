@@ -222,7 +222,8 @@ def check(
     TraceError
         The gradients cannot be computed, or the program cannot be run again.
     """
-    precision = _precision(graph)
+    with graph.program.unseen():  # the check says itself what a warning would
+        precision = _precision(graph)
     h = step or float(np.cbrt(precision))
     limit = tolerance or 100 * h**2
     rows: list[CheckRow] = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz.model import Node
+from gradviz.model import INPUT, Node
 from gradviz.ops.arrays import HELD, STOP
 
 if TYPE_CHECKING:
@@ -24,6 +24,33 @@ TRIES = 5
 """So many directions are tried before the gradient is called wrong: one may meet a kink."""
 CLOSE = 1e-7
 """A central difference that is so near needs no second one."""
+
+
+def reads(graph: Graph) -> dict[int, str]:
+    """By id the values that the program read as plain numbers: how and where."""
+    found: dict[int, str] = {}
+    if not Node.noted:
+        return found
+    for i, node in enumerate(graph.values):
+        read = getattr(node, "read", ())
+        said = []
+        for how, site in (read,) if isinstance(read, tuple) and read else read:
+            source = graph._source(Node.new(None, INPUT, site=site))
+            said.append(f"by {how} at {source or 'an unknown line'}")
+        if said:
+            found[i] = ", ".join(said[:3])
+    return found
+
+
+def ended(graph: Graph, i: int) -> str:
+    """Where the program read what depends on a value as a plain number; "" for nowhere."""
+    reached = {i}
+    for v, operands in enumerate(graph.operands):
+        if v >= i and (v in reached or not reached.isdisjoint(operands)):
+            reached.add(v)
+            if v in graph.ends:
+                return f"{graph.names[v]} was read as a plain number {graph.ends[v]}"
+    return ""
 
 
 def returned(graph: Graph) -> dict[int, str]:
