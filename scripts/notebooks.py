@@ -45,7 +45,7 @@ def source(name):
     notebook = read(original)
     if language:
         rows = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))["text"]
-        table = {row["en"]: row["zh"] for row in rows}
+        table = {row["en"]: row[language] for row in rows}
         used = set()
         for cell in notebook.cells:
             cell.source = _translated(cell, table, used)
