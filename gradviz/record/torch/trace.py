@@ -25,7 +25,9 @@ from gradviz.record.build import build
 from gradviz.record.chance import States, is_generator
 from gradviz.record.reach import Found, reach
 from gradviz.record.torch import keep
-from gradviz.record.torch.capture import Capture, TensorNode
+from gradviz.record.torch.capture import Capture
+from gradviz.record.torch.nodes import TensorNode
+from gradviz.record.torch.overwritten import overwritten
 from gradviz.record.torch.state import Preserved, storage
 from gradviz.statistics import Statistics
 from gradviz.words import nearest
@@ -552,7 +554,8 @@ def _differentiate(capture: Capture, loss: Tensor, leaves: Mapping[str, Tensor])
                 "re-entrant checkpoints differentiate in a pass of their own that cannot be "
                 "followed: write checkpoint(..., use_reentrant=False)"
             ) from error
-        known = capture.overwritten() if "modified by an inplace operation" in str(error) else ""
+        written = "modified by an inplace operation" in str(error)
+        known = overwritten(capture.recorded) if written else ""
         raise TraceError(f"PyTorch cannot differentiate this program: {known or error}") from error
     inner = [
         name

@@ -23,7 +23,8 @@ from torch.optim import optimizer as optimizers
 from gradviz.graph import Graph
 from gradviz.keep import training
 from gradviz.record.torch import keep
-from gradviz.record.torch.capture import Capture, TensorNode
+from gradviz.record.torch.capture import Capture
+from gradviz.record.torch.nodes import TensorNode
 from gradviz.record.torch.operation import TorchOperation
 from gradviz.record.torch.trace import Recorded, graph_of
 from gradviz.statistics import Statistics, measure

@@ -1,0 +1,417 @@
+"""The messages of a backward pass, as autograd's nodes send them."""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
+
+from gradviz.model import Node
+from gradviz.record.torch import keep
+from gradviz.record.torch.nodes import Crossing, GradientEdge, TensorNode, address_of, version_of
+from gradviz.record.torch.operation import TorchOperation
+from gradviz.statistics import Statistics
+
+
+class Messages:
+    """What the nodes of autograd's graph send between the values of a program.
+
+    Parameters
+    ----------
+    whole : bool
+        Keep every tensor, or only statistics.
+    """
+
+    def __init__(self, whole: bool) -> None:
+        self.whole = whole
+        self.keep: Callable[[Tensor], Any] = keep.array if whole else keep.statistics
+        self.recorded: list[TensorNode] = []
+        self.gradients: dict[int, Any] = {}
+        self.messages: dict[tuple[int, int], Any] = {}
+        self._paths: dict[nn.Module, str] = {}
+        self._edges: dict[GradientEdge, TensorNode] = {}
+        self._expected: Counter[tuple[int, int]] = Counter()  # messages still to come, by edge
+        self._partial: dict[tuple[int, int], Tensor] = {}  # the sum of those that came
+        self._serves: dict[Any, list[int]] = {}  # by autograd's node: values
+        self._sharing: dict[int, set[int]] = {}  # the values that share some of them
+        self._passed: set[GradientEdge] = set()  # inside of calls
+        self._indirect: dict[int, Tensor | None] = {}  # values there: what their readers have sent
+        self._read: set[int] = set()
+        self._arrived: set[int] = set()  # that the present backward pass has reached
+        self._unpacked: set[int] = set()  # their saved tensors can be asked for only once
+        self._open: set[int] = set()
+        self.memory: dict[int, int] = {}
+        self.changed: dict[int, str] = {}  # by order: the hook that has changed the gradient
+        self._came: dict[int, tuple[Tensor, int]] = {}  # gradients, before the user's hooks
+        self._after: dict[int, tuple[Any, str]] = {}  # our hook behind those of the user
+        self._leaves: list[tuple[TensorNode, Tensor]] = []
+        self._hooks: list[Any] = []  # what takes them away
+        self._measured: dict[int, tuple[Any, int, Statistics]] = {}  # by address
+        self.dtypes: set[torch.dtype] = set()  # of what requires a gradient
+        self._sending = False
+
+    def node(self, tensor: Tensor) -> TensorNode:
+        """The value that a tensor holds now."""
+        raise NotImplementedError
+
+    def _crossings(self, edge: GradientEdge) -> tuple[list[Crossing], set[Any]]:
+        """The edges from the autograd nodes that compute a value to values that are known.
+
+        Also the nodes themselves.
+        """
+        found: list[Crossing] = []
+        seen = set()
+        pending = [edge[0]]
+        while pending:
+            function = pending.pop()
+            if function in seen:
+                continue
+            seen.add(function)
+            for index, edge in enumerate(function.next_functions):
+                if edge[0] is None:
+                    continue
+                node = self._edges.get(edge)
+                if node is None and hasattr(edge[0], "variable"):
+                    node = self.node(edge[0].variable)
+                if node is not None:
+                    form = node.form if edge == node.edge else None
+                    found.append(Crossing(function, index, node, form))
+                else:
+                    pending.append(edge[0])
+                    self._passed.add(edge)
+        return found, seen
+
+    def _assign(self, node: TensorNode, crossings: Sequence[Crossing], passed: set[Any]) -> None:
+        """Hook the nodes of autograd's graph that compute a value."""
+        assert node.edge is not None
+        function, output = node.edge
+        if node.edge in self._passed:  # an earlier value was computed by way of this one, unseen
+            self._indirect[node.order] = None
+        self._hook(function, partial(self._reached, node, output))
+        by_function: dict[Any, list[tuple[int, Crossing]]] = {}
+        for crossing, position in zip(crossings, self._positions(node, crossings), strict=True):
+            node.crossings[crossing.function, crossing.number] = position, crossing
+            by_function.setdefault(crossing.function, []).append((position, crossing))
+            self._expected[node.order, position] += 1
+        for f, edges in by_function.items():
+            self._hook(f, partial(self._sent, node.order, edges))
+        for f in passed:
+            others = self._serves.get(f)
+            if others is None:
+                self._serves[f] = [node.order]
+                continue
+            for other in others:
+                self._sharing.setdefault(other, set()).add(node.order)
+                self._sharing.setdefault(node.order, set()).add(other)
+            others.append(node.order)
+        if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+            self._unpacked.add(node.order)
+
+    def _hook(self, function: Any, hook: Callable[..., None]) -> None:
+        self._hooks.append(function.register_hook(hook))
+
+    @staticmethod
+    def _positions(node: TensorNode, crossings: Sequence[Crossing]) -> list[int]:
+        """For each crossing the operand that it leads to; one given twice takes turns."""
+        places: dict[int, list[int]] = {}
+        for position, operand in enumerate(node.operands):
+            if isinstance(operand, Node):
+                places.setdefault(operand.order, []).append(position)
+        found = []
+        for crossing in crossings:
+            mine = places[crossing.node.order]
+            found.append(mine.pop(0) if len(mine) > 1 else mine[0])
+        assert isinstance(node.operation, TorchOperation)
+        node.operation.carries.update(found)
+        return found
+
+    # --- hooks of the user -------------------------------------------------------------------
+
+    def _around(self, node: TensorNode, tensor: Tensor, told: str) -> None:
+        """See a gradient before the user's hooks have it, and after."""
+        if not tensor.requires_grad:
+            return
+        if node.order in self._after:  # they are one more
+            last, before = self._after[node.order]
+            last.remove()
+            told = f"{before}, {told}"
+        else:
+            first = tensor.register_hook(partial(self._comes, node))  # type: ignore[no-untyped-call]
+            hooks: Any = tensor._backward_hooks  # autograd goes by the order of insertion
+            ordered = sorted(hooks.items(), key=lambda item: item[0] != first.id)
+            hooks.clear()
+            hooks.update(ordered)
+            self._hooks.append(first)
+        last = tensor.register_hook(partial(self._goes, node, told))  # type: ignore[no-untyped-call]
+        self._hooks.append(last)
+        self._after[node.order] = last, told
+
+    def _comes(self, node: TensorNode, gradient: Tensor | None) -> None:
+        if self._sending and gradient is not None:
+            self._came[node.order] = gradient, gradient._version
+
+    def _goes(self, node: TensorNode, told: str, gradient: Tensor | None) -> None:
+        """Note whether a gradient is another one than came in."""
+        if gradient is None:
+            return
+        came, version = self._came.pop(node.order, (gradient, gradient._version))
+        if came._version != version or not _same(came, gradient):
+            self.changed[node.order] = told
+
+    def _module_hook(self, node: TensorNode, told: str, sent: Any, upstream: Any) -> None:
+        """The same of a module's hooks, which work where its arguments or results are handed on."""
+        if not self._sending:
+            return
+        if node.edge is not None and (gradient := upstream[node.edge[1]]) is not None:
+            self._goes(node, told, gradient)
+        for message, gradient in zip(sent, upstream, strict=False):
+            if message is not None and gradient is not None and not _same(message, gradient):
+                self.changed[node.order] = told
+
+    def _hooked_modules(self) -> str:
+        """The modules that have backward hooks."""
+        paths = [
+            path or type(module).__name__
+            for module, path in self._paths.items()
+            if module._backward_hooks or module._backward_pre_hooks
+        ]
+        return f"a backward hook of {' or '.join(paths) or 'a module'}"
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Note the messages of the backward pass that is run inside."""
+        self._sending, self._pass = True, -1
+        self._arrived.clear()
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._sending = False
+
+    def _listens(self) -> bool:
+        """Whether the backward pass is the one to be noted, not one inside of it.
+
+        A `torch.autograd.Function` may differentiate in a pass of its own, whose messages are not
+        those of J.
+        """
+        if not self._sending:
+            return False
+        if self._pass < 0:
+            self._pass = torch._C._current_graph_task_id()
+        return self._pass == torch._C._current_graph_task_id()
+
+    def _apart(self, order: int) -> bool:
+        """Whether messages of other values pass the same autograd nodes."""
+        sharing = self._sharing.get(order)
+        return sharing is not None and not self._read.isdisjoint(sharing)
+
+    def _sent(
+        self,
+        order: int,
+        edges: Sequence[tuple[int, Crossing]],
+        messages: Sequence[Tensor | None],
+        _: Any,
+    ) -> None:
+        """An autograd node has sent messages."""
+        if order not in self._arrived or not self._listens() or self._apart(order):
+            return
+        for position, crossing in edges:
+            message = messages[crossing.number]
+            key = order, position
+            self._expected[key] -= 1
+            if message is not None:
+                message = crossing.message(message)
+                summed = self._partial.pop(key, None)
+                message = message if summed is None else summed + message
+                if self._expected[key]:
+                    self._partial[key] = message
+                    continue
+            else:
+                message = None if self._expected[key] else self._partial.pop(key, None)
+            if message is not None:
+                self._note_message(key, crossing.node, message, address_of(message))
+
+    def _reached(
+        self, node: TensorNode, output: int, _: Any, upstream: Sequence[Tensor | None]
+    ) -> None:
+        """The gradient of a value is complete, for its own autograd node has run."""
+        if not self._listens():
+            return
+        gradient = upstream[output]
+        if node.order in self._indirect:  # without what only passes here, inside of another call
+            gradient, self._indirect[node.order] = self._indirect[node.order], None
+        if gradient is None:
+            return
+        self._arrived.add(node.order)
+        self._received(node, gradient if node.form is None else node.form.apply(gradient))
+        if self._apart(node.order):
+            self._send(node, gradient)
+
+    def _send(self, node: TensorNode, gradient: Tensor) -> None:
+        """Note the messages of a value that shares autograd nodes with others.
+
+        The nodes are run again with its own gradient alone. None of them has been released, for
+        they run after the one that this is called from.
+        """
+        assert node.edge is not None
+        waiting: Counter[Any] = Counter()  # messages still to come, by node
+        pending, passed = [node.edge[0]], {node.edge[0]}
+        while pending:
+            function = pending.pop()
+            for index, (following, _) in enumerate(function.next_functions):
+                if following is None or (function, index) in node.crossings:
+                    continue
+                waiting[following] += 1
+                if following not in passed:
+                    passed.add(following)
+                    pending.append(following)
+        if node.order in self._unpacked and any(map(_saves, passed)):
+            self._open.add(node.order)
+            return
+        upstream: dict[Any, dict[int, Tensor]] = {node.edge[0]: {node.edge[1]: gradient}}
+        sums: dict[int, tuple[TensorNode, Tensor]] = {}
+        ready = [node.edge[0]]
+        try:
+            with torch.no_grad():
+                while ready:
+                    function = ready.pop()
+                    given = upstream.pop(function, None)
+                    messages = _run(function, given) if given else {}
+                    for index, (following, output) in enumerate(function.next_functions):
+                        if following is None:
+                            continue
+                        message = messages.get(index)
+                        position, crossing = node.crossings.get((function, index), (0, None))
+                        if crossing is None:
+                            waiting[following] -= 1
+                            if not waiting[following]:
+                                ready.append(following)
+                            if message is not None:
+                                place = upstream.setdefault(following, {})
+                                known = place.get(output)
+                                place[output] = message if known is None else known + message
+                        elif message is not None:
+                            message = crossing.message(message)
+                            if position in sums:
+                                message = sums[position][1] + message
+                            sums[position] = crossing.node, message
+        except Exception:  # of a rule that cannot be run twice
+            self._open.add(node.order)
+            return
+        for position, (operand, message) in sums.items():
+            self._note_message((node.order, position), operand, message, None)
+
+    def _note_message(
+        self, key: tuple[int, int], operand: TensorNode, message: Tensor, address: int | None
+    ) -> None:
+        kept = self.messages[key] = self._kept(message)
+        operand.sent.append((address, kept))
+        if operand.order in self._indirect:
+            summed = self._indirect[operand.order]
+            self._indirect[operand.order] = message if summed is None else summed + message
+
+    def _received(self, node: TensorNode, gradient: Tensor | None) -> None:
+        if not self._sending or gradient is None:  # a leaf's hook is called where nothing came
+            return
+        # A gradient that is one message is that very tensor, unless a hook has put another.
+        same = [kept for address, kept in node.sent if address == address_of(gradient)]
+        alone = len(node.sent) == 1 and bool(same)
+        self.gradients[node.order] = same[0] if alone else self._kept(gradient, True)
+
+    def _kept(self, message: Tensor, summed: bool = False) -> Any:
+        """What is kept of a message; one that is the very numbers that came in is known."""
+        if self.whole or not keep.is_dense(message):
+            return self.keep(message)
+        address, version = address_of(message), version_of(message)
+        kept, since, known = self._measured.get(address, _UNKNOWN)
+        old = kept()
+        same = since == version and known.dtype == keep.name(message.dtype)
+        if old is not None and same and not summed and known.size == message.numel():
+            alike = old.is_contiguous() and message.is_contiguous()
+            chosen = known.sample if alike else keep.sample(message)
+            return replace(known, shape=tuple(message.shape), sample=chosen)
+        known = self.keep(message)
+        self._measured[address] = weakref.ref(message), version, known
+        return known
+
+    def told_apart(self) -> None:
+        """Compute the messages that were left open; a lean capture, which keeps no arrays, cannot.
+
+        They are those of calls that share autograd nodes which cannot be run twice.
+        """
+        if not self.whole:
+            return
+        for order in self._open:
+            node = self.recorded[order]
+            operation = node.operation
+            if not isinstance(operation, TorchOperation) or operation.call is None:
+                continue
+            values = [o.value if isinstance(o, Node) else o for o in node.operands]
+            for position in {position for position, _ in node.crossings.values()}:
+                self.messages[order, position] = operation.pull(
+                    position, self.gradients[order], node.value, values, {}
+                )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    if a is b:
+        return True
+    if a.shape != b.shape or a.layout != b.layout or a.layout != torch.strided:
+        return False
+    return torch.equal(a, b) or torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+def described(hook: Any) -> str:
+    """A hook that was there before: what it is called, and where it is written."""
+    code = getattr(hook, "__code__", None)
+    place = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    return f"the hook {getattr(hook, '__name__', type(hook).__name__)}{place}"
+
+
+def _saves(function: Any) -> bool:
+    """Whether an autograd node needs tensors of the forward pass."""
+    return isinstance(function, BackwardCFunction) or any(
+        name.startswith("_raw_saved_") for name in dir(function)
+    )
+
+
+def _run(function: Any, upstream: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """What an autograd node sends, by the number of its input; no hook sees it."""
+    metadata = function._input_metadata  # of what comes in backward
+    given: list[Tensor | None] = [upstream.get(n) for n in range(len(metadata))]
+    edges = function.next_functions
+    if isinstance(function, BackwardCFunction):
+        given = [
+            torch.zeros(tuple(m.shape), dtype=m.dtype, device=m.device) if g is None else g
+            for g, m in zip(given, metadata, strict=True)
+        ]
+        sent = function.apply(*given)  # type: ignore[no-untyped-call]
+        sent = sent if isinstance(sent, tuple) else (sent,)
+        # An input that is no tensor has no edge.
+        needed = [n for n, need in enumerate(function.needs_input_grad) if need]
+        leading = [n for n, edge in enumerate(edges) if edge[0] is not None]
+        found = {n: sent[k] for n, k in zip(leading, needed, strict=True)}
+    else:
+        sent = function(*given)
+        found = dict(enumerate(sent if isinstance(sent, tuple) else (sent,)))  # one comes bare
+    messages = {}
+    for index, (following, output) in enumerate(edges):
+        message = found.get(index)
+        if following is None or message is None:
+            continue
+        wanted = following._input_metadata[output]
+        if message.shape != tuple(wanted.shape):  # of a broadcast, which the engine sums
+            message = message.sum_to_size(tuple(wanted.shape))
+        messages[index] = message.to(wanted.dtype)
+    return messages
+
+
+_UNKNOWN: Any = (lambda: None, -1, None)

@@ -1,0 +1,89 @@
+"""The values of a captured program, and where their messages pass in autograd's graph."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
+
+from gradviz.model import Node
+
+GradientEdge = tuple[Any, int]
+"""A gradient's place in autograd's graph: a node and the number of its output."""
+
+
+class Form(NamedTuple):
+    """How a view lies in its base, of which it is all."""
+
+    base: tuple[int, ...]  # the base's shape and strides
+    strides: tuple[int, ...]
+    shape: tuple[int, ...]  # the view's
+    view: tuple[int, ...]
+
+    def apply(self, gradient: Tensor) -> Tensor:
+        """The gradient of the view, from that of its base."""
+        if gradient.stride() != self.strides:
+            place = torch.empty_strided(
+                self.base, self.strides, dtype=gradient.dtype, device=gradient.device
+            )
+            gradient = place.copy_(gradient)
+        return gradient.as_strided(self.shape, self.view)
+
+
+class Crossing(NamedTuple):
+    """Where a message leaves a call."""
+
+    function: Any  # autograd's node
+    number: int  # of its input
+    node: TensorNode  # the value that it goes to
+    form: Form | None  # how that lies in what autograd sends a message for
+
+    def message(self, sent: Tensor) -> Tensor:
+        """What is sent, in the shape of the value."""
+        return sent if self.form is None else self.form.apply(sent)
+
+
+class TensorNode(Node):
+    """The value of one call, or a leaf.
+
+    Attributes
+    ----------
+    edge : GradientEdge or None
+        Where its gradient is complete.
+    form : Form or None
+        Of a view that is all of a base which only its call has seen (as `linear` of three axes
+        makes one of a matrix product): `edge` is then that of the base, since a write to the view
+        goes on from there.
+    crossings : dict
+        By autograd's node and the number of its input: the operand's position, and the `Crossing`.
+    sent : list of tuple
+        Per message that it received: the address of the tensor, and what was kept of it.
+    """
+
+    __slots__ = ("crossings", "edge", "form", "read", "sent")
+
+    edge: GradientEdge | None
+    form: Form | None
+    crossings: dict[tuple[Any, int], tuple[int, Crossing]]
+    read: tuple[str, Any]
+    sent: list[tuple[int | None, Any]]
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor was written to, as autograd counts."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def edge_of(tensor: Tensor) -> GradientEdge:
+    """Where autograd completes the gradient of a tensor."""
+    if tensor.grad_fn is not None:
+        return tensor.grad_fn, tensor.output_nr
+    with torch.enable_grad():
+        return get_gradient_edge(tensor).node, 0
+
+
+def address_of(tensor: Tensor) -> int:
+    """What two tensors have in common that are the same numbers in memory."""
+    return tensor.data_ptr() if tensor.layout == torch.strided else id(tensor)

@@ -1,0 +1,88 @@
+"""Which write to a tensor it is that a gradient cannot be computed after, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch.autograd.function import BackwardCFunction
+
+from gradviz.model import Node
+from gradviz.record import names
+from gradviz.record.torch.calls import VIEWS, WRITES
+from gradviz.record.torch.nodes import TensorNode
+
+
+def overwritten(recorded: Sequence[TensorNode]) -> str:
+    """Which value a gradient needs that has been written to since, and where; "" if unknown.
+
+    Asked of autograd: what was saved and then changed cannot be looked at.
+    """
+    for node in reversed(recorded):
+        pending, seen = [node.edge[0]] if node.edge is not None else [], set()
+        while pending:
+            function = pending.pop()
+            seen.add(function)
+            if (saved := _changed(function)) is not None:
+                return _who_wrote(recorded, node, saved)
+            for index, (following, _) in enumerate(function.next_functions):
+                inside = following is not None and (function, index) not in node.crossings
+                if inside and following not in seen:
+                    pending.append(following)
+    return ""
+
+
+def _who_wrote(recorded: Sequence[TensorNode], node: TensorNode, result: bool) -> str:
+    """Name the write to the result of a call, or to what it has read, that came after it."""
+    write = _write_to(recorded, node, result)
+    if write is None and (write := _write_to(recorded, node, not result)) is not None:
+        result = not result
+    place = names.source(node.site)
+    kind = node.operation.name
+    needs = f"{kind} at {place}" if place else kind
+    what = "its result" if result else "what it has read"
+    told = f"the gradient of {needs} needs {what} as it was"
+    place = names.source(write.site) if write is not None else None
+    if place is None:
+        return f"{told}, which was written to since"
+    return (
+        f"{told}, which {place} has written to since; make a new "
+        "tensor there (h = h + 1 instead of h += 1), or write to a clone()"
+    )
+
+
+def _write_to(recorded: Sequence[TensorNode], node: TensorNode, result: bool) -> TensorNode | None:
+    """The first write to the result of a call, or to what it has read, that came after it."""
+    family = [o for o in node.operands if isinstance(o, TensorNode)]
+    if result:  # or another one of the same call
+        edge = node.edge
+        family = [n for n in recorded if n.edge and edge and n.edge[0] is edge[0]]
+    for value in family:
+        if value.operation.name in VIEWS:  # a write to its base is one to it
+            family += [o for o in value.operands if isinstance(o, TensorNode)]
+    orders = {value.order for value in family}
+    for later in recorded[node.order + 1 :]:
+        if not orders.isdisjoint(o.order for o in later.operands if isinstance(o, Node)):
+            name = later.operation.name
+            if name in VIEWS:
+                orders.add(later.order)
+            elif name.endswith("_") or name in WRITES:
+                return later
+    return None
+
+
+def _changed(function: Any) -> bool | None:
+    """Whether it is the result that a node saved and that was written to; None: nothing was."""
+    for name in dir(function):
+        if name.startswith("_saved_"):
+            try:
+                getattr(function, name)
+            except RuntimeError as error:
+                if "modified by an inplace operation" in str(error):
+                    return name in ("_saved_result", "_saved_output")
+    if isinstance(function, BackwardCFunction):
+        try:
+            function.saved_tensors  # noqa: B018 - it is looked at
+        except RuntimeError as error:
+            return False if "modified by an inplace operation" in str(error) else None
+    return None
