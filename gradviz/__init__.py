@@ -5,9 +5,11 @@ from gradviz.errors import TraceError
 from gradviz.graph import Graph, compare, load
 from gradviz.model import Node
 from gradviz.ops.custom import operation
-from gradviz.record.array import Array, input, parameter, scope, stop_gradient
+from gradviz.record.array import Array
 from gradviz.record.expression import expression
+from gradviz.record.leaves import input, parameter, stop_gradient
 from gradviz.record.micrograd import draw_dot
+from gradviz.record.tape import scope
 from gradviz.record.trace import graph, trace
 from gradviz.record.training import load_training, record_training
 from gradviz.record.transforms import grad, hessian, hvp, jacobian, jvp

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradviz.graph import Graph
-from gradviz.record.array import scope
+from gradviz.record.tape import scope
 from gradviz.record.trace import trace
 
 

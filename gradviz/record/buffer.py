@@ -30,8 +30,11 @@ from gradviz.ops import arrays
 from gradviz.ops.operation import Operation
 from gradviz.ops.special import WRITTEN_OUT
 from gradviz.ops.table import IN_PLACE, has_recorded, named_out
-from gradviz.record.array import Array, Flat, Held, compose, frozen, stacked, start
+from gradviz.record.array import Array, Flat, compose, stacked
+from gradviz.record.held import Held
 from gradviz.record.names import calls_itself, is_user, where
+from gradviz.record.snapshots import frozen
+from gradviz.record.tape import start
 
 _alive: ContextVar[list[WeakValueDictionary[int, Buffer]] | None] = ContextVar(
     "alive", default=None
@@ -55,8 +58,8 @@ class Buffer(Held):
         made = cls()
         made.value, made.views, made.keywords = array, [], {"index": index}
         if root is not None:
-            made.viewed = root  # type: ignore[assignment]
-            root.views.append(ref(made))  # type: ignore[arg-type]
+            made.viewed = root
+            root.views.append(ref(made))
         if (alive := _alive.get()) is not None:
             if not alive:
                 alive.append(WeakValueDictionary())

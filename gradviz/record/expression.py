@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from gradviz.graph import Graph
-from gradviz.record.array import Array, parameter, tape
+from gradviz.record.array import Array
+from gradviz.record.leaves import parameter
+from gradviz.record.tape import tape
 from gradviz.record.trace import graph
 from gradviz.words import nearest
 

@@ -25,12 +25,15 @@ from gradviz.record.arguments import (
 )
 from gradviz.record.arguments import title as named_after
 from gradviz.record.around import asked, called_names, plain_numbers, survey, unseen, value_read
-from gradviz.record.array import STALE, Array, leaf, snapshot, tape
+from gradviz.record.array import Array
 from gradviz.record.buffer import traced
 from gradviz.record.build import build
 from gradviz.record.chance import States, replayed, states
 from gradviz.record.frontends import frontend_of
+from gradviz.record.leaves import leaf
 from gradviz.record.reach import stands_alone
+from gradviz.record.snapshots import snapshot
+from gradviz.record.tape import STALE, tape
 from gradviz.words import nearest
 
 

@@ -21,8 +21,11 @@ from gradviz.chain.backward import gradient_of
 from gradviz.errors import TraceError
 from gradviz.model import Node
 from gradviz.record import names
-from gradviz.record.array import Array, compose, latest_read, leaf, scope, tape
+from gradviz.record.array import Array, compose
 from gradviz.record.buffer import traced
+from gradviz.record.leaves import leaf
+from gradviz.record.read import latest_read
+from gradviz.record.tape import scope, tape
 from gradviz.words import Site
 
 Reverse = Callable[[Any, Sequence[Array]], Any]

@@ -1,0 +1,65 @@
+"""NumPy's functions that write into an array, where it is a recorded one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from sys import _getframe
+from typing import Any
+
+import numpy as np
+
+
+def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+    extra = np.ndim(src) - np.ndim(dst)
+    if extra > 0 and np.shape(src)[:extra] == (1,) * extra:
+        src = np.reshape(src, np.shape(src)[extra:])
+    value = np.broadcast_to(src, np.shape(dst))
+    dst._overwrite(value if where is True else np.where(where, value, dst), _getframe(1))
+
+
+def _repeated(values: Any, count: int) -> Any:
+    return np.resize(values, count) if np.ndim(values) else values
+
+
+def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
+    """See `numpy.put`."""
+    numbers = np.arange(int(np.size(a))).reshape(np.shape(a))
+    index = np.ravel(np.take(numbers, ind, mode=mode))  # type: ignore[call-overload]
+    a._write(np.unravel_index(index, np.shape(a)), _repeated(v, index.size), _getframe(1))
+
+
+def _place(arr: Any, mask: Any, vals: Any) -> None:
+    mask = np.reshape(np.asarray(mask, bool), np.shape(arr))
+    arr._write(mask, _repeated(vals, int(mask.sum())), _getframe(1))
+
+
+def _putmask(a: Any, mask: Any, values: Any) -> None:
+    mask = np.asarray(mask, bool)
+    value = np.resize(values, np.shape(a))[mask] if np.ndim(values) else values
+    a._write(mask, value, _getframe(1))
+
+
+def _put_along_axis(arr: Any, indices: Any, values: Any, axis: Any = -1) -> None:
+    if axis is None:
+        arr._write(np.unravel_index(indices, np.shape(arr)), values, _getframe(1))
+        return
+    index = list(np.indices(np.shape(arr), sparse=True))
+    index[axis] = indices
+    arr._write(tuple(index), values, _getframe(1))
+
+
+def _fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
+    chosen = np.zeros(np.shape(a), bool)
+    np.fill_diagonal(chosen, True, wrap)
+    a._write(chosen, _repeated(val, int(chosen.sum())), _getframe(1))
+
+
+WRITERS: dict[Any, Callable[..., None]] = {
+    np.copyto: _copyto,
+    np.put: put,
+    np.place: _place,
+    np.put_along_axis: _put_along_axis,
+    np.putmask: _putmask,
+    np.fill_diagonal: _fill_diagonal,
+}
+"""Functions that write into an array, where it is a recorded one."""
