@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import ELEMENTWISE_CASES
+from cases import CASES, ELEMENTWISE_CASES
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_notation_of_rows import NAMESPACE
@@ -16,7 +16,7 @@ from test_notation_of_rows import NAMESPACE
 import gradviz as gv
 from gradviz.ops import layout, notation, tex
 from gradviz.ops.mathml import mathml, symbol
-from gradviz.ops.table import lookup
+from gradviz.ops.table import ROWS, lookup, split
 from gradviz.show import mathtext
 
 # --- formulas: each notation as Python, by a reader that knows nothing of the printers -----------
@@ -162,6 +162,41 @@ def test_each_notation_of_a_row_evaluates_to_what_the_row_computes(case):
     for k in range(len(names)):
         if row.rule(k) is not None:
             agree(row.derivative(k, notation.name("v"), names, {}), known)
+
+
+GREEK = dict(zip("αβγδεζηθκ", "alpha beta gamma delta epsilon zeta eta theta kappa".split(),
+                 strict=True))  # fmt: skip
+
+
+def operands_in(tree: Any) -> list[str]:
+    """The operands of a formula in the order in which each printer names them, all alike."""
+    names = {name: letter for letter, name in GREEK.items()}
+    latex = [names[n] for n in re.findall(r"\\([a-z]+)", tex.formula(tree)) if n in names]
+    runs = "".join(run.text for run in mathtext.formula(layout.in_line(tree)))
+    ones = r"ones_like\([^\W_]+\)"  # an array of ones, whatever its shape is taken from
+    runs, text = (re.sub(ones, "", written) for written in (runs, notation.text(tree)))
+    printed = [
+        latex,
+        [c for c in str(mathml(tree)) if c in GREEK],
+        [c for c in runs if c in GREEK],
+        [names[n] for n in re.findall(r"[a-z]+", text) if n in names],
+    ]
+    assert printed[0] == printed[1] == printed[2] == printed[3], (notation.text(tree), printed)
+    return latex
+
+
+ROWS_CASES = [case for case in CASES if case.function in ROWS and case.function is not np.choose]
+
+
+@pytest.mark.parametrize("case", ROWS_CASES, ids=repr)
+def test_each_notation_of_a_row_names_the_same_operands(case):
+    row, operands, keywords = split(case.function, case.args, case.kwargs)
+    names = [notation.name(name) for name in list(GREEK.values())[: len(operands)]]
+    assert len(names) == len(operands)
+    operands_in(row.expression(names, keywords))
+    for k in range(len(names)):
+        if row.rule(k) is not None:
+            operands_in(row.message(k, notation.name("g"), notation.name("v"), names, keywords))
 
 
 LETTERS = {letter: 0.3 + 0.25 * k for k, letter in enumerate("abcxyz")}
