@@ -22,6 +22,7 @@ import numpy as np
 from gradviz import words
 from gradviz.chain import background
 from gradviz.chain.columns import length, ranks, topological
+from gradviz.layers import Layer
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -240,11 +241,14 @@ class Folding:
         layers = any(self.layer(part) for part in fold.folds)
         return layers or not fold.scope or len(fold.steps) > SMALL
 
-    def layer(self, fold: Fold) -> Any:
+    def layer(self, fold: Fold) -> Layer | None:
         """What module a scope is, if it is one."""
-        if not fold.scope:
-            return None
-        return self.graph.layers.get(self.graph.values[fold.steps[-1]].scope[: fold.depth])
+        return self.graph.layers.get(self.scope(fold)) if fold.scope else None
+
+    def scope(self, fold: Fold) -> tuple[str, ...]:
+        """The scope that a fold is; forms of its values, from outside, may be in it too."""
+        scopes = (self.graph.values[i].scope[: fold.depth] for i in fold.steps)
+        return next((scope for scope in scopes if len(scope) == fold.depth), ())
 
     def unless(self, shut: Iterable[str], budget: int) -> list[Fold]:
         """All folds but those with these keys, outer ones first, as far as the budget goes."""

@@ -36,7 +36,7 @@ def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
     if layer is None:
         return fold.name, ""
     name = fold.name
-    scope = graph.values[fold.steps[-1]].scope[: fold.depth]
+    scope = folding.scope(fold)
     if fold.label.isdigit() and len(scope) > 1:  # of a list: ``layer1.0``
         name = f"{scope[-2]}.{name}"
     kinds = [folding.layer(part) for part in fold.folds]

@@ -19,7 +19,7 @@ import numpy as np
 
 from gradviz import words
 from gradviz.chain.backward import state
-from gradviz.chain.folding import LONG, SCREEN, Fold, Folding
+from gradviz.chain.folding import LONG, ROW, SCREEN, Fold, Folding
 from gradviz.chain.statements import Statement
 from gradviz.errors import TraceError
 from gradviz.highlight import Highlight
@@ -27,6 +27,7 @@ from gradviz.model import CONSTANT, PARAMETER
 from gradviz.ops import notation, tex
 from gradviz.ops.mathml import mathml, symbol
 from gradviz.ops.operation import Operation
+from gradviz.show.overview import view_of
 from gradviz.show.svg import to_svg
 from gradviz.show.view import (
     Arrow,
@@ -305,7 +306,7 @@ def at_first(graph: Graph, detail: str | None = None) -> tuple[str, ...]:
 def _folding(graph: Graph, detail: str | None) -> Folding:
     """The folds of a page: only scopes, unless the first picture would be too hard to lay out."""
     shown = graph.detailed(detail)
-    if len(shown) <= MOST:
+    if len(shown) <= MOST and not shown.layers:
         folding = Folding(shown, scopes=True)
         if folding.length(_opened_at_first(folding)) <= LONG:
             return folding
@@ -348,6 +349,8 @@ def _live(folding: Folding, opened: Sequence[Fold], direction: str) -> tuple[Vie
 
     A fold has the numbers of the last value in it that something outside reads.
     """
+    if folding.layered:
+        return _layered(folding, opened, direction)
     graph, table = folding.graph, folding.graph.table
     cut = folding.cut(opened)
     owner = [0] * len(graph)
@@ -396,6 +399,30 @@ def _live(folding: Folding, opened: Sequence[Fold], direction: str) -> tuple[Vie
     arrows.sort(key=lambda arrow: (int(arrow.head[1:]), int(arrow.tail[1:])))
     view = View(tuple(boxes), tuple(arrows), description=description(table), direction=direction)
     return view, inside
+
+
+def _layered(
+    folding: Folding, opened: Sequence[Fold], direction: str
+) -> tuple[View, dict[int, int]]:
+    """The same of a model, whose boxes are layers and whose numbers do not change."""
+    graph = folding.graph
+    view = view_of(graph, folding, opened, Highlight())
+    cut = [part for part, _ in folding.cut(opened)]
+    inside: dict[int, int] = {}
+    owner = dict[int, str]()
+    for part, box in zip(cut, view.boxes, strict=True):
+        values = part.values if isinstance(part, Fold) else [part]
+        owner |= dict.fromkeys(values, box.id)
+        inside |= {v: int(box.id[1:]) for v in values if box.id != f"n{v}"}
+    first: dict[tuple[str, str], int] = {}
+    for number, (u, v, _) in enumerate(graph.edges()):
+        first.setdefault((owner[u], owner[v]), number)
+    arrows = [replace(a, key=first[a.tail, a.head], tooltip="") for a in view.arrows]
+    boxes = [replace(box, tooltip="") for box in view.boxes]
+    boxes.sort(key=lambda box: int(box.id[1:]))
+    arrows.sort(key=lambda arrow: (int(arrow.head[1:]), int(arrow.tail[1:])))
+    down = "TB" if folding.row(opened) >= ROW else direction
+    return replace(view, boxes=tuple(boxes), arrows=tuple(arrows), direction=down), inside
 
 
 # --- the program, for a page that computes by itself ---------------------------------------------
