@@ -566,6 +566,8 @@ def _writing(path: Path) -> Iterator[None]:
 def say(text: str, *, error: bool = False) -> None:
     """Print a line, in ASCII where the terminal has no better."""
     stream = sys.stderr if error else sys.stdout
+    if stream is None:  # it was closed, and click 8.1.0 does not look
+        return
     encoding = getattr(stream, "encoding", None) or "ascii"
     try:
         text.encode(encoding)
