@@ -21,30 +21,36 @@ HARDEST = 8 * HARD  # ... and longer ones without an engine
 GAP = 18.0  # between boxes, where no engine sets them
 
 
-def arrange(view: View, engine_name: str = "auto") -> Layout:
+def arrange(view: View, engine_name: str = "auto", *, whole: bool = False) -> Layout:
     """Lay a View out: with curves that avoid the boxes, or with straight lines if that is too hard.
 
     The length of its edges decides how hard it is, not the time it takes, so that a View looks the
-    same each time. Where the engine still gives up, boxes are placed without it.
+    same each time. Where the engine still gives up, boxes are placed without it. A long layout goes
+    over in several columns, unless it is to stay `whole`.
 
     Raises
     ------
     gradviz.show.engine.EngineError
         If the engine is missing, fails, or writes no layout.
     """
+    found = _arranged(view, engine_name)
+    return found if whole else wrapped(found)
+
+
+def _arranged(view: View, engine_name: str) -> Layout:
     sizes = card.sizes(view)
     path = engine.find(engine_name)
     hardness = length(len(view.boxes), ends(view))
     if hardness > HARDEST:
-        return wrapped(_in_columns(view, sizes))
+        return _in_columns(view, sizes)
     simple = hardness > HARD
     source = dot.to_dot(replace(view, title="", below=None), sizes=sizes, simple=simple)
     try:
         written = engine.run(source, "json0", engine_name)
     except engine.GaveUpError:
-        return wrapped(_in_columns(view, sizes))
+        return _in_columns(view, sizes)
     try:
-        return wrapped(_read(view, sizes, json.loads(written)))
+        return _read(view, sizes, json.loads(written))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise engine.EngineError(
             f"{path} wrote no layout that can be read: {written[:60]!r}"

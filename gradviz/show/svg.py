@@ -37,10 +37,10 @@ def to_svg(
     engine_name : str
         See `gradviz.show.engine.find`.
     live : bool
-        For the page, which gives it its size and its ground, and says its words in the reader's
-        own language.
+        For the page, in which it can be zoomed and moved, so that it stays whole; which gives it
+        its size and its ground, and says its words in the reader's own language.
     """
-    return _Painter(view, theme, arrange(view, engine_name), live).svg()
+    return _Painter(view, theme, arrange(view, engine_name, whole=live), live).svg()
 
 
 class _Painter:

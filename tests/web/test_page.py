@@ -88,6 +88,14 @@ def test_the_page_opens_from_disk_with_the_published_numbers(opened, network):
     assert cards["x1"] == ("0.05", "not computed")
 
 
+def test_a_long_picture_stays_whole_where_it_can_be_zoomed_and_moved(opened):
+    page = opened(gv.expression("; ".join(f"a{n + 1} = sin(a{n})" for n in range(9)), a0=0.3))
+    lefts = page.locator("g.node").evaluate_all(
+        "all => all.map(g => [+g.dataset.node.slice(1), g.getBoundingClientRect().left])"
+    )
+    assert [left for _, left in sorted(lefts)] == sorted(left for _, left in lefts)
+
+
 def test_a_step_is_told_in_words_lit_in_the_picture_and_counted_on_the_cached_term(opened, network):
     page = opened(network)
     page.get_by_role("button", name="To the beginning").click()
