@@ -44,7 +44,7 @@ if not hasattr(gv, "draw_dot"):  # its __init__.py has taken the place of ours
 SUFFIXES = ("svg", "png", "pdf", "dot", "tex", "txt")
 _ASCII = str.maketrans(
     {"∂": "d", "δ": "delta", "·": "*", "×": "x", "…": "...", "→": "->", "⟦": "[[", "⟧": "]]",
-     "✓": "ok", "✗": "NOT ok", "√": "sqrt", "∞": "inf", "−": "-", "‖": "||",
+     "✓": "ok", "✗": "NOT ok", "√": "sqrt", "∞": "inf", "−": "-", "‖": "||", "─": "-", "≥": ">=",
      **{digit: str(n) for n, digit in enumerate(SUBSCRIPTS)}}
 )  # fmt: skip
 
@@ -485,6 +485,17 @@ def compare(first: str, second: str, output: str | None, detail: str | None, **l
     say(found.text, error=output == "-")
     if not found:
         raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("file", metavar="FILE.json")
+@click.option("--depth", type=click.IntRange(0), metavar="N", help="So many levels of layers.")
+def summary(file: str, depth: int | None) -> None:
+    """Show the layers of a saved Graph in a table: shapes, parameters, gradients, memory.
+
+    Such a file is written by Graph.save("FILE.json").
+    """
+    say(gv.load(file).summary(depth).text)
 
 
 @main.command()

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from gradviz.chain.health import Health
     from gradviz.chain.reuse import Reuse
     from gradviz.chain.shares import Shares
-    from gradviz.chain.statements import Summary
+    from gradviz.chain.statements import Summary as ByNames
+    from gradviz.chain.summary import Summary
     from gradviz.chain.table import Table
     from gradviz.show.drawing import Drawing
     from gradviz.web.widget import Widget
@@ -85,7 +86,7 @@ class Graph(Recording):
 
     __slots__ = ("own",)  # what refers back to its Graph; see `handle`
 
-    origin: Summary | None = None
+    origin: ByNames | None = None
     own: dict[str, Any]
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
@@ -367,6 +368,37 @@ class Graph(Recording):
         from gradviz.chain.health import diagnose
 
         return diagnose(self, rate)
+
+    def summary(self, depth: int | None = None) -> Summary:
+        """The layers of the program in a table: class, result, parameters, gradients, memory.
+
+        Parameters
+        ----------
+        depth : int, optional
+            So many levels of scopes; default: all.
+
+        Returns
+        -------
+        Summary
+            `text` and `rows` tell, for each scope with all that is in it, what module it is, the
+            shape of its result, its parameters and their share, the norms of their values and
+            gradients, and the bytes that it keeps for the backward pass. Of a program without
+            scopes there is a row for each value.
+        """
+        from gradviz.chain.summary import summary
+
+        return summary(self, depth)
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` with a row for each value, by id; needs the extra ``pandas``.
+
+        Its columns: ``name``, ``op``, ``kind``, ``scope`` (joined by "/"), ``shape``, ``dtype``,
+        ``size``, ``norm``, ``min``, ``mean``, ``max``, ``grad_norm``, ``grad_state``, ``memory``
+        (bytes kept for the backward pass, <NA> where not known) and ``source`` (file and line).
+        """
+        from gradviz.chain.frame import frame
+
+        return frame(self)
 
     def shares(self, *, detail: str | None = None) -> Shares:
         """Each leaf's share in the first-order change of J by one step of gradient descent.

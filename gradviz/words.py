@@ -83,6 +83,18 @@ def ordinal(n: int) -> str:
     return f"{n}th" if n % 100 in (11, 12, 13) else f"{n}{ending}"
 
 
+def size(count: int) -> str:
+    """So many bytes.
+
+    >>> size(0), size(999), size(1234), size(32_000_000)
+    ('0 B', '999 B', '1.23 kB', '32 MB')
+    """
+    for power, unit in enumerate(("B", "kB", "MB", "GB")):
+        if count < 999.5 * 1000**power:
+            return f"{count / 1000**power:.3g} {unit}"
+    return f"{count / 1e12:,.3g} TB"
+
+
 def joined(names: Iterable[str]) -> str:
     """All names, as a sentence lists them.
 

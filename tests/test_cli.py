@@ -500,7 +500,7 @@ def test_training_is_told_and_drawn_as_a_whole_and_step_by_step(shell, tmp_path)
 
 def test_help_and_version(shell):
     for args in (["-h"], ["--help"], ["demo", "-h"], ["draw", "-h"], ["trace", "-h"],
-                 ["compare", "-h"], ["training", "-h"]):  # fmt: skip
+                 ["compare", "-h"], ["training", "-h"], ["summary", "-h"]):  # fmt: skip
         assert shell(*args).out.startswith("Usage: gradviz")
     assert "This runs FILE.py" in shell("trace", "-h").out
     assert gv.__version__ in shell("--version").out
