@@ -138,7 +138,7 @@ def test_a_class_that_says_its_own_of_a_layer_of_pytorch_is_believed():
 
 
 def test_every_scope_of_a_model_is_the_module_of_that_path():
-    torchvision = pytest.importorskip("torchvision")
+    torchvision = pytest.importorskip("torchvision", reason="traces its models")
     torch.manual_seed(0)
     model = torchvision.models.resnet18(num_classes=4)
     called = set()
@@ -189,7 +189,7 @@ def test_the_mode_is_that_in_which_a_layer_was_called():
 
 
 def test_models_of_transformers_are_told():
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="traces its models")
     config = transformers.GPT2Config(
         n_layer=2, n_embd=16, n_head=4, vocab_size=20, n_positions=8, bos_token_id=0,
         eos_token_id=0, attn_implementation="eager",

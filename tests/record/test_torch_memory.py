@@ -95,8 +95,8 @@ def test_the_bytes_are_those_that_autograd_holds(name, capture):
 
 
 def test_the_bytes_of_known_models():
-    transformers = pytest.importorskip("transformers")
-    torchvision = pytest.importorskip("torchvision")
+    transformers = pytest.importorskip("transformers", reason="traces its models")
+    torchvision = pytest.importorskip("torchvision", reason="traces its models")
     torch.manual_seed(0)
     config = transformers.GPT2Config(
         n_layer=2, n_embd=16, n_head=4, vocab_size=20, n_positions=8, bos_token_id=0,
