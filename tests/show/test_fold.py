@@ -18,7 +18,8 @@ from gradviz.chain.backward import Gradients
 from gradviz.chain.folding import Fold, Folding, repetitions
 from gradviz.chain.paths import count_paths
 from gradviz.chain.totals import OVER, Tally
-from gradviz.graph import Graph, Node
+from gradviz.graph import Graph
+from gradviz.model import Node
 from gradviz.show import drawing, svg
 from gradviz.show.arrange import arrange, ends
 from gradviz.statistics import measure
@@ -424,9 +425,9 @@ def test_what_is_hard_to_lay_out_is_folded_and_a_page_of_it_asks_little(name, de
     graph = TANGLED[name]()
     asked = []
 
-    def noted(view, *engine):
+    def noted(view, *engine, **how):
         asked.append(columns.length(len(view.boxes), ends(view)))
-        return arrange(view, *engine)
+        return arrange(view, *engine, **how)
 
     monkeypatch.setattr(svg, "arrange", noted)
     drawing = graph.draw(detail=detail)
