@@ -7,6 +7,7 @@ import pytest
 import gradviz as gv
 
 torch = pytest.importorskip("torch", reason="needs PyTorch")
+import torch_programs
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -14,9 +15,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def test_every_row_says_what_torch_says_of_the_module():
-    torchvision = pytest.importorskip("torchvision")
     torch.manual_seed(0)
-    model, image = torchvision.models.resnet18(num_classes=4), torch.randn(2, 3, 32, 32)
+    model, image = torch_programs.ResNet18(4), torch.randn(2, 3, 32, 32)
     found = gv.trace(model, image, loss=lambda o: o.sin().sum(), capture="lean").summary()
     shapes = {}
     for path, module in model.named_modules():

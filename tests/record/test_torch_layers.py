@@ -138,9 +138,8 @@ def test_a_class_that_says_its_own_of_a_layer_of_pytorch_is_believed():
 
 
 def test_every_scope_of_a_model_is_the_module_of_that_path():
-    torchvision = pytest.importorskip("torchvision", reason="traces its models")
     torch.manual_seed(0)
-    model = torchvision.models.resnet18(num_classes=4)
+    model = torch_programs.ResNet18(4)
     called = set()
     for path, module in model.named_modules():
         module.register_forward_hook(lambda *_, path=path: called.add(path))

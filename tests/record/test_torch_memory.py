@@ -96,7 +96,6 @@ def test_the_bytes_are_those_that_autograd_holds(name, capture):
 
 def test_the_bytes_of_known_models():
     transformers = pytest.importorskip("transformers", reason="traces its models")
-    torchvision = pytest.importorskip("torchvision", reason="traces its models")
     torch.manual_seed(0)
     config = transformers.GPT2Config(
         n_layer=2, n_embd=16, n_head=4, vocab_size=20, n_positions=8, bos_token_id=0,
@@ -104,7 +103,7 @@ def test_the_bytes_of_known_models():
     )  # fmt: skip
     gpt = transformers.GPT2LMHeadModel(config)
     ids = torch.arange(6)[None]
-    resnet, image = torchvision.models.resnet18(num_classes=4), torch.randn(2, 3, 32, 32)
+    resnet, image = torch_programs.ResNet18(4), torch.randn(2, 3, 32, 32)
     for function, arguments, loss in (
         (lambda ids: gpt(input_ids=ids, labels=ids).loss, (ids,), None),
         (resnet, (image,), lambda o: o.sin().sum()),
