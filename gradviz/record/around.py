@@ -32,11 +32,11 @@ from gradviz.record.reach import (
     stands_alone,
     variables,
 )
+from gradviz.record.undo import CONTAINERS, Undo
 
 MOST = 10_000
 """So many numbers of one container are looked at."""
 _EMPTY = CellType()
-_CONTAINERS = (list, dict, set, deque)
 
 
 def reached(*roots: Any) -> Iterator[Any]:
@@ -60,7 +60,7 @@ def _search(*roots: Any) -> Iterator[tuple[Found, bool]]:
 def _is_own(value: Any) -> bool:
     """Whether a function, a class or an object is the program's own; a container is."""
     kind: Any = value if isinstance(value, (type, FunctionType)) else type(value)
-    contained = isinstance(value, _CONTAINERS) or kind.__module__ == "builtins"
+    contained = isinstance(value, CONTAINERS) or kind.__module__ == "builtins"
     return contained or _is_own_module(kind.__module__ or "")
 
 
@@ -200,21 +200,23 @@ def unseen(*roots: Any) -> Iterator[None]:
     Restored are lists, dicts, sets, arrays, fields and variables of the program's own. What it
     writes to files, or has libraries keep, stays.
     """
-    kept: list[tuple[Any, Any]] = []
-    spaces: list[tuple[Any, dict[Any, Any]]] = []
+    undo = Undo()
     for found in reached(*roots):
         if type(found) is FunctionType:
-            cells = [cell for cell in found.__closure__ or () if cell != _EMPTY]
-            kept += [(cell, cell.cell_contents) for cell in cells]
-            space, stored = found.__globals__, _stored(found.__code__)
-            spaces.append((space, {name: space[name] for name in stored if name in space}))
+            for cell in found.__closure__ or ():
+                if cell != _EMPTY:
+                    undo.cell(cell)
+            for name in _stored(found.__code__) & found.__globals__.keys():
+                undo.variable(found.__globals__, name)
         elif _is_own(found) and isinstance(getattr(found, "__dict__", None), dict):
-            kept.append((found.__dict__, dict(found.__dict__)))
-            kept += [(v, v.copy()) for v in vars(found).values() if isinstance(v, _CONTAINERS)]
-        elif isinstance(found, _CONTAINERS) or (
-            type(found) is np.ndarray and found.flags.writeable and found.size <= 2**20
-        ):
-            kept.append((found, found.copy()))
+            undo.content(found.__dict__)
+            for held in vars(found).values():
+                if isinstance(held, CONTAINERS):
+                    undo.content(held)
+        elif isinstance(found, CONTAINERS):
+            undo.content(found)
+        elif type(found) is np.ndarray and found.flags.writeable and found.size <= 2**20:
+            undo.array(found)
     quiet = io.StringIO()
     try:
         with (
@@ -226,10 +228,7 @@ def unseen(*roots: Any) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        for space, entries in spaces:
-            space.update(entries)
-        for found, before in kept:
-            _restore(found, before)
+        undo.put_back()
 
 
 def _stored(code: CodeType) -> set[str]:
@@ -240,21 +239,3 @@ def _stored(code: CodeType) -> set[str]:
         for instruction in dis.get_instructions(inner)
         if instruction.opname == "STORE_GLOBAL"
     }
-
-
-def _restore(found: Any, before: Any) -> None:
-    """Give a container the content that it had."""
-    if isinstance(found, CellType):
-        found.cell_contents = before
-    elif isinstance(found, np.ndarray):
-        found[...] = before
-    elif isinstance(found, list):
-        if len(found) != len(before) or any(a is not b for a, b in zip(found, before, strict=True)):
-            found[:] = before
-    elif isinstance(found, dict):
-        if found.keys() != before.keys() or any(found[k] is not v for k, v in before.items()):
-            found.clear()
-            found.update(before)
-    else:
-        found.clear()
-        (found.extend if isinstance(found, deque) else found.update)(before)

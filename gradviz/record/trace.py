@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -31,7 +32,9 @@ from gradviz.record.build import build
 from gradviz.record.chance import States, replayed, states
 from gradviz.record.frontends import frontend_of
 from gradviz.record.leaves import leaf
+from gradviz.record.names import is_user
 from gradviz.record.reach import stands_alone
+from gradviz.record.read import into_plain
 from gradviz.record.snapshots import snapshot
 from gradviz.record.tape import STALE, tape
 from gradviz.words import nearest
@@ -77,8 +80,13 @@ def trace(
     Raises
     ------
     TraceError
-        The result does not depend on any recorded argument, or is no scalar; the message says what
-        to pass or to write instead.
+        The result does not depend on any recorded argument, or is no scalar. Or the program would
+        lose the history of a recorded value unseen: it writes one into a plain array from
+        elsewhere, or hands it to what takes plain numbers (``math.exp``, libraries that copy), or
+        views its memory. The message names the line, and what to pass or to write instead;
+        docs/conventions.md tells all that is refused.
+    TypeError
+        An argument is more than an array: masked, a matrix, structured, of objects, with units.
     ValueError
         `wrt` names no leaf.
 
@@ -260,11 +268,10 @@ class _Function(Program):
             with tape() as recorded, traced(self.function, self._names()):
                 output = self.call(convert)
                 _ = getattr(output, "value", None)  # of a view, as its array is now
-        except ValueError as error:
-            # NumPy wraps what __float__ raises when a recorded value is written into a buffer.
-            if isinstance(error.__cause__, TraceError):
-                raise error.__cause__ from None
-            raise
+        except (TypeError, ValueError) as error:
+            if (told := _in_our_words(error)) is error:
+                raise
+            raise told from None
         written = {name: leaf for name, leaf in leaves.items() if hasattr(leaf, "past")}
         _refuse_shared(written, given)
         for wanted in set(self.wrt or ()) - reached:
@@ -313,6 +320,23 @@ class _Function(Program):
             f"{title} returned {output.__class__.__name__}, which depends on no recorded argument"
             f"{hint}"
         )
+
+
+def _in_our_words(error: Exception) -> Exception:
+    """What NumPy raised because it met a recorded value, or an array of a traced program."""
+    if isinstance(error.__cause__, TraceError):  # NumPy wraps what __float__ raises
+        return error.__cause__
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frame = next(filter(is_user, reversed(frames)), None)
+    if str(error) == "Error setting single item of array." and frame is not None:  # a.flat[0] = x
+        return into_plain(frame)
+    if "'Buffer'" in str(error):
+        return TraceError(
+            "an array that the traced program made is taken as plain memory here, where nothing is "
+            f"recorded ({error}); use NumPy's functions and methods, and write y[i] = x or "
+            f"y[...] = x, at {names.where(frame)}"
+        )
+    return error
 
 
 def _alike(value: Any, new: Any) -> Any:

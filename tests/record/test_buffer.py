@@ -489,3 +489,32 @@ def test_a_program_that_names_its_functions_otherwise_gets_those_that_record(tmp
 
     for program in (by_a_text, by_an_import):
         assert gv.trace(program, 3.0).grad("x") == 3.0
+
+
+def _filled(array, x):
+    np.ndarray.fill(array, x)
+
+
+def _through_memory(array, x):
+    memoryview(array)[0] = x
+
+
+def _in_a_row(array, x):
+    array.flat[0] = x
+
+
+@pytest.mark.parametrize("write", [_filled, _through_memory])
+def test_plain_memory_of_an_array_that_a_program_made_is_refused_with_what_to_write(write):
+    def program(x):
+        y = np.zeros(3)
+        write(y, x)
+        return np.sum(y)
+
+    with pytest.raises(gv.TraceError, match=r"write y\[i\] = x .* at .*test_buffer\.py:\d+"):
+        gv.trace(program, 3.0)
+
+
+def test_an_element_of_an_array_from_elsewhere_is_refused_in_a_row_too():
+    elsewhere = np.zeros(3)
+    with pytest.raises(gv.TraceError, match=r"make the array in the traced function.*array\.flat"):
+        gv.trace(lambda x: _in_a_row(elsewhere, x) or np.sum(elsewhere), 3.0)

@@ -8,10 +8,9 @@ lists, dicts) is noted before.
 from __future__ import annotations
 
 import inspect
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from operator import is_
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -23,8 +22,8 @@ from torch.overrides import TorchFunctionMode
 
 from gradviz.record.reach import REGISTERS, Found, attributes_of, is_user_class, variables
 from gradviz.record.torch.operation import tensors_in
+from gradviz.record.undo import CONTAINERS, Undo
 
-_CONTAINERS = (dict, list, set, deque)
 ARRAY = 2**24
 """A NumPy array of more bytes in an object's attribute is not copied."""
 
@@ -66,14 +65,14 @@ class Preserved(TorchFunctionMode):
         self._made: set[int] = set()  # storages
         self.written: set[int] = set()
         self._hooks: list[Any] = []
-        self._undo: list[Any] = []
+        self._undo = Undo()
         self.call: Callable[[Any, Any, Any], Any] = lambda f, args, kwargs: f(*args, **kwargs)
 
     def begin(self) -> None:
         """Note how everything is."""
         kinds = {v if isinstance(v, type) else type(v) for v in (f.value for f in self._found)}
         for base in {base for kind in kinds for base in kind.__mro__ if is_user_class(base)}:
-            self._undo.append((_put_attributes, base, dict(vars(base))))
+            self._undo.attributes(base, dict(vars(base)))
         for found in self._found:
             value = found.value
             if isinstance(value, Tensor):
@@ -100,8 +99,7 @@ class Preserved(TorchFunctionMode):
             for tensor, version, *_ in reversed(self._facts.values()):  # some share one: the first
                 if version is not None and tensor._version != version:
                     torch._C._autograd._unsafe_set_version_counter((tensor,), (version,))
-        for undo, *arguments in reversed(self._undo):
-            undo(*arguments)
+        self._undo.put_back()
 
     def note(self, tensor: Tensor) -> None:
         """Note what is told of a tensor, but not its numbers."""
@@ -265,31 +263,31 @@ def _restore(tensor: Tensor, requires_grad: bool, grad: Any, alias: Tensor, hist
             tensor.grad = grad
 
 
-def _remember(found: Found, undo: list[Any]) -> None:
+def _remember(found: Found, undo: Undo) -> None:
     """Note what an object holds."""
     value = found.value
     if isinstance(value, FunctionType):
         _remember_variables(value, undo)
-    elif isinstance(value, _CONTAINERS):
+    elif isinstance(value, CONTAINERS):
         if found.kept or _holds_tensors(value):
-            _remember_content(value, undo)
+            undo.content(value)
     elif isinstance(value, np.ndarray):
         if found.kept and value.dtype != object and value.nbytes <= ARRAY:
-            undo.append((_put_array, value, value.copy()))
+            undo.array(value)
     elif isinstance(value, nn.Module) or is_user_class(value.__class__):
         if isinstance(value, (type, ModuleType)):
             return
         content = getattr(value, "__dict__", None)
         if isinstance(content, dict):
-            _remember_content(content, undo)
+            undo.content(content)
             for name in REGISTERS & content.keys():
                 if isinstance(content[name], dict):
-                    _remember_content(content[name], undo)
+                    undo.content(content[name])
             held = content.values()
-            undo.append((_empty, [v for v in held if isinstance(v, _CONTAINERS) and not v]))
+            undo.empty([v for v in held if isinstance(v, CONTAINERS) and not v])
         slots = {k: v for k, v in attributes_of(value).items() if k not in (content or ())}
         if slots:
-            undo.append((_put_attributes, value, slots))
+            undo.attributes(value, slots)
 
 
 def _holds_tensors(value: Any) -> bool:
@@ -301,67 +299,12 @@ def _holds_tensors(value: Any) -> bool:
     return any(isinstance(part, (Tensor, nn.Module)) for part in list(parts))
 
 
-def _remember_content(value: Any, undo: list[Any]) -> None:
-    content = dict(value) if isinstance(value, dict) else list(value)
-    undo.append((_put_content, value, content))
-
-
-def _put_content(value: Any, content: Any) -> None:
-    if len(value) == len(content):
-        if not isinstance(value, dict):
-            same = all(map(is_, value, content))
-        else:
-            same = all(map(is_, value.values(), content.values())) and [*value] == [*content]
-        if same:
-            return
-    if isinstance(value, dict):
-        kind: Any = OrderedDict if isinstance(value, OrderedDict) else dict
-        kind.clear(value)
-        kind.update(value, content)
-    elif isinstance(value, list):
-        list.__setitem__(value, slice(None), content)
-    else:
-        value.clear()
-        (value.update if isinstance(value, set) else value.extend)(content)
-
-
-def _empty(values: Sequence[Any]) -> None:
-    for value in values:
-        if value:
-            value.clear()
-
-
-def _put_array(array: np.ndarray, content: np.ndarray) -> None:
-    if array.tobytes() != content.tobytes():
-        array[...] = content
-
-
-def _put_attributes(owner: Any, attributes: dict[str, Any]) -> None:
-    now = dict(vars(owner)) if isinstance(owner, type) else attributes_of(owner)
-    put = type.__setattr__ if isinstance(owner, type) else object.__setattr__
-    for name, value in attributes.items():
-        if now.get(name, now) is not value:
-            put(owner, name, value)
-    if isinstance(owner, type):
-        for name in now.keys() - attributes.keys():
-            type.__delattr__(owner, name)
-
-
-def _remember_variables(function: FunctionType, undo: list[Any]) -> None:
+def _remember_variables(function: FunctionType, undo: Undo) -> None:
     """A variable from around a function that holds tensors is one of its parts."""
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
     for name, value in variables(function):
         if _holds_tensors(value):
             if name in cells:
-                undo.append((_put_cell, cells[name], value))
+                undo.cell(cells[name])
             elif name in function.__globals__:
-                undo.append((_put_global, function.__globals__, name, value))
-
-
-def _put_cell(cell: Any, value: Any) -> None:
-    cell.cell_contents = value
-
-
-def _put_global(space: dict[str, Any], name: str, value: Any) -> None:
-    if space.get(name) is not value:
-        space[name] = value
+                undo.variable(function.__globals__, name)
