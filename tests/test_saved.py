@@ -422,6 +422,7 @@ WRONG = [
     (("layers", [LAYER | {"arguments": "\ud800"}]), r"layers\[0\]: expected text"),
     (("layers", [LAYER | {"training": 1}]), r"layers\[0\]: expected true or false"),
     (("layers", [LAYER | {"html": ""}]), r"layers\[0\]: unknown field 'html'"),
+    (("layers", [LAYER | {"scope": ["s"] * 101}]), r"layers\[0\]: scope: deeper than 100 levels"),
     (("layers", [LAYER, LAYER]), r"layers\[1\]: scope: 's' is taken"),
     (("statements", 0, "value", 99), r"statements\[0\]: expected a node's number"),
 ]
@@ -551,6 +552,7 @@ def test_a_changed_file_loads_or_is_a_value_error(document, tmp_path_factory, da
         graph.draw().text
         graph.draw(detail="operations").dot
         graph.dag
+        graph.summary().text
 
 
 @settings(max_examples=examples(200), deadline=None)

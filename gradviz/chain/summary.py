@@ -30,7 +30,8 @@ class SummaryRow:
     scope : tuple of str
         () is the program; the last part is the row's own name.
     kind : str
-        The module with its arguments, "Conv2d 3 → 64, 7×7 /2"; of a value its formula.
+        The module with its arguments, "Conv2d 3 → 64, 7×7 /2", and its mode where that is another
+        than around it (a program is in training mode); of a value its formula.
     shape : tuple of int or None
         Of its result: the last value in it that is read outside of it, or J.
     parameters : int
@@ -91,7 +92,8 @@ class Summary(GraphResult):
         return [[clean(line[n]) if n else line[n] for n in used] for line in lines]
 
     def _cells(self, row: SummaryRow) -> list[str]:
-        name = clean(row.scope[-1]) if row.scope else clean(self.graph.title) or "all"
+        program = clean(self.graph.title) or clean(row.kind.partition(" ")[0]) or "all"
+        name = clean(row.scope[-1]) if row.scope else program
         instead = STATES.get(row.state, "").format(self.graph.names[self.graph.output])
         return [
             "  " * len(row.scope) + name,
@@ -264,10 +266,18 @@ class _Count:
             pending += reversed(inner.get(scope, []))
         return found
 
+    def _kind(self, scope: Scope) -> str:
+        layers = self.graph.layers
+        if scope not in layers:
+            return ""
+        layer, around = layers[scope], [*_around(scope)][-2::-1] if scope else []
+        above = next((layers[other].training for other in around if other in layers), True)
+        mode = "training" if layer.training else "eval"
+        return str(layer) if layer.training == above else f"{layer} ({mode})"
+
     def row(self, scope: Scope) -> SummaryRow:
         """What is told of a scope."""
         graph, held = self.graph, self.held[scope]
-        layer = graph.layers.get(scope)
         leaving = self.leaving.get(scope)
         count = sum(measure(graph.values[i].value).size for i in held)
         asked = [i for i in held if i in graph.wrt]
@@ -275,7 +285,7 @@ class _Count:
         sent = [measure(self.gradients[i]).norm for i in asked if i in self.gradients]
         return SummaryRow(
             scope,
-            "" if layer is None else str(layer),
+            self._kind(scope),
             None if leaving is None else measure(graph.values[leaving].value).shape,
             count,
             count / (self.all or 1),

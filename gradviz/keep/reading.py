@@ -29,7 +29,7 @@ from gradviz.statistics import SAMPLE, Statistics
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
-_DEPTH = 8
+_DEPTH, _LEVELS = 8, 100
 
 
 def load(path: str | os.PathLike[str], max_bytes: int, make: type[Graph]) -> Graph:
@@ -198,6 +198,8 @@ class _Reader:
     def layer(self, entry: Any) -> None:
         only(entry, ("scope", "kind", "arguments", "training"))
         scope = tuple(text(part) for part in items(entry.get("scope")))
+        if len(scope) > _LEVELS:
+            raise ValueError(f"scope: deeper than {_LEVELS} levels")
         if scope in self.layers:
             raise ValueError(f"scope: {said('/'.join(scope))} is taken")
         kind, arguments = text(entry.get("kind")), text(entry.get("arguments"))

@@ -56,7 +56,19 @@ def test_tied_parameters_count_once():
 def test_layers_that_compute_nothing_have_their_rows():
     model = nn.Sequential(nn.Identity(), nn.Linear(3, 1), nn.Dropout(0.5)).eval()
     rows = gv.trace(model, torch.ones(2, 3), loss=torch.sum).summary().rows
-    assert [row.kind for row in rows] == ["Sequential", "Identity", "Linear 3 → 1", "Dropout 0.5"]
+    assert [row.kind for row in rows] == [
+        "Sequential (eval)", "Identity", "Linear 3 → 1", "Dropout 0.5",
+    ]  # fmt: skip
+
+
+def test_a_layer_in_another_mode_than_the_model_says_so():
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 1), nn.Dropout(0.5))
+    model[0].eval()
+    summary = gv.trace(lambda x: model(x).sum(), torch.ones(2, 3)).summary()
+    assert [row.kind for row in summary.rows] == [
+        "Sequential", "BatchNorm1d 3 (eval)", "Linear 3 → 1", "Dropout 0.5",
+    ]  # fmt: skip
+    assert summary.text.splitlines()[2].startswith("Sequential")
 
 
 def test_what_is_kept_is_at_least_what_is_known():

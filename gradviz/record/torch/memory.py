@@ -53,7 +53,7 @@ def saved(function: Any) -> list[Tensor] | None:
             if names is None or any(_is_packed(getattr(function, f"_raw{n}")) for n in names):
                 return None
             found = tensors_in([getattr(function, name) for name in names])
-    except RuntimeError:  # released, or written to since
+    except Exception:  # released, or written to since, or whatever a foreign node raises
         return None
     return found if all(map(_is_plain, found)) else None
 
