@@ -40,7 +40,8 @@ def to_svg(
         For the page, in which it can be zoomed and moved, so that it stays whole; which gives it
         its size and its ground, and says its words in the reader's own language.
     """
-    return _Painter(view, theme, arrange(view, engine_name, whole=live and not view.dense), live).svg()
+    place = arrange(view, engine_name, whole=live and not view.dense)
+    return _Painter(view, theme, place, live).svg()
 
 
 class _Painter:
