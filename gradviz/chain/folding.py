@@ -140,7 +140,7 @@ class Fold:
     @cached_property
     def edges(self) -> set[tuple[int, int]]:
         """Which part leads to which, by their numbers."""
-        return self.folding.between([_values(part) for part in self.parts])
+        return self.folding.between([values_of(part) for part in self.parts])
 
     @property
     def repeated(self) -> Fold | None:
@@ -325,7 +325,7 @@ class Folding:
         It says how hard a picture is to read, and to lay out: a parameter that every step of a
         long loop reads has few neighbours and many long edges.
         """
-        groups = [_values(part) for part, _ in self.cut(opened)]
+        groups = [values_of(part) for part, _ in self.cut(opened)]
         return length(len(groups), self.between(groups))
 
     # --- the parts of a fold -----------------------------------------------------------------
@@ -760,7 +760,8 @@ def _steps(part: int | Fold) -> Sequence[int]:
     return part.steps if isinstance(part, Fold) else (part,)
 
 
-def _values(part: int | Fold) -> Sequence[int]:
+def values_of(part: int | Fold) -> Sequence[int]:
+    """The ids of the values in a box of a picture."""
     return part.values if isinstance(part, Fold) else (part,)
 
 

@@ -177,8 +177,9 @@ class _Painter:
     def _group_title(self, scope: tuple[str, ...], left: float, top: float, again: bool) -> None:
         # On a patch, so that no arrow runs through it.
         title = dot.group_title((*scope[:-1], f"{scope[-1]} …") if again else scope)
+        own = f" data-scope={_attribute('/'.join(scope))}" if self.live else ""
         self.out.append(
-            f'<g class="group-title"><rect x="{_n(left + 8)}" y="{_n(top + 5)}" '
+            f'<g class="group-title"{own}><rect x="{_n(left + 8)}" y="{_n(top + 5)}" '
             f'width="{_n(title.width + 8)}" height="17" {self._paint(fill="group")}/>'
         )
         self._text(title, left + 12, top + 18)

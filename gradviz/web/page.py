@@ -16,7 +16,7 @@ from gradviz.files import writable
 from gradviz.show import style
 from gradviz.words import choose
 
-from .payload import drawing, folds, numbers, story
+from .payload import drawings, folds, numbers, story
 from .rooms import joined
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def to_html(
     language: str = "",
     targets: tuple[str, ...] | list[str] = (),
     selected: tuple[str, ...] | list[str] = (),
+    engine: str = "auto",
 ) -> str:
     """A self-contained page.
 
@@ -90,6 +91,8 @@ def to_html(
         "en" or "zh"; default: the reader's own.
     targets, selected : sequence of str, optional
         What is asked for when the page opens.
+    engine : str
+        As in `Graph.draw`.
     """
     choose("theme", theme, style.PALETTES)
     if language:
@@ -98,13 +101,13 @@ def to_html(
         graph.detailed(detail).id(name)
     kept = folds(graph, detail)
     first = kept[0]
-    drawings = [drawing(graph, folded, direction, detail) for folded in kept]
+    pictures = drawings(graph, kept, direction, detail, engine)
     told = story(graph, detail)
     state = {
         "story": told,
         "numbers": numbers(graph, detail),
-        "drawing": drawings[0],
-        "drawings": _packed(drawings),
+        "drawing": pictures[0],
+        "drawings": _packed(pictures),
         "folded": list(first),
         "targets": list(targets),
         "selected": list(selected),

@@ -11,15 +11,18 @@ from __future__ import annotations
 import ast
 import itertools
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from gradviz import words
 from gradviz.chain.backward import state
-from gradviz.chain.folding import LONG, ROW, SCREEN, Fold, Folding
+from gradviz.chain.folding import LONG, ROW, SCREEN, Fold, Folding, values_of
 from gradviz.chain.statements import Statement
 from gradviz.errors import TraceError
 from gradviz.highlight import Highlight
@@ -239,7 +242,11 @@ def _scalar(value: Any) -> Scalar:
 
 
 def drawing(
-    graph: Graph, folded: Iterable[str] = (), direction: str = "LR", detail: str | None = None
+    graph: Graph,
+    folded: Iterable[str] = (),
+    direction: str = "LR",
+    detail: str | None = None,
+    engine: str = "auto",
 ) -> Drawing:
     """The picture with some folds closed; ``inside`` says which box holds a hidden node.
 
@@ -252,16 +259,54 @@ def drawing(
         in ``folded``; all folds that are seen are in ``scopes``.
     direction : {"LR", "TB"}
     detail : {"names", "operations"}, optional
+    engine : str
+        As in `Graph.draw`.
     """
+    return drawings(graph, [folded], direction, detail, engine)[0]
+
+
+def drawings(
+    graph: Graph,
+    kept: Iterable[Iterable[str]],
+    direction: str = "LR",
+    detail: str | None = None,
+    engine: str = "auto",
+) -> list[Drawing]:
+    """Several pictures: the engine is a process of its own, and lays out some side by side."""
     folding = _folding(graph, detail)
+    prepared = [_unpainted(folding, folded, direction) for folded in kept]
+    painted = partial(to_svg, engine_name=engine, live=True)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
+        pictures = workers.map(painted, [view for view, _ in prepared])
+        return [{**d, "svg": svg} for (_, d), svg in zip(prepared, pictures, strict=True)]
+
+
+def _unpainted(folding: Folding, folded: Iterable[str], direction: str) -> tuple[View, Drawing]:
     opened, closed = _state(folding, folded)
     view, inside = _live(folding, opened, direction)
-    return {
-        "svg": to_svg(view, live=True),
+    cut = folding.cut(opened)
+    boxes = {box.id: box for box in view.boxes}
+    owner = {i: boxes[f"n{inside.get(i, i)}"] for part, _ in cut for i in values_of(part)[:1]}
+    frames: dict[str, str] = {}
+    for part, around in cut:
+        scope = owner[values_of(part)[0]].scope
+        for depth in range(1, len(scope) + 1 if around else 0):
+            frames.setdefault("/".join(scope[:depth]), around[min(depth, len(around)) - 1].key)
+    return view, {
+        "svg": "",
         "folded": sorted(closed),
-        "scopes": [part.key for fold in opened for part in fold.folds],
+        "scopes": [p.key for fold in opened for p in fold.folds if p in opened or _is_listed(p)],
         "inside": inside,
+        "closed": {
+            int(owner[part.values[0]].id[1:]): part.key for part, _ in cut if isinstance(part, Fold)
+        },
+        "frames": frames,
     }
+
+
+def _is_listed(fold: Fold) -> bool:
+    """Whether a closed fold is more than one operation, so that one looks for what is in it."""
+    return not fold.folding.layered or (fold.main is None and len(fold.steps) > 1)
 
 
 def folds(graph: Graph, detail: str | None = None, most: int = 16) -> list[tuple[str, ...]]:
@@ -283,8 +328,8 @@ def folds(graph: Graph, detail: str | None = None, most: int = 16) -> list[tuple
 
 def _wanted(folding: Folding, first: tuple[str, ...], most: int) -> list[tuple[str, ...]]:
     if not folding.scopes:
-        seen = [part.key for fold in _state(folding, first)[0] for part in fold.folds]
-        opening = [key for key in seen if key in first][: most - 1]
+        seen = [part for fold in _state(folding, first)[0] for part in fold.folds]
+        opening = [part.key for part in seen if part.key in first and _is_listed(part)][: most - 1]
         for key in opening:  # what they bring to light is closed in all
             first = tuple(sorted(_state(folding, {*first} - {key})[1] | {key}))
         return [first, *(tuple(k for k in first if k != key) for key in opening)]

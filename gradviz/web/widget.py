@@ -174,8 +174,10 @@ class Widget(anywidget.AnyWidget):
                 self.train(int(count), float(rate))
             case {"kind": "at", "index": index}:
                 self.at = int(index)
-            case {"kind": "fold", "folded": folded}:
+            case {"kind": "fold", "folded": folded, "key": key}:
                 self.folded = list(folded)
+                if key not in folded and key in self.folded:
+                    raise ValueError(f"{key} stays folded: too many boxes are open; close some")
             case _:
                 raise ValueError(f"unknown request {request.get('kind')!r}")
 

@@ -118,12 +118,14 @@ class Numbers(TypedDict):
 
 
 class Drawing(TypedDict):
-    """A picture; `inside` says which box holds a hidden node."""
+    """A picture; the boxes of hidden nodes, the folds of closed boxes and, by scope, of frames."""
 
     svg: str
     folded: list[str]
     scopes: list[str]
     inside: dict[int, int]
+    closed: dict[int, str]
+    frames: dict[str, str]
 
 
 class SetRequest(TypedDict):
@@ -149,10 +151,11 @@ class AtRequest(TypedDict):
 
 
 class FoldRequest(TypedDict):
-    """Other folds."""
+    """Other folds, because the one with this key is to open or to close."""
 
     kind: Literal["fold"]
     folded: list[str]
+    key: str
 
 
 ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest

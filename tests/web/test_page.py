@@ -355,16 +355,65 @@ def test_an_opened_fold_offers_those_in_it_and_keeps_the_rest(opened):
     assert "▸ blocks" in before
     boxes = page.locator("g.node").evaluate_all("all => all.map(g => g.dataset.node)")
     page.get_by_role("button", name="Unfold blocks", exact=True).click()
-    page.get_by_role("button", name="Fold blocks into one box").wait_for()
+    closing = page.locator("g.group-title[role=button]", has_text="blocks")
+    closing.wait_for()
     inner = [f"▸ blocks.{n}" for n in range(12)]
-    after = buttons.all_inner_texts()
+    after = buttons.evaluate_all("all => all.map(button => button.textContent)")
     assert sorted(after) == sorted({*before, *inner, "▾ blocks"} - {"▸ blocks"})
     opened_boxes = page.locator("g.node").evaluate_all("all => all.map(g => g.dataset.node)")
     assert len(set(boxes) - set(opened_boxes)) <= 1  # of `blocks`, which is now its last block
     assert len(opened_boxes) == len(boxes) + 11
-    page.get_by_role("button", name="Fold blocks into one box").click()
+    menu = page.locator(".folds summary")  # so many fold buttons are in a list with a filter
+    menu.click()
+    page.get_by_role("searchbox", name="Find a fold").fill("blocks.7")
+    assert page.locator("button.fold:visible").all_inner_texts() == ["▸ blocks.7"]
+    page.locator("button.fold:visible").click()
+    notice = page.locator(".notice")
+    notice.wait_for()
+    assert 'does not carry the inside of blocks.7; the widget or g.draw(unfold="blocks.7")' in (
+        notice.inner_text()
+    )
+    closing.click()
     page.get_by_role("button", name="Unfold blocks", exact=True).wait_for()
     assert buttons.all_inner_texts() == before
+
+
+def corner(locator) -> tuple[float, float]:
+    box = locator.bounding_box()
+    return box["x"], box["y"]
+
+
+def test_a_closed_fold_opens_where_it_is_and_closes_by_its_heading(opened):
+    def deep(x):
+        for n in range(3):
+            with gv.scope(f"block{n}"):
+                for _ in range(3):
+                    x = np.sin(x) + 0.1 * x
+        return x * x
+
+    page = opened(gv.trace(deep, 0.3), detail="operations")
+    frame = page.locator('rect.group[data-scope="block1"]')
+    heading = page.get_by_role("button", name="block1", exact=True)
+    assert heading.get_attribute("aria-expanded") == "true"
+    before = corner(frame)
+    heading.click()
+    fold = page.locator('g.node[aria-expanded="false"]')
+    fold.wait_for()
+    assert fold.get_attribute("role") == "button"
+    assert frame.count() == 0
+    assert corner(fold.locator("rect").first) == pytest.approx(before, abs=2)
+    fold.click()
+    frame.wait_for()
+    assert corner(frame) == pytest.approx(before, abs=2)
+    assert fold.count() == 0
+    heading.focus()
+    page.keyboard.press("Enter")
+    fold.wait_for()
+    assert fold.evaluate("g => g === document.activeElement")
+    page.keyboard.press("Enter")
+    frame.wait_for()
+    assert heading.evaluate("g => g === document.activeElement")
+    assert corner(frame) == pytest.approx(before, abs=2)
 
 
 def test_least_mean_and_most_of_an_array_stand_in_their_columns(opened):

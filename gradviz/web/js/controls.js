@@ -66,10 +66,25 @@ export class Controls {
    * @param {MouseEvent} event
    * @param {number} i
    */
-  click({ shiftKey, ctrlKey, metaKey }, i) {
+  click({ shiftKey, ctrlKey, metaKey, detail }, i) {
     if (this.dragged) return;
     if (shiftKey || ctrlKey || metaKey) this.session.toggleTarget(i);
-    else this.session.select(this.session.nodes[i].id);
+    else {
+      this.session.select(this.session.nodes[i].id);
+      const { kind } = this.picture.nodes.get(i)?.dataset ?? {};
+      // (A layer that is one operation opens by two clicks: one asks for its numbers.)
+      if (detail === (kind === "fold" ? 1 : 2)) this.open(i);
+    }
+  }
+
+  /**
+   * Open a closed fold, if it is one.
+   * @param {number} i
+   */
+  open(i) {
+    const key = this.session.get("drawing").closed[i];
+    if (key !== undefined) this.host.toggle(key);
+    return key !== undefined;
   }
 
   /**
@@ -107,7 +122,7 @@ export class Controls {
   pan(event) {
     const { picture, session } = this;
     const on = /** @type {Element} */ (event.target);
-    if (event.button || on.closest("g.node, g.pill, .hit")) return;
+    if (event.button || on.closest("g.node, g.pill, g.group-title[role], .hit")) return;
     let [x, y] = [event.clientX, event.clientY];
     let moved = 0;
     const move = (/** @type {PointerEvent} */ { clientX, clientY }) => {
@@ -148,8 +163,10 @@ export class Controls {
       ArrowDown: shown[at + 1],
     };
     const to = ways[event.key];
-    if (event.key === "Enter" || event.key === " ") session.select(nodes[i].id);
-    else if (event.key === "t") session.toggleTarget(i);
+    if (event.key === "Enter" || event.key === " ") {
+      session.select(nodes[i].id);
+      if (event.key === "Enter") this.open(i);
+    } else if (event.key === "t") session.toggleTarget(i);
     else if (to !== undefined) this.walk(to);
     else if (!event.key.startsWith("Arrow")) return;
     event.preventDefault();

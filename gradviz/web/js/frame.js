@@ -2,13 +2,13 @@
 
 import { Controls } from "./controls.js";
 import { block, button, fill, html } from "./elements.js";
+import { Folds } from "./folds.js";
 import { told } from "./narration.js";
 import { Panel } from "./panel.js";
 import { Picture } from "./picture.js";
 import { Reuse } from "./reuse.js";
 import { copied, download, rasterized } from "./saving.js";
 import { edgeCell, gradientCells, marked, spoken, valueCells } from "./scene.js";
-import { toggled } from "./session.js";
 import { Tooltip } from "./tooltip.js";
 import { Training } from "./training.js";
 import { Transport } from "./transport.js";
@@ -32,7 +32,7 @@ export class Frame {
     root.setAttribute("aria-label", session.t("app", { title: session.story.title }));
 
     this.search = this.searchField();
-    this.folds = html("span", { class: "folds", role: "group", "aria-label": session.t("fold") });
+    this.folds = new Folds(this);
     this.notice = html("div", { class: "notice", role: "status", hidden: true });
     this.tip = new Tooltip(session);
     this.stage = html("div", { class: "stage" }, this.tip.root);
@@ -59,7 +59,7 @@ export class Frame {
     );
     this.picture = this.pictured();
     this.controls = new Controls(session, this, this.picture, this.tip, focus);
-    this.foldButtons();
+    this.folds.refresh();
     this.refresh();
   }
 
@@ -94,7 +94,7 @@ export class Frame {
         { id: `gradviz-names-${this.requests.id}` },
         session.nodes.map(({ name }) => html("option", { value: name })),
       ),
-      this.folds,
+      this.folds.root,
       html(
         "span",
         { class: "tools", role: "group", "aria-label": t("view") },
@@ -139,7 +139,7 @@ export class Frame {
     const { session, tip, controls } = this;
     this.picture = this.pictured();
     this.controls = new Controls(session, this, this.picture, tip, controls.focus);
-    this.foldButtons();
+    this.folds.refresh();
     this.refresh();
   }
   pictured() {
@@ -147,26 +147,16 @@ export class Frame {
     return new Picture(stage, session.get("drawing"), session.words.picture);
   }
 
-  foldButtons() {
-    const { session } = this;
-    const { folded, scopes } = session.get("drawing");
-    const made = scopes.map((scope) => {
-      const shut = folded.includes(scope);
-      return button(
-        `${shut ? "▸" : "▾"} ${scope}`,
-        session.t(shut ? "unfold" : "foldOne", { scope }),
-        () => this.ask({ kind: "fold", folded: toggled(session.get("drawing").folded, scope) }),
-        { "aria-pressed": String(shut), class: "fold" },
-      );
-    });
-    fill(this.folds, made);
-  }
-
   // What the parts ask for
 
   /** @param {ViewRequest} request */
   ask(request) {
     this.requests.ask(request);
+  }
+
+  /** @param {string} key */
+  toggle(key) {
+    this.folds.toggle(key);
   }
 
   /**

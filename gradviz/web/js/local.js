@@ -2,6 +2,7 @@
 
 import { scalar } from "./numbers.js";
 import { compute } from "./program.js";
+import { filled, languageOf } from "./words.js";
 
 /** @import { Model } from "./session.js" */
 /** @typedef {Record<number, number>} Leaves values by shown node */
@@ -93,15 +94,35 @@ class Local {
   }
 
   /** @param {FoldRequest} request */
-  async fold({ folded }) {
+  async fold({ folded, key }) {
     this.drawings ??= await unpacked(this.model.get("drawings"));
-    const wanted = [...folded].sort().join("\n");
-    const found = this.drawings.find((drawing) => drawing.folded.join("\n") === wanted);
-    if (!found) throw new Error("this file does not bring that arrangement along");
+    const shut = folded.includes(key);
+    /** @type {(drawing: Drawing) => number} */
+    const apart = (drawing) => differing(folded, drawing.folded).length;
+    const [found] = this.drawings
+      .filter(({ folded, scopes }) => scopes.includes(key) && folded.includes(key) === shut)
+      .sort((a, b) => apart(a) - apart(b));
+    if (!found) throw new Error(this.t(shut ? "notClosed" : "notOpened", key));
     this.model.set("drawing", found);
     this.model.set("folded", found.folded);
+    if (apart(found)) throw new Error(this.t("notTogether", key));
+  }
+
+  /** @type {(text: string, name: string) => string} */
+  t(text, name) {
+    const all = this.model.get("words");
+    return filled(all[languageOf(all, this.model.get("language"))][text], { name }).join("");
   }
 }
+
+/**
+ * What is in one of two lists only.
+ * @type {(some: string[], others: string[]) => string[]}
+ */
+const differing = (some, others) => [
+  ...some.filter((x) => !others.includes(x)),
+  ...others.filter((x) => !some.includes(x)),
+];
 
 /**
  * @param {string} text

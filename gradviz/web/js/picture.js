@@ -7,6 +7,7 @@ import { find, numeric, set, svg } from "./elements.js";
 /** @typedef {{text: SVGTextElement, room: number, size: number}} Slot */
 /** @typedef {{nodes?: number[], edges?: number[]}} Marked */
 /** @typedef {{text: string, tone: string}} Badge */
+/** @typedef {{x: number, y: number, scale: number}} Place on the screen */
 
 const NARROW = 0.278;
 /** @type {Record<string, number>} */
@@ -54,6 +55,8 @@ export class Picture {
     this.slots = new Map();
     /** @type {Map<SVGGElement, string>} every group, with the classes it came with */
     this.groups = new Map();
+    /** @type {SVGGElement[]} of frames */
+    this.headings = [...this.root.querySelectorAll(/** @type {"g"} */ ("g.group-title"))];
     this.collect();
     this.translate(words);
     this.over = svg("g", { class: "over" });
@@ -247,6 +250,31 @@ export class Picture {
     const scale = 1 / (this.root.getScreenCTM()?.a ?? 1);
     const [x, y, w, h] = this.view;
     this.look(x - dx * scale, y - dy * scale, w, h);
+  }
+  /** @type {(group: SVGGElement) => Element} its rectangle, or the frame that it is a heading of */
+  outline(group) {
+    const { scope } = group.dataset;
+    const frames = [
+      .../** @type {NodeListOf<SVGElement>} */ (this.root.querySelectorAll(".group")),
+    ];
+    const own = scope !== undefined && frames.find(({ dataset }) => dataset.scope === scope);
+    return own || (group.querySelector("rect") ?? group);
+  }
+  /** @type {(group: SVGGElement) => Place} */
+  place(group) {
+    const { x, y } = this.outline(group).getBoundingClientRect();
+    return { x, y, scale: this.root.getScreenCTM()?.a ?? 1 };
+  }
+  /**
+   * Show the picture so that a box has its corner where another had it.
+   * @param {SVGGElement} group
+   * @param {Place} place
+   */
+  pin(group, { x, y, scale }) {
+    const { width: wide, height: high } = this.root.getBoundingClientRect();
+    this.look(0, 0, wide / scale, high / scale);
+    const now = this.place(group);
+    this.pan(x - now.x, y - now.y);
   }
   /**
    * Bring a box into view.

@@ -2,6 +2,7 @@
 
 import { Chain } from "./chain.js";
 import { finite, isNumber, scalar, short } from "./numbers.js";
+import { filled, languageOf } from "./words.js";
 
 /**
  * What anywidget gives: the other half is Python, or alone.js.
@@ -71,9 +72,7 @@ export class Session {
   // Words
 
   get language() {
-    const all = this.get("words");
-    const asked = [this.get("language"), globalThis.navigator?.language, "en"];
-    return asked.map((tag) => (tag ?? "").split("-")[0]).find((tag) => tag in all) ?? "en";
+    return languageOf(this.get("words"), this.get("language"));
   }
   /**
    * What is said: a text with places, `{name}`, for texts and elements.
@@ -83,12 +82,7 @@ export class Session {
    * @returns {(T | string | number | bigint)[]}
    */
   say(key, places = {}) {
-    const said = this.words[key] ?? key;
-    return said
-      .split(/\{(\w+)\}/)
-      .map((/** @type {string} */ part, /** @type {number} */ i) =>
-        i % 2 ? (places[part] ?? "") : part,
-      );
+    return filled(this.words[key] ?? key, places);
   }
   /**
    * @param {string} key
@@ -200,4 +194,5 @@ export class Session {
  * @property {(request: ViewRequest) => void} ask the other half of the model
  * @property {(text: string) => void} warn
  * @property {() => void} mark draw marks and badges again
+ * @property {(key: string) => void} toggle open or close a fold
  */

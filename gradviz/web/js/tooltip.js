@@ -44,11 +44,13 @@ export class Tooltip {
   ofNode(i) {
     const { session } = this;
     const { name, kind, shape, dtype, source } = session.nodes[i];
+    const scope = session.get("drawing").closed[i];
     return [
       `${name} = ${full(session.numbers.values[i])}`,
       `∂${session.loss}/∂${name}: ${gradientInFull(session, i)}`,
       [session.t(`kind ${kind}`), shape, dtype].filter(Boolean).join(" · "),
       source,
+      scope && `▸ ${session.t("unfold", { scope })}`,
     ];
   }
 

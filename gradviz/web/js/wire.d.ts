@@ -105,12 +105,14 @@ interface Numbers {
   trouble: string;
 }
 
-/** A picture; `inside` says which box holds a hidden node. */
+/** A picture; the boxes of hidden nodes, the folds of closed boxes and, by scope, of frames. */
 interface Drawing {
   svg: string;
   folded: string[];
   scopes: string[];
   inside: { [key: number]: number };
+  closed: { [key: number]: string };
+  frames: { [key: string]: string };
 }
 
 /** New values for some leaves. */
@@ -132,10 +134,11 @@ interface AtRequest {
   index: number;
 }
 
-/** Other folds. */
+/** Other folds, because the one with this key is to open or to close. */
 interface FoldRequest {
   kind: "fold";
   folded: string[];
+  key: string;
 }
 
 type ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest;

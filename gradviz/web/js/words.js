@@ -1,0 +1,20 @@
+// What is said, in the reader's language: texts with places, `{name}`.
+
+/**
+ * The language that is asked for, the browser's, or English.
+ * @type {(all: State["words"], asked: string) => string}
+ */
+export const languageOf = (all, asked) =>
+  [asked, globalThis.navigator?.language, "en"]
+    .map((tag) => (tag ?? "").split("-")[0])
+    .find((tag) => tag in all) ?? "en";
+
+/**
+ * The parts of a text, with what goes into its places.
+ * @template [T=never]
+ * @param {string} text
+ * @param {Record<string, T | string | number | bigint>} places
+ * @returns {(T | string | number | bigint)[]}
+ */
+export const filled = (text, places) =>
+  text.split(/\{(\w+)\}/).map((part, i) => (i % 2 ? (places[part] ?? "") : part));
