@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gradviz.chain.summary import Summary
     from gradviz.chain.table import Table
     from gradviz.show.drawing import Drawing
+    from gradviz.show.heat import Colour
     from gradviz.web.widget import Widget
 
 
@@ -411,7 +412,7 @@ class Graph(Recording):
 
         return shares(self.detailed(detail))
 
-    def draw(self, *, detail: str | None = None, **options: Any) -> Drawing:
+    def draw(self, *, detail: str | None = None, color: Colour = "auto", **options: Any) -> Drawing:
         """The picture; of a large Graph, folded into boxes that ``unfold=`` opens.
 
         Parameters
@@ -420,6 +421,10 @@ class Graph(Recording):
             ``"names"`` (the default) shows a box for each value that the program names, with the
             unnamed steps inside it; ``"operations"`` a box for each operation. A program that
             names no intermediate value is always shown by its operations.
+        color : {"auto", "gradient", "memory", None}, mapping or callable, optional
+            What boxes and edges are coloured by: the size of gradients (of a graph with layers the
+            default), the bytes kept for the backward pass, numbers of your own by the names of
+            values or layers, a function of a value's name, or nothing.
         **options
             See `gradviz.show.drawing.draw`.
         """
@@ -429,7 +434,7 @@ class Graph(Recording):
             from gradviz.chain.health.findings import read_marks
 
             options["highlight"] = read_marks(self, detail)
-        return draw(self.detailed(detail), **options)
+        return draw(self.detailed(detail), color=color, **options)
 
     def save(self, path: Any, **options: Any) -> None:
         """Write a picture, a page, or the Graph itself: the suffix says what.

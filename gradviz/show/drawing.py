@@ -14,7 +14,7 @@ from gradviz.highlight import Highlight
 from gradviz.model import Recording
 from gradviz.words import choose
 
-from . import style
+from . import heat, style
 from .overview import overview
 from .view import View, backward_view, beside_view, forward_view
 
@@ -156,6 +156,7 @@ def draw(
     engine: str = "auto",
     budget: int | None = None,
     unfold: str | Iterable[str] = (),
+    color: heat.Colour = "auto",
 ) -> Drawing:
     """Draw a graph.
 
@@ -189,11 +190,22 @@ def draw(
     unfold : str or iterable of str, optional
         What else to open, by the key in its tooltip, such as ``"blocks.0/attn"``, or by
         the name of a value: all that it lies in. All other folds stay as they are.
+    color : {"auto", "gradient", "memory", None}, mapping or callable, optional
+        What boxes and edges are coloured by, on one scale that the picture tells. "gradient": the
+        norms of gradients and of the messages between them; "auto" does so for a graph with layers,
+        and for no other. "memory": the bytes that each layer keeps for the backward pass
+        (`Graph.memory`), with their total and the largest. Else numbers of your own: a mapping from
+        names of values or layers, or a function of a value's name, or of its name and its data
+        (those of `Graph.dag`). Edges have a width too, and each card says its number in figures.
+        None (or False): by nothing.
 
     Raises
     ------
     ValueError
-        For a name, theme, direction, engine or fold that does not exist.
+        For a name, theme, direction, engine, fold or color that does not exist, and for the memory
+        of a program of which it is not known.
+    TypeError
+        For a color that is no real number.
     """
     if backward is not None:
         choose("value of backward", backward, ("beside", "alone"))
@@ -203,7 +215,7 @@ def draw(
     foldable = show is None and isinstance(graph, Recording)
     if foldable and (unfold or (is_large(graph) if budget is None else len(graph) > budget)):
         view = overview(graph, highlight=highlight, backward=backward, budget=budget,
-                        unfold=unfold, **looks)  # fmt: skip
+                        unfold=unfold, color=color, **looks)  # fmt: skip
         return Drawing(view, theme=theme, engine=engine, words=partial(_words_of_view, view))
     chosen = show if show is None or isinstance(show, str) else tuple(show)
     if backward == "alone":
@@ -211,7 +223,8 @@ def draw(
     else:
         make = beside_view if backward else forward_view
         view = make(graph, show=chosen, highlight=highlight, **looks)
-    words = partial(_words, graph, chosen, highlight, view.title)
+    view = heat.of_values(graph, view, heat.wanted(color, False))
+    words = partial(_words, graph, chosen, highlight, view.title, view.scale)
     return Drawing(view, theme=theme, engine=engine, words=words)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradviz import words
 from gradviz.chain.folding import Fold, Folding
+from gradviz.chain.summary import state
 from gradviz.chain.totals import Tally, Totals
 from gradviz.statistics import norm
 
@@ -75,7 +76,8 @@ def rows(graph: Graph, part: int | Fold, tally: Tally, total: Totals | None) -> 
     values = part.values if isinstance(part, Fold) else [part]
     if total is not None:
         least, most = total.least, total.most
-        out = _range(least.value, most.value), _range(least.into, most.into)
+        sent = _range(least.into, most.into) if most.into else _gradient(tally, values)
+        out = _range(least.value, most.value), sent
     else:
         i = values[0]
         out = _size(graph.values[i].value), _gradient(tally, [i])
@@ -117,5 +119,10 @@ def _range(least: float | None, most: float | None) -> str:
 
 
 def _gradient(tally: Tally, values: list[int]) -> str:
+    """The norm of their gradients together; where there is none, or it is 0, why."""
     known = [norm(tally.gradients[i]) for i in values if i in tally.gradients]
-    return _together(known) if known else "–"
+    if any(known):
+        return _together(known)
+    states = {state(tally.graph, i) for i in values}
+    found = next((s for s in ("underflown", "zero", "disconnected") if s in states), "not computed")
+    return words.STATES[found].format(tally.graph.names[tally.graph.output])

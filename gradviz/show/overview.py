@@ -11,9 +11,9 @@ from gradviz import words
 from gradviz.chain.folding import ROW, Fold, Folding, common
 from gradviz.chain.totals import OVER, Bundle, Tally, Totals, is_broken
 from gradviz.highlight import ROLES, Highlight
+from gradviz.statistics import norm
 
-from . import layers
-from .heat import coloured
+from . import heat, layers
 from .view import (
     Arrow,
     Box,
@@ -41,6 +41,7 @@ def overview(
     backward: str | None = None,
     direction: str | None = None,
     title: str | None = None,
+    color: heat.Colour = "auto",
 ) -> View:
     """A View of at most `budget` boxes, and what is unfolded (see `gradviz.show.drawing.draw`)."""
     if budget is not None and budget < 1:
@@ -51,7 +52,7 @@ def overview(
     for key in [unfold] if isinstance(unfold, str) else unfold:
         opened += [fold for fold in folding.way(key) if fold not in opened]
     view = replace(
-        view_of(graph, folding, opened, mark),
+        view_of(graph, folding, opened, mark, color),
         title=title_of(title, mark, graph.table),
         direction=direction_of(direction, folding.row(opened) >= ROW),
     )
@@ -85,7 +86,13 @@ def _rows(box: Box, *kinds: str) -> tuple[Row, ...]:
     return tuple(row for row in box.rows if row.kind in kinds)
 
 
-def view_of(graph: Graph, folding: Folding, opened: Iterable[Fold], mark: Highlight) -> View:
+def view_of(
+    graph: Graph,
+    folding: Folding,
+    opened: Iterable[Fold],
+    mark: Highlight,
+    color: heat.Colour = "auto",
+) -> View:
     """What is seen when some folds are open: a box for each part, an arrow between each two."""
     table, target = graph.table, output_name(graph.table)
     cut = folding.cut(opened)
@@ -120,10 +127,16 @@ def view_of(graph: Graph, folding: Folding, opened: Iterable[Fold], mark: Highli
             continue
         if any(isinstance(cut[m][0], Fold) for m in (tail, head)):
             arrows.append(_arrow(*ends, bundle, roles.get((tail, head), {})))
+            if bundle.norm is not None:
+                flows[arrows[-1].id] = bundle.norm
             continue
         v, _ = bundle.first
         ids = {part: boxes[n].id for n in (tail, head) if isinstance(part := cut[n][0], int)}
-        arrows += [arrow_of(table, edge, mark, ids) for edge in table.incoming[v] if edge[0] in ids]
+        for edge in table.incoming[v]:
+            if edge[0] in ids:
+                arrows.append(arrow_of(table, edge, mark, ids))
+                if edge[3].get("message") is not None:
+                    flows[arrows[-1].id] = norm(edge[3]["message"])
     folds = [part for part, _ in cut if isinstance(part, Fold)]
     hidden = sum(len(fold.values) for fold in folds)
     legend = mark.legend or legend_of(tuple(boxes), tuple(arrows), target)
@@ -138,10 +151,12 @@ def view_of(graph: Graph, folding: Folding, opened: Iterable[Fold], mark: Highli
         legend=legend,
         dense=folding.layered,
     )
-    if not folding.layered:
-        return view
-    sizes = {box.id: size for n, box in enumerate(boxes) if (size := tally.into(n)) is not None}
-    return coloured(view, f"‖gradient‖ ∂{target}/∂·", sizes, flows)
+    color = heat.wanted(color, folding.layered)
+    held = {
+        box.id: part.values if isinstance(part, Fold) else (part,)
+        for box, (part, _) in zip(boxes, cut, strict=True)
+    }
+    return heat.of_parts(graph, view, color, tally, held, flows)
 
 
 def _legend(boxes: list[Box], arrows: list[Arrow]) -> tuple[tuple[str, str], ...]:

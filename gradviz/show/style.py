@@ -20,8 +20,8 @@ LIGHT = {
     "path1": "#0072b2", "path2": "#d55e00", "path3": "#009e73",
     "path4": "#b0588d", "path5": "#a97700", "path6": "#3a97c9",
     "layer": "#ffffff",
-    "heat0": "#cdd7e3", "heat1": "#b2c4da", "heat2": "#a7b6c2", "heat3": "#d1b580",
-    "heat4": "#e1a24c", "heat5": "#d87f26", "heat6": "#bd5914", "heat7": "#9c3208",
+    "heat0": "#b4cae1", "heat1": "#8db9d8", "heat2": "#a7a88f", "heat3": "#ba9347",
+    "heat4": "#c17501", "heat5": "#b45600", "heat6": "#963a0b", "heat7": "#6e2313",
 }  # fmt: skip
 DARK = {
     "ground": "#12171e", "ink": "#e9edf2", "soft": "#9aa6b4", "line": "#55616f",
@@ -37,10 +37,11 @@ DARK = {
     "path1": "#56b4e9", "path2": "#ff8f3a", "path3": "#2fcf9f",
     "path4": "#e69ac6", "path5": "#f0c93f", "path6": "#9fd6f7",
     "layer": "#1c232c",
-    "heat0": "#33404f", "heat1": "#40556e", "heat2": "#576778", "heat3": "#8d6d44",
-    "heat4": "#b87c33", "heat5": "#d89445", "heat6": "#edb976", "heat7": "#ffe3b0",
+    "heat0": "#374a5d", "heat1": "#456073", "heat2": "#777358", "heat3": "#a6805b",
+    "heat4": "#ce9057", "heat5": "#e9a85d", "heat6": "#f9c675", "heat7": "#ffe6a2",
 }  # fmt: skip
 PALETTES = {"light": LIGHT, "dark": DARK, "auto": LIGHT}
+BROKEN = {"zero": "1 3", "underflown": "5 2 1 2", "hidden": "3 4", "shared": "3 4"}
 # Dashes tell paths apart where colour cannot; the first path is a solid line.
 DASHES = ("", "8 4", "2 4", "11 4 2 4", "5 5", "14 3 2 3 2 3")
 
@@ -63,4 +64,11 @@ def token(role: str, default: str = "") -> str:
 def dash(role: str) -> str:
     """The dash pattern of a role's line, as SVG writes it; empty for a solid line."""
     name = token(role)
-    return DASHES[int(name[4:]) - 1] if name.startswith("path") else ""
+    return DASHES[int(name[4:]) - 1] if name.startswith("path") else BROKEN.get(role, "")
+
+
+def heat_width(heat: str) -> float:
+    """How wide the line of an arrow is: what is larger is wider too, what is 0 thinner than all."""
+    return {"": 1.2, "zero": 0.8, "sick": 2.4}.get(heat) or 1.2 + 0.45 * int(
+        heat.removeprefix("heat")
+    )

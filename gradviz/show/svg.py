@@ -18,7 +18,7 @@ from . import dot, mathtext, style
 from .arrange import arrange
 from .layout import Layout, Route
 from .measure import FAMILIES
-from .view import HEATS, Arrow, Box, View
+from .view import HEATS, Arrow, Box, Scale, View
 
 MARGIN = 18.0
 _FLUID = ' style="max-width:100%;height:auto"'
@@ -196,10 +196,10 @@ class _Painter:
         for i, role in enumerate(roles):
             token = style.token(role, "edge")
             width = 2.4 if token != "edge" else 1.2
-            if token == "edge" and arrow.heat is not None:
-                token, width = f"heat{arrow.heat}", 1.2 + 0.45 * arrow.heat
+            if token == "edge":
+                token, width = style.token(arrow.heat, "edge"), style.heat_width(arrow.heat)
             broken = arrow.hidden or arrow.stopped or arrow.shared
-            dash = style.dash(role) or ("3 4" if broken else "")
+            dash = style.dash(role or arrow.heat) or ("3 4" if broken else "")
             if i and not dash:  # on top of another path, only dashes let both be seen
                 dash = "9 9"
             dashes = f' stroke-dasharray="{dash}"' if dash else ""
@@ -207,9 +207,9 @@ class _Painter:
                 f'<path d="{path}" {self._paint(stroke=token)} stroke-width="{width}"{dashes}/>'
             )
         token = style.token(roles[0], "edge")
-        large = token != "edge" or (arrow.heat or 0) > HEATS // 2
-        if token == "edge" and arrow.heat is not None:
-            token = f"heat{arrow.heat}"
+        large = token != "edge" or style.heat_width(arrow.heat) > 3
+        if token == "edge":
+            token = style.token(arrow.heat, "edge")
         self._head(route, token, large)
         self.out.append("</g>")
 
@@ -271,12 +271,12 @@ class _Painter:
                 f'<rect x="{_n(x + 3)}" y="{_n(top + 3)}" width="{_n(card.width - 6)}" '
                 f'height="{_n(height - 6)}" rx="4.5" {self._paint(stroke=stroke)}/>'
             )
-        if box.heat is not None:
-            bar = self._paint(fill=f"heat{box.heat}")
-            self.out.append(
-                f'<path d="M{_n(x)} {_n(top + 7)}a7 7 0 0 1 7 -7h{_n(card.width - 14)}'
-                f'a7 7 0 0 1 7 7z" {bar}/>'
-            )
+        if box.heat:
+            empty = box.heat in style.BROKEN
+            bar = self._paint(stroke="edge") if empty else self._paint(fill=box.heat)
+            dashes = f' stroke-dasharray="{style.BROKEN[box.heat]}"' if empty else ""
+            path = _cap(x, top, card.width, rx, 7.0)
+            self.out.append(f'<path d="{path}" {bar}{dashes}/>')
         if box.kind == "parameter":
             bar = self._paint(fill=stroke)
             self.out.append(f'<path d="M{_n(x)} {_n(top)}h4v{_n(height)}h-4z" {bar}/>')
@@ -323,7 +323,8 @@ class _Painter:
         x, y, widest = 0.0, 30.0, 0.0
         if self.view.scale:
             items.append(self._scale)
-            widest, y = 480.0, 52.0
+            said = cards.line(" ".join(self.view.scale[:4]), 11.0, "soft")
+            widest, y = said.width + 18 * HEATS + 40, 52.0
         lines = {role for arrow in self.view.arrows for role in arrow.roles}
         for role, words in self.view.legend:
             text = cards.line(words, 11.0, "soft")
@@ -337,11 +338,14 @@ class _Painter:
         return items, widest, y if items else 0.0
 
     def _scale(self, left: float, top: float) -> None:
-        """The scale of colours, from its smallest size to its largest."""
-        least, most, meaning = self.view.scale or ("", "", "")
+        """The scale of colours, from its smallest size to its largest, and what it means."""
+        scale = self.view.scale or Scale("", "", "")
+        about = "; ".join(filter(None, (scale.meaning, scale.note)))
         x, y = left, top + 30
-        for text, ahead in ((least, True), (most, False), (meaning, False)):
+        for text, ahead in ((scale.least, True), (scale.most, False), (about, False)):
             line = cards.line(text, 11.0, "soft")
+            if not text:
+                continue
             self._text(line, x, y)
             x += line.width + 8
             for step in range(HEATS if ahead else 0):
@@ -368,7 +372,7 @@ class _Painter:
                 f'rx="{5 if role == "local" else 3}" {paint} stroke-width="1.4"{dash}/>'
             )
         elif role:
-            dash = style.dash(role) or ("3 4" if role in ("hidden", "shared") else "")
+            dash = style.dash(role)
             dashes = f' stroke-dasharray="{dash}"' if dash else ""
             paint = self._paint(stroke=style.token(role, "edge"))
             self.out.append(
@@ -388,6 +392,17 @@ class _Painter:
     def _open_arrow(self, kind: str, arrow: Arrow) -> None:
         ends = {"tail": arrow.tail, "head": arrow.head, "key": arrow.key}
         self._open(kind, arrow.tooltip, arrow.roles, **ends)
+
+
+def _cap(x: float, top: float, width: float, rx: float, height: float) -> str:
+    """The uppermost part of a box with round corners."""
+    inset = rx - (rx * rx - max(rx - height, 0.0) ** 2) ** 0.5
+    side = max(height - rx, 0.0)
+    right, bow = x + width, f"A{_n(rx)} {_n(rx)} 0 0 1"
+    return (
+        f"M{_n(x + inset)} {_n(top + height)}v{_n(-side)}{bow} {_n(x + rx)} {_n(top)}"
+        f"H{_n(right - rx)}{bow} {_n(right - inset)} {_n(top + height - side)}v{_n(side)}z"
+    )
 
 
 def _at(point: tuple[float, float]) -> str:

@@ -10,7 +10,7 @@ from gradviz import words
 from gradviz.highlight import Highlight
 from gradviz.words import clean, joined, ordinal
 
-from .view import View, _select
+from .view import Scale, View, _select
 
 if TYPE_CHECKING:
     from gradviz.chain.table import Table
@@ -24,6 +24,7 @@ def to_text(
     show: Iterable[str] | None = None,
     highlight: Highlight | None = None,
     title: str | None = None,
+    scale: Scale | None = None,
 ) -> str:
     """What a picture of `graph` shows, in words: every value, gradient and message.
 
@@ -37,19 +38,23 @@ def to_text(
         What the picture points out comes first; what it greys out is left out.
     title : str, optional
         By default the highlight's, or the graph's name.
+    scale : Scale, optional
+        What the picture's colours mean.
     """
     mark = highlight or Highlight()
     if title is None:
         title = mark.title or str(graph.table.graph.get("name") or "")
     heading = f"{clean(title)}\n\n" if title else ""
-    return heading + "\n".join(_Teller(graph.table, show, mark).lines()) + "\n"
+    colours = f"{scale.told}\n\n" if scale and scale.told else ""
+    return heading + colours + "\n".join(_Teller(graph.table, show, mark).lines()) + "\n"
 
 
 def of_view(view: View) -> str:
     """What a picture with folded boxes shows, in words."""
     boxes = {box.id: box for box in view.boxes}
     lines = [clean(view.title), ""] if view.title else []
-    lines += [view.description, "", "Each box from those before it."]
+    told = [view.scale.told] if view.scale and view.scale.told else []
+    lines += [view.description, *told, "", "Each box from those before it."]
     for count, box in enumerate(view.boxes, 1):
         scope = "In " + ", ".join(map(clean, box.scope)) + ": " if box.scope else ""
         formula = f" = {clean(box.expression)}" if box.expression and box.kind != "fold" else ""

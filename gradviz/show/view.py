@@ -11,7 +11,7 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from gradviz import words
 from gradviz.highlight import Highlight, Roles
@@ -55,7 +55,7 @@ class Box:
     badge: str = ""
     tooltip: str = ""
     title: str = ""  # what is shown of the name: inside a scope, what follows the scope's
-    heat: int | None = None  # how large what the picture is coloured by is, of `HEATS` steps
+    heat: str = ""  # its colour: heat0, ... for a step of the scale, zero, underflown, sick
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Arrow:
     backward: bool = False  # a message: it flows against the direction of the picture
     hidden: bool = False  # stands for nodes that are not shown
     stopped: bool = False  # the program lets no gradient pass: a broken line
-    heat: int | None = None  # as a box's
+    heat: str = ""  # as a box's
     shared: bool = False  # a layer's parameters, used once more
     reads: tuple[str, ...] = ()  # boxes whose cached forward values the local derivative needs
     room: str = ""  # as a row's
@@ -89,6 +89,16 @@ class Arrow:
         return (self.head, self.tail) if self.backward else (self.tail, self.head)
 
 
+class Scale(NamedTuple):
+    """What colours mean: the ends of the scale ("" for none), and of what; a note, a sentence."""
+
+    least: str
+    most: str
+    meaning: str
+    note: str = ""
+    told: str = ""
+
+
 @dataclass(frozen=True)
 class View:
     """All that is shown, in drawing order."""
@@ -100,7 +110,7 @@ class View:
     direction: str = "LR"
     legend: tuple[tuple[str, str], ...] = ()
     dense: bool = False  # many boxes, little between them
-    scale: tuple[str, str, str] | None = None  # of colours: its ends, and what they mean
+    scale: Scale | None = None  # of colours that mean a size
     caption: str = ""
     below: View | None = None  # the other pass, drawn below in the same arrangement
 
