@@ -15,7 +15,7 @@ from gradviz.words import choose, clean
 from . import card as cards
 from . import style
 from .mathtext import Runs
-from .view import Arrow, Box, View
+from .view import HEATS, Arrow, Box, Scale, View
 
 if TYPE_CHECKING:
     import graphviz
@@ -52,7 +52,9 @@ def to_dot(
     source.attr("node", shape="box", fixedsize="true", margin="0", penwidth="1",
                 color=colours["line"], fontcolor=colours["ink"])  # fmt: skip
     source.attr("edge", color=colours["edge"], arrowsize="0.6")
-    if view.title:
+    if view.scale and sizes is None:
+        source.attr(label=_scale(view, colours), labelloc="t", labeljust="l")
+    elif view.title:
         source.attr(label=_quoted(view.title), labelloc="t", labeljust="l")
 
     reserve = sizes is not None
@@ -65,6 +67,24 @@ def to_dot(
             cluster.attr(label=_quoted(panel.caption), labeljust="l", color=colours["line"])
             _panel(cluster, panel, prefix, sizes, reserve, _SIDES[view.direction], colours)
     return str(source.source)
+
+
+def _scale(view: View, colours: dict[str, str]) -> str:
+    """The title, and below it the scale of colours with what it means."""
+    scale = view.scale or Scale("", "", "")
+    about = "; ".join(filter(None, (scale.meaning, scale.note)))
+    said = [f'<TD ALIGN="LEFT">{escape(clean(text))}</TD>' for text in (*scale[:2], about)]
+    steps = "".join(f'<TD BGCOLOR="{colours[f"heat{n}"]}" WIDTH="18"></TD>' for n in range(HEATS))
+    cells = "".join((said[0], steps, *said[1:])) if scale.most else said[2]
+    broken = (
+        f"{style.DOTTED[role]}: {words}" for role, words in view.legend if role in style.DOTTED
+    )
+    lines = [line for line in (view.title, *broken) if line]
+    rows = "".join(
+        f'<TR><TD ALIGN="LEFT" COLSPAN="{HEATS + 3}">{escape(clean(line))}</TD></TR>'
+        for line in lines
+    )
+    return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="2">{rows}<TR>{cells}</TR></TABLE>>'
 
 
 def _panel(
@@ -164,13 +184,18 @@ def _node(box: Box, colours: dict[str, str]) -> dict[str, str]:
     role = style.token(box.role)
     kind = f"{box.kind}-card" if f"{box.kind}-card" in colours else box.kind
     width = 2.2 if role in colours or box.kind == "output" else 1.0
+    line = colours.get(role, colours["line"])
+    if box.heat and role not in colours:
+        line = colours.get(box.heat, line)
+        width = style.heat_width(box.heat)
+    broken = f",{style.DOTTED[box.heat]}" if box.heat in style.DOTTED else ""
     shape = "rounded" if box.kind != "parameter" else "solid"
     dashed = ",dashed" if box.kind == "constant" else ""
     return {
         "label": _table(card.width - 16, texts, colours),
         "fillcolor": colours.get(f"{role}-card", colours[kind]),
-        "color": colours.get(role, colours["line"]),
-        "style": f"{shape},filled{dashed}",
+        "color": line,
+        "style": f"{shape},filled{dashed or broken}",
         "penwidth": f"{width}",
         "tooltip": _quoted(box.tooltip),
     }
@@ -195,6 +220,11 @@ def _edge(arrow: Arrow, colours: dict[str, str]) -> dict[str, str]:
         look |= {"color": ":".join(colours[token] for token in tokens), "penwidth": "2.2"}
         if style.dash(tokens[0]) and len(tokens) == 1:
             look["style"] = "dashed"
+    elif arrow.heat:
+        color = colours[style.token(arrow.heat, "edge")]
+        look |= {"color": color, "penwidth": f"{style.heat_width(arrow.heat):g}"}
+        if arrow.heat in style.DOTTED:
+            look["style"] = style.DOTTED[arrow.heat]
     return look
 
 

@@ -42,6 +42,7 @@ DARK = {
 }  # fmt: skip
 PALETTES = {"light": LIGHT, "dark": DARK, "auto": LIGHT}
 BROKEN = {"zero": "1 3", "underflown": "5 2 1 2", "hidden": "3 4", "shared": "3 4"}
+DOTTED = {"zero": "dotted", "underflown": "dashed"}  # the same in DOT and TikZ
 # Dashes tell paths apart where colour cannot; the first path is a solid line.
 DASHES = ("", "8 4", "2 4", "11 4 2 4", "5 5", "14 3 2 3 2 3")
 
@@ -69,6 +70,6 @@ def dash(role: str) -> str:
 
 def heat_width(heat: str) -> float:
     """How wide the line of an arrow is: what is larger is wider too, what is 0 thinner than all."""
-    return {"": 1.2, "zero": 0.8, "sick": 2.4}.get(heat) or 1.2 + 0.45 * int(
+    return {"": 1.2, "zero": 0.8, "underflown": 0.8, "sick": 2.4}.get(heat) or 1.2 + 0.45 * int(
         heat.removeprefix("heat")
     )

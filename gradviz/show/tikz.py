@@ -19,7 +19,7 @@ from . import card as cards
 from . import dot, mathtext, style
 from .arrange import arrange
 from .layout import Layout, Point
-from .view import Arrow, Box, Row, View
+from .view import HEATS, Arrow, Box, Row, Scale, View
 
 _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
 \usepackage{textcomp,amsmath,amssymb,iftex,adjustbox,tikz}
@@ -40,7 +40,8 @@ _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
     append after command={\pgfextra{\draw[line, line width=2pt]
       (\tikzlastnode.north west) -- (\tikzlastnode.south west);}}},
   constant/.style={fill=constant, dashed}, operation/.style={}, output/.style={fill=output, double},
-  gradient/.style={fill=gradient-card}, fold/.style={fill=fold-card, double copy shadow},
+  gradient/.style={fill=gradient-card}, layer/.style={},
+  fold/.style={fill=fold-card, double copy shadow},
   pill/.style={draw=pill-line, fill=white, rounded corners=7pt, inner xsep=4pt, inner ysep=2.5pt,
     font=\small},
   arrow/.style={draw=edge, line width=0.5pt, -{Latex[length=5pt]}},
@@ -80,6 +81,11 @@ def to_tikz(view: View, engine_name: str = "auto") -> str:
         f"  on {role}/.style={{draw={role}, line width=1.2pt{_dash(role)}}},\n"
         for role in _ARROW_ROLES
     )
+    roles += "".join(
+        f"  on heat{n}/.style={{draw=heat{n}, line width={_width(f'heat{n}')}}},\n"
+        for n in range(HEATS)
+    )
+    roles += f"  on zero/.style={{draw=edge, line width={_width('zero')}, dotted}},\n"
     out = [_PREAMBLE % {"colours": colours, "roles": roles}]
     if view.title:
         title = _prose(view.title)
@@ -91,7 +97,21 @@ def to_tikz(view: View, engine_name: str = "auto") -> str:
             top += 12
         out += [f"\\begin{{scope}}[yshift={-top:.1f}pt]", *_panel(panel, place), "\\end{scope}"]
         top += place.height + 26
+    if view.scale:
+        out.append(_scale(view.scale, top))
     return "\n".join([*out, "\\end{tikzpicture}", "\\end{document}", ""])
+
+
+def _width(heat: str) -> str:
+    return f"{style.heat_width(heat) / 2:.2f}pt"
+
+
+def _scale(scale: Scale, top: float) -> str:
+    """The scale of colours, and what it means."""
+    about = "; ".join(filter(None, (scale.meaning, scale.note)))
+    steps = "".join(rf"\textcolor{{heat{n}}}{{\rule{{14pt}}{{7pt}}}}" for n in range(HEATS))
+    ends = rf"{_text(scale.least)}~{steps}~{_text(scale.most)}\quad " if scale.most else ""
+    return rf"\node[anchor=west, font=\small] at {_at((0, top))} {{{ends}{_text(about)}}};"
 
 
 def _heading(at: Point, size: str, text: str) -> str:
@@ -139,6 +159,8 @@ def _arrow(arrow: Arrow, place: Layout) -> str:
     if arrow.hidden or arrow.stopped:
         options.append("dashed")
     on = [f"on {token}" for token in map(style.token, arrow.roles) if token in _ARROW_ROLES]
+    if not on and arrow.heat:
+        on = [f"on {arrow.heat}"]
     return "\n".join(  # of several paths one is drawn over the other, dashed
         f"\\draw[{', '.join(('arrow', *filter(None, [role]), *options))}] {path};"
         for role in on or [""]
@@ -160,7 +182,7 @@ def _box(box: Box, place: Layout) -> list[str]:
     rows = r"\\ ".join(_row(row) for row in box.rows)
     said = _formula(box.expression, box.formula, cards.SMALL, cards.EXPRESSION_LIMIT)
     expression = f"$={said}$" if said else ""
-    if box.kind in ("gradient", "fold"):
+    if box.kind in ("gradient", "fold", "layer"):
         expression = _text(box.expression)
     inner = width - 2 * cards.PAD
     room = inner - (mathtext.line_width(mathtext.plain(box.tag), cards.TINY) + 10) * bool(box.tag)
@@ -171,6 +193,11 @@ def _box(box: Box, place: Layout) -> list[str]:
         f"\\node[{options}, minimum width={width:g}pt, minimum height={height - card.top:g}pt] "
         f"({box.id}) at {_at((x, y + card.top / 2))} {{{label}}};"
     ]
+    if box.heat:
+        left, upper = _at((x - width / 2, y - height / 2 + card.top)), f"+({width:g}, 4)"
+        empty = box.heat in style.BROKEN
+        bar = f"draw[edge, {style.DOTTED[box.heat]}]" if empty else f"fill[{box.heat}]"
+        out.append(rf"\{bar} {left} rectangle +{upper};")
     if card.chip:
         colour = f", fill={role}" if role not in ("", "unneeded") else ""
         at = _at((x - width / 2 + 6, y - height / 2 + card.top))
@@ -180,10 +207,14 @@ def _box(box: Box, place: Layout) -> list[str]:
 
 def _row(row: Row) -> str:
     plain = row.state in ("", "number")
+    if row.kind == "sizes":  # of a value and of its gradient
+        pair = zip(("value", "gradient"), row.cells, strict=True)
+        said = r"\quad ".join(rf"{{\color{{{c}}}{_number(cell)}}}" for c, cell in pair)
+        return f"\\rowlabel{{{_text(row.label)}}} & {said}"
     cells = [_number(cell) if plain else f"\\textit{{{_text(cell)}}}" for cell in row.cells]
     mark = {True: r"~$\checkmark$", False: r"~$\boldsymbol\times$", None: ""}[row.mark]
     numbers = r"\quad ".join(cells)
-    return f"\\rowlabel{{{row.label}}} & \\color{{{row.kind}}}{numbers}{mark}"
+    return f"\\rowlabel{{{_text(row.label)}}} & \\color{{{row.kind}}}{numbers}{mark}"
 
 
 def _at(point: Point) -> str:
@@ -194,7 +225,7 @@ def _name(box: Box) -> str:
     """A value's name as mathematics, a fold's as text; what is too long is text, cut."""
     runs = cards.name_runs(box)
     shown = mathtext.elide(runs, cards.NAME, cards.NAME_LIMIT)
-    if box.kind == "fold" or shown != runs or not (box.title or box.name).strip():
+    if box.kind in ("fold", "layer") or shown != runs or not (box.title or box.name).strip():
         return _text(mathtext.to_text(shown))
     return f"${_ascii(tex.symbol(clean(box.title or box.name)))}$"
 

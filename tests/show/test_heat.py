@@ -217,3 +217,22 @@ def test_numbers_of_very_different_size_are_on_a_logarithmic_scale():
 def test_what_is_no_colour_is_refused_with_what_there_is(color, error, words):
     with pytest.raises(error, match=re.escape(words)):
         traced().draw(color=color)
+
+
+def test_dot_and_tikz_have_the_same_steps_and_tell_the_scale(sick):
+    drawn = sick.draw(color="gradient")
+    arrows = {arrow.heat for arrow in drawn.view.arrows}
+    for heat in arrows & set(STEPS):
+        assert re.search(rf'color="{style.LIGHT[heat]}" .*penwidth', drawn.dot)
+        assert rf"\draw[arrow, on {heat}]" in drawn.tex
+    assert 'penwidth="0.8" style=dotted' in drawn.dot or "penwidth=0.8 style=dotted" in drawn.dot
+    assert r"\draw[arrow, on zero]" in drawn.tex
+    assert "rounded,filled,dotted" in drawn.dot or "solid,filled,dotted" in drawn.dot
+    assert r"\draw[edge, dotted]" in drawn.tex
+    assert all(f'BGCOLOR="{style.LIGHT[step]}"' in drawn.dot for step in STEPS)
+    assert all(rf"\textcolor{{{step}}}{{\rule" in drawn.tex for step in STEPS)
+    assert "logarithmic" in drawn.dot
+    assert "logarithmic" in drawn.tex
+    plain = sick.draw()
+    assert "BGCOLOR" not in plain.dot
+    assert "rule{14pt}" not in plain.tex
