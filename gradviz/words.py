@@ -201,6 +201,7 @@ def shape(value: Any) -> str:
 
 
 STATISTICS = ("min", "mean", "max")
+SIDE, LINE = 4, 8  # an array of so many lines and columns is small, or of so many in one line
 LISTED = 22  # a list of so many characters is shown; a longer one as statistics
 
 
@@ -215,26 +216,52 @@ def cells(value: Any) -> tuple[str, ...]:
             return (f"all {number(value.low, 4)}",)
         return tuple(number(x, 3) for x in (value.low, value.mean, value.high))
     kind = value.dtype.kind
-    listed = _nested(value) if value.size <= 4 or kind not in "biufc" else ""
-    if kind not in "biufc" or value.size == 1 or 0 < len(listed) <= LISTED:
+    if kind not in "biufc":
+        return (_nested(value) if value.size <= 4 else f"{value.size} objects",)
+    listed = _nested(value) if value.size <= 4 else ""
+    if value.size == 1 or 0 < len(listed) <= LISTED:
         return (listed,)
     import numpy as np
 
     with np.errstate(all="ignore"):
         real = np.abs(value) if kind == "c" else value
         low, high = real.min(), real.max()
-        if low == high:
-            return (f"all {number(low, 4)}",)
+        if (value == value.flat[0]).all():
+            return (f"all {number(value.flat[0], 4)}",)
+        if entries(value):
+            return (_nested(value, _digits(value)),)
         return tuple(number(x, 3) for x in (low, real.mean(dtype=float), high))
 
 
-def _nested(value: Any) -> str:
-    if value.ndim == 0:
-        return number(value, 4)
-    if value.size > 4:
-        return f"{value.size} objects"
+def entries(value: Any) -> tuple[tuple[str, ...], ...]:
+    """The entries of a small array, line by line; none of a larger one, or of what is no array.
+
+    >>> import numpy as np
+    >>> entries(np.eye(2)), entries(np.arange(3) / 3)
+    ((('1', '0'), ('0', '1')), (('0', '0.333', '0.667'),))
+    """
+    dimensions = getattr(value, "shape", ())
+    if len(dimensions) not in (1, 2) or isinstance(value, Statistics):
+        return ()
+    lines, across = (1, *dimensions)[-2:]
+    small = across <= LINE if lines == 1 else max(lines, across) <= SIDE
+    kind = value.dtype.kind
+    if not small or value.size < 2 or kind not in "biufc" or (kind == "c" and value.size > SIDE):
+        return ()
+    digits = _digits(value)
+    return tuple(
+        tuple(number(item, digits) for item in line) for line in value.reshape(lines, across)
+    )
+
+
+def _digits(value: Any) -> int:
+    return 4 if value.size < 3 else 3
+
+
+def _nested(value: Any, digits: int = 0) -> str:
+    digits = digits or _digits(value)
     parts = [
-        _nested(item) if getattr(item, "shape", ()) else number(item, 4 if value.size < 3 else 3)
+        _nested(item, digits) if getattr(item, "shape", ()) else number(item, digits)
         for item in value
     ]
     return "[" + ", ".join(parts) + "]"
@@ -247,9 +274,16 @@ def local(value: Any) -> str:
     if not getattr(value, "shape", ()):
         return number(value, 4)
     texts = cells(value)
-    if len(texts) == 1:
+    if len(texts) == 3:
+        return f"{texts[0]} … {texts[2]}"
+    if isinstance(value, Statistics) or value.size < 2 or value.dtype.kind not in "biufc":
         return texts[0] if len(texts[0]) <= LISTED else shape(value)
-    return f"{texts[0]} … {texts[2]}"
+    if (value == value.flat[0]).all():
+        return f"all {number(value.flat[0], 4)}"
+    if len(texts[0]) <= LISTED:
+        return texts[0]
+    complex_ = value.dtype.kind == "c"
+    return shape(value) if complex_ else f"{number(value.min(), 3)} … {number(value.max(), 3)}"
 
 
 def full(value: Any) -> str:

@@ -14,6 +14,7 @@ from .view import Arrow, Box, Row, View
 
 NAME, SMALL, DATA, TINY, HEAD = 17.0, 11.5, 12.5, 9.5, 8.5  # font sizes
 PAD, GAP = 11.0, 12.0
+BRACKET = 6.0  # of a matrix, with the blank beside it
 CHIP = 15.0  # height of the chip on a card's upper edge
 NAME_LIMIT, EXPRESSION_LIMIT, CELL_LIMIT, PILL_LIMIT = 190.0, 210.0, 150.0, 112.0
 
@@ -51,6 +52,8 @@ class Card:
     rule: float = 0.0  # y of the hairline under the heading; 0 for none
     chip: Text | None = None  # sits on the upper edge, which lies CHIP / 2 below the origin
     marks: tuple[tuple[float, float, bool], ...] = ()
+    brackets: tuple[tuple[str, float, float, float, float], ...] = ()  # around a matrix: its row's
+    # kind; left, top, right, bottom
     top: float = 0.0  # y of the card's upper edge
 
 
@@ -91,6 +94,29 @@ def name_runs(box: Box) -> Runs:
     )
 
 
+def _widths(
+    rows: tuple[Row, ...], grid: list[list[Runs]], heads: list[Runs]
+) -> dict[tuple[bool, int], list[float]]:
+    """How wide the columns are, by whether they are a matrix's, and by how many there are."""
+    found = {(False, len(heads)): [mathtext.line_width(head, HEAD) for head in heads]}
+    found = {key: widths for key, widths in found.items() if widths}
+    for row, cells in zip(rows, grid, strict=True):
+        columns = row.across or len(cells)
+        widths = found.setdefault((bool(row.across), columns), [0.0] * columns)
+        least = mathtext.line_width(mathtext.plain(row.room), DATA)
+        said = row.across > 1 and not any(row.cells[:-1])  # words, with room for a matrix
+        if said:
+            found[False, 1] = [max(*found.get((False, 1), [0.0]), _width(cells[-1]))]
+        for i, cell in enumerate(cells):
+            own = max(0.0 if said else _width(cell), least)
+            widths[i % columns] = max(widths[i % columns], own)
+    return found
+
+
+def _width(cell: Runs) -> float:
+    return mathtext.line_width(cell, DATA)
+
+
 @lru_cache(maxsize=2048)
 def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     """The card of a box, of at least the given width and height."""
@@ -112,20 +138,13 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     chip = mathtext.plain(chip_text, "bold")
 
     label_width = max((mathtext.line_width(runs, TINY) for runs in labels), default=0)
-    columns = max((len(cells) for cells in grid), default=0)
     sizes = any(row.kind == "sizes" for row in box.rows)
     over = ("‖value‖", "‖gradient‖") if sizes else words.STATISTICS
+    columns = max((len(row.cells) for row in box.rows if not row.across), default=0)
     heads = [mathtext.plain(word) for word in over] if columns > 1 else []
-    widths = [mathtext.line_width(head, HEAD) for head in heads] or [0.0] * columns
-    single = 0.0
-    for row, cells in zip(box.rows, grid, strict=True):
-        least_cell = mathtext.line_width(mathtext.plain(row.room), DATA)
-        steps = [max(mathtext.line_width(cell, DATA), least_cell) for cell in cells]
-        if len(cells) == columns:
-            widths = list(map(max, widths, steps))
-        else:
-            single = max(single, steps[0])
-    data_width = max(sum(widths) + GAP * max(columns - 1, 0), single)
+    widths = _widths(box.rows, grid, heads)
+    spans = (sum(own) + GAP * (n - 1) + 2 * BRACKET * small for (small, n), own in widths.items())
+    data_width = max(spans, default=0.0)
     mark_width = 15.0 if any(row.mark is not None for row in box.rows) else 0.0
     heading = mathtext.line_width(title, NAME)
     if tag:
@@ -156,26 +175,40 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     if heads:
         y += 10
         edge = right - mark_width
-        for i, head in reversed(list(enumerate(heads))):
+        for head, wide in zip(reversed(heads), reversed(widths[False, columns]), strict=True):
             _right(texts, edge, y, head, HEAD, "soft")
-            edge -= widths[i] + GAP
-    marks = []
+            edge -= wide + GAP
+    marks, brackets = [], []
     for row, label, cells in zip(box.rows, labels, grid, strict=True):
-        y += 15
-        texts.append(Text(PAD, y, label, TINY, "soft", word="start"))
+        own = widths[bool(row.across), row.across or len(cells)]
+        lines = len(cells) // len(own)
+        y += 3 * (lines > 1)
+        above = y
+        middle = y + 15 * (lines + 1) / 2
+        texts.append(Text(PAD, middle, label, TINY, "soft", word="start"))
         edge = right - mark_width
+        if row.across:
+            edge -= BRACKET
+            wide = sum(own) + GAP * (len(own) - 1)
+            brackets.append(
+                (row.kind, edge - wide - BRACKET + 2, above + 4, edge + BRACKET - 2,
+                 above + 15 * lines + 3.5)
+            )  # fmt: skip
+        y += 15 * lines
         for i, runs in reversed(list(enumerate(cells))):
+            line, at = divmod(i, len(own))
             slot = f"{row.kind} {i}" if row.room else ""
-            room = widths[i] if len(cells) == columns > 1 else inner - label_width - GAP
+            room = own[at] if len(cells) > 1 else inner - label_width - GAP
             colour = ("value", "gradient")[i] if sizes else row.kind
-            _right(texts, edge, y, runs, DATA, colour, slot, room)
-            edge -= widths[i] + GAP if len(cells) == columns else 0
+            x = edge - sum(own[at + 1 :]) - GAP * (len(own) - 1 - at)
+            _right(texts, x, above + 15 * (line + 1), runs, DATA, colour, slot, room)
         if row.mark is not None:
-            marks.append((right - 10, y - 8, row.mark))
+            marks.append((right - 10, middle - 8, row.mark))
     height = y + 10 - (0 if box.rows else 4)
     slack = max(0.0, least[1] - height) / 2
     texts = [replace(text, y=text.y + slack) for text in texts]
     marks = [(mark_x, mark_y + slack, holds) for mark_x, mark_y, holds in marks]
+    brackets = [(kind, x, top + slack, z, low + slack) for kind, x, top, z, low in brackets]
     return Card(
         width=inner + 2 * PAD,
         height=height + 2 * slack,
@@ -183,6 +216,7 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
         rule=rule + slack if box.rows else 0.0,
         chip=Text(PAD + 1, top + 3.5, chip, TINY, "chip") if chip else None,
         marks=tuple(marks),
+        brackets=tuple(brackets),
         top=top,
     )
 

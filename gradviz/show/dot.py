@@ -174,7 +174,12 @@ def _size(width: float, height: float) -> dict[str, str]:
 
 
 def _node(box: Box, colours: dict[str, str]) -> dict[str, str]:
-    card = cards.box_card(box)
+    lines = [
+        replace(row, label=row.label * first, cells=line, mark=row.mark if first else None)
+        for row in box.rows
+        for line, first in zip(row.lines, [True, *[False] * len(row.cells)], strict=False)
+    ]
+    card = cards.box_card(replace(box, rows=tuple(lines)))
     rows: dict[float, list[cards.Text]] = {}
     for text in card.texts:
         rows.setdefault(text.y if text.y > 30 + card.top else 0, []).append(text)

@@ -139,7 +139,8 @@ class _Painter:
         whole = all(serif)
         anchor = self._anchor(text, dx) if self.live else ""
         self.out.append(f"<g {self._paint(fill=text.colour)}{family if whole else ''}{anchor}>")
-        for run, x, width in mathtext.placed(text.runs, text.size):
+        blank = (mathtext.Run(" "),) if anchor else ()  # where a number comes to stand
+        for run, x, width in mathtext.placed(text.runs or blank, text.size):
             if width <= 0:
                 continue
             face = {"italic": ' font-style="italic"', "bold": ' font-weight="700"'}
@@ -286,11 +287,22 @@ class _Painter:
             self.out.append(f'<path d="{ends}" {rule} stroke-width="0.7"/>')
         for text in card.texts:
             self._text(text, x, y)
+        for kind, *sides in card.brackets:
+            self._brackets(kind, x, y, *sides)
         for mark_x, mark_y, holds in card.marks:
             self._mark(x + mark_x, y + mark_y, holds)
         if card.chip:
             self._chip(card.chip, x, y, style.token(role, "soft"))
         self.out.append("</g>")
+
+    def _brackets(
+        self, kind: str, x: float, y: float, left: float, top: float, right: float, bottom: float
+    ) -> None:
+        high, low = _n(y + top), _n(y + bottom)
+        path = f"M{_n(x + left + 3)} {high}h-3V{low}h3M{_n(x + right - 3)} {high}h3V{low}h-3"
+        live = f' data-around="{kind}"' if self.live else ""
+        paint = self._paint(stroke=kind)
+        self.out.append(f'<path d="{path}" {paint} stroke-width="0.8"{live}/>')
 
     def _stack(
         self, x: float, top: float, width: float, height: float, fill: str, stroke: str

@@ -59,7 +59,7 @@ def of_view(view: View) -> str:
         scope = "In " + ", ".join(map(clean, box.scope)) + ": " if box.scope else ""
         formula = f" = {clean(box.expression)}" if box.expression and box.kind != "fold" else ""
         about = f" ({', '.join(filter(None, (box.tag, box.badge)))})" if box.tag else ""
-        rows = [f"{row.label} {' … '.join(row.cells)}" for row in box.rows]
+        rows = [f"{row.label} {row.text}" for row in box.rows]
         lines.append(f"{count:>3}. {scope}{clean(box.name)}{formula}{about}"
                      f"{': ' if rows else ''}{', '.join(rows)}.")  # fmt: skip
     lines += ["", "What leads to what, and what flows back."]
@@ -197,7 +197,7 @@ class _Teller:
         if local is None:
             said += " through the VJP"
             said += f", with the local derivative {formula}" if formula else ""
-        elif formula and number.endswith((f" {formula}", f"all {formula})")):
+        elif formula and (number == f" {formula}" or words.local(local) == f"all {formula}"):
             said += f" times the local derivative {formula}"
         else:
             number = _amount(local) if formula else number

@@ -33,6 +33,8 @@ _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
   \multicolumn{2}{@{}l@{}}{\makebox[#1]{#2\hfill\rowlabel{#3}}}\\[1pt]
   \multicolumn{2}{@{}l@{}}{\fit{#1}{\small\color{soft}#4}}\\[2pt] #5
 \end{tabular*}}
+%% The entries of a small array: columns, lines.
+\newcommand{\entries}[2]{$\left[\begin{tabular}{@{}#1@{}}#2\end{tabular}\right]$}
 \newcommand{\rowlabel}[1]{{\scriptsize\sffamily\color{soft}#1}}
 \tikzset{
   card/.style={draw=line, line width=0.6pt, rounded corners=4pt, inner sep=0pt, fill=operation},
@@ -214,6 +216,10 @@ def _row(row: Row) -> str:
     cells = [_number(cell) if plain else f"\\textit{{{_text(cell)}}}" for cell in row.cells]
     mark = {True: r"~$\checkmark$", False: r"~$\boldsymbol\times$", None: ""}[row.mark]
     numbers = r"\quad ".join(cells)
+    if row.across:
+        lines = (cells[n : n + row.across] for n in range(0, len(cells), row.across))
+        entries = r" \\ ".join(" & ".join(line) for line in lines)
+        numbers = rf"\entries{{{'r' * row.across}}}{{{entries}}}"
     return f"\\rowlabel{{{_text(row.label)}}} & \\color{{{row.kind}}}{numbers}{mark}"
 
 

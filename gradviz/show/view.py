@@ -37,6 +37,21 @@ class Row:
     state: str = ""  # of a gradient: one of the six states
     mark: bool | None = None
     room: str = ""  # the widest text that a cell of a live picture has room for
+    across: int = 0  # of a small array, whose cells are its entries: so many stand in a line
+
+    @property
+    def lines(self) -> tuple[tuple[str, ...], ...]:
+        """The cells as they stand below each other."""
+        step = self.across or len(self.cells)
+        return tuple(self.cells[n : n + step] for n in range(0, len(self.cells), step))
+
+    @property
+    def text(self) -> str:
+        """The cells in one line of text."""
+        if not self.across:
+            return " … ".join(self.cells)
+        lines = [f"[{', '.join(line)}]" for line in self.lines]
+        return lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"
 
 
 @dataclass(frozen=True)
@@ -317,7 +332,7 @@ def box_of(
             tree = notation.substitute(tree, inner) if inner else tree
             expression = notation.text(tree)
         rows = (
-            Row("value", "value", words.cells(value)),
+            _row("value", "value", value),
             _gradient_row(data, data.get("grad"), mark.marks.get(node), target),
         )
         if kind == "constant":  # no gradient is ever asked of it
@@ -358,14 +373,20 @@ def _gradient_row(data: Mapping[str, Any], grad: Any, mark: bool | None, target:
     state = data.get("grad_state", "not computed")
     if "of" in data and state == "not computed":  # its value is the gradient, its own is not asked
         state = "number"
-    if state == "number":
-        cells = words.cells(grad)
-    elif state == "non-finite":
-        shown = words.cells(grad)
-        cells = shown if len(shown) == 3 else (f"{shown[0]} (non-finite)",)
-    else:
-        cells = (words.STATES[state].format(target),)
-    return Row("gradient", "gradient", cells, state, mark)
+    row = _row("gradient", "gradient", grad, state, mark)
+    if state == "non-finite" and len(row.cells) == 1:
+        return replace(row, cells=(f"{row.cells[0]} (non-finite)",))
+    if state in ("number", "non-finite"):
+        return row
+    return replace(row, cells=(words.STATES[state].format(target),), across=0)
+
+
+def _row(kind: str, label: str, value: Any, state: str = "", mark: bool | None = None) -> Row:
+    """A small array's entries; of any other value what is shown of it."""
+    lines = words.entries(value)
+    if not lines:
+        return Row(kind, label, words.cells(value), state, mark)
+    return Row(kind, label, sum(lines, ()), state, mark, across=len(lines[0]))
 
 
 def _badge(node: int, data: Mapping[str, Any], mark: Highlight) -> str:
@@ -432,7 +453,8 @@ def arrow_of(
         elif symbol[:4] == "vjp_" or len(symbol) > LONGEST_VJP:
             symbol = "linear map"
     said = "derivative" if data.get("derivative") else "vjp"
-    tree = _tree(data, said) if symbol not in ("", "linear map", number) else None
+    said_again = number in (symbol, f"all {symbol}")
+    tree = None if said_again or symbol in ("", "linear map") else _tree(data, said)
     if stopped:  # a broken edge
         tree = None
         symbol, number = "no gradient", ""
@@ -442,7 +464,7 @@ def arrow_of(
         tail=ids[tail],
         head=ids[head],
         key=key,
-        symbol="" if symbol == number else symbol,
+        symbol="" if said_again else symbol,
         formula=layout.in_line(tree) if tree is not None else None,
         number=number,
         roles=(role,) if isinstance(role, str) else tuple(role),

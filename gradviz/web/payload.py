@@ -41,6 +41,7 @@ from gradviz.show.view import (
     description,
     output_name,
 )
+from gradviz.show.view import Row as CardRow
 from gradviz.statistics import Statistics, measure
 
 from .wire import (
@@ -55,6 +56,7 @@ from .wire import (
     Quantity,
     Row,
     Scalar,
+    Shown,
     ShownSteps,
     Step,
     Story,
@@ -225,12 +227,14 @@ def quantity(value: Any) -> Quantity:
     if np.ndim(value) == 0 and np.asarray(single).dtype.kind in "fiub":
         return _scalar(single)
     norm = measure(value).norm
-    return {
-        "cells": list(words.cells(value)),
+    texts, lines = words.cells(value), words.entries(value)
+    shown: Shown = {
+        "cells": list(itertools.chain.from_iterable(lines)) or list(texts),
         "full": words.full(value),
         "shape": words.shape(value),
         "norm": norm if math.isfinite(norm) else "NaN",
     }
+    return {**shown, "listed": texts[0]} if lines else shown
 
 
 def _scalar(value: Any) -> Scalar:
@@ -420,8 +424,7 @@ def _live(folding: Folding, opened: Sequence[Fold], direction: str) -> tuple[Vie
             scope = tuple(fold.name for fold in around)
         if not folding.scopes:
             scope = tuple(fold.title for fold in around)
-        room = VALUE_ROOM if not np.ndim(graph.values[i].value) else "0"
-        rows = tuple(replace(row, room=room) for row in box.rows)
+        rows = tuple(_with_room(row, graph.values[i].value) for row in box.rows)
         boxes.append(replace(box, tooltip="", rows=rows, scope=scope))
         ids |= dict.fromkeys(part.values if isinstance(part, Fold) else (part,), box.id)
     arrows = []
@@ -444,6 +447,17 @@ def _live(folding: Folding, opened: Sequence[Fold], direction: str) -> tuple[Vie
     arrows.sort(key=lambda arrow: (int(arrow.head[1:]), int(arrow.tail[1:])))
     view = View(tuple(boxes), tuple(arrows), description=description(table), direction=direction)
     return view, inside
+
+
+def _with_room(row: CardRow, value: Any) -> CardRow:
+    """A row whose numbers may change: words that stand there now have a small array's room."""
+    lines = words.entries(value)
+    if not lines:
+        return replace(row, room=VALUE_ROOM if not np.ndim(value) else "0")
+    if not row.across:
+        blank = ("",) * (len(lines) * len(lines[0]) - 1)
+        row = replace(row, cells=(*blank, *row.cells), across=len(lines[0]))
+    return replace(row, room=LOCAL_ROOM)
 
 
 def _layered(

@@ -101,6 +101,7 @@ class Shown(TypedDict):
     shape: str
     norm: Scalar
     short: NotRequired[str]
+    listed: NotRequired[str]
 
 
 Quantity = Scalar | Shown

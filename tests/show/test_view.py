@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 import shutil
 import subprocess
@@ -12,9 +13,11 @@ import models
 import numpy as np
 import pytest
 
+import gradviz as gv
 from gradviz import words
 from gradviz.ops import layout, notation
 from gradviz.show import mathtext, style
+from gradviz.show.card import box_card
 from gradviz.show.drawing import Drawing, Highlight, draw
 
 
@@ -172,14 +175,76 @@ def test_an_object_whose_repr_raises_is_still_drawn():
         (np.array([[1, 2], [3, 4]]), ("[[1, 2], [3, 4]]",)),
         (np.zeros(0), ("empty",)),
         (np.zeros((100, 100)), ("all 0",)),
+        (np.ones((3, 3)), ("all 1",)),
         (np.arange(10), ("0", "4.5", "9")),
-        (np.full(5, np.nan), ("nan", "nan", "nan")),
+        (np.arange(16).reshape(2, 8), ("0", "7.5", "15")),
+        (np.arange(6.0).reshape(2, 3) / 3, ("[[0, 0.333, 0.667], [1, 1.33, 1.67]]",)),
+        (np.arange(8), ("[0, 1, 2, 3, 4, 5, 6, 7]",)),
+        (np.full(9, np.nan), ("nan", "nan", "nan")),
         (np.array(["a"] * 9), ("9 objects",)),
         (np.array([3 + 4j] * 4 + [0]), ("0", "4", "5")),  # magnitudes
     ],
 )
 def test_an_array_is_a_few_numbers_or_its_statistics(array, cells):
     assert words.cells(array) == cells
+
+
+@pytest.mark.parametrize(
+    ("derivative", "said"),
+    [
+        (np.ones((1, 4)), "all 1"),
+        (np.array([[1.0, 2.0], [3.0, 4.0]]), "[[1, 2], [3, 4]]"),
+        (np.array([[0.123456, 2.0], [3.3333, -4.4444]]), "-4.44 … 3.33"),
+        (np.linspace(-1, 1, 6), "-1 … 1"),
+        (np.array([1 + 1j, 1 - 1j]), "[1 + 1i, 1 - 1i]"),
+    ],
+)
+def test_a_local_derivative_is_written_out_where_it_is_short(derivative, said):
+    assert words.local(derivative) == said
+
+
+def matrix_graph():
+    rng = np.random.default_rng(0)
+    w, b = rng.normal(size=(2, 3)), np.array([0.35, 1e-6])
+    return gv.trace(
+        lambda w, b, x: np.sum(np.tanh(w @ x + b) ** 2), w, b, np.ones(3), wrt=("w", "b")
+    )
+
+
+def test_a_small_array_stands_in_its_box_as_a_matrix_with_aligned_columns():
+    graph = matrix_graph()
+    w = box(graph.draw(), "w")
+    assert [row.across for row in w.rows] == [3, 3]
+    for row, array in zip(w.rows, (graph.value("w"), graph.grad("w")), strict=True):
+        assert np.allclose(np.array(row.lines, float), array, rtol=0.005)
+    card = box_card(w)
+    numbers = [text for text in card.texts if text.colour in ("value", "gradient")]
+    rights = {round(text.x + text.width, 6) for text in numbers}
+    assert len(numbers) == 12
+    assert len(rights) == 3
+    assert [kind for kind, *_ in card.brackets] == ["value", "gradient"]
+    for kind, left, top, right, bottom in card.brackets:
+        own = [text for text in numbers if text.colour == kind]
+        assert all(left < t.x and t.x + t.width < right and top < t.y < bottom for t in own)
+        assert 0 < left < right < card.width
+        assert 0 < top < bottom < card.height
+
+
+def test_the_entries_of_a_small_array_are_in_every_form_of_the_picture():
+    graph = matrix_graph()
+    drawing = graph.draw()
+    lines = [[words.number(x, 3) for x in line] for line in graph.value("w").tolist()]
+    seen = re.sub(r"<[^>]*>", " ", drawing.svg).replace("−", "-").split()
+    for text in itertools.chain(*lines):
+        assert text in seen
+        assert text in re.sub(r"<[^>]*>", " ", drawing.dot).replace("−", "-")
+        assert text in drawing.tex
+    assert "[" + ", ".join(f"[{', '.join(line)}]" for line in lines) + "]" in drawing.text
+
+
+def test_of_an_array_that_is_not_finite_the_entries_say_where():
+    graph = gv.trace(lambda x: np.sum(np.sqrt(x)), np.array([0.0, 1.0, 4.0]))
+    assert box(graph.draw(), "x").rows[1].cells == ("inf", "0.5", "0.25")
 
 
 @pytest.mark.parametrize(

@@ -417,12 +417,36 @@ def test_a_closed_fold_opens_where_it_is_and_closes_by_its_heading(opened):
 
 
 def test_least_mean_and_most_of_an_array_stand_in_their_columns(opened):
-    x = np.array([-1.0, 2.0, 3.0, 4.0, 5.0, 29.0])
+    x = np.array([-1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 29.0])
     page = opened(gv.trace(lambda x: np.sum(x**2), x))
     texts = page.locator('g.node[data-node="n0"] [data-slot^="value"] text').evaluate_all(
         "all => all.map(t => [t.getBoundingClientRect().left, t.textContent])"
     )
     assert [text for _, text in sorted(texts)] == ["−1", "7", "29"]
+
+
+def test_the_entries_of_a_small_array_stand_in_lines_and_its_gradient_says_when_it_is_none(opened):
+    w = np.array([[0.5, -0.3], [0.8, 0.2]])
+    page = opened(gv.trace(lambda w, x: np.sum(w @ x), w, np.ones(2), wrt="w"))
+
+    def entries(name, kind):
+        return (
+            node(page, name)
+            .locator(f'[data-slot^="{kind}"] text')
+            .evaluate_all(
+                "all => all.map(t => [Number(t.getAttribute('y')), t.getBoundingClientRect().right,"
+                " t.textContent])"
+            )
+        )
+
+    found = sorted(entries("w", "value"))
+    assert [text for *_, text in found] == ["0.5", "−0.3", "0.8", "0.2"]
+    assert len({y for y, *_ in found}) == len({round(right) for _, right, _ in found}) == 2
+    assert sorted(text for *_, text in entries("w", "gradient")) == ["1"] * 4
+    assert sorted(text for *_, text in entries("x", "gradient")) == ["", "not computed"]
+    brackets = node(page, "x").locator("[data-around]")
+    seen = brackets.evaluate_all("all => all.map(p => p.getAttribute('visibility'))")
+    assert seen == ["visible", "hidden"]
 
 
 def test_an_edge_without_a_formula_says_the_norm_of_its_message_once_all_is_done(opened):

@@ -1,7 +1,7 @@
 // A formula is told twice: as nested lists for MathML, and as LaTeX for a paper. Python prints
 // those of a program; here they are put together, in both notations at once.
 
-import { cells, digitsOf, isNumber, minus, scalar } from "./numbers.js";
+import { cells, digitsOf, isNumber, listed, minus, scalar } from "./numbers.js";
 
 /**
  * A formula that is a line of its own; `aligned` is its LaTeX with the place where lines meet.
@@ -86,7 +86,7 @@ export function numeral(x, factor = false) {
 }
 /** @type {(q: Quantity | null, factor?: boolean) => Formula} */
 export const amount = (q, factor = false) =>
-  isNumber(q) ? numeral(scalar(q), factor) : text(cells(q).join(" … "));
+  isNumber(q) ? numeral(scalar(q), factor) : text(listed(q) || cells(q).join(" … "));
 
 /**
  * A sum, or what begins with a sign, needs parentheses as a factor.

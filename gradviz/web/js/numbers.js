@@ -45,6 +45,11 @@ export function short(x, digits = 5) {
  */
 export const cells = (q) =>
   q === null ? [""] : isNumber(q) ? [short(scalar(q))] : q.cells.map(minus);
+/**
+ * A small array as a list; nothing for any other quantity.
+ * @type {(q: Quantity | null) => string}
+ */
+export const listed = (q) => (q === null || isNumber(q) ? "" : minus(q.listed ?? ""));
 /** @type {(q: Quantity | null) => string} */
 export const full = (q) => (q === null ? "" : minus(isNumber(q) ? String(scalar(q)) : q.full));
 /** @type {(q: Quantity | null) => number} */

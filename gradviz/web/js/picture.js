@@ -53,6 +53,8 @@ export class Picture {
     this.arrows = new Map();
     /** @type {Map<string, Slot[]>} */
     this.slots = new Map();
+    /** @type {Map<string, Element>} the brackets of each matrix */
+    this.around = new Map();
     /** @type {Map<SVGGElement, string>} every group, with the classes it came with */
     this.groups = new Map();
     /** @type {SVGGElement[]} of frames */
@@ -93,6 +95,11 @@ export class Picture {
    * @param {SVGGElement} group
    */
   collectSlots(owner, group) {
+    for (const path of /** @type {NodeListOf<SVGPathElement>} */ (
+      group.querySelectorAll("[data-around]")
+    )) {
+      this.around.set(`${owner} ${path.dataset.around}`, path);
+    }
     for (const slot of /** @type {NodeListOf<SVGGElement>} */ (
       group.querySelectorAll("[data-slot]")
     )) {
@@ -134,11 +141,14 @@ export class Picture {
   write(owner, kind, texts, words = false) {
     const slots = this.slots.get(`${owner} ${kind}`);
     if (!slots) return;
-    const fitted =
-      texts.length === slots.length
-        ? texts
-        : [...Array(slots.length - 1).fill(""), texts.join(" … ")];
-    slots.forEach(({ text, room, size }, i) => {
+    const whole = texts.length === slots.length;
+    const fitted = whole ? texts : [...Array(slots.length - 1).fill(""), texts.join(" … ")];
+    this.around.get(`${owner} ${kind}`)?.setAttribute("visibility", whole ? "visible" : "hidden");
+    const last = slots[slots.length - 1];
+    const line = slots.filter(({ text }) => text.getAttribute("y") === last.text.getAttribute("y"));
+    const wide = line.reduce((sum, { room }) => sum + room, 0);
+    slots.forEach(({ text, room: own, size }, i) => {
+      const room = whole ? own : wide;
       if (text.textContent !== fitted[i]) text.textContent = fitted[i];
       text.classList.toggle("words", words);
       if (width(fitted[i]) * size * (words ? 0.9 : 1) > room) {

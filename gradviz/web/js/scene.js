@@ -1,6 +1,6 @@
 // What the picture says at a step: the numbers of cards and edges, marks, badges.
 
-import { cells, full, isNumber, minus, norm, scalar, short } from "./numbers.js";
+import { cells, full, isNumber, listed, minus, norm, scalar, short } from "./numbers.js";
 
 /** @import { Badge, Marked } from "./picture.js" */
 /** @import { Session } from "./session.js" */
@@ -42,7 +42,8 @@ export function gradientCells(session, i) {
 export function spoken(session, i) {
   const { nodes, past, loss } = session;
   const { name } = nodes[i];
-  const value = past.values.has(i) ? valueCells(session, i).join(", ") : "?";
+  const said = listed(session.numbers.values[i]) || valueCells(session, i).join(", ");
+  const value = past.values.has(i) ? said : "?";
   const [gradient] = gradientCells(session, i);
   const more = gradient.join("") && `; ∂${loss}/∂${name}: ${gradient.join(", ")}`;
   return `${name} = ${value}${more}`;

@@ -91,6 +91,7 @@ interface Shown {
   shape: string;
   norm: Scalar;
   short?: string;
+  listed?: string;
 }
 
 type Quantity = Scalar | Shown;

@@ -47,6 +47,8 @@ test("a sum or what begins with a sign is fenced as a factor, a product is not",
 
 test("words in a formula cannot become commands", () => {
   assert.equal(text("50 % of a_b\\c").tex, "\\text{50 \\% of a\\_b\\textbackslash{}c}");
+  const small = { cells: ["1", "-2"], listed: "[1, -2]", full: "", shape: "2", norm: 1 };
+  assert.match(JSON.stringify(amount(small).math), /\[1, −2\]/);
   const array = { cells: ["-1", "{2}"], full: "", shape: "2", norm: 1 };
   assert.equal(amount(array).tex, "\\text{−1 … \\{2\\}}");
 });
