@@ -289,8 +289,11 @@ class held:
 
 def warn_of(graph: Graph) -> None:
     """Warn if the gradients lack a part, or are another J's than the program's by itself."""
+    lost, astray = partly(graph), graph.astray
+    if not lost and not astray:
+        return  # before any value gets its name: that takes as long as a backward pass
     name = graph.names[graph.output]
-    if lost := partly(graph):
+    if lost:
         reads = "; ".join(f"{graph.names[i]} {how}" for i, how in [*lost.items()][:3])
         sure = "is wrong: it lacks" if graph.sure else "may be wrong: it would lack"
         warnings.warn(
@@ -299,10 +302,8 @@ def warn_of(graph: Graph) -> None:
             "it an array, or write gradviz.stop_gradient where a constant is meant",
             stacklevel=_outside(),
         )
-    if graph.astray:
-        warnings.warn(
-            f"the gradient is one of another {name}: {graph.astray}", stacklevel=_outside()
-        )
+    if astray:
+        warnings.warn(f"the gradient is one of another {name}: {astray}", stacklevel=_outside())
 
 
 def _outside() -> int:

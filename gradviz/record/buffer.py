@@ -477,7 +477,7 @@ def traced(function: Any, names: Set[str] | None = None) -> Iterator[None]:
         _homes.append(
             (vars(special), _stand_ins((n, g, _written_out(g, f)) for n, g, f in written))
         )
-    spaces = _spaces(function)
+    spaces = _spaces(function) if names is None else [function.__globals__]
     with _lock:
         _running += 1
         for home, (originals, instead) in _homes:
