@@ -16,7 +16,7 @@ from gradviz.files import writable
 from gradviz.show import style
 from gradviz.words import choose
 
-from .payload import drawings, folds, numbers, story
+from .payload import IN_FULL, drawings, folds, numbers, story
 from .rooms import joined
 
 if TYPE_CHECKING:
@@ -102,10 +102,12 @@ def to_html(
     kept = folds(graph, detail)
     first = kept[0]
     pictures = drawings(graph, kept, direction, detail, engine)
-    told = story(graph, detail)
+    count = len(graph.detailed(detail))
+    seen = {i for picture in pictures for i in range(count) if i not in picture["inside"]}
+    told = story(graph, detail, None if count <= IN_FULL else seen)
+    large = {"story": told, "numbers": numbers(graph, detail)}
     state = {
-        "story": told,
-        "numbers": numbers(graph, detail),
+        **(large if count <= IN_FULL else {"packed": _packed(large)}),
         "drawing": pictures[0],
         "drawings": _packed(pictures),
         "folded": list(first),
@@ -140,7 +142,7 @@ def _inert(state: Any) -> str:
 def _packed(value: Any) -> str:
     """JSON, compressed: pictures of one graph are much alike."""
     raw = json.dumps(value, separators=(",", ":")).encode()
-    return base64.b64encode(gzip.compress(raw, 9, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode()
 
 
 def _hash(text: str) -> str:

@@ -12,7 +12,7 @@ import ast
 import itertools
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 MOST = 320  # of so many boxes only scopes fold: then each edge keeps an arrow of its own
+IN_FULL = 2000  # of so many values all formulas are sent; of more those of what can be seen
 LENGTH = 4 * LONG  # so long are the edges of all pictures that a page brings along
 VALUE_ROOM, LOCAL_ROOM = "−0.00012345", "−0.0000"  # what most numbers fit in as they change
 FUNCTIONS = frozenset(
@@ -81,7 +82,7 @@ FUNCTIONS = frozenset(
 # --- the structure -------------------------------------------------------------------------------
 
 
-def story(graph: Graph, detail: str | None = None) -> Story:
+def story(graph: Graph, detail: str | None = None, told: Collection[int] | None = None) -> Story:
     """The structure of a Graph: nodes, edges, the steps of both passes, its program.
 
     Parameters
@@ -89,8 +90,11 @@ def story(graph: Graph, detail: str | None = None) -> Story:
     graph : Graph
     detail : {"names", "operations"}, optional
         As in `Graph.draw`.
+    told : collection of int, optional
+        The values whose formulas and sources are sent; default: all.
     """
     shown = graph.detailed(detail)
+    told = range(len(shown)) if told is None else told
     program: Program | None = None
     refusal = ""
     try:
@@ -100,14 +104,15 @@ def story(graph: Graph, detail: str | None = None) -> Story:
     return {
         "title": words.clean(graph.title),
         "output": shown.output,
-        "nodes": [_node(shown, i) for i in range(len(shown))],
-        "edges": [_edge(shown, u, v, key) for u, v, key in edges(shown)],
+        "nodes": [_node(shown, i, i in told) for i in range(len(shown))],
+        "edges": [_edge(shown, u, v, key, v in told) for u, v, key in edges(shown)],
         "steps": steps(shown),
         "scopes": _keys(_folding(graph, detail)),
         "moving": sorted(i for i in shown.wrt if shown.values[i].operation is PARAMETER)
         or sorted(shown.wrt),
         "program": program,
         "refusal": refusal,
+        "untold": sum(i not in told and not shown.is_leaf(i) for i in range(len(shown))),
     }
 
 
@@ -116,8 +121,9 @@ def edges(graph: Graph) -> list[tuple[int, int, int]]:
     return [(u, v, key) for v, us in enumerate(graph.operands) for key, u in enumerate(us)]
 
 
-def _node(graph: Graph, i: int) -> StoryNode:
-    node, source, expression = graph.values[i], graph.source(i), graph.expression(i)
+def _node(graph: Graph, i: int, told: bool) -> StoryNode:
+    node = graph.values[i]
+    source, expression = (graph.source(i), graph.expression(i)) if told else (None, None)
     return {
         "id": graph.names[i],
         "name": words.clean(graph.names[i]),
@@ -128,17 +134,18 @@ def _node(graph: Graph, i: int) -> StoryNode:
         "scope": ["/".join(node.scope[:depth]) for depth in range(1, len(node.scope) + 1)],
         "source": words.clean(source.place) if source else "",
         "expression": _formula(expression),
+        "computed": not graph.is_leaf(i),
         "wrt": i in graph.wrt,
         "leaf": graph.is_leaf(i) and node.operation is not CONSTANT,
     }
 
 
-def _edge(graph: Graph, u: int, v: int, key: int) -> StoryEdge:
-    derivative = graph.derivative(v, key)
+def _edge(graph: Graph, u: int, v: int, key: int, told: bool) -> StoryEdge:
+    derivative = graph.derivative(v, key) if told else None
     carries = graph.values[v].operation.rule(key) is not None
     arrays = np.ndim(graph.values[u].value) or np.ndim(graph.values[v].value)
     vjp: Formula | None = None
-    if carries and (derivative is None or arrays):
+    if told and carries and (derivative is None or arrays):
         upstream = notation.adjoint(graph.names[v])
         one = notation.number(1)
         vjp = _formula(graph.message(v, key, one if v == graph.output else upstream))
@@ -147,6 +154,7 @@ def _edge(graph: Graph, u: int, v: int, key: int) -> StoryEdge:
         "v": v,
         "key": key,
         "alone": graph.alone(v, key),
+        "carries": carries or derivative is not None,
         "derivative": _formula(derivative),
         "vjp": vjp,
     }

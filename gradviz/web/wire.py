@@ -46,6 +46,7 @@ class StoryNode(TypedDict):
     scope: list[str]
     source: str
     expression: Formula | None
+    computed: bool
     wrt: bool
     leaf: bool
 
@@ -57,6 +58,7 @@ class StoryEdge(TypedDict):
     v: int
     key: int
     alone: bool
+    carries: bool
     derivative: Formula | None
     vjp: Formula | None
 
@@ -91,6 +93,7 @@ class Story(TypedDict):
     moving: list[int]
     program: Program | None
     refusal: str
+    untold: int
 
 
 class Shown(TypedDict):

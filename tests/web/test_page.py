@@ -451,13 +451,15 @@ def test_the_entries_of_a_small_array_stand_in_lines_and_its_gradient_says_when_
 
 def test_an_edge_without_a_formula_says_the_norm_of_its_message_once_all_is_done(opened):
     torch = pytest.importorskip("torch")
-    torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 1))
+
+    def loss(x, v, w):
+        return (torch.tanh(x @ v) @ w).mean()
+
+    leaves = [torch.full(shape, 0.1, requires_grad=True) for shape in [(2, 3), (3, 4), (4, 1)]]
     for capture in ("whole", "lean"):
-        graph = gv.trace(net, torch.ones(2, 3), loss=lambda out: out.mean(), capture=capture)
-        page = opened(graph)
-        texts = map(str.strip, page.locator("g.pill").all_text_contents())
-        assert sum(text.startswith("‖·‖ ") for text in texts) >= 4
+        page = opened(gv.trace(loss, *leaves, capture=capture))
+        texts = [text.strip() for text in page.locator("g.pill").all_text_contents()]
+        assert sum(text.startswith("‖·‖ ") for text in texts) >= 4, texts
         press(page, ",", 3)
         assert not any("‖" in text for text in page.locator("g.pill").all_text_contents())
 
@@ -638,6 +640,41 @@ def test_the_page_is_one_small_file_that_allows_nothing(network, tmp_path):
     assert "unsafe" not in policy
     assert "http" not in policy
     assert not re.search(r'(?:src|href)="', re.sub(r"<script.*?</script>", "", html, flags=re.S))
+
+
+def blocks(x, n):
+    for i in range(n // 100):
+        with gv.scope(f"block{i}"):
+            for _ in range(100):
+                x = np.sin(x) + 0.1 * x
+    return x
+
+
+def test_a_large_page_leaves_out_the_formulas_of_what_cannot_be_seen_and_says_so(opened):
+    graph = gv.trace(blocks, 0.3, 3000)
+    page = opened(graph)
+    assert "leaves out formulas and source lines of" in page.locator(".asked").inner_text()
+    close(page.evaluate("gradviz.get('numbers')"), numbers(graph))
+    told = page.evaluate("gradviz.get('story').nodes.map(node => node.expression !== null)")
+    untold = page.evaluate("gradviz.get('story').untold")
+    assert 0 < sum(told) == len(graph.statements) - untold - 1  # the leaf has none
+    shown_boxes = page.locator("g.node").evaluate_all(
+        "all => all.map(g => +g.dataset.node.slice(1))"
+    )
+    leaf = graph.statements.id("x")
+    assert all(told[i] for i in shown_boxes if i != leaf)
+    far = graph.statements.names[told.index(False, leaf + 1)]
+    page.get_by_role("combobox", name="Find a value").fill(far)
+    page.keyboard.press("Enter")
+    asked = page.locator("aside")
+    asked.get_by_text("The page leaves out formula and source line of this value.").wait_for()
+    assert pretty(graph.grad(far)) in asked.inner_text()
+    assert "linear map" not in asked.inner_text()
+
+
+def test_a_page_of_ten_thousand_operations_is_below_a_megabyte(tmp_path):
+    gv.trace(blocks, 0.3, 5000).save(tmp_path / "large.html")
+    assert (tmp_path / "large.html").stat().st_size < 1_000_000
 
 
 def test_a_page_can_be_asked_for_its_first_view_and_refuses_what_does_not_exist(opened, network):

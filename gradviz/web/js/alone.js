@@ -2,11 +2,12 @@
 
 import { App } from "./app.js";
 import { find } from "./elements.js";
-import { PageModel } from "./local.js";
+import { PageModel, unpacked } from "./local.js";
 
-export function openPage() {
+export async function openPage() {
   const data = find(document, 'script[type="application/json"]', HTMLScriptElement);
-  const model = new PageModel(JSON.parse(data.textContent));
+  const { packed, ...state } = JSON.parse(data.textContent);
+  const model = new PageModel({ ...state, ...(packed && (await unpacked(packed))) });
   const app = new App(model, find(document, "main", HTMLElement));
   // The page is the graph's alone: its keys work wherever the focus is not.
   document.addEventListener("keydown", (event) => {

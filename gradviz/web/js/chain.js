@@ -45,8 +45,8 @@ export class Chain {
     for (let v = story.output; v >= 0; v--) {
       if (!reached.has(v)) continue;
       for (const e of this.into[v]) {
-        const { u, derivative, vjp } = story.edges[e];
-        if (!derivative && !vjp) continue;
+        const { u, carries } = story.edges[e];
+        if (!carries) continue;
         reached.add(u);
         this.out[u].push(e);
       }
@@ -188,7 +188,7 @@ export class Chain {
    */
   until(step, messages) {
     const { steps, nodes, edges } = this.story;
-    const values = new Set(nodes.flatMap((node, i) => (node.expression ? [] : [i])));
+    const values = new Set(nodes.flatMap((node, i) => (node.computed ? [] : [i])));
     const reads = new Map();
     const sums = new Map();
     for (const [kind, what] of steps.slice(0, step + 1)) {

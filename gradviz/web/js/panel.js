@@ -35,10 +35,16 @@ export class Panel {
       fill(this.asked, this.head(node));
       fill(this.answers, this.answer(node, open));
     } else {
-      fill(this.asked, edge === undefined ? hint(session.t("hint")) : this.aboutEdge(edge));
+      fill(this.asked, edge === undefined ? this.hints() : this.aboutEdge(edge));
       fill(this.answers);
     }
     this.field.show(node !== undefined && session.nodes[node].leaf ? node : null);
+  }
+
+  hints() {
+    const { session } = this;
+    const { untold: n } = session.story;
+    return [hint(session.t("hint")), n > 0 && hint(session.t("untold", { n }))];
   }
 
   /** @type {(key: string, name: string, id?: string) => Element} */
@@ -100,6 +106,7 @@ export class Panel {
     const edges = [...session.chain.into[i], ...readers];
     return [
       computed.length > 0 && html("div", { class: "formulas" }, block(computed)),
+      session.nodes[i].computed && !computed.length && hint(session.t("leftOut")),
       ...(session.hasChain(i) ? this.chainRule(i, open) : []),
       edges.length > 0 &&
         html(

@@ -50,6 +50,7 @@ export function message(session, e) {
     const product = joined([amount(grads[v]), amount(locals[e], true)], "·");
     return equation(joined([up, local(session, e)], "·"), product, amount(messages[e]));
   }
+  if (!vjp && !derivative) return equation(text(session.t("message")), amount(messages[e]));
   return equation(vjp ?? joined([up, derivative ?? local(session, e)], "⊙"), amount(messages[e]));
 }
 
@@ -58,8 +59,11 @@ export function message(session, e) {
  * @type {(session: Session, e: number) => Line[]}
  */
 export function localLines(session, e) {
-  const { derivative, vjp } = session.edges[e];
+  const { carries, derivative, vjp } = session.edges[e];
   const number = session.numbers.locals[e];
+  if (carries && !derivative && !vjp && number !== null) {
+    return [equation(local(session, e), amount(number))]; // its formula was left out
+  }
   if (!derivative && !vjp) return [];
   const known = derivative && number !== null ? [amount(number)] : [];
   return [equation(local(session, e), derivative ?? text(session.t("linear")), ...known)];

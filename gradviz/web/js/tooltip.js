@@ -58,13 +58,14 @@ export class Tooltip {
   ofEdge(e) {
     const { session } = this;
     const { nodes, numbers } = session;
-    const { u, v, key, alone, derivative, vjp } = session.edges[e];
+    const { u, v, key, alone, carries, derivative, vjp } = session.edges[e];
     const slope = alone
       ? `∂${lowered(key + 1)}${nodes[v].name}`
       : `∂${nodes[v].name}/∂${nodes[u].name}`;
     const sent = numbers.messages[e];
+    const known = full(numbers.locals[e]) || (derivative || vjp ? session.t("linear") : "");
     return [
-      derivative || vjp ? `${slope} = ${full(numbers.locals[e]) || session.t("linear")}` : "",
+      carries && known ? `${slope} = ${known}` : "",
       sent !== null ? `${session.t("message")}: ${full(sent)}` : "",
     ];
   }

@@ -41,6 +41,7 @@ interface StoryNode {
   scope: string[];
   source: string;
   expression: Formula | null;
+  computed: boolean;
   wrt: boolean;
   leaf: boolean;
 }
@@ -51,6 +52,7 @@ interface StoryEdge {
   v: number;
   key: number;
   alone: boolean;
+  carries: boolean;
   derivative: Formula | null;
   vjp: Formula | null;
 }
@@ -82,6 +84,7 @@ interface Story {
   moving: number[];
   program: Program | null;
   refusal: string;
+  untold: number;
 }
 
 /** What is shown of an array. */

@@ -2,15 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Chain } from "../../../gradviz/web/js/chain.js";
 
-const carries = { math: ["mn", "1"], tex: "1" };
 /** A graph of these operands: [[], [0, 0], [1, 1]] squares a leaf twice. */
 function story(operands) {
   const edges = operands.flatMap((us, v) =>
-    us.map((u, key) => ({ u, v, key, alone: false, derivative: carries, vjp: null })),
+    us.map((u, key) => ({ u, v, key, alone: false, carries: true })),
   );
   const nodes = operands.map((us, i) => ({
     name: `v${i}`,
-    expression: us.length ? carries : null,
+    computed: us.length > 0,
   }));
   const messages = edges.map((_, e) => ["message", e]).reverse();
   const values = operands.flatMap((us, v) => (us.length ? [["value", v]] : []));
