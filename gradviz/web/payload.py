@@ -44,6 +44,7 @@ from gradviz.show.view import (
 from gradviz.show.view import Row as CardRow
 from gradviz.statistics import Statistics, measure
 
+from .cells import heat_map, side
 from .wire import (
     Drawing,
     Formula,
@@ -208,9 +209,13 @@ def numbers(graph: Graph, detail: str | None = None) -> Numbers:
     except TraceError as error:
         gradients, messages, trouble = {}, {}, str(error)
         states = ["not computed"] * len(shown)
+    arrays = [node.value for node in shown.values]
+    most = side([*arrays, *(gradients[i] for i in range(len(shown)) if i in gradients)])
     return {
-        "values": [quantity(node.value) for node in shown.values],
-        "grads": [quantity(gradients[i]) if i in gradients else None for i in range(len(shown))],
+        "values": [quantity(value, most) for value in arrays],
+        "grads": [
+            quantity(gradients[i], most) if i in gradients else None for i in range(len(shown))
+        ],
         "states": states,
         "locals": [_local(shown, v, key) for _, v, key in edges(shown)],
         "messages": [
@@ -229,8 +234,11 @@ def _local(graph: Graph, v: int, key: int) -> Quantity | None:
     return {**shown, "short": words.local(local)} if isinstance(shown, dict) else shown
 
 
-def quantity(value: Any) -> Quantity:
-    """A number as a number (what JSON lacks as text), anything else as what is shown of it."""
+def quantity(value: Any, most: int = 0) -> Quantity:
+    """A number as a number (what JSON lacks as text), anything else as what is shown of it.
+
+    Of an array a heat map of at most `most` cells in a row, too.
+    """
     single = value.mean if isinstance(value, Statistics) else value
     if np.ndim(value) == 0 and np.asarray(single).dtype.kind in "fiub":
         return _scalar(single)
@@ -242,7 +250,10 @@ def quantity(value: Any) -> Quantity:
         "shape": words.shape(value),
         "norm": norm if math.isfinite(norm) else "NaN",
     }
-    return {**shown, "listed": texts[0]} if lines else shown
+    if lines:
+        return {**shown, "listed": texts[0]}
+    heat = heat_map(value, most)
+    return shown if heat is None else {**shown, "heat": heat}
 
 
 def _scalar(value: Any) -> Scalar:

@@ -96,6 +96,17 @@ class Story(TypedDict):
     untold: int
 
 
+class HeatMap(TypedDict):
+    """The entries of an array, a byte each, 0 to 254 from -top to top; 255 is not finite."""
+
+    rows: int
+    columns: int
+    cells: str
+    top: float
+    averaged: bool
+    sampled: bool
+
+
 class Shown(TypedDict):
     """What is shown of an array."""
 
@@ -105,6 +116,7 @@ class Shown(TypedDict):
     norm: Scalar
     short: NotRequired[str]
     listed: NotRequired[str]
+    heat: NotRequired[HeatMap]
 
 
 Quantity = Scalar | Shown

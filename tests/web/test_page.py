@@ -642,6 +642,26 @@ def test_the_page_is_one_small_file_that_allows_nothing(network, tmp_path):
     assert not re.search(r'(?:src|href)="', re.sub(r"<script.*?</script>", "", html, flags=re.S))
 
 
+def test_a_larger_array_is_a_heat_map_of_its_value_and_gradient(opened):
+    x = np.zeros((4, 128))
+    x[0, :2], x[3, -2:] = (-8.0, -4.0), (2.0, np.inf)
+    page = opened(gv.trace(lambda x, y: np.sum(x * y), x, np.full((4, 128), 0.5)))
+    node(page, "x").click()
+    maps = page.locator(".maps canvas")
+    assert maps.count() == 2
+    said = maps.first.get_attribute("aria-label")
+    assert said.startswith("value 4×128 as 4×64 cells, from −6 (blue)")
+    assert "Each cell is a mean." in said
+    assert "1 cells are not finite" in said
+    pixels = maps.first.evaluate(
+        "canvas => [...canvas.getContext('2d').getImageData(0, 0, 64, 4).data]"
+    )
+    corners = [pixels[n : n + 3] for n in (0, 4 * 5, 4 * (3 * 64 + 63))]
+    assert corners[0][2] > 2 * corners[0][0]  # blue: the mean of -8 and -4
+    assert corners[1] == [247, 247, 247]
+    assert corners[2] == [0, 0, 0]
+
+
 def blocks(x, n):
     for i in range(n // 100):
         with gv.scope(f"block{i}"):

@@ -3,6 +3,7 @@
 import { block, button, fill, formula, hint, html } from "./elements.js";
 import { Field } from "./field.js";
 import { few } from "./formulas.js";
+import { heatMaps } from "./heatmap.js";
 import { held } from "./narration.js";
 import { finite, full, isNumber, norm, scalar, short } from "./numbers.js";
 import { factored, gradient, localLines, message, pathLines, valueLines } from "./rule.js";
@@ -91,6 +92,7 @@ export class Panel {
             html("dd", { class: style }, text),
           ]),
       ),
+      heatMaps(session, i),
     ];
   }
 

@@ -3,26 +3,12 @@
 // It is the one thing that is parsed as markup; Python has escaped its labels.
 
 import { find, numeric, set, svg } from "./elements.js";
+import { width } from "./widths.js";
 
 /** @typedef {{text: SVGTextElement, room: number, size: number}} Slot */
 /** @typedef {{nodes?: number[], edges?: number[]}} Marked */
 /** @typedef {{text: string, tone: string}} Badge */
 /** @typedef {{x: number, y: number, scale: number}} Place on the screen */
-
-const NARROW = 0.278;
-/** @type {Record<string, number>} */
-const WIDTHS = {
-  "−": 0.584,
-  "×": 0.584,
-  ".": NARROW,
-  ",": NARROW,
-  " ": NARROW,
-  "[": NARROW,
-  "]": NARROW,
-};
-/** @type {(text: string) => number} */
-const width = (text) =>
-  [...text].reduce((sum, c) => sum + (WIDTHS[c] ?? ("⁰¹²³⁴⁵⁶⁷⁸⁹⁻".includes(c) ? 0.36 : 0.556)), 0);
 
 export class Picture {
   /**

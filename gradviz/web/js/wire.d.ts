@@ -87,6 +87,16 @@ interface Story {
   untold: number;
 }
 
+/** The entries of an array, a byte each, 0 to 254 from -top to top; 255 is not finite. */
+interface HeatMap {
+  rows: number;
+  columns: number;
+  cells: string;
+  top: number;
+  averaged: boolean;
+  sampled: boolean;
+}
+
 /** What is shown of an array. */
 interface Shown {
   cells: string[];
@@ -95,6 +105,7 @@ interface Shown {
   norm: Scalar;
   short?: string;
   listed?: string;
+  heat?: HeatMap;
 }
 
 type Quantity = Scalar | Shown;
