@@ -7,12 +7,15 @@ of what leaves it, of its parameters, and of the gradients of both.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gradviz import words
 from gradviz.chain.folding import Fold, Folding
 from gradviz.chain.summary import state
 from gradviz.chain.totals import Tally, Totals
+from gradviz.highlight import Highlight
 from gradviz.statistics import norm
 
 from .view import Row
@@ -71,7 +74,9 @@ def _short(value: Any) -> str:
     return repr(value) if isinstance(value, (str, bool)) else words.number(value)
 
 
-def rows(graph: Graph, part: int | Fold, tally: Tally, total: Totals | None) -> tuple[Row, ...]:
+def rows(
+    graph: Graph, part: int | Fold, tally: Tally, total: Totals | None, mark: Highlight
+) -> tuple[Row, ...]:
     """The norms of what leaves a box and of its parameters, each beside that of its gradient."""
     values = part.values if isinstance(part, Fold) else [part]
     if total is not None:
@@ -81,20 +86,40 @@ def rows(graph: Graph, part: int | Fold, tally: Tally, total: Totals | None) -> 
     else:
         i = values[0]
         out = _size(graph.values[i].value), _gradient(tally, [i])
-    found = [Row(SIZES, "output", out)]
     parameters = [i for i in values if graph.is_leaf(i) and graph.kind(i) == "parameter"]
+    others = set(values).difference(parameters)
+    found = [Row(SIZES, "output", out, mark=_proved(mark, others))]
     if len(parameters) <= PARAMETERS:
         for i in parameters:
             name = graph.names[i].rpartition(".")[2]
             shape = words.shape(graph.values[i].value)
             label = f"{name} {shape}".strip()
-            found.append(Row(SIZES, label, (_size(graph.values[i].value), _gradient(tally, [i]))))
+            sizes = _size(graph.values[i].value), _gradient(tally, [i])
+            found.append(Row(SIZES, label, sizes, mark=_proved(mark, [i])))
     else:
         count = sum(_numbers(graph, i) for i in parameters)
-        sizes = [norm(graph.values[i].value) for i in parameters]
+        size = _together([norm(graph.values[i].value) for i in parameters])
+        cells = size, _gradient(tally, parameters)
         label = f"{count:,} parameters"
-        found.append(Row(SIZES, label, (_together(sizes), _gradient(tally, parameters))))
+        found.append(Row(SIZES, label, cells, mark=_proved(mark, parameters)))
     return tuple(found)
+
+
+def _proved(mark: Highlight, values: Iterable[int]) -> bool | None:
+    """Whether all gradients are proved that a check has looked at; None if it did at none."""
+    known = [mark.marks[i] for i in values if i in mark.marks]
+    return all(known) if known else None
+
+
+def apart(row: Row) -> tuple[Row, ...]:
+    """A row of two norms as a row for each pass."""
+    if row.kind != SIZES:
+        return (row,)
+    size, gradient = (f"‖·‖ {cell}" if cell[0].isdigit() else cell for cell in row.cells)
+    return (
+        replace(row, kind="value", cells=(size,), mark=None),
+        replace(row, kind="gradient", cells=(gradient,)),
+    )
 
 
 def _numbers(graph: Graph, i: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -76,14 +77,15 @@ def overview(
 
 
 def _gradient(box: Box, target: str) -> Box:
-    if box.kind == "fold":
+    if box.kind in ("fold", "layer"):
         return replace(box, rows=_rows(box, "gradient"))
     name = f"∂{target}/∂{box.name}"
     return replace(box, name=name, kind="gradient", expression="", rows=_rows(box, "gradient"))
 
 
 def _rows(box: Box, *kinds: str) -> tuple[Row, ...]:
-    return tuple(row for row in box.rows if row.kind in kinds)
+    rows = itertools.chain.from_iterable(map(layers.apart, box.rows))
+    return tuple(row for row in rows if row.kind in kinds)
 
 
 def view_of(
@@ -198,7 +200,7 @@ def _layer(
         key = part.key or plain.name
         plain = replace(plain, name=key if part.main is None else graph.names[part.main])
     still = isinstance(part, Fold) and part.still
-    rows = () if still else layers.rows(graph, part, tally, tally.totals.get(n))
+    rows = () if still else layers.rows(graph, part, tally, tally.totals.get(n), mark)
     return replace(
         plain,
         title=name,

@@ -10,7 +10,7 @@ from gradviz import words
 from gradviz.highlight import Highlight
 from gradviz.words import clean, joined, ordinal
 
-from .view import Scale, View, _select
+from .view import Box, Row, Scale, View, _select
 
 if TYPE_CHECKING:
     from gradviz.chain.table import Table
@@ -51,23 +51,49 @@ def to_text(
 
 def of_view(view: View) -> str:
     """What a picture with folded boxes shows, in words."""
-    boxes = {box.id: box for box in view.boxes}
     lines = [clean(view.title), ""] if view.title else []
-    told = [view.scale.told] if view.scale and view.scale.told else []
-    lines += [view.description, *told, "", "Each box from those before it."]
-    for count, box in enumerate(view.boxes, 1):
-        scope = "In " + ", ".join(map(clean, box.scope)) + ": " if box.scope else ""
-        formula = f" = {clean(box.expression)}" if box.expression and box.kind != "fold" else ""
-        about = f" ({', '.join(filter(None, (box.tag, box.badge)))})" if box.tag else ""
-        rows = [f"{row.label} {row.text}" for row in box.rows]
-        lines.append(f"{count:>3}. {scope}{clean(box.name)}{formula}{about}"
-                     f"{': ' if rows else ''}{', '.join(rows)}.")  # fmt: skip
+    lines += [view.description, *filter(None, [view.scale and view.scale.told])]
+    for panel in view.panels():
+        lines += ["", f"{panel.caption}." if panel.caption else "Each box from those before it."]
+        lines += [_told(count, box, view) for count, box in enumerate(panel.boxes, 1)]
     lines += ["", "What leads to what, and what flows back."]
+    boxes = {box.id: box for box in view.boxes}
     for arrow in view.arrows:
         tail, head = (clean(boxes[end].name) for end in arrow.ends)
         label = clean(" = ".join(filter(None, (arrow.symbol, arrow.number))))
+        label = "; ".join(filter(None, (label, *(_meaning(view, role) for role in arrow.roles))))
         lines.append(f"  {tail} → {head}{f': {label}' if label else ''}.")
     return "\n".join(lines) + "\n"
+
+
+def _told(count: int, box: Box, view: View) -> str:
+    """A box: where it is, what it is, what the picture points out in it, and its numbers."""
+    scope = "In " + ", ".join(map(clean, box.scope)) + ": " if box.scope else ""
+    name, said = clean(box.name), clean(box.expression)
+    formula, notes = "", [box.tag]
+    if box.kind == "layer" or (box.kind == "fold" and box.title):  # layers say what they are
+        own = clean(box.title)
+        notes = [*([] if name.endswith(own) else [own]), *([] if name.endswith(said) else [said])]
+    elif box.kind != "fold" and said:
+        formula = f" = {said}"
+    about = ", ".join(filter(None, (*notes, _meaning(view, box.role), clean(box.badge))))
+    rows = ", ".join(filter(None, map(_row, box.rows)))
+    return (
+        f"{count:>3}. {scope}{name}{formula}{f' ({about})' if about else ''}"
+        f"{f': {rows}' if rows else ''}."
+    )
+
+
+def _row(row: Row) -> str:
+    said = f"{row.label} {row.text}"
+    if row.kind == "sizes":
+        said = f"{row.label} (‖value‖ {row.cells[0]}, ‖gradient‖ {row.cells[1]})"
+    return said if row.mark is None else f"{said}, {'proved' if row.mark else 'not proved'}"
+
+
+def _meaning(view: View, role: str) -> str:
+    """What a role's colour means, in the legend's words."""
+    return clean(dict(view.legend).get(role, "")) if role else ""
 
 
 class _Teller:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -151,3 +153,44 @@ def test_a_layer_tells_its_stride_and_groups_and_no_default():
     graph = gv.trace(layer, X, loss=lambda y: y.sum(), capture="lean")
     node = next(node for node in graph.values if node.operands)
     assert node.keywords == {"stride": (2, 1), "padding": 1, "groups": 2}
+
+
+def layered():
+    torch.manual_seed(0)
+    layers = [nn.Linear(4, 8), nn.Sigmoid(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1)]
+    return gv.trace(nn.Sequential(*layers), torch.randn(3, 4), loss=lambda out: out.square().mean())
+
+
+def told(text, start):
+    return next(line for line in text.splitlines() if f". {start}" in line)
+
+
+def test_the_text_of_a_layer_says_which_number_is_whose_norm():
+    g = layered()
+    value, gradient = (float(np.linalg.norm(of("0.weight"))) for of in (g.value, g.grad))
+    line = told(g.draw().text, "0 (Linear 4 → 8)")
+    found = re.search(r"weight 8×4 \(‖value‖ (\S+), ‖gradient‖ (\S+)\)", line)
+    assert [float(n) for n in found.groups()] == pytest.approx([value, gradient], rel=1e-2)
+
+
+def test_each_pass_of_a_picture_of_layers_has_its_own_norms():
+    g = layered()
+    ahead, behind = g.draw(backward="beside").text.split("Backward pass: gradients.")
+    for text, array in ((ahead, g.value("0.weight")), (behind, g.grad("0.weight"))):
+        found = re.search(r"weight 8×4 ‖·‖ ([\d.e-]+[\de])", told(text, "0 (Linear 4 → 8)"))
+        assert float(found[1]) == pytest.approx(float(np.linalg.norm(array)), rel=1e-2)
+
+
+def test_what_a_check_proves_is_marked_in_its_layer_and_told():
+    drawn = layered().check().draw()
+    rows = [row for box in drawn.view.boxes if box.kind == "layer" for row in box.rows]
+    assert {row.label for row in rows} > {"output", "weight 8×4", "bias 8"}
+    assert all(row.mark for row in rows)
+    assert "weight 8×4" in told(drawn.text, "0 (").partition(", proved, ")[2]
+
+
+def test_the_text_of_layers_says_what_the_picture_points_out():
+    text = layered().reuse("4.weight", "0.weight").draw().text
+    assert "target" in told(text, "0 (Linear 4 → 8")
+    assert "upstream term, computed once" in told(text, "2 (Linear 8 → 8")
+    assert "not needed" in told(text, "input (")
