@@ -120,15 +120,21 @@ def _look(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--unfold", metavar="KEYS", default="",
                      help="What else to open, a,b,...: the keys of folds that their tooltips tell, "
                           "such as blocks.0/attn, or names of values."),
+        click.option("--color", type=click.Choice(["auto", "gradient", "memory", "none"]),
+                     default="auto", help="Colour by the size of gradients (auto: of layers only), "
+                                          "or by the memory kept for the backward pass."),
     )):  # fmt: skip
         command = option(command)
     return command
 
 
-def _looks(theme: str, direction: str, budget: int | None, unfold: str) -> dict[str, Any]:
+def _looks(
+    theme: str, direction: str, budget: int | None, unfold: str, color: str
+) -> dict[str, Any]:
     """How to draw: the options of `Graph.draw`."""
     way = None if direction == "auto" else direction
-    return {"theme": theme, "direction": way, "budget": budget, "unfold": _names(unfold)}
+    picture = {"theme": theme, "direction": way, "budget": budget, "unfold": _names(unfold)}
+    return picture | {"color": None if color == "none" else color}
 
 
 def _picture(command: Callable[..., None]) -> Callable[..., None]:

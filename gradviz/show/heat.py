@@ -93,15 +93,18 @@ def of_parts(
     sizes = Sizes(_gradient(graph.table))
     sizes.arrows |= flows
     zeros: dict[str, str] = {}
+    rows: dict[str, Row] = {}
     for n, (ident, values) in enumerate(parts.items()):
         size = tally.into(n)
         if size is None:
             continue
         sizes.boxes[ident] = size
+        if not view.dense and n not in tally.totals:
+            rows |= _norm_row(ident, tally.gradients[values[0]], size)
         if size == 0:
             states = {graph.grad_state(i) for i in values}
             zeros[ident] = "underflown" if "underflown" in states else "zero"
-    return painted(view, replace(sizes, zeros=zeros))
+    return painted(view, replace(sizes, zeros=zeros, rows=rows))
 
 
 def of_values(graph: Any, view: View, color: Colour) -> View:
@@ -119,8 +122,7 @@ def of_values(graph: Any, view: View, color: Colour) -> View:
         ident, size = f"n{node}", norm(data["grad"])
         sizes.boxes[ident] = size
         zeros[ident] = data.get("grad_state", "")
-        if size and np.ndim(data["grad"]):
-            rows[ident] = Row("gradient", "‖gradient‖", (words.number(size, 3),), "number")
+        rows |= _norm_row(ident, data["grad"], size)
     for panel in view.panels():
         for arrow in panel.arrows:
             u, v = (int(end[1:]) for end in arrow.ends)
@@ -129,6 +131,13 @@ def of_values(graph: Any, view: View, color: Colour) -> View:
             if message is not None:
                 sizes.arrows[arrow.id] = norm(message)
     return painted(view, replace(sizes, zeros=zeros, rows=rows))
+
+
+def _norm_row(ident: str, gradient: Any, size: float) -> dict[str, Row]:
+    """The norm of an array, whose card tells entries, or their range."""
+    if not (size and np.ndim(gradient) and math.isfinite(size)):
+        return {}
+    return {ident: Row("gradient", "‖gradient‖", (words.number(size, 3),), "number")}
 
 
 def _gradient(table: Any) -> str:

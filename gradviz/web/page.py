@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradviz.files import writable
 from gradviz.show import style
+from gradviz.show.heat import Colour, wanted
 from gradviz.words import choose
 
 from .payload import IN_FULL, drawings, folds, numbers, story
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 _HERE = files("gradviz.web")
+FIXED = "its colours are of these values"
 _PAGE = """<!doctype html>
 <html lang="{language}">
 <meta charset="utf-8">
@@ -76,6 +78,7 @@ def to_html(
     targets: tuple[str, ...] | list[str] = (),
     selected: tuple[str, ...] | list[str] = (),
     engine: str = "auto",
+    color: Colour = "auto",
 ) -> str:
     """A self-contained page.
 
@@ -93,6 +96,9 @@ def to_html(
         What is asked for when the page opens.
     engine : str
         As in `Graph.draw`.
+    color : str, mapping or callable, optional
+        As in `Graph.draw`. Colours are of the values that were recorded: such a page does not
+        compute new ones.
     """
     choose("theme", theme, style.PALETTES)
     if language:
@@ -101,10 +107,12 @@ def to_html(
         graph.detailed(detail).id(name)
     kept = folds(graph, detail)
     first = kept[0]
-    pictures = drawings(graph, kept, direction, detail, engine)
+    pictures = drawings(graph, kept, direction, detail, engine, color)
     count = len(graph.detailed(detail))
     seen = {i for picture in pictures for i in range(count) if i not in picture["inside"]}
     told = story(graph, detail, None if count <= IN_FULL else seen)
+    if told["program"] and wanted(color, False):
+        told |= {"program": None, "refusal": FIXED}
     large = {"story": told, "numbers": numbers(graph, detail)}
     state = {
         **(large if count <= IN_FULL else {"packed": _packed(large)}),

@@ -24,12 +24,14 @@ from gradviz import words
 from gradviz.chain.backward import state
 from gradviz.chain.folding import LONG, ROW, SCREEN, Fold, Folding, values_of
 from gradviz.chain.statements import Statement
+from gradviz.chain.totals import Tally
 from gradviz.errors import TraceError
 from gradviz.highlight import Highlight
 from gradviz.model import CONSTANT, PARAMETER
 from gradviz.ops import notation, tex
 from gradviz.ops.mathml import mathml, symbol
 from gradviz.ops.operation import Operation
+from gradviz.show import heat
 from gradviz.show.overview import view_of
 from gradviz.show.svg import to_svg
 from gradviz.show.view import (
@@ -42,7 +44,7 @@ from gradviz.show.view import (
     output_name,
 )
 from gradviz.show.view import Row as CardRow
-from gradviz.statistics import Statistics, measure
+from gradviz.statistics import Statistics, measure, norm
 
 from .cells import heat_map, side
 from .wire import (
@@ -242,13 +244,13 @@ def quantity(value: Any, most: int = 0) -> Quantity:
     single = value.mean if isinstance(value, Statistics) else value
     if np.ndim(value) == 0 and np.asarray(single).dtype.kind in "fiub":
         return _scalar(single)
-    norm = measure(value).norm
+    size = measure(value).norm
     texts, lines = words.cells(value), words.entries(value)
     shown: Shown = {
         "cells": list(itertools.chain.from_iterable(lines)) or list(texts),
         "full": words.full(value),
         "shape": words.shape(value),
-        "norm": norm if math.isfinite(norm) else "NaN",
+        "norm": size if math.isfinite(size) else "NaN",
     }
     if lines:
         return {**shown, "listed": texts[0]}
@@ -270,6 +272,7 @@ def drawing(
     direction: str = "LR",
     detail: str | None = None,
     engine: str = "auto",
+    color: heat.Colour = "auto",
 ) -> Drawing:
     """The picture with some folds closed; ``inside`` says which box holds a hidden node.
 
@@ -283,9 +286,10 @@ def drawing(
     direction : {"LR", "TB"}
     detail : {"names", "operations"}, optional
     engine : str
+    color : str, mapping or callable, optional
         As in `Graph.draw`.
     """
-    return drawings(graph, [folded], direction, detail, engine)[0]
+    return drawings(graph, [folded], direction, detail, engine, color)[0]
 
 
 def drawings(
@@ -294,19 +298,22 @@ def drawings(
     direction: str = "LR",
     detail: str | None = None,
     engine: str = "auto",
+    color: heat.Colour = "auto",
 ) -> list[Drawing]:
     """Several pictures: the engine is a process of its own, and lays out some side by side."""
     folding = _folding(graph, detail)
-    prepared = [_unpainted(folding, folded, direction) for folded in kept]
+    prepared = [_unpainted(folding, folded, direction, color) for folded in kept]
     painted = partial(to_svg, engine_name=engine, live=True)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
         pictures = workers.map(painted, [view for view, _ in prepared])
         return [{**d, "svg": svg} for (_, d), svg in zip(prepared, pictures, strict=True)]
 
 
-def _unpainted(folding: Folding, folded: Iterable[str], direction: str) -> tuple[View, Drawing]:
+def _unpainted(
+    folding: Folding, folded: Iterable[str], direction: str, color: heat.Colour
+) -> tuple[View, Drawing]:
     opened, closed = _state(folding, folded)
-    view, inside = _live(folding, opened, direction)
+    view, inside = _live(folding, opened, direction, color)
     cut = folding.cut(opened)
     boxes = {box.id: box for box in view.boxes}
     owner = {i: boxes[f"n{inside.get(i, i)}"] for part, _ in cut for i in values_of(part)[:1]}
@@ -412,13 +419,15 @@ def _closed(opened: Sequence[Fold], folding: Folding) -> set[str]:
     return {part.key for part in seen + below}
 
 
-def _live(folding: Folding, opened: Sequence[Fold], direction: str) -> tuple[View, dict[int, int]]:
+def _live(
+    folding: Folding, opened: Sequence[Fold], direction: str, color: heat.Colour
+) -> tuple[View, dict[int, int]]:
     """A View whose numbers have room to change, with arrows keyed by the number of their edge.
 
     A fold has the numbers of the last value in it that something outside reads.
     """
     if folding.layered:
-        return _layered(folding, opened, direction)
+        return _layered(folding, opened, direction, color)
     graph, table = folding.graph, folding.graph.table
     cut = folding.cut(opened)
     owner = [0] * len(graph)
@@ -462,9 +471,21 @@ def _live(folding: Folding, opened: Sequence[Fold], direction: str) -> tuple[Vie
         arrows.append(
             replace(arrow, key=number, tooltip="", room=LOCAL_ROOM if arrow.number else "")
         )
+    held = {box.id: values_of(part) for box, (part, _) in zip(boxes, cut, strict=True)}
     boxes.sort(key=lambda box: int(box.id[1:]))
     arrows.sort(key=lambda arrow: (int(arrow.head[1:]), int(arrow.tail[1:])))
     view = View(tuple(boxes), tuple(arrows), description=description(table), direction=direction)
+    if color := heat.wanted(color, False):
+        tally = Tally(graph, [part for part, _ in cut])
+        every = list(graph.edges())
+        ways = {a.id: (owner[every[a.key][0]], owner[every[a.key][1]]) for a in arrows}
+        norms = {i: tally.bundles[ends].norm for i, ends in ways.items()}
+        if folding.scopes:  # an arrow for each edge
+            messages = tally.messages
+            sent = {a.id: messages.get(every[a.key][1:]) for a in arrows}
+            norms = {i: None if m is None else norm(m) for i, m in sent.items()}
+        flows = {i: size for i, size in norms.items() if size is not None}
+        view = heat.of_parts(graph, view, color, tally, held, flows)
     return view, inside
 
 
@@ -480,11 +501,11 @@ def _with_room(row: CardRow, value: Any) -> CardRow:
 
 
 def _layered(
-    folding: Folding, opened: Sequence[Fold], direction: str
+    folding: Folding, opened: Sequence[Fold], direction: str, color: heat.Colour
 ) -> tuple[View, dict[int, int]]:
     """The same of a model, whose boxes are layers and whose numbers do not change."""
     graph = folding.graph
-    view = view_of(graph, folding, opened, Highlight())
+    view = view_of(graph, folding, opened, Highlight(), color)
     cut = [part for part, _ in folding.cut(opened)]
     inside: dict[int, int] = {}
     owner = dict[int, str]()

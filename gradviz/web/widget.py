@@ -21,6 +21,7 @@ except ImportError as error:  # pragma: no cover
     ) from error
 
 from gradviz.show import style
+from gradviz.show.heat import Colour, wanted
 from gradviz.words import choose
 
 from .page import stylesheet, words
@@ -47,6 +48,8 @@ class Widget(anywidget.AnyWidget):
     targets, selected : sequence of str, optional
     rate : float
         The learning rate of the training control.
+    color : str, mapping or callable, optional
+        As in `Graph.draw`.
 
     Attributes
     ----------
@@ -102,11 +105,13 @@ class Widget(anywidget.AnyWidget):
         targets: Sequence[str] = (),
         selected: Sequence[str] = (),
         rate: float = 0.5,
+        color: Colour = "auto",
     ) -> None:
         choose("theme", theme, style.PALETTES)
         if language:
             choose("language", language, words())
-        self.detail, self.direction = detail, direction
+        self.detail, self.direction, self.color = detail, direction, color
+        self._coloured = wanted(color, bool(graph.detailed(detail).layers)) is not None
         self.graph = graph
         self._past = [graph]
         self._told = story(graph, detail)
@@ -114,7 +119,7 @@ class Widget(anywidget.AnyWidget):
         super().__init__(
             story=self._told,
             numbers=numbers(graph, detail),
-            drawing=drawing(graph, folded, direction, detail),
+            drawing=self._drawn(graph, folded),
             words=words(),
             theme=theme,
             language=language,
@@ -210,10 +215,15 @@ class Widget(anywidget.AnyWidget):
                 self._told = told
                 known = set(told["scopes"])
                 self.folded = [scope for scope in self.folded if scope in known]
-                self.drawing = drawing(graph, self.folded, self.direction, self.detail)
+                self.drawing = self._drawn(graph, self.folded)
                 self.story = told
                 self.step = self.last_step
+            elif self._coloured:
+                self.drawing = self._drawn(graph, self.folded)
         self.values = graph.leaf_values()
+
+    def _drawn(self, graph: Graph, folded: Sequence[str]) -> Any:
+        return drawing(graph, folded, self.direction, self.detail, color=self.color)
 
     def _same_program(self, graph: Graph) -> bool:
         shown = graph.detailed(self.detail)
@@ -235,7 +245,7 @@ class Widget(anywidget.AnyWidget):
             self._move(self.graph.update(new))
 
     def _folded_assigned(self, change: Any) -> None:
-        drawn = drawing(self.graph, change["new"], self.direction, self.detail)
+        drawn = self._drawn(self.graph, change["new"])
         if drawn["folded"] != sorted(change["new"]):  # what came to light is closed
             self.folded = drawn["folded"]
         else:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import gradviz as gv
+from gradviz.cli import main
 from gradviz.show import style
 from gradviz.show.view import HEATS
+from gradviz.web.page import to_html
+from gradviz.web.payload import drawing
 
 STEPS = [f"heat{n}" for n in range(HEATS)]
 THEMES = {"light": style.LIGHT, "dark": style.DARK}
@@ -236,3 +241,51 @@ def test_dot_and_tikz_have_the_same_steps_and_tell_the_scale(sick):
     plain = sick.draw()
     assert "BGCOLOR" not in plain.dot
     assert "rule{14pt}" not in plain.tex
+
+
+def neuron(w, x, b):
+    with gv.scope("neuron"):
+        z = w * x + b
+    return (1 / (1 + np.exp(-z))) ** 2
+
+
+def test_a_page_and_a_widget_are_coloured_too_and_a_page_stays_at_its_values():
+    graph = gv.trace(neuron, 2.0, -1.0, 0.5)
+    plain, page = to_html(graph), to_html(graph, color="gradient")
+    told = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page)[1])
+    assert "heat7" in told["drawing"]["svg"]
+    assert "logarithmic" in told["drawing"]["svg"]
+    assert told["story"]["program"] is None  # new numbers would have other colours
+    before = json.loads(re.search(r'<script type="application/json">(.*?)</script>', plain)[1])
+    assert before["story"]["program"]
+    assert "-heat" not in before["drawing"]["svg"]
+    assert "-heat" in drawing(graph, ["neuron"], color={"w": 1, "neuron": 2})["svg"]
+
+
+def test_a_widget_is_coloured_anew_with_its_numbers():
+    pytest.importorskip("anywidget", reason="needs the extra widget")
+    shown = gv.trace(neuron, 2.0, -1.0, 0.5).widget(color="gradient")
+    old = shown.drawing["svg"]
+    shown.values = {"w": 30.0, "x": -1.0, "b": 0.5}
+    fresh = gv.trace(neuron, 30.0, -1.0, 0.5)
+    assert shown.drawing["svg"] == drawing(fresh, color="gradient")["svg"] != old
+    assert "-heat" not in gv.trace(neuron, 2.0, -1.0, 0.5).widget().drawing["svg"]
+
+
+@pytest.mark.parametrize("suffix", ["svg", "tex", "txt", "html"])
+def test_save_takes_the_same_option(suffix, tmp_path):
+    for name, color in (("a", "gradient"), ("b", None)):
+        traced().save(tmp_path / f"{name}.{suffix}", color=color)
+    coloured, plain = ((tmp_path / f"{n}.{suffix}").read_text("utf-8") for n in "ab")
+    assert len(coloured) > len(plain)
+
+
+def test_the_shell_colours_too(tmp_path):
+    words = ["draw", "(w*x + b)**2", "w=2", "x=-1", "b=0.5", "--color"]
+    shell = CliRunner()
+    said = shell.invoke(main, [*words, "gradient"])
+    assert "On its way back the gradient" in said.output
+    assert "On its way back" not in shell.invoke(main, [*words, "none"]).output
+    refused = shell.invoke(main, [*words, "memory"])
+    assert (refused.exit_code, "nothing is known" in refused.output) == (1, True)
+    assert shell.invoke(main, [*words, "red"]).exit_code == 2
