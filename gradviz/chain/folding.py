@@ -199,18 +199,25 @@ class Folding:
             return self._telling()
         boxes, pending, repeats = 1, deque([self.root]), deque[Fold]()
         found: list[Fold] = []
-        while pending or (repeats and boxes < FEW):
+        while pending or (repeats and (boxes < FEW or self._is_loop(repeats[0], budget))):
             fold = (pending or repeats).popleft()
             more = boxes - 1 + len(fold.parts)
             if more > (SCREEN if budget is None else budget):
                 continue
-            if budget is None and found and self.row({*found, fold}) > ROW:
+            in_loop = fold.period or fold.label == "iteration"
+            if budget is None and found and not in_loop and self.row({*found, fold}) > ROW:
                 continue
             boxes = more
             found.append(fold)
             for part in fold.folds:
-                (repeats if part.count > 1 else pending).append(part)
+                if budget is not None or part.first is None:
+                    (repeats if part.count > 1 else pending).append(part)
         return found
+
+    def _is_loop(self, fold: Fold, budget: int | None) -> bool:
+        """Whether its first round is to be seen, beside the rest."""
+        repeated = fold.repeated
+        return budget is None and repeated is not None and not repeated.blocks
 
     def _telling(self) -> list[Fold]:
         """The folds that say most of a model: one of each kind, outer ones first."""
@@ -528,7 +535,8 @@ class Folding:
         rounds = [fold.units[n : n + period] for n in range(0, len(fold.units), period)]
         parts: list[int | Fold] = []
         # A whole loop fits in a row; iterations that are blocks have names, and each is looked for.
-        if self.layered and fold.first is None and len(rounds) > TWICE:
+        whole = fold.first is None and (self.layered or not fold.blocks)
+        if whole and len(rounds) > TWICE:
             one, rest = fold.units[:period], fold.units[period:]
             stretch = Fold(self, fold.label, rest, fold.depth, period=period, first=2)
             stretch.blocks = fold.blocks

@@ -141,6 +141,7 @@ def view_of(
                     flows[arrows[-1].id] = norm(edge[3]["message"])
     folds = [part for part, _ in cut if isinstance(part, Fold)]
     hidden = sum(len(fold.values) for fold in folds)
+    boxed = f"{len(folds)} boxes" if len(folds) != 1 else "1 box"
     legend = mark.legend or legend_of(tuple(boxes), tuple(arrows), target)
     if folding.layered:
         legend = mark.legend or _legend(boxes, arrows)
@@ -149,7 +150,7 @@ def view_of(
     view = View(
         boxes=tuple(boxes),
         arrows=tuple(arrows),
-        description=description(table, f"{hidden} nodes are folded into {len(folds)} boxes"),
+        description=description(table, f"{hidden} nodes are folded into {boxed}"),
         legend=legend,
         dense=folding.layered,
     )

@@ -20,7 +20,7 @@ from gradviz.chain.paths import count_paths
 from gradviz.chain.totals import OVER, Tally
 from gradviz.graph import Graph
 from gradviz.model import Node
-from gradviz.show import drawing, svg
+from gradviz.show import card, drawing, svg
 from gradviz.show.arrange import arrange, ends
 from gradviz.statistics import measure
 from gradviz.web import page, payload
@@ -248,7 +248,7 @@ def test_an_unrolled_loop_is_one_box_with_its_count_and_its_line():
         assert texts(loop)["paths to J"] == "60"
         assert "W" not in {box.name for box in view.boxes}  # only the loop reads it
     opened = graph.draw(budget=20, unfold=("loop/7",)).view
-    assert {"iterations 11–20", "iteration 6"} <= {box.name for box in opened.boxes}
+    assert {"iteration 1", "iterations 12–21", "iteration 6"} <= {box.name for box in opened.boxes}
     assert {"z(7)", "h(7)", "xs[6]"} <= {box.name for box in opened.boxes}
 
 
@@ -263,7 +263,8 @@ def test_a_loop_in_a_loop_is_found_even_if_its_count_changes():
     folding = Folding(gv.trace(run, 0.1))
     (outer,) = folding.root.folds
     assert (outer.count, outer.title) == (7, "loop × 7")
-    assert [part.folds[0].count for part in outer.folds] == [6, 7, 8, 6, 7, 8, 6]
+    first, rest = outer.folds
+    assert [part.folds[0].count for part in (first, *rest.folds)] == [6, 7, 8, 6, 7, 8, 6]
 
 
 def test_a_scope_that_is_entered_again_after_others_read_it_is_a_box_for_each_visit():
@@ -440,6 +441,55 @@ def test_what_is_hard_to_lay_out_is_folded_and_a_page_of_it_asks_little(name, de
     assert sum(asked) <= payload.LENGTH + fold.LONG
 
 
+def simulation():
+    def loss(k, c, x0):
+        x, v = x0, np.zeros(3)
+        for _ in range(64):
+            a = -k * x - c * v
+            v = v + 0.05 * a
+            x = x + 0.05 * v
+        return np.sum(x**2)
+
+    return gv.trace(loss, 2.0, 0.3, np.array([1.0, 0.5, -1.0])), 64
+
+
+def runge_kutta():
+    def slope(y, a, b):
+        both = b * y[0] * y[1]
+        return np.stack([a * y[0] - both, both - y[1]])
+
+    def loss(a, b, y0):
+        y, h = y0, 0.1
+        for _ in range(20):
+            k1 = slope(y, a, b)
+            k2 = slope(y + h / 2 * k1, a, b)
+            k3 = slope(y + h / 2 * k2, a, b)
+            k4 = slope(y + h * k3, a, b)
+            y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        return np.sum(y**2)
+
+    return gv.trace(loss, 1.1, 0.4, np.array([1.0, 0.5])), 20
+
+
+def kalman():
+    def nll(A, Q, H, R, m, P, ys):
+        total = 0.0
+        for y in ys:
+            m = A @ m
+            P = A @ P @ A.T + Q
+            S = H @ P @ H.T + R
+            K = P @ H.T @ np.linalg.inv(S)
+            r = y - H @ m
+            m = m + K @ r
+            P = P - K @ H @ P
+            total = total + 0.5 * (np.log(np.linalg.det(S)) + r @ np.linalg.solve(S, r))
+        return total
+
+    A, H, ys = np.array([[1.0, 0.1], [0.0, 1.0]]), np.array([[1.0, 0.0]]), np.ones((10, 1))
+    start = np.zeros(2), np.eye(2)
+    return gv.trace(nll, A, 0.01 * np.eye(2), H, np.array([[0.1]]), *start, ys, wrt=("A", "Q")), 10
+
+
 @pytest.mark.parametrize("steps", [6, 12, 18, 25])
 def test_the_picture_of_a_loop_fits_on_a_screen_however_often_it_goes_round(steps):
     drawing = models.characters(steps).draw()
@@ -448,6 +498,22 @@ def test_the_picture_of_a_loop_fits_on_a_screen_however_often_it_goes_round(step
     names = {box.name for box in drawing.view.boxes} | {part for box in drawing.view.boxes
                                                         for part in box.scope}  # fmt: skip
     assert f"loop × {steps}" in names
+
+
+@pytest.mark.parametrize("make", [simulation, runge_kutta, kalman])
+def test_a_loop_over_time_shows_its_first_step_and_the_rest_as_one_box(make):
+    graph, steps = make()
+    drawing = graph.draw()
+    view = drawing.view
+    scopes = {part for box in view.boxes for part in box.scope}
+    names = {box.name for box in view.boxes}
+    assert {f"loop × {steps}", "iteration 1"} <= scopes
+    assert f"iterations 2–{steps}" in names
+    assert len(view.boxes) <= fold.SCREEN
+    assert not [name for name in names | scopes if re.match(r"part\b", name)]
+    wide, high = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawing.svg).groups())
+    assert 1 / 2.5 <= wide / high <= 2.5
+    assert card.DATA * min(1.0, 1200 / wide) >= 7.5  # legible at a width of 1,200
 
 
 @pytest.mark.parametrize("direction", ["LR", "TB"])
