@@ -186,7 +186,8 @@ def draw(
         Heading; by default the graph's name.
     engine : {"auto", "graphviz-pure", "dot"}
     budget : int, optional
-        A graph of more values is folded, into at most so many boxes.
+        A graph of more values is folded, into at most so many boxes. A model is drawn by its
+        layers, with norms and not formulas; ``budget=len(graph)`` draws every value.
     unfold : str or iterable of str, optional
         What else to open, by the key in its tooltip, such as ``"blocks.0/attn"``, or by
         the name of a value: all that it lies in. All other folds stay as they are.
