@@ -433,7 +433,7 @@ def test_trace_folds_to_a_budget_and_unfolds(shell, model):
     def boxes(*options):
         return shell("trace", model("deep"), "--detail", "operations", *options).out
 
-    assert "iterations 1–10" in boxes()
+    assert re.search(r"iterations 2–\d+", boxes())
     assert "iteration 60" not in boxes()
     assert len(re.findall(r"(?m)^ +\d+\. ", boxes("--budget", "3"))) <= 3
     assert "iteration 60" in boxes("--unfold", "loop/60")

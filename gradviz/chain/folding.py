@@ -204,7 +204,7 @@ class Folding:
             more = boxes - 1 + len(fold.parts)
             if more > (SCREEN if budget is None else budget):
                 continue
-            in_loop = fold.period or fold.label == "iteration"
+            in_loop = (fold.period and not fold.blocks) or fold.label == "iteration"
             if budget is None and found and not in_loop and self.row({*found, fold}) > ROW:
                 continue
             boxes = more
