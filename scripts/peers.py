@@ -166,7 +166,7 @@ def gradviz(model, x, path):
     gv.trace(model, x, loss=lambda out: out.square().mean()).save(path)
 
 
-PEERS = torchview, torchviz, torchlens, gradviz
+PEERS = gradviz, torchview, torchviz, torchlens  # the last one wraps torch for good
 
 
 def cell(peer, name, model, x, folder):
@@ -185,10 +185,12 @@ def cell(peer, name, model, x, folder):
 def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    rows = ["<tr><th>" + "".join(f"<th>{peer.__name__}" for peer in PEERS)]
-    for name, model, x in models():
-        cells = "".join(cell(peer, name, model, x, folder) for peer in PEERS)
-        rows.append(f"<tr><th>{name}{cells}")
+    drawn = list(models())
+    rows = [f"<tr><th>{name}" for name, _, _ in drawn]
+    for peer in PEERS:
+        for n, (name, model, x) in enumerate(drawn):
+            rows[n] += cell(peer, name, model, x, folder)
+    rows.insert(0, "<tr><th>" + "".join(f"<th>{peer.__name__}" for peer in PEERS))
     style = "td{width:24vw;vertical-align:top;border:1px solid #ccc} img{max-width:100%}"
     page = (
         f"<!doctype html><meta charset=utf-8><style>{style}</style><table>{''.join(rows)}</table>"
