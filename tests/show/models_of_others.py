@@ -1,0 +1,336 @@
+"""Models that many draw, with the names of PyTorch: small, but their structure is real."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+import torch_programs
+from torch import nn
+
+MODELS = {}
+
+
+def model(make):
+    """Enter a function that returns a module or function, its arguments and its loss."""
+    MODELS[make.__name__] = make
+    return make
+
+
+MODELS["resnet"] = torch_programs.resnet
+
+
+@model
+def gpt():
+    return torch_programs.gpt(vocabulary=50, width=32, heads=4, layers=6, tokens=8)
+
+
+def against(*targets):
+    """Cross-entropy of the last dimension with these classes."""
+    return lambda o: F.cross_entropy(o.reshape(len(targets), -1), torch.tensor(targets))
+
+
+class DoubleConv(nn.Sequential):
+    def __init__(self, before, after):
+        super().__init__(
+            nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
+            nn.Conv2d(after, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
+        )  # fmt: skip
+
+
+class UNet(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        widths = [width, 2 * width, 4 * width, 8 * width]
+        self.inc = DoubleConv(1, width)
+        self.pool = nn.MaxPool2d(2)
+        self.downs = nn.ModuleList(map(DoubleConv, widths, widths[1:]))
+        up = widths[:0:-1], widths[-2::-1]
+        self.ups = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, 2) for a, b in zip(*up, strict=True))
+        self.convs = nn.ModuleList(map(DoubleConv, *up))
+        self.outc = nn.Conv2d(width, 2, 1)
+
+    def forward(self, x):
+        skips = [self.inc(x)]
+        for down in self.downs:
+            skips.append(down(self.pool(skips[-1])))
+        x = skips.pop()
+        for up, conv in zip(self.ups, self.convs, strict=True):
+            x = conv(torch.cat([skips.pop(), up(x)], 1))
+        return self.outc(x)
+
+
+@model
+def unet():
+    targets = torch.randint(0, 2, (1, 16, 16))
+    return UNet(), (torch.randn(1, 1, 16, 16),), lambda o: F.cross_entropy(o, targets)
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x):
+        return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6))
+
+
+def rotated(x):
+    """Rotary embedding: pairs of numbers turned by an angle that grows with the position."""
+    half = x.shape[-1] // 2
+    angles = torch.outer(torch.arange(x.shape[-2]), 1e4 ** (-torch.arange(half) / half))
+    cos, sin = (f(torch.cat((angles, angles), -1)) for f in (torch.cos, torch.sin))
+    return x * cos + torch.cat((-x[..., half:], x[..., :half]), -1) * sin
+
+
+class LlamaAttention(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            setattr(self, name, nn.Linear(width, width, bias=False))
+
+    def forward(self, x):
+        def split(y):
+            return y.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
+        q, k, v = rotated(split(self.q_proj(x))), rotated(split(self.k_proj(x))), self.v_proj(x)
+        y = F.scaled_dot_product_attention(q, k, split(v), is_causal=True)
+        return self.o_proj(y.transpose(1, 2).reshape(x.shape))
+
+
+class LlamaMLP(nn.Module):
+    def __init__(self, width, inner):
+        super().__init__()
+        self.gate_proj, self.up_proj = (nn.Linear(width, inner, bias=False) for _ in range(2))
+        self.down_proj = nn.Linear(inner, width, bias=False)
+
+    def forward(self, x):
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, width, mlp):
+        super().__init__()
+        self.self_attn, self.mlp = LlamaAttention(width, 4), mlp
+        self.input_layernorm, self.post_attention_layernorm = RMSNorm(width), RMSNorm(width)
+
+    def forward(self, x):
+        x = x + self.self_attn(self.input_layernorm(x))
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Llama(nn.Module):
+    def __init__(self, mlp=LlamaMLP, width=32, layers=4, vocabulary=60):
+        super().__init__()
+        self.embed_tokens = nn.Embedding(vocabulary, width)
+        self.layers = nn.ModuleList(DecoderLayer(width, mlp(width, 64)) for _ in range(layers))
+        self.norm, self.lm_head = RMSNorm(width), nn.Linear(width, vocabulary, bias=False)
+
+    def forward(self, ids):
+        x = self.embed_tokens(ids)
+        for layer in self.layers:
+            x = layer(x)
+        logits = self.lm_head(self.norm(x))
+        return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+
+
+@model
+def llama():
+    return Llama(), (torch.randint(0, 60, (2, 8)),), None
+
+
+class Experts(nn.Module):
+    def __init__(self, width, inner, count=4):
+        super().__init__()
+        self.gate = nn.Linear(width, count, bias=False)
+        self.experts = nn.ModuleList(LlamaMLP(width, inner) for _ in range(count))
+
+    def forward(self, x):
+        flat = x.flatten(0, 1)
+        weights, chosen = self.gate(flat).softmax(-1).topk(2)
+        found = torch.zeros_like(flat)
+        for n, expert in enumerate(self.experts):
+            token, place = torch.where(chosen == n)
+            out = expert(flat[token]) * weights[token, place, None]
+            found = found.index_add(0, token, out)
+        return found.view(x.shape)
+
+
+@model
+def mixture_of_experts():
+    return Llama(Experts, layers=2), (torch.randint(0, 60, (2, 8)),), None
+
+
+class ViT(nn.Module):
+    def __init__(self, width=32, layers=4, classes=5):
+        super().__init__()
+        self.patch_embed = nn.Conv2d(3, width, 8, 8)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 17, width))
+        layer = nn.TransformerEncoderLayer(width, 4, 64, 0.0, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, classes)
+
+    def forward(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1) + self.pos_embed
+        return self.head(self.norm(self.encoder(x))[:, 0])
+
+
+@model
+def vit():
+    return ViT(), (torch.randn(2, 3, 32, 32),), against(1, 3)
+
+
+class Translator(nn.Module):
+    def __init__(self, width=32, vocabulary=40):
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary, width)
+        self.transformer = nn.Transformer(width, 4, 3, 3, 64, 0.0, batch_first=True)
+        self.head = nn.Linear(width, vocabulary)
+
+    def forward(self, source, target):
+        return self.head(self.transformer(self.embed(source), self.embed(target)))
+
+
+@model
+def encoder_decoder():
+    source, target = torch.randint(0, 40, (1, 7)), torch.randint(0, 40, (1, 4))
+    return Translator(), (source, target), against(1, 2, 3, 4)
+
+
+class Classifier(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.fc = nn.Embedding(50, 16), nn.Linear(48, 4)
+        self.lstm = nn.LSTM(16, 24, 2, batch_first=True, bidirectional=True)
+
+    def forward(self, x):
+        return self.fc(self.lstm(self.embed(x))[0].mean(1))
+
+
+@model
+def lstm_classifier():
+    return Classifier(), (torch.randint(0, 50, (3, 12)),), against(0, 1, 2)
+
+
+class Seq2Seq(nn.Module):
+    def __init__(self, width=16, vocabulary=30):
+        super().__init__()
+        self.src, self.tgt = (nn.Embedding(vocabulary, width) for _ in range(2))
+        self.encoder = nn.GRU(width, width, batch_first=True)
+        self.decoder = nn.GRUCell(2 * width, width)
+        self.score, self.out = nn.Linear(width, width), nn.Linear(2 * width, vocabulary)
+
+    def forward(self, x, y):
+        seen, h = self.encoder(self.src(x))
+        h, outs = h[0], []
+        for t in range(y.shape[1]):
+            scores = torch.einsum("bth,bh->bt", self.score(seen), h)
+            context = torch.einsum("bt,bth->bh", scores.softmax(-1), seen)
+            h = self.decoder(torch.cat([self.tgt(y[:, t]), context], -1), h)
+            outs.append(self.out(torch.cat([h, context], -1)))
+        return torch.stack(outs, 1)
+
+
+@model
+def seq2seq():
+    x, y = torch.randint(0, 30, (1, 7)), torch.randint(0, 30, (1, 6))
+    return Seq2Seq(), (x, y), against(1, 2, 3, 4, 5, 6)
+
+
+@model
+def gan_step():
+    generator = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 16), nn.Tanh())
+    judge = nn.Sequential(nn.Linear(16, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
+
+    def step(z, real):
+        loss = F.binary_cross_entropy_with_logits
+        fake = judge(generator(z))
+        return loss(judge(real), torch.ones(4, 1)) + loss(fake, torch.zeros(4, 1))
+
+    return step, (torch.randn(4, 8), torch.randn(4, 16)), None
+
+
+class GraphNetwork(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2, self.conv3 = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 3)
+
+    def forward(self, x, src, dst):
+        for layer in (self.conv1, self.conv2, self.conv3):
+            message = layer(x)[src]
+            x = torch.zeros(len(x), message.shape[1]).index_add(0, dst, message).relu()
+        return x.mean(0)
+
+
+@model
+def graph_network():
+    src, dst = torch.randint(0, 10, (2, 30))
+    return GraphNetwork(), (torch.randn(10, 8), src, dst), against(1)
+
+
+class RungeKutta(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
+
+    def forward(self, y, h=0.1):
+        for _ in range(10):
+            k1 = self.f(y)
+            k2 = self.f(y + h / 2 * k1)
+            k3 = self.f(y + h / 2 * k2)
+            k4 = self.f(y + h * k3)
+            y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        return y
+
+
+@model
+def runge_kutta():
+    return RungeKutta(), (torch.randn(5, 2),), lambda o: o.pow(2).mean()
+
+
+class Mamba(nn.Module):
+    def __init__(self, d=16, n=4):
+        super().__init__()
+        self.in_proj, self.out_proj = nn.Linear(d, 2 * d), nn.Linear(d, d)
+        self.conv1d = nn.Conv1d(d, d, 3, groups=d, padding=2)
+        self.x_proj, self.dt_proj = nn.Linear(d, 1 + 2 * n), nn.Linear(1, d)
+        self.A_log = nn.Parameter(torch.log(torch.arange(1, n + 1.0)).repeat(d, 1))
+        self.D, self.norm = nn.Parameter(torch.ones(d)), nn.LayerNorm(d)
+
+    def forward(self, u):
+        x, z = self.in_proj(self.norm(u)).chunk(2, -1)
+        x = F.silu(self.conv1d(x.transpose(1, 2))[..., : u.shape[1]].transpose(1, 2))
+        dt, b, c = self.x_proj(x).split([1, 4, 4], -1)
+        dt, a = F.softplus(self.dt_proj(dt)), -self.A_log.exp()
+        h, ys = torch.zeros(len(u), 16, 4), []
+        for t in range(u.shape[1]):
+            h = torch.exp(dt[:, t, :, None] * a) * h
+            h = h + dt[:, t, :, None] * b[:, t, None, :] * x[:, t, :, None]
+            ys.append((h * c[:, t, None, :]).sum(-1))
+        return u + self.out_proj((torch.stack(ys, 1) + self.D * x) * F.silu(z))
+
+
+@model
+def mamba():
+    net = nn.Sequential(nn.Linear(8, 16), Mamba(), Mamba(), nn.Linear(16, 8))
+    return net, (torch.randn(2, 8, 8),), lambda o: o.pow(2).mean()
+
+
+class CharRNN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.i2h, self.h2h, self.h2o = nn.Linear(20, 16), nn.Linear(16, 16), nn.Linear(16, 20)
+
+    def forward(self, x):
+        h, out = torch.zeros(len(x), 16), []
+        for t in range(x.shape[1]):
+            h = torch.tanh(self.i2h(x[:, t]) + self.h2h(h))
+            out.append(self.h2o(h))
+        return torch.stack(out, 1)
+
+
+@model
+def char_rnn():
+    return CharRNN(), (torch.randn(1, 12, 20),), against(*range(12))
