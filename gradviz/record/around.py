@@ -161,12 +161,13 @@ def _line(code: CodeType, offset: int) -> str:
     return f"{file}:{line}: {text}"
 
 
-def survey(*roots: Any) -> tuple[list[CodeType], list[Any] | None]:
+def survey(*roots: Any, alone: bool | None = None) -> tuple[list[CodeType], list[Any] | None]:
     """The code of the program's own functions, and the generators of random numbers it may ask.
 
     None instead of these where it draws no random numbers, from NumPy's and Python's own either.
+    `alone`: whether it `stands_alone`, where that is known.
     """
-    if stands_alone(*roots):
+    if stands_alone(*roots) if alone is None else alone:
         code = roots[0].__code__
         return [*codes(code)], [] if _draws(code) else None
     program: list[CodeType] = []

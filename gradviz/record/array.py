@@ -163,7 +163,7 @@ def record(
                     f"{operation.name} returned an array of objects, which cannot be recorded"
                 )
             return value
-    node = _append(operation, value, operands, keywords, frame, name)
+    node = record_floats(operation, value, operands, keywords, frame, name)
     if kind is np.ndarray and len(operands) == 1:
         owner = whole if whole.base is None else whole.base
         seen = getattr(operands[0], "value", None)
@@ -180,7 +180,7 @@ def record(
     return node
 
 
-def _append(
+def record_floats(
     operation: Operation,
     value: Any,
     operands: tuple[Any, ...],
@@ -431,7 +431,7 @@ class Array(Operators):
                 else:
                     value = ufunc(*plain)
                     if type(value) in FLOATS and value.dtype.kind == "f":
-                        return _append(operation, value, inputs, NO_KEYWORDS, _getframe(1))
+                        return record_floats(operation, value, inputs, NO_KEYWORDS, _getframe(1))
                 return apply(operation, inputs, None, _getframe(1))
             return self._ufunc(ufunc, method, inputs, keywords)
         except TraceError as error:

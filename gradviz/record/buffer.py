@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import wraps
+from functools import lru_cache, wraps
 from operator import is_
 from sys import _getframe
 from types import MappingProxyType
@@ -477,16 +477,13 @@ def traced(function: Any, names: Set[str] | None = None) -> Iterator[None]:
         _homes.append(
             (vars(special), _stand_ins((n, g, _written_out(g, f)) for n, g, f in written))
         )
-    spaces = _spaces(function) if names is None else [function.__globals__]
+    if names is None:
+        homes, spaces = _homes, _spaces(function)
+    else:
+        homes, spaces = _named(names, len(_homes)), [function.__globals__]
     with _lock:
         _running += 1
-        for home, (originals, instead) in _homes:
-            if names is not None:
-                some = names & originals.keys()
-                originals = {n: originals[n] for n in some}
-                instead = {n: instead[n] for n in some}
-            if not originals:
-                continue
+        for home, (originals, instead) in homes:
             _exchange(home, originals, instead)
             for space in spaces:
                 if both := originals.keys() & space.keys():
@@ -505,6 +502,16 @@ def traced(function: Any, names: Set[str] | None = None) -> Iterator[None]:
                 _put(space, instead, originals)
         if alive and _alive.get() is None and (kept := list(alive[0].values())):
             _hand_back(kept)
+
+
+@lru_cache(maxsize=1000)
+def _named(names: Set[str], _: int) -> list[tuple[dict[str, Any], StandIns]]:
+    """Of so many `_homes` what has one of these names."""
+    found = []
+    for home, (originals, instead) in _homes:
+        if some := names & originals.keys():
+            found.append((home, ({n: originals[n] for n in some}, {n: instead[n] for n in some})))
+    return found
 
 
 def _exchange(space: dict[str, Any], originals: dict[str, Any], instead: dict[str, Any]) -> None:

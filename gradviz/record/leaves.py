@@ -11,7 +11,7 @@ import numpy as np
 from gradviz.model import LEAVES
 from gradviz.ops import arrays
 from gradviz.ops.operation import refuse_more_than_arrays
-from gradviz.record.array import Array, apply, record
+from gradviz.record.array import Array, apply, record_floats
 from gradviz.record.held import FROM_PYTHON, NO_KEYWORDS
 from gradviz.record.others import meet_distributions
 
@@ -29,7 +29,7 @@ def leaf(value: Any, name: str, kind: str, frame: FrameType | None = None) -> Ar
     if array.dtype.kind in "iub":
         array = array.astype(float)
     keywords = FROM_PYTHON if type(value) in (float, complex) else NO_KEYWORDS
-    node: Array = record(LEAVES[kind], array[()], (), keywords, frame, name)
+    node = record_floats(LEAVES[kind], array[()], (), keywords, frame, name)
     if type(value) is np.ndarray and not value.ndim:
         node.views = []
     return node

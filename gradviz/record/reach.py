@@ -129,15 +129,25 @@ def is_user_class(kind: Any) -> bool:
 def attributes_of(value: Any) -> dict[str, Any]:
     """The attributes of an object, those in slots too."""
     found = dict(getattr(value, "__dict__", ()))
-    for kind in type(value).__mro__[:-1]:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if hasattr(kind.__dict__.get(name), "__get__") and name not in found:
-                try:
-                    found[name] = getattr(value, name)
-                except AttributeError:
-                    continue
+    kind: Any = type(value)
+    for name in slots_of(kind):
+        if name not in found:
+            try:
+                found[name] = getattr(value, name)
+            except AttributeError:
+                continue
     return found
+
+
+@lru_cache(maxsize=4096)
+def slots_of(kind: Any) -> tuple[str, ...]:
+    """The names of an object's attributes that are in slots."""
+    found: list[str] = []
+    for base in kind.__mro__[:-1]:
+        slots = base.__dict__.get("__slots__", ())
+        names = (slots,) if isinstance(slots, str) else slots
+        found += [name for name in names if hasattr(base.__dict__.get(name), "__get__")]
+    return tuple(dict.fromkeys(found))
 
 
 def variables(function: FunctionType) -> Iterator[tuple[str, Any]]:
@@ -232,9 +242,14 @@ def _attribute(path: str, name: str) -> str:
 
 def _defined(kind: type) -> Iterator[tuple[str, Any]]:
     """What a class of the user's, and those it inherits from, define."""
-    for base in kind.__mro__:
-        if is_user_class(base):
-            for name, v in vars(base).items():
-                plain = name.startswith("__") and name != "__call__"
-                if not plain and type(v) not in _ATOMS:
-                    yield name, v
+    for base in user_bases(kind):
+        for name, v in vars(base).items():
+            plain = name.startswith("__") and name != "__call__"
+            if not plain and type(v) not in _ATOMS:
+                yield name, v
+
+
+@lru_cache(maxsize=4096)
+def user_bases(kind: Any) -> tuple[type, ...]:
+    """Those of the classes that a class inherits from, and itself, which are the user's."""
+    return tuple(base for base in kind.__mro__ if is_user_class(base))

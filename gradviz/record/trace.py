@@ -196,11 +196,7 @@ class _Function(Program):
             self._code, _ = survey(*self.roots)
         return self._code
 
-    def _names(self) -> frozenset[str] | None:
-        """All that the program can call of NumPy's, by name; None where that is not known."""
-        return called_names(self.function.__code__) if stands_alone(*self.roots) else None
-
-    def call(self, change: Callable[[Any, str], Any]) -> Any:
+    def call(self, change: Callable[[Any, str], Any], alone: bool | None = None) -> Any:
         """Run the function on arguments whose arrays went through `change(value, name)`.
 
         Each has a name of its own, where ``{"a.b": x, "a": {"b": y}}`` has one twice.
@@ -217,7 +213,7 @@ class _Function(Program):
         kwargs = {name: convert_nested(value, name, convert) for name, value in self.kwargs.items()}
         if not self.has_run:  # the first run's numbers are the user's own
             self.has_run = True
-            self._code, generators = survey(*self.roots)
+            self._code, generators = survey(*self.roots, alone=alone)
             self.drawn = None if generators is None else states(generators)
             return self.function(*args, **kwargs)
         with replayed(self.drawn):
@@ -264,9 +260,11 @@ class _Function(Program):
             leaves[name] = leaf(value, name, "parameter" if wanted else "input")
             return leaves[name]
 
+        alone = stands_alone(*self.roots)
+        called = called_names(self.function.__code__) if alone else None
         try:
-            with tape() as recorded, traced(self.function, self._names()):
-                output = self.call(convert)
+            with tape() as recorded, traced(self.function, called):
+                output = self.call(convert, alone)
                 _ = getattr(output, "value", None)  # of a view, as its array is now
         except (TypeError, ValueError) as error:
             if (told := _in_our_words(error)) is error:

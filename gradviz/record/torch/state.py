@@ -20,7 +20,15 @@ from torch import Tensor, nn
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.overrides import TorchFunctionMode
 
-from gradviz.record.reach import REGISTERS, Found, attributes_of, is_user_class, variables
+from gradviz.record.reach import (
+    REGISTERS,
+    Found,
+    attributes_of,
+    is_user_class,
+    slots_of,
+    user_bases,
+    variables,
+)
 from gradviz.record.torch.operation import tensors_in
 from gradviz.record.undo import CONTAINERS, Undo
 
@@ -71,7 +79,7 @@ class Preserved(TorchFunctionMode):
     def begin(self) -> None:
         """Note how everything is."""
         kinds = {v if isinstance(v, type) else type(v) for v in (f.value for f in self._found)}
-        for base in {base for kind in kinds for base in kind.__mro__ if is_user_class(base)}:
+        for base in {base for kind in kinds for base in user_bases(kind)}:
             self._undo.attributes(base, dict(vars(base)))
         for found in self._found:
             value = found.value
@@ -285,9 +293,10 @@ def _remember(found: Found, undo: Undo) -> None:
                     undo.content(content[name])
             held = content.values()
             undo.empty([v for v in held if isinstance(v, CONTAINERS) and not v])
-        slots = {k: v for k, v in attributes_of(value).items() if k not in (content or ())}
-        if slots:
-            undo.attributes(value, slots)
+        kind: Any = type(value)
+        if slots_of(kind):
+            own = attributes_of(value).items()
+            undo.attributes(value, {k: v for k, v in own if k not in (content or ())})
 
 
 def _holds_tensors(value: Any) -> bool:

@@ -85,17 +85,23 @@ def search(beginnings: Sequence[tuple[str, Any]]) -> Search:
     found = list(reach(beginnings))
     modules: list[tuple[str, nn.Module, Any]] = []
     others: dict[int, str] = {}
+    inner: dict[int, set[int]] = {}  # by module what it registers, by `id`
     for path, value, owner, _ in found:
-        inside = isinstance(owner, nn.Module) and any(
-            value is part
-            for register in (owner._modules, owner._parameters, owner._buffers)
-            for part in register.values()
-        )
-        if isinstance(value, nn.Module) and not inside:
-            modules.append((path, value, owner))
-        elif isinstance(value, Tensor) and not inside and path:
+        if not isinstance(value, (nn.Module, Tensor)):
+            continue
+        inside = False
+        if isinstance(owner, nn.Module):
+            if id(owner) not in inner:
+                registers = owner._modules, owner._parameters, owner._buffers
+                inner[id(owner)] = {id(part) for r in registers for part in r.values()}
+            inside = id(value) in inner[id(owner)]
+        if isinstance(value, nn.Module):
+            if not inside:
+                modules.append((path, value, owner))
+            continue
+        if not inside and path:
             others[id(value)] = path
-        if isinstance(value, Tensor) and is_lazy(value):
+        if is_lazy(value):
             raise TraceError(
                 f"{path or 'a parameter'} has no shape yet: run the model once before it is traced"
             )
