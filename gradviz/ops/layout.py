@@ -8,6 +8,7 @@ with fractions, and in line, as the program wrote it, for the cards of a picture
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -312,6 +313,8 @@ class _InLine(_Layout):
     unary = _UNARY
 
     def number(self, tree: ast.Constant) -> Laid:
+        if isinstance(tree.value, float) and not math.isfinite(tree.value):  # not 1e309
+            return Number(str(tree.value)), _ATOM
         digits, _, exponent = ast.unparse(tree).partition("e")
         if not exponent:
             return Number(digits), _ATOM

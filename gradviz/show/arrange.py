@@ -34,7 +34,8 @@ def arrange(view: View, engine_name: str = "auto", *, whole: bool = False) -> La
         If the engine is missing, fails, or writes no layout.
     """
     found = _arranged(view, engine_name)
-    return found if whole else wrapped(found)
+    folded = any(box.kind in ("fold", "layer") for box in view.boxes)
+    return found if whole else wrapped(found, eager=folded)
 
 
 def _arranged(view: View, engine_name: str) -> Layout:

@@ -22,13 +22,17 @@ TRACK = 9.0  # ... for each edge that runs in it
 CROSSING, FRAME = 0.06, 0.12  # what it costs to cut an edge, and a frame, in columns too short
 ROUND = 7.0  # radius of an edge's corner
 PADDING = 10.0  # of a frame
-HEADING = 20.0  # of a frame that goes on
+HEADING = 26.0  # of a frame that goes on
 
 
-def wrapped(layout: Layout) -> Layout:
-    """The layout, in several columns (or rows, of a wide one) where it is too long."""
+def wrapped(layout: Layout, eager: bool) -> Layout:
+    """The layout, in several columns (or rows, of a wide one) where it is too long.
+
+    A picture of all values is better whole than cut, unless it is twice as long; one of folds is
+    cut `eager`ly.
+    """
     long, short = sorted((layout.width, layout.height), reverse=True)
-    if long <= max(SCREEN, LONGEST * short):
+    if long <= max(SCREEN, LONGEST * short) * (1 if eager else 2):
         return layout
     wide = layout.width > layout.height
     upright = _turned(layout) if wide else layout

@@ -351,7 +351,7 @@ def test_what_is_not_finite_stands_out():
     with np.errstate(all="ignore"):
         drawn = gv.trace(run, 1.0).draw(detail="operations")
     boxes = drawn.view.boxes
-    last = next(box for box in boxes if box.name == "loop 2 × 100")
+    last = next(box for box in boxes if "loop 2 × 100" in box.scope and box.kind == "fold")
     assert last.role == "sick"
     assert "not finite" in last.badge
     assert "(non-finite)" in texts(last)["‖value‖"]
