@@ -246,7 +246,8 @@ class Folding:
         if fold.main is not None or fold.first is not None or fold.still:
             return False
         layers = any(self.layer(part) for part in fold.folds)
-        return layers or not fold.scope or len(fold.steps) > SMALL
+        repeats = fold.repeated is not None  # a layer that is called twice in a row, too
+        return layers or repeats or not fold.scope or len(fold.steps) > SMALL
 
     def layer(self, fold: Fold) -> Layer | None:
         """What module a scope is, if it is one."""

@@ -131,6 +131,14 @@ class Tally:
             sizes = self._iterations(repeated, folds[n].leaves) if repeated else [total.size]
             total.least, total.most = _range(min, sizes), _range(max, sizes)
 
+    def is_broken(self, i: int) -> bool:
+        """Whether a value is not finite and should be: no mask of -inf that is still to be cut."""
+        value = self.graph.values[i].value
+        if not is_broken(value):
+            return False
+        aside = bool(self.gradients) and i not in self.gradients
+        return not (aside and measure(value).high == -math.inf)
+
     def _count(self, fold: Fold) -> Totals:
         graph, found = self.graph, Totals()
         for i in fold.values:
@@ -140,7 +148,7 @@ class Tally:
                 found.operations += len(steps)
             elif graph.kind(i) == "parameter":
                 found.parameters += int(np.size(node.value))
-            found.broken_values += is_broken(node.value)
+            found.broken_values += self.is_broken(i)
             found.broken_gradients += i in self.gradients and is_broken(self.gradients[i], True)
         return found
 

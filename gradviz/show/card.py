@@ -16,6 +16,7 @@ NAME, SMALL, DATA, TINY, HEAD = 17.0, 11.5, 12.5, 9.5, 8.5  # font sizes
 PAD, GAP = 11.0, 12.0
 BRACKET = 6.0  # of a matrix, with the blank beside it
 CHIP = 15.0  # height of the chip on a card's upper edge
+LAYER_LIMIT = 300.0
 NAME_LIMIT, EXPRESSION_LIMIT, CELL_LIMIT, PILL_LIMIT = 190.0, 210.0, 150.0, 112.0
 
 
@@ -94,6 +95,11 @@ def name_runs(box: Box) -> Runs:
     )
 
 
+def name_limit(box: Box) -> float:
+    """How wide a name may be; those of PyTorch's functions are long, and not to be cut."""
+    return LAYER_LIMIT if box.kind == "layer" else NAME_LIMIT
+
+
 def _widths(
     rows: tuple[Row, ...], grid: list[list[Runs]], heads: list[Runs]
 ) -> dict[tuple[bool, int], list[float]]:
@@ -120,7 +126,7 @@ def _width(cell: Runs) -> float:
 @lru_cache(maxsize=2048)
 def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     """The card of a box, of at least the given width and height."""
-    title = mathtext.elide(name_runs(box), NAME, NAME_LIMIT)
+    title = mathtext.elide(name_runs(box), NAME, name_limit(box))
     tag = mathtext.plain(box.tag)
     expression = mathtext.expression(box.expression, box.formula)
     expression = mathtext.elide(expression, SMALL, EXPRESSION_LIMIT)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gradviz import words
 from gradviz.chain.folding import ROW, Fold, Folding, common
-from gradviz.chain.totals import OVER, Bundle, Tally, Totals, is_broken
+from gradviz.chain.totals import OVER, Bundle, Tally, Totals
 from gradviz.highlight import ROLES, Highlight
 from gradviz.statistics import norm
 
@@ -108,7 +108,7 @@ def view_of(
         else:
             path = [fold.label for fold in around if fold.scope]
             box = box_of(f"n{part}", part, table, mark, target, path)
-            broken = is_broken(graph.values[part].value)
+            broken = tally.is_broken(part)
             if broken or any(row.state == "non-finite" for row in box.rows):
                 box = replace(box, role=box.role or "sick")
         frames = tuple(_frame(graph, folding, fold) for fold in around)

@@ -230,7 +230,7 @@ def _at(point: Point) -> str:
 def _name(box: Box) -> str:
     """A value's name as mathematics, a fold's as text; what is too long is text, cut."""
     runs = cards.name_runs(box)
-    shown = mathtext.elide(runs, cards.NAME, cards.NAME_LIMIT)
+    shown = mathtext.elide(runs, cards.NAME, cards.name_limit(box))
     if box.kind in ("fold", "layer") or shown != runs or not (box.title or box.name).strip():
         return _text(mathtext.to_text(shown))
     return f"${_ascii(tex.symbol(clean(box.title or box.name)))}$"

@@ -194,3 +194,20 @@ def test_the_text_of_layers_says_what_the_picture_points_out():
     assert "target" in told(text, "0 (Linear 4 → 8")
     assert "upstream term, computed once" in told(text, "2 (Linear 8 → 8")
     assert "not needed" in told(text, "input (")
+
+
+def test_a_mask_of_minus_infinity_that_is_still_to_be_cut_is_no_alarm():
+    class Causal(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.query = nn.Linear(4, 4)
+
+        def forward(self, x):
+            mask = torch.full((3, 3), float("-inf")).triu(1)
+            query = self.query(x)
+            return torch.softmax(query @ query.T + mask, -1).pow(2).sum()
+
+    graph = gv.trace(Causal(), torch.ones(3, 4), capture="lean")
+    assert {box.role for box in graph.draw().view.boxes} == {""}
+    sick = gv.trace(nn.Linear(2, 1), torch.tensor([[1.0, -torch.inf]]), loss=torch.sum)
+    assert "sick" in {box.role for box in sick.draw().view.boxes}

@@ -47,7 +47,8 @@ WRITES = frozenset("setitem iadd isub imul idiv itruediv ipow write".split())
 def _opened(function: Any) -> Any:
     """A function of `torch.nn.functional` that shows the calls inside instead of itself."""
     space = {**function.__globals__, "has_torch_function": lambda _: False}
-    copy = FunctionType(function.__code__, space, function.__name__, function.__defaults__)
+    parts = function.__code__, space, function.__name__, function.__defaults__
+    copy = FunctionType(*parts, function.__closure__)  # (it has one where another tool wraps it)
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
 
