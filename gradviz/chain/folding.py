@@ -10,18 +10,15 @@ the boxes of a picture form a DAG, whichever of them are open.
 
 from __future__ import annotations
 
-import re
-import weakref
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from gradviz import words
 from gradviz.chain import background
 from gradviz.chain.columns import length, ranks, topological
+from gradviz.chain.fold import Fold, first_of, steps_of, values_of
+from gradviz.chain.repeats import common, repetitions, stem
 from gradviz.layers import Layer
 
 if TYPE_CHECKING:
@@ -38,126 +35,8 @@ STRETCHES = 6  # into so many stretches it is cut where it has more
 ENOUGH = 25  # so many boxes of layers say what a model is
 TWICE = 2  # what repeats more often is one round, and the rest
 SMALL = 8  # a layer of no more operations is a box
-SMALLEST = 6  # so many values must repeat to be a fold
 CHAIN = 3  # and so many make a chain
-PERIODS = 64  # so many lengths of an iteration are tried, the most frequent ones
 LONG = 1000  # through so many columns all edges together are followed well, and laid out quickly
-
-
-class Fold:
-    """Values that can be shown as one box.
-
-    Attributes
-    ----------
-    key : str
-        What it is opened by; the same in every picture of the same program.
-    name : str
-        What it is called among its neighbours: its `label`, numbered where others have the same.
-    units : sequence of int or Fold
-        What it consists of in topological order, leaves aside: values by their ids, and folds.
-    leaves : list of int
-        The leaves that nothing outside reads.
-    depth : int
-        How many scopes are around its parts.
-    scope : bool
-        Whether it is a scope of the program.
-    period : int
-        How many units an iteration has; 0 where nothing repeats.
-    first : int or None
-        Of a stretch of iterations, the number of its first one.
-    main : int or None
-        The value that it stands for: all others are forms of it or of its operands.
-    """
-
-    def __init__(
-        self,
-        folding: Folding,
-        label: str,
-        units: Sequence[int | Fold],
-        depth: int,
-        *,
-        scope: bool = False,
-        period: int = 0,
-        first: int | None = None,
-        main: int | None = None,
-    ) -> None:
-        self.folding: Folding = weakref.proxy(folding)  # which holds this, and the Graph
-        self.label, self.units, self.depth = label, units, depth
-        self.scope, self.period, self.first, self.main = scope, period, first, main
-        self.leaves: list[int] = []
-        self.still = False  # whether no gradient comes to it
-        self.blocks = False  # whether it repeats scopes that keep their own keys
-        self.call("", label)
-
-    def call(self, key: str, name: str, inside: str | None = None) -> None:
-        """Give it its place: the keys of its parts begin with `inside`."""
-        self.key, self.name = key, name
-        self.inside = f"{key}/" if inside is None else inside
-
-    def __repr__(self) -> str:
-        return f"<Fold {self.key!r}: {len(self.values)} values>"
-
-    @cached_property
-    def steps(self) -> list[int]:
-        """The ids of the values in it in the order of recording, its leaves aside."""
-        found: list[int] = []
-        for unit in self.units:
-            found += unit.steps if isinstance(unit, Fold) else (unit,)
-        return sorted(found)
-
-    @property
-    def values(self) -> list[int]:
-        """The ids of all values in it, in the order of recording."""
-        return sorted((*self.steps, *self.leaves))
-
-    @cached_property
-    def look(self) -> int:
-        """A number that folds of the same structure share."""
-        return self.folding.look_of_fold(self)
-
-    @cached_property
-    def _parts(self) -> list[int | Fold]:
-        return self.folding.arranged(self)
-
-    @property
-    def _only(self) -> Fold | None:
-        """The one fold that this consists of, if it does: the two are one box, not two in one."""
-        if self.period or not self.key or len(self._parts) > 1:
-            return None
-        only = self._parts[0]
-        return only if isinstance(only, Fold) else None
-
-    @property
-    def parts(self) -> list[int | Fold]:
-        """What it is opened into."""
-        return self._only.parts if self._only else self._parts
-
-    @property
-    def folds(self) -> list[Fold]:
-        """The folds among its parts."""
-        return [part for part in self.parts if isinstance(part, Fold)]
-
-    @cached_property
-    def edges(self) -> set[tuple[int, int]]:
-        """Which part leads to which, by their numbers."""
-        return self.folding.between([values_of(part) for part in self.parts])
-
-    @property
-    def repeated(self) -> Fold | None:
-        """The fold whose iterations are its parts: itself or the only one in it, if so."""
-        return self if self.period else self._only and self._only.repeated
-
-    @property
-    def count(self) -> int:
-        """How many iterations it stands for; 1 where nothing repeats."""
-        fold = self.repeated
-        return len(fold.units) // fold.period if fold else 1
-
-    @property
-    def title(self) -> str:
-        """Its name, with the count of what repeats."""
-        counted = self.count > 1 and self.first is None
-        return f"{self.name} × {self.count}" if counted else self.name
 
 
 class Folding:
@@ -357,7 +236,7 @@ class Folding:
         if len(loose) > room and not self.scopes:
             loose = self._repeats(loose, fold.depth)
             loose = self._stretches(loose, fold.depth) if len(loose) > room else loose
-        parts = sorted((*loose, *parts), key=_first)
+        parts = sorted((*loose, *parts), key=first_of)
         if not fold.period:
             self._name(fold, [part for part in parts if isinstance(part, Fold)])
         return parts
@@ -455,19 +334,19 @@ class Folding:
         forms = [isinstance(part, int) and background.is_form(graph, part) for part in parts]
         if not any(forms):
             return parts
-        owner = {i: n for n, part in enumerate(parts) for i in _steps(part)}
+        owner = {i: n for n, part in enumerate(parts) for i in steps_of(part)}
         groups = {n: [n] for n in range(len(parts))}
         group = list(range(len(parts)))
 
         def readers(g: int) -> set[int]:
-            of = (v for n in groups[g] for i in _steps(parts[n]) for v, _ in graph.readers[i])
+            of = (v for n in groups[g] for i in steps_of(parts[n]) for v, _ in graph.readers[i])
             found = {group[owner[v]] if v in owner else -1 for v in of if not self._is_leaf(v)}
             return found - {g}
 
         for n in (n for n, form in enumerate(forms) if form and parts[n] != graph.output):
             own = group[n]
             ahead = readers(own)
-            read = {u for m in groups[own] for i in _steps(parts[m]) for u in graph.operands[i]}
+            read = {u for m in groups[own] for i in steps_of(parts[m]) for u in graph.operands[i]}
             behind = {group[owner[u]] for u in read if u in owner} - {own}
             alone = next(iter(behind), own) if len(behind) == 1 else own
             only = next(iter(ahead)) if len(ahead) == 1 and -1 not in ahead else own
@@ -484,14 +363,14 @@ class Folding:
         found: list[int | Fold] = []
         for inside in groups.values():
             main = next((parts[n] for n in inside if not forms[n]), parts[inside[-1]])
-            steps = sorted(i for n in inside for i in _steps(parts[n]))
+            steps = sorted(i for n in inside for i in steps_of(parts[n]))
             if len(inside) == 1:
                 found.append(main)
             elif isinstance(main, Fold):
                 found.append(Fold(self, main.label, steps, main.depth, scope=True))
             else:
                 found.append(self._standing_for(main, steps, depth))
-        edges = self.between([_steps(part) for part in found])
+        edges = self.between([steps_of(part) for part in found])
         return [found[n] for n in topological(len(found), edges)]
 
     def _standing_for(self, main: int, steps: list[int], depth: int) -> Fold:
@@ -564,7 +443,7 @@ class Folding:
             elif isinstance(unit, Fold):
                 unit.call(f"{fold.inside}{n}", f"{unit.label} {n}")
             parts.append(unit)
-        return sorted(parts, key=_first)
+        return sorted(parts, key=first_of)
 
     def _chains(self, units: list[int | Fold], depth: int) -> list[int | Fold]:
         """The units, with each chain of values that only the next one reads as one fold."""
@@ -642,7 +521,7 @@ class Folding:
         homes: dict[Any, int] = {}
         if -1 in reader.values():
             for n, part in enumerate(parts):
-                for v in _steps(part):
+                for v in steps_of(part):
                     homes.setdefault(self.graph.values[v].scope[: depth + 1], n)
         loose = []
         for leaf, n in reader.items():
@@ -667,8 +546,8 @@ class Folding:
     def _rounds(self, part: int | Fold) -> Iterable[tuple[int, int]]:
         """The values of a part, each with the number of its round, if layers repeat there."""
         if not self.layered or isinstance(part, int) or not part.period:
-            return ((0, v) for v in _steps(part))
-        return ((n // part.period, v) for n, unit in enumerate(part.units) for v in _steps(unit))
+            return ((0, v) for v in steps_of(part))
+        return ((n // part.period, v) for n, unit in enumerate(part.units) for v in steps_of(unit))
 
     # --- what looks alike --------------------------------------------------------------------
 
@@ -718,61 +597,3 @@ def is_large(graph: Graph) -> bool:
         return True
     folding = Folding(graph)
     return max(rank) >= COLUMNS and any(part.count >= ROUNDS for part in folding.root.folds)
-
-
-def stem(name: str) -> str:
-    """A name without its numbers: ``blocks`` of ``blocks.11``, ``h`` of ``h1``."""
-    return re.sub(r"[\W_]*\d+[\])]*", "", name).strip(" ._-")
-
-
-def common(names: list[str]) -> str:
-    """What numbered names begin with: ``blocks`` for ``blocks.0``, ``blocks.1``, ..."""
-    first, last = min(names), max(names)
-    while not last.startswith(first):
-        first = first[:-1]
-    return re.sub(r"[\W\d_]*$", "", first)
-
-
-def repetitions(looks: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Stretches of a sequence that repeat, from left to right: start, period, number of rounds.
-
-    The shortest periods are taken first, so that a loop in a loop is found whatever its count.
-    """
-    seen: dict[int, int] = {}
-    distances: Counter[int] = Counter()
-    for i, look in enumerate(looks):
-        if look in seen:
-            distances[i - seen[look]] += 1
-        seen[look] = i
-    sequence, before = np.array(looks), np.concatenate(([0], np.cumsum(sizes)))
-    candidates: list[tuple[int, int, int]] = []
-    for period, _ in distances.most_common(PERIODS):
-        same = sequence[period:] == sequence[:-period]
-        ends = np.flatnonzero(np.diff(np.concatenate(([False], same, [False])).astype(np.int8)))
-        starts, lengths = ends[::2], (ends[1::2] - ends[::2]) // period * period + period
-        enough = (lengths > period) & (before[starts + lengths] - before[starts] >= SMALLEST)
-        candidates += [
-            (period, -length, start)
-            for start, length in zip(starts[enough].tolist(), lengths[enough].tolist(), strict=True)
-        ]
-    taken = np.zeros(len(looks), bool)
-    found = []
-    for period, negative, start in sorted(candidates):
-        stretch = slice(start, start - negative)
-        if not taken[stretch].any():
-            taken[stretch] = True
-            found.append((start, period, -negative // period))
-    return sorted(found)
-
-
-def _steps(part: int | Fold) -> Sequence[int]:
-    return part.steps if isinstance(part, Fold) else (part,)
-
-
-def values_of(part: int | Fold) -> Sequence[int]:
-    """The ids of the values in a box of a picture."""
-    return part.values if isinstance(part, Fold) else (part,)
-
-
-def _first(part: int | Fold) -> int:
-    return part.values[0] if isinstance(part, Fold) else part

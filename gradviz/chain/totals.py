@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz.chain.folding import Fold
+from gradviz.chain.fold import Fold
 from gradviz.chain.statements import Statement
 from gradviz.errors import TraceError
 from gradviz.statistics import measure, norm

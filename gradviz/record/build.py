@@ -52,6 +52,7 @@ def build(
     KeyError
         The values are not in order, as where the program wrote into one, or an operand is missing.
     """
+    # Long: one pass over the recording, in which ids, operands and constants depend on each other.
     values: list[Node] = []
     operands: list[tuple[int, ...]] = []
     ids: dict[int, int] = {}  # by the order of recording

@@ -273,13 +273,7 @@ class _Function(Program):
         written = {name: leaf for name, leaf in leaves.items() if hasattr(leaf, "past")}
         _refuse_shared(written, given)
         for wanted in set(self.wrt or ()) - reached:
-            if wanted in integers:
-                raise ValueError(
-                    f"{wanted} is an integer, which has no gradient; pass {wanted}=1.0, say"
-                )
-            raise ValueError(
-                f"wrt={wanted!r} names no array of floats; there are: {nearest(wanted, leaves)}"
-            )
+            raise _unknown(wanted, integers, leaves)
         if not isinstance(output, Array):
             self._refuse(output, integers, recorded)
         first = [
@@ -377,6 +371,15 @@ class _Rerun(Program):
 
     def asks(self) -> str:
         return asked(self.function.code)
+
+
+def _unknown(wanted: str, integers: list[str], leaves: Iterable[str]) -> ValueError:
+    """What to say of a name in `wrt` that no leaf has."""
+    if wanted in integers:
+        return ValueError(f"{wanted} is an integer, which has no gradient; pass {wanted}=1.0, say")
+    return ValueError(
+        f"wrt={wanted!r} names no array of floats; there are: {nearest(wanted, leaves)}"
+    )
 
 
 def _refuse_shared(leaves: Mapping[str, Array], given: Mapping[str, Any]) -> None:

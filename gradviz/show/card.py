@@ -126,6 +126,7 @@ def _width(cell: Runs) -> float:
 @lru_cache(maxsize=2048)
 def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     """The card of a box, of at least the given width and height."""
+    # Long: one way from the top of a card to its bottom, each step from where the last one ended.
     title = mathtext.elide(name_runs(box), NAME, name_limit(box))
     tag = mathtext.plain(box.tag)
     expression = mathtext.expression(box.expression, box.formula)

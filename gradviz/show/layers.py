@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gradviz import words
-from gradviz.chain.folding import Fold, Folding
+from gradviz.chain.fold import Fold
+from gradviz.chain.folding import Folding
 from gradviz.chain.summary import state
 from gradviz.chain.totals import Tally, Totals
 from gradviz.highlight import Highlight

@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gradviz import words
-from gradviz.chain.folding import ROW, Fold, Folding, common
+from gradviz.chain.fold import Fold
+from gradviz.chain.folding import ROW, Folding
+from gradviz.chain.repeats import common
 from gradviz.chain.totals import OVER, Bundle, Tally, Totals
 from gradviz.highlight import ROLES, Highlight
 from gradviz.statistics import norm
@@ -113,32 +115,7 @@ def view_of(
                 box = replace(box, role=box.role or "sick")
         frames = tuple(_frame(graph, folding, fold) for fold in around)
         boxes.append(replace(box, scope=frames))
-    arrows: list[Arrow] = []
-    roles: dict[tuple[int, int], dict[str, None]] = {}
-    for (u, v, _), role in mark.arrows.items():
-        between = roles.setdefault((tally.owner[u], tally.owner[v]), {})
-        between |= dict.fromkeys((role,) if isinstance(role, str) else role)
-    flows: dict[str, float] = {}
-    for (tail, head), bundle in sorted(tally.bundles.items()):
-        ends = boxes[tail], boxes[head]
-        if folding.layered:
-            arrow = _flow(graph, *ends, bundle, roles.get((tail, head), {}))
-            arrows.append(arrow)
-            if bundle.norm is not None and not arrow.shared:
-                flows[arrow.id] = bundle.norm
-            continue
-        if any(isinstance(cut[m][0], Fold) for m in (tail, head)):
-            arrows.append(_arrow(*ends, bundle, roles.get((tail, head), {})))
-            if bundle.norm is not None:
-                flows[arrows[-1].id] = bundle.norm
-            continue
-        v, _ = bundle.first
-        ids = {part: boxes[n].id for n in (tail, head) if isinstance(part := cut[n][0], int)}
-        for edge in table.incoming[v]:
-            if edge[0] in ids:
-                arrows.append(arrow_of(table, edge, mark, ids))
-                if edge[3].get("message") is not None:
-                    flows[arrows[-1].id] = norm(edge[3]["message"])
+    arrows, flows = _arrows(graph, folding, [part for part, _ in cut], boxes, tally, mark)
     folds = [part for part, _ in cut if isinstance(part, Fold)]
     hidden = sum(len(fold.values) for fold in folds)
     boxed = f"{len(folds)} boxes" if len(folds) != 1 else "1 box"
@@ -160,6 +137,45 @@ def view_of(
         for box, (part, _) in zip(boxes, cut, strict=True)
     }
     return heat.of_parts(graph, view, color, tally, held, flows)
+
+
+def _arrows(
+    graph: Graph,
+    folding: Folding,
+    parts: list[int | Fold],
+    boxes: list[Box],
+    tally: Tally,
+    mark: Highlight,
+) -> tuple[list[Arrow], dict[str, float]]:
+    """What leads from box to box; by arrow, the norm of what flows back through it."""
+    table = graph.table
+    arrows: list[Arrow] = []
+    flows: dict[str, float] = {}
+    roles: dict[tuple[int, int], dict[str, None]] = {}
+    for (u, v, _), role in mark.arrows.items():
+        between = roles.setdefault((tally.owner[u], tally.owner[v]), {})
+        between |= dict.fromkeys((role,) if isinstance(role, str) else role)
+    for (tail, head), bundle in sorted(tally.bundles.items()):
+        ends = boxes[tail], boxes[head]
+        if folding.layered:
+            arrow = _flow(graph, *ends, bundle, roles.get((tail, head), {}))
+            arrows.append(arrow)
+            if bundle.norm is not None and not arrow.shared:
+                flows[arrow.id] = bundle.norm
+            continue
+        if any(isinstance(parts[m], Fold) for m in (tail, head)):
+            arrows.append(_arrow(*ends, bundle, roles.get((tail, head), {})))
+            if bundle.norm is not None:
+                flows[arrows[-1].id] = bundle.norm
+            continue
+        v, _ = bundle.first
+        ids = {part: boxes[n].id for n in (tail, head) if isinstance(part := parts[n], int)}
+        for edge in table.incoming[v]:
+            if edge[0] in ids:
+                arrows.append(arrow_of(table, edge, mark, ids))
+                if edge[3].get("message") is not None:
+                    flows[arrows[-1].id] = norm(edge[3]["message"])
+    return arrows, flows
 
 
 def _legend(boxes: list[Box], arrows: list[Arrow]) -> tuple[tuple[str, str], ...]:

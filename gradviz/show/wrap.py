@@ -149,6 +149,7 @@ class _Column:
 
 def _cut(layout: Layout, cuts: list[float]) -> Layout:
     """The layout cut at these heights."""
+    # Long: where a column lies depends on what is in it and on the edges that pass before it.
     columns = [
         _Column(top, bottom) for top, bottom in itertools.pairwise([0.0, *cuts, layout.height + 1])
     ]

@@ -22,7 +22,8 @@ import numpy as np
 
 from gradviz import words
 from gradviz.chain.backward import state
-from gradviz.chain.folding import LONG, ROW, SCREEN, Fold, Folding, values_of
+from gradviz.chain.fold import Fold, values_of
+from gradviz.chain.folding import LONG, ROW, SCREEN, Folding
 from gradviz.chain.statements import Statement
 from gradviz.chain.totals import Tally
 from gradviz.errors import TraceError
@@ -428,6 +429,7 @@ def _live(
     """
     if folding.layered:
         return _layered(folding, opened, direction, color)
+    # Long: boxes and arrows share the numbers that the page knows them by.
     graph, table = folding.graph, folding.graph.table
     cut = folding.cut(opened)
     owner = [0] * len(graph)

@@ -15,8 +15,10 @@ import gradviz as gv
 from gradviz.chain import columns
 from gradviz.chain import folding as fold
 from gradviz.chain.backward import Gradients
-from gradviz.chain.folding import Fold, Folding, repetitions
+from gradviz.chain.fold import Fold
+from gradviz.chain.folding import Folding
 from gradviz.chain.paths import count_paths
+from gradviz.chain.repeats import repetitions
 from gradviz.chain.totals import OVER, Tally
 from gradviz.graph import Graph
 from gradviz.model import Node

@@ -9,7 +9,8 @@ import networkx as nx
 import pytest
 
 import gradviz as gv
-from gradviz.chain.folding import Folding, values_of
+from gradviz.chain.fold import values_of
+from gradviz.chain.folding import Folding
 from gradviz.show.arrange import arrange
 
 torch = pytest.importorskip("torch")
