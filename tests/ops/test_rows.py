@@ -135,7 +135,9 @@ def test_gradients_and_second_derivatives_are_torchs_to_1e_12(case, twin):
 
 def test_every_row_and_every_composed_function_has_a_sample_call():
     sampled = {case.function for case in CASES}
-    lacking = [f for f in (*ROWS, *COMPOSED) if f not in sampled]
+    others = {"programs"}  # modules of the tests that bring operations of their own
+    ours = [f for f in (*ROWS, *COMPOSED) if getattr(f, "__module__", None) not in others]
+    lacking = [f for f in ours if f not in sampled]
     assert not lacking, f"write sample calls in cases.py for {lacking}"
 
 
