@@ -22,10 +22,10 @@ def conventions():
 
 
 def test_the_coverage_page_is_what_the_script_writes(coverage):
-    written = coverage.document()  # an unexplained function is an error here
     page = coverage.FILE.read_text(encoding="utf-8")
-    if page.splitlines()[2] != written.splitlines()[2]:
+    if f"NumPy {'.'.join(np.__version__.split('.')[:2])}." not in page.splitlines()[2]:
         pytest.skip("the page is about another version of NumPy")
+    written = coverage.document()  # an unexplained function is an error here
     assert page == written, "run python scripts/coverage_table.py"
 
 
