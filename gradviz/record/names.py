@@ -176,8 +176,12 @@ def source(site: Instruction | None) -> Site | None:
         return None
     code, offset = site[:2]
     line = _position(code, offset)[0] or code.co_firstlineno
-    text = linecache.getline(code.co_filename, line).strip()
+    text = "" if code.co_filename == NOBODYS else linecache.getline(code.co_filename, line).strip()
     return Site(writable(code.co_filename), line, writable(text))
+
+
+NOBODYS = "<string>"
+"""What every text that is executed is called: Python 3.13 has the lines of ``python -c`` there."""
 
 
 def assigned(site: Instruction | None) -> str:
@@ -185,7 +189,8 @@ def assigned(site: Instruction | None) -> str:
     if not site or site[-1] is None:  # a step inside a composed function
         return ""
     code, offset = site[-2:]
-    if code.co_filename.startswith("<") and not linecache.getlines(code.co_filename):
+    name = code.co_filename
+    if name == NOBODYS or (name.startswith("<") and not linecache.getlines(name)):
         return _stored(code).get(offset, "")
     return _assignments(code.co_filename).get(_position(code, offset), "")
 

@@ -1,5 +1,6 @@
 """Names of values: the variables that the program assigns them to; and their source lines."""
 
+import linecache
 import subprocess
 import sys
 
@@ -141,6 +142,18 @@ def test_names_without_source_code():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert "'y'" in result.stdout
+
+
+def test_executed_text_is_not_read_as_the_lines_of_another(monkeypatch):
+    # Python 3.13 keeps the text of `python -c` under the name that all executed text has.
+    lines = ["other = 1\n", "other = 2\n", "other = 3\n"]
+    monkeypatch.setitem(linecache.cache, "<string>", (30, None, lines, "<string>"))
+    space = {}
+    exec("def f(x):\n a = x * 1.5\n return a + 1.0", space)
+    graph = gv.trace(space["f"], 0.5)
+    assert "a" in graph.names
+    assert all(source is None or "other" not in source.text for source in
+               (graph.source(i) for i in range(len(graph))))  # fmt: skip
 
 
 def test_naming_values_without_source_code_takes_a_time_in_proportion_to_their_number():
