@@ -178,6 +178,11 @@ def number(value: object, digits: int = 5) -> str:
     return text if len(text) <= 18 else text[:17] + "…"
 
 
+def span(least: float, most: float) -> str:
+    """A range of sizes, or the one size that all have."""
+    return " … ".join(dict.fromkeys(number(end, 3) for end in (least, most)))
+
+
 def float_or_inf(value: int) -> float:
     """An int of any size as a float."""
     try:

@@ -10,7 +10,7 @@ from gradviz import words
 
 from . import mathtext
 from .mathtext import Runs
-from .view import Arrow, Box, Row, View
+from .view import SIZES, Arrow, Box, Row, View
 
 NAME, SMALL, DATA, TINY, HEAD = 17.0, 11.5, 12.5, 9.5, 8.5  # font sizes
 PAD, GAP = 11.0, 12.0
@@ -87,12 +87,9 @@ def sizes(view: View) -> dict[str, tuple[float, float]]:
 
 def name_runs(box: Box) -> Runs:
     """A value's name is set as mathematics, a fold's as text."""
+    shown = box.title or box.name
     fold = box.kind in ("fold", "layer")
-    return (
-        mathtext.plain(box.title or box.name, "bold")
-        if fold
-        else mathtext.name(box.title or box.name)
-    )
+    return mathtext.plain(shown, "bold") if fold else mathtext.name(shown)
 
 
 def name_limit(box: Box) -> float:
@@ -145,7 +142,7 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     chip = mathtext.plain(chip_text, "bold")
 
     label_width = max((mathtext.line_width(runs, TINY) for runs in labels), default=0)
-    sizes = any(row.kind == "sizes" for row in box.rows)
+    sizes = any(row.kind == SIZES for row in box.rows)
     over = ("‖value‖", "‖gradient‖") if sizes else words.STATISTICS
     columns = max((len(row.cells) for row in box.rows if not row.across), default=0)
     heads = [mathtext.plain(word) for word in over] if columns > 1 else []

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradviz.chain.folding import is_large
 from gradviz.chain.result import GraphResult
@@ -17,9 +17,6 @@ from gradviz.words import choose
 from . import heat, style
 from .overview import overview
 from .view import View, backward_view, beside_view, forward_view
-
-if TYPE_CHECKING:
-    pass
 
 SUFFIXES = {kind: kind[1:] for kind in (".svg", ".png", ".pdf", ".dot", ".tex")} | {".txt": "text"}
 __all__ = ["Drawing", "Highlight", "draw"]

@@ -14,7 +14,7 @@ from gradviz import words
 from gradviz.chain.summary import state
 from gradviz.statistics import norm
 
-from .view import HEATS, Arrow, Box, Row, Scale, View
+from .view import HEATS, Arrow, Box, Row, Scale, View, output_name
 
 if TYPE_CHECKING:
     from gradviz.chain.totals import Tally
@@ -90,7 +90,7 @@ def of_parts(
         return view
     if color != "gradient":
         return painted(view, _held(graph, color, parts))
-    sizes = Sizes(_gradient(graph.table))
+    sizes = Sizes(f"‖gradient‖ ∂{output_name(graph.table)}/∂·")
     sizes.arrows |= flows
     zeros: dict[str, str] = {}
     rows: dict[str, Row] = {}
@@ -115,7 +115,8 @@ def of_values(graph: Any, view: View, color: Colour) -> View:
         boxes = (box for panel in view.panels() for box in panel.boxes)
         return painted(view, _held(graph, color, {b.id: (int(b.id[1:]),) for b in boxes}))
     table = graph.table
-    sizes, zeros, rows = Sizes(_gradient(table)), dict[str, str](), dict[str, Row]()
+    sizes = Sizes(f"‖gradient‖ ∂{output_name(table)}/∂·")
+    zeros, rows = dict[str, str](), dict[str, Row]()
     for node, data in table.nodes.items():
         if data.get("grad") is None:
             continue
@@ -138,12 +139,6 @@ def _norm_row(ident: str, gradient: Any, size: float) -> dict[str, Row]:
     if not (size and np.ndim(gradient) and math.isfinite(size)):
         return {}
     return {ident: Row("gradient", "‖gradient‖", (words.number(size, 3),), "number")}
-
-
-def _gradient(table: Any) -> str:
-    output: Any = table.graph.get("output")
-    name = words.clean(table.nodes[output]["name"], 12) if output in table.nodes else "J"
-    return f"‖gradient‖ ∂{name}/∂·"
 
 
 # --- what else there is than gradients -----------------------------------------------------------

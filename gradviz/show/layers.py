@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gradviz import words
 from gradviz.chain.fold import Fold
 from gradviz.chain.folding import Folding
@@ -19,13 +21,12 @@ from gradviz.chain.totals import Tally, Totals
 from gradviz.highlight import Highlight
 from gradviz.statistics import norm
 
-from .view import Row
+from .view import SIZES, Row
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 PARAMETERS = 4  # so many have a row each
-SIZES = "sizes"  # the kind of a row of two norms
 
 
 def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
@@ -82,31 +83,34 @@ def rows(
     values = part.values if isinstance(part, Fold) else [part]
     if total is not None:
         least, most = total.least, total.most
-        sent = _range(least.into, most.into) if most.into else _gradient(tally, values)
-        out = _range(least.value, most.value), sent
+        if most.into and least.into is not None:
+            sent = words.span(least.into, most.into)
+        else:
+            sent = _gradient(tally, values)
+        out = words.span(least.value, most.value), sent
     else:
         i = values[0]
         out = _size(graph.values[i].value), _gradient(tally, [i])
     parameters = [i for i in values if graph.is_leaf(i) and graph.kind(i) == "parameter"]
     others = set(values).difference(parameters)
-    found = [Row(SIZES, "output", out, mark=_proved(mark, others))]
+    found = [Row(SIZES, "output", out, mark=proved(mark, others))]
     if len(parameters) <= PARAMETERS:
         for i in parameters:
             name = graph.names[i].rpartition(".")[2]
             shape = words.shape(graph.values[i].value)
             label = f"{name} {shape}".strip()
             sizes = _size(graph.values[i].value), _gradient(tally, [i])
-            found.append(Row(SIZES, label, sizes, mark=_proved(mark, [i])))
+            found.append(Row(SIZES, label, sizes, mark=proved(mark, [i])))
     else:
-        count = sum(_numbers(graph, i) for i in parameters)
+        count = sum(int(np.size(graph.values[i].value)) for i in parameters)
         size = _together([norm(graph.values[i].value) for i in parameters])
         cells = size, _gradient(tally, parameters)
         label = f"{count:,} parameters"
-        found.append(Row(SIZES, label, cells, mark=_proved(mark, parameters)))
+        found.append(Row(SIZES, label, cells, mark=proved(mark, parameters)))
     return tuple(found)
 
 
-def _proved(mark: Highlight, values: Iterable[int]) -> bool | None:
+def proved(mark: Highlight, values: Iterable[int]) -> bool | None:
     """Whether all gradients are proved that a check has looked at; None if it did at none."""
     known = [mark.marks[i] for i in values if i in mark.marks]
     return all(known) if known else None
@@ -123,25 +127,12 @@ def apart(row: Row) -> tuple[Row, ...]:
     )
 
 
-def _numbers(graph: Graph, i: int) -> int:
-    count = 1
-    for n in getattr(graph.values[i].value, "shape", ()):
-        count *= n
-    return count
-
-
 def _together(sizes: list[float]) -> str:
     return words.number(math.hypot(*sizes), 3)
 
 
 def _size(value: Any) -> str:
     return words.number(norm(value), 3)
-
-
-def _range(least: float | None, most: float | None) -> str:
-    if least is None or most is None:
-        return "–"
-    return " … ".join(dict.fromkeys(words.number(end, 3) for end in (least, most)))
 
 
 def _gradient(tally: Tally, values: list[int]) -> str:

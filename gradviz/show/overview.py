@@ -119,10 +119,9 @@ def view_of(
     folds = [part for part, _ in cut if isinstance(part, Fold)]
     hidden = sum(len(fold.values) for fold in folds)
     boxed = f"{len(folds)} boxes" if len(folds) != 1 else "1 box"
-    legend = mark.legend or legend_of(tuple(boxes), tuple(arrows), target)
-    if folding.layered:
-        legend = mark.legend or _legend(boxes, arrows)
-    elif folds:
+    own = _legend(boxes, arrows) if folding.layered else legend_of(boxes, arrows, target)
+    legend = mark.legend or own
+    if folds and not folding.layered:
         legend += (("fold", "several values in one box"), ("", "‖·‖: Euclidean norm"))
     view = View(
         boxes=tuple(boxes),
@@ -156,17 +155,12 @@ def _arrows(
         between = roles.setdefault((tally.owner[u], tally.owner[v]), {})
         between |= dict.fromkeys((role,) if isinstance(role, str) else role)
     for (tail, head), bundle in sorted(tally.bundles.items()):
-        ends = boxes[tail], boxes[head]
-        if folding.layered:
-            arrow = _flow(graph, *ends, bundle, roles.get((tail, head), {}))
+        if folding.layered or any(isinstance(parts[m], Fold) for m in (tail, head)):
+            arrow = _arrow(boxes[tail], boxes[head], bundle, roles.get((tail, head), {}))
+            arrow = _flow(graph, arrow, boxes[tail], bundle) if folding.layered else arrow
             arrows.append(arrow)
             if bundle.norm is not None and not arrow.shared:
                 flows[arrow.id] = bundle.norm
-            continue
-        if any(isinstance(parts[m], Fold) for m in (tail, head)):
-            arrows.append(_arrow(*ends, bundle, roles.get((tail, head), {})))
-            if bundle.norm is not None:
-                flows[arrows[-1].id] = bundle.norm
             continue
         v, _ = bundle.first
         ids = {part: boxes[n].id for n in (tail, head) if isinstance(part := parts[n], int)}
@@ -246,9 +240,9 @@ def _box(graph: Graph, fold: Fold, total: Totals, mark: Highlight, target: str) 
         ),
     )
     broken = total.broken_values + total.broken_gradients
-    marks = [mark.marks[i] for i in fold.values if i in mark.marks]
-    if marks:
-        rows[-1] = replace(rows[-1], mark=all(marks))
+    proved = layers.proved(mark, fold.values)
+    if proved is not None:
+        rows[-1] = replace(rows[-1], mark=proved)
     role, badge = _pointed_out(fold, mark)
     if broken:
         said = f"{broken} not finite"
@@ -275,8 +269,7 @@ def _row(kind: str, label: str, least: float | None, most: float | None) -> Row 
         return None
     if not math.isfinite(most):
         return Row(kind, label, (f"{words.number(most)} (non-finite)",), "non-finite")
-    ends = [words.number(end, 3) for end in (least, most)]
-    return Row(kind, label, (" … ".join(dict.fromkeys(ends)),), "number")
+    return Row(kind, label, (words.span(least, most),), "number")
 
 
 def _short(paths: int) -> str:
@@ -342,11 +335,10 @@ def _tooltip(graph: Graph, fold: Fold, total: Totals, target: str) -> str:
     return "\n".join(lines)
 
 
-def _flow(graph: Graph, tail: Box, head: Box, bundle: Bundle, roles: dict[str, None]) -> Arrow:
-    """An edge between layers: the shape of what passes, or how many values do."""
+def _flow(graph: Graph, own: Arrow, tail: Box, bundle: Bundle) -> Arrow:
+    """An arrow between layers: with the shape of what passes, or how many values do."""
     v, key = bundle.first
     value = graph.values[graph.operands[v][key]].value
-    own = _arrow(tail, head, bundle, roles)
     if bundle.shared and tail.kind != "parameter":
         tooltip = f"{own.tooltip}\nthe same parameters"
         return replace(own, number="", shared=True, tooltip=tooltip)

@@ -10,7 +10,7 @@ from gradviz import words
 from gradviz.highlight import Highlight
 from gradviz.words import clean, joined, ordinal
 
-from .view import Box, Row, Scale, View, _select
+from .view import SIZES, Box, Row, Scale, View, _select
 
 if TYPE_CHECKING:
     from gradviz.chain.table import Table
@@ -86,7 +86,7 @@ def _told(count: int, box: Box, view: View) -> str:
 
 def _row(row: Row) -> str:
     said = f"{row.label} {row.text}"
-    if row.kind == "sizes":
+    if row.kind == SIZES:
         said = f"{row.label} (‖value‖ {row.cells[0]}, ‖gradient‖ {row.cells[1]})"
     return said if row.mark is None else f"{said}, {'proved' if row.mark else 'not proved'}"
 

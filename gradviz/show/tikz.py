@@ -19,7 +19,7 @@ from . import card as cards
 from . import dot, mathtext, style
 from .arrange import arrange
 from .layout import Layout, Point
-from .view import HEATS, Arrow, Box, Row, Scale, View
+from .view import HEATS, SIZES, Arrow, Box, Row, Scale, View
 
 _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
 \usepackage{textcomp,amsmath,amssymb,iftex,adjustbox,tikz}
@@ -209,7 +209,7 @@ def _box(box: Box, place: Layout) -> list[str]:
 
 def _row(row: Row) -> str:
     plain = row.state in ("", "number")
-    if row.kind == "sizes":  # of a value and of its gradient
+    if row.kind == SIZES:
         pair = zip(("value", "gradient"), row.cells, strict=True)
         said = r"\quad ".join(rf"{{\color{{{c}}}{_number(cell)}}}" for c, cell in pair)
         return f"\\rowlabel{{{_text(row.label)}}} & {said}"

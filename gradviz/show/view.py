@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gradviz.chain.table import EdgeRow, Table
 
 DIRECTIONS = ("LR", "TB")
+SIZES = "sizes"  # the kind of a row of two norms: of a value, and of its gradient
 HEATS = 8  # steps of a scale of colours
 
 
@@ -507,7 +508,7 @@ def output_name(dag: Table) -> str:
 
 
 def legend_of(
-    boxes: tuple[Box, ...], arrows: tuple[Arrow, ...], target: str
+    boxes: Sequence[Box], arrows: Sequence[Arrow], target: str
 ) -> tuple[tuple[str, str], ...]:
     """What a reader of this very picture needs to know, and no more."""
     rows = list(itertools.chain.from_iterable(box.rows for box in boxes))

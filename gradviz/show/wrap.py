@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from .layout import Curve, Layout, Point, Rectangle
 
+Segment = tuple[Point, ...]
+"""The four points of a Bézier curve."""
 SCREEN = 1200.0  # a layout no longer than this many pixels is seen whole ...
 LONGEST = 2.2  # ... and a longer one is cut where it is so many times as long as wide
 BEST = 0.75  # height by width of a page
@@ -77,18 +79,19 @@ class _Cuts:
 
     def __init__(self, layout: Layout) -> None:
         self.height = layout.height
+        halves = ((y, layout.sizes[i][1] / 2) for i, (_, y) in layout.centres.items())
+        tops = (top for frames in layout.groups.values() for _, top, _, _ in frames)
         blocked = sorted(
-            [(y - h / 2, y + h / 2) for i, (_, y) in layout.centres.items()
-             for h in (layout.sizes[i][1],)]
-            + [(top, top + 26) for frames in layout.groups.values() for _, top, _, _ in frames]
-        )  # fmt: skip
-        ways = [tuple(map(_to_its_tips, curves)) for curves in layout.curves.values()]
+            [*((y - half, y + half) for y, half in halves), *((top, top + HEADING) for top in tops)]
+        )
+        curves = itertools.chain.from_iterable(layout.curves.values())
+        segments = [segment for curve in curves for segment in _segments(curve)]
         self.places: list[tuple[float, float]] = []  # y, cost
         low = 0.0
         for top, bottom in blocked:
             if low and top - low > 12:
                 y = (low + top) / 2
-                edges = sum(len(_crossings(curves, y)) for curves in ways)
+                edges = sum(_crosses(segment, y) for segment in segments)
                 frames = sum(t < y < b for parts in layout.groups.values() for _, t, _, b in parts)
                 self.places.append((y, CROSSING * edges + FRAME * frames))
             low = max(low, bottom)
@@ -115,14 +118,22 @@ class _Cuts:
         return min(ends, default=(0.0, []))[1]
 
 
-def _crossings(curves: tuple[Curve, ...], y: float) -> list[tuple[int, int]]:
-    """Where curves cross a height: the number of the curve, and of the Bézier segment in it."""
-    return [
-        (n, at)
-        for n, curve in enumerate(curves)
-        for at in range(0, len(curve.points) - 1, 3)
-        if (curve.points[at][1] < y) != (curve.points[at + 3][1] < y)
-    ]
+def _segments(curve: Curve) -> Iterator[Segment]:
+    """The Bézier segments of a curve, with the straight ways to its arrowheads."""
+    points = curve.points
+    if curve.start:
+        points = (curve.start, curve.start, points[0], *points)
+    if curve.end:
+        points = (*points, points[-1], curve.end, curve.end)
+    return (points[at : at + 4] for at in range(0, len(points) - 1, 3))
+
+
+def _crosses(segment: Segment, y: float) -> bool:
+    return (segment[0][1] < y) != (segment[3][1] < y)
+
+
+def _column_at(y: float, cuts: list[float]) -> int:
+    return sum(y >= cut for cut in cuts)
 
 
 @dataclass
@@ -154,9 +165,6 @@ def _cut(layout: Layout, cuts: list[float]) -> Layout:
         _Column(top, bottom) for top, bottom in itertools.pairwise([0.0, *cuts, layout.height + 1])
     ]
 
-    def column(y: float) -> int:
-        return next(n for n, c in enumerate(columns) if c.holds(max(y, 0.0)) or c is columns[-1])
-
     pieces = {i: list(_pieces(curves, cuts)) for i, curves in layout.curves.items()}
     frames = _frames(layout, columns)
     for framed in frames.values():  # one that goes on has its heading there again
@@ -164,7 +172,7 @@ def _cut(layout: Layout, cuts: list[float]) -> Layout:
             columns[n].head += HEADING
     for i, (x, y) in layout.centres.items():
         width = layout.sizes[i][0] / 2
-        columns[column(y)].widen(x - width, x + width)
+        columns[_column_at(y, cuts)].widen(x - width, x + width)
     for parts in pieces.values():
         for n, curve in parts:
             xs = [x for x, _ in curve.points]
@@ -205,7 +213,7 @@ def _cut(layout: Layout, cuts: list[float]) -> Layout:
         last.right + last.dx,
         lowest,
         layout.sizes,
-        {i: columns[column(y)].move((x, y)) for i, (x, y) in layout.centres.items()},
+        {i: columns[_column_at(y, cuts)].move((x, y)) for i, (x, y) in layout.centres.items()},
         {
             scope: tuple(
                 (*columns[n].move(frame[:2]), *columns[n].move(frame[2:])) for n, frame in parts
@@ -214,16 +222,6 @@ def _cut(layout: Layout, cuts: list[float]) -> Layout:
         },
         {i: tuple(joined(parts, i)) for i, parts in pieces.items()},
     )
-
-
-def _to_its_tips(curve: Curve) -> Curve:
-    """The curve with the straight ways to its arrowheads."""
-    points = curve.points
-    if curve.start:
-        points = (curve.start, curve.start, points[0], *points)
-    if curve.end:
-        points = (*points, points[-1], curve.end, curve.end)
-    return Curve(points)
 
 
 def _frames(
@@ -260,12 +258,12 @@ def _frames(
 
 def _pieces(curves: tuple[Curve, ...], cuts: list[float]) -> Iterator[tuple[int, Curve]]:
     """The curves of an edge, cut: each with the number of its column."""
-    for curve in map(_to_its_tips, curves):
-        points = [curve.points[0]]
-        place = _column_of(curve, cuts)
-        for at in range(0, len(curve.points) - 1, 3):
-            segment = curve.points[at : at + 4]
-            crossed = [y for y in cuts if (segment[0][1] < y) != (segment[3][1] < y)]
+    for curve in curves:
+        segments = [*_segments(curve)]
+        points = [segments[0][0]]
+        place = _column_at(points[0][1], cuts)
+        for segment in segments:
+            crossed = [y for y in cuts if _crosses(segment, y)]
             if segment[0][1] > segment[3][1]:
                 crossed.reverse()
             for y in crossed:
@@ -277,11 +275,7 @@ def _pieces(curves: tuple[Curve, ...], cuts: list[float]) -> Iterator[tuple[int,
         yield place, Curve(tuple(points))
 
 
-def _column_of(curve: Curve, cuts: list[float]) -> int:
-    return sum(curve.points[0][1] >= y for y in cuts)
-
-
-def _split(segment: tuple[Point, ...], y: float) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
+def _split(segment: Segment, y: float) -> tuple[Segment, Segment]:
     """A Bézier segment, cut where it reaches a height (de Casteljau)."""
     down = segment[3][1] > segment[0][1]
     low, high = 0.0, 1.0
