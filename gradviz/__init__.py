@@ -2,7 +2,8 @@
 
 from gradviz import examples
 from gradviz.errors import TraceError
-from gradviz.graph import Graph, compare, load
+from gradviz.graph import Graph
+from gradviz.graphs import compare, load
 from gradviz.model import Node
 from gradviz.ops.custom import operation
 from gradviz.record.array import Array

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
-from gradviz import statistics
-from gradviz.errors import TraceError
 from gradviz.model import (
-    PARAMETER,
     Gradients,
     Program,
     Recording,
 )
-from gradviz.ops.operation import refuse_more_than_arrays
-from gradviz.statistics import Statistics
-from gradviz.words import nearest
 
 if TYPE_CHECKING:
     import networkx
 
     from gradviz.chain.check import Check
-    from gradviz.chain.compare import Comparison
     from gradviz.chain.formula import Explanation
     from gradviz.chain.health import Health
     from gradviz.chain.reuse import Reuse
@@ -166,25 +156,9 @@ class Graph(Recording):
 
     def adjoint(self, i: int) -> Any:
         """The gradient of the value with the id `i`; zeros where no path leads to J."""
-        gradient = self.derivatives.gradients.get(i)
-        if gradient is not None:
-            return gradient
-        if i in self.varying:
-            from gradviz.chain.reads import ended
+        from gradviz.chain.backward import adjoint
 
-            if lost := ended(self, i):
-                warnings.warn(
-                    f"the gradient of {self.names[i]} is 0, for no path leads to "
-                    f"{self.names[self.output]}, but {lost}: there its history ended",
-                    stacklevel=3,
-                )
-            value = self.values[i].value
-            if isinstance(value, Statistics):
-                return statistics.zeros(value.shape, value.dtype)
-            return np.zeros_like(value)
-        raise TraceError(
-            f"the gradient of {self.names[i]} was not asked for: no wrt leaf leads to it"
-        )
+        return adjoint(self, i)
 
     @cached_property
     def ends(self) -> dict[int, str]:
@@ -283,20 +257,7 @@ class Graph(Recording):
         from gradviz.chain.statements import summarize
 
         summary = summarize(self.handle())
-        if summary is None:
-            return None
-        return Graph(
-            summary.values,
-            summary.operands,
-            summary.naming,
-            summary.new_id[self.output],
-            [summary.new_id[i] for i in self.wrt],
-            sources=self._source,
-            program=summary.whole.program,
-            title=self.title,
-            layers=self.layers,
-            known=summary.known(),
-        )
+        return None if summary is None else summary.graph(Graph)
 
     def explain(
         self, name: str, *, after: str | Sequence[str] = (), detail: str | None = None
@@ -511,21 +472,9 @@ class Graph(Recording):
         TypeError
             A value is more than an array of numbers: masked, a matrix, of units.
         """
-        current = self.leaf_values()
-        new = dict(values or {}) | more
-        for name, value in new.items():
-            if name not in current:
-                there = nearest(name, current)
-                raise KeyError(f"no leaf is called {name!r}; there are: {there}")
-            refuse_more_than_arrays(value, name)
-            if np.shape(value) != np.shape(current[name]):
-                raise ValueError(
-                    f"{name} has shape {np.shape(current[name])}, the new value {np.shape(value)}"
-                )
-            known = current[name]
-            dtype = known.dtype if isinstance(known, Statistics) else np.asarray(known).dtype
-            new[name] = np.asarray(value, None if dtype == "bfloat16" else dtype)[()]
-        graph: Graph = self.program.record(current | new)
+        from gradviz.chain.replay import leaves_with
+
+        graph: Graph = self.program.record(leaves_with(self, dict(values or {}) | more))
         return graph
 
     def step(self, rate: float = 0.1) -> Graph:
@@ -533,42 +482,9 @@ class Graph(Recording):
 
         The parameters move; where there are none, every leaf that gradients are asked for.
         """
-        moving = [i for i in self.wrt if self.values[i].operation is PARAMETER] or self.wrt
-        uphill = np.asarray if self.program.conjugates else np.conjugate
-        return self.update(
-            {self.names[i]: self.values[i].value - rate * uphill(self.adjoint(i)) for i in moving}
-        )
+        from gradviz.chain.replay import downhill
 
-
-def load(path: Any, *, max_bytes: int = 128 * 2**20) -> Graph:
-    """The Graph that `Graph.save` wrote to a ``.json`` file.
-
-    It draws and explains as the original did: its gradients are those of the file, not computed
-    again. `Graph.update`, `Graph.step` and `Graph.check` evaluate the recorded operations again,
-    also where the original was a traced function with branches. An operation that this
-    installation does not know is drawn, with what the file says of it.
-
-    Parameters
-    ----------
-    path : str or path-like
-    max_bytes : int, optional
-        A larger file is refused; reading one takes a small multiple of its size in memory.
-
-    Returns
-    -------
-    Graph
-        Its arrays are read-only.
-
-    Raises
-    ------
-    ValueError
-        The file is no such Graph; the message says where it is wrong.
-    OSError
-        The file cannot be read.
-    """
-    from gradviz.keep import reading
-
-    return reading.load(path, max_bytes, Graph)
+        return self.update(downhill(self, rate))
 
 
 def unpickled(document: dict[str, Any], program: Program | None, functions: Any = ()) -> Graph:
@@ -579,49 +495,3 @@ def unpickled(document: dict[str, Any], program: Program | None, functions: Any 
     from gradviz.keep.reading import unpack
 
     return unpack(document, program, Graph)
-
-
-def compare(
-    graph: Graph,
-    other: Graph,
-    *,
-    names: Mapping[str, str] | None = None,
-    tolerance: float | None = None,
-) -> Comparison:
-    """Where two traces of one program part: two steps, two seeds, two precisions, two libraries.
-
-    Leaves correspond by name, operations in recording order: those with the same name, scope and
-    shape, and unnamed ones with the same operation, scope, shape and line of the program. Where
-    one took another branch, or went round a loop more often, what is in only one is listed too. The
-    same function written with NumPy and with PyTorch is compared by the values that it names.
-
-    Parameters
-    ----------
-    graph, other : Graph
-    names : mapping of str to str, optional
-        Names in `graph` and what they are called in `other`, where that is something else.
-    tolerance : float, optional
-        On ‖a - b‖ / max(‖a‖, ‖b‖); 0 asks for the same bits. Default: for each value what the
-        roundings before it explain, in the coarser of both dtypes.
-
-    Returns
-    -------
-    Comparison
-        True if all agree. `first`, `first_gradient`, `text` and `draw` tell where they part.
-
-    Raises
-    ------
-    TypeError
-        One is no Graph.
-    ValueError
-        The two have nothing in common.
-    KeyError
-        No value has a name of `names`.
-
-    Notes
-    -----
-    A whole capture keeps bfloat16 as float32 arrays, so give it a `tolerance`, such as 0.05.
-    """
-    from gradviz.chain import compare as package
-
-    return package.compare(graph, other, names=names, tolerance=tolerance)

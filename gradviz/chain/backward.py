@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from gradviz.chain.reads import warn_of_end
 from gradviz.errors import TraceError
 from gradviz.model import Gradients, Node
 from gradviz.ops.operation import block, fit
-from gradviz.statistics import Statistics
+from gradviz.statistics import Statistics, zeros
 from gradviz.words import Site
 
 if TYPE_CHECKING:
@@ -103,6 +104,28 @@ def state(graph: Graph, i: int) -> str:
         return "disconnected" if i in graph.varying else "not computed"
     found = _state_of_number(gradients[i])
     return "underflown" if found == "zero" and i in graph.underflown else found
+
+
+def adjoint(graph: Graph, i: int) -> Any:
+    """The gradient of a value; zeros where no path leads to J, with a warning if its history ended.
+
+    Raises
+    ------
+    TraceError
+        It was not asked for.
+    """
+    gradient = graph.derivatives.gradients.get(i)
+    if gradient is not None:
+        return gradient
+    if i not in graph.varying:
+        raise TraceError(
+            f"the gradient of {graph.names[i]} was not asked for: no wrt leaf leads to it"
+        )
+    warn_of_end(graph, i)
+    value = graph.values[i].value
+    if isinstance(value, Statistics):
+        return zeros(value.shape, value.dtype)
+    return np.zeros_like(value)
 
 
 def underflown(graph: Graph) -> frozenset[int]:

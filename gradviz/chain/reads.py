@@ -306,6 +306,16 @@ def warn_of(graph: Graph) -> None:
         warnings.warn(f"the gradient is one of another {name}: {astray}", stacklevel=_outside())
 
 
+def warn_of_end(graph: Graph, i: int) -> None:
+    """Warn if a gradient is zero only because the history of its value ended."""
+    if lost := ended(graph, i):
+        warnings.warn(
+            f"the gradient of {graph.names[i]} is 0, for no path leads to "
+            f"{graph.names[graph.output]}, but {lost}: there its history ended",
+            stacklevel=_outside(),
+        )
+
+
 def _outside() -> int:
     """How many frames above its caller's the user's own code is, for a warning."""
     level, frame = 1, sys._getframe(1)

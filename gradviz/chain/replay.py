@@ -1,4 +1,4 @@
-"""A recorded computation run again by its operations."""
+"""A recorded computation run again: by its operations, and at other values of its leaves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.model import Known, Program
+from gradviz.model import PARAMETER, Known, Program
+from gradviz.ops.operation import refuse_more_than_arrays
+from gradviz.statistics import Statistics
+from gradviz.words import nearest
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -48,3 +51,25 @@ class Replay(Program):
                 ) from error
             results.append(result[()] if isinstance(result, np.ndarray) else result)
         return results
+
+
+def leaves_with(graph: Graph, new: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of all leaves, some of them new; refuses what no such leaf can be."""
+    values = graph.leaf_values()
+    for name, value in new.items():
+        if name not in values:
+            raise KeyError(f"no leaf is called {name!r}; there are: {nearest(name, values)}")
+        refuse_more_than_arrays(value, name)
+        known = values[name]
+        if np.shape(value) != np.shape(known):
+            raise ValueError(f"{name} has shape {np.shape(known)}, the new value {np.shape(value)}")
+        dtype = known.dtype if isinstance(known, Statistics) else np.asarray(known).dtype
+        values[name] = np.asarray(value, None if dtype == "bfloat16" else dtype)[()]
+    return values
+
+
+def downhill(graph: Graph, rate: float) -> dict[str, Any]:
+    """The parameters after a step of gradient descent; where there are none, the `wrt` leaves."""
+    moving = [i for i in graph.wrt if graph.values[i].operation is PARAMETER] or graph.wrt
+    uphill = np.asarray if graph.program.conjugates else np.conjugate
+    return {graph.names[i]: graph.values[i].value - rate * uphill(graph.adjoint(i)) for i in moving}

@@ -106,6 +106,22 @@ class Summary:
         """By kept value (its id in the whole) its steps, the numbers among them included."""
         return _members(self.group)
 
+    def graph(self, kind: type[Graph]) -> Graph:
+        """The Graph of them."""
+        whole = self.whole
+        return kind(
+            self.values,
+            self.operands,
+            self.naming,
+            self.new_id[whole.output],
+            [self.new_id[i] for i in whole.wrt],
+            sources=whole._source,
+            program=whole.program,
+            title=whole.title,
+            layers=whole.layers,
+            known=self.known(),
+        )
+
     def naming(self) -> tuple[list[str], frozenset[int]]:
         """The names by id, and the ids whose name the program gave."""
         whole = self.whole
