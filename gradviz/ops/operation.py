@@ -42,7 +42,7 @@ class Derivative:
         that only its VJP can apply.
     number : str
         The local derivative's number as a formula, for programs that leave Python (see
-        `gradviz.web.payload`); "" where there is none.
+        `gradviz.web.program`); "" where there is none.
     """
 
     __slots__ = ("compiled", "formula", "local", "number", "pull")
@@ -106,7 +106,7 @@ class Operation:
         takes the operand's position as its first argument.
     number : str
         The value's number as a formula, for programs that leave Python (see
-        `gradviz.web.payload`), where `formula` is exact in mathematics only: ``log(1 + a)`` is not
+        `gradviz.web.program`), where `formula` is exact in mathematics only: ``log(1 + a)`` is not
         what log1p computes.
     hazards : tuple of Hazard
         What makes it not finite (`gradviz.ops.hazards`).

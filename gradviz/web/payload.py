@@ -24,14 +24,12 @@ from gradviz import words
 from gradviz.chain.backward import state
 from gradviz.chain.fold import Fold, values_of
 from gradviz.chain.folding import LONG, ROW, SCREEN, Folding
-from gradviz.chain.statements import Statement
 from gradviz.chain.totals import Tally
 from gradviz.errors import TraceError
 from gradviz.highlight import Highlight
 from gradviz.model import CONSTANT, PARAMETER
 from gradviz.ops import notation, tex
 from gradviz.ops.mathml import mathml, symbol
-from gradviz.ops.operation import Operation
 from gradviz.show import heat
 from gradviz.show.overview import view_of
 from gradviz.show.svg import to_svg
@@ -48,6 +46,7 @@ from gradviz.show.view import Row as CardRow
 from gradviz.statistics import Statistics, measure, norm
 
 from .cells import heat_map, side
+from .program import program_of, scalar
 from .wire import (
     Drawing,
     Formula,
@@ -55,13 +54,8 @@ from .wire import (
     Kind,
     Numbers,
     Program,
-    ProgramNode,
-    ProgramTree,
     Quantity,
-    Row,
-    Scalar,
     Shown,
-    ShownSteps,
     Step,
     Story,
     StoryEdge,
@@ -75,12 +69,6 @@ MOST = 320  # of so many boxes only scopes fold: then each edge keeps an arrow o
 IN_FULL = 2000  # of so many values all formulas are sent; of more those of what can be seen
 LENGTH = 4 * LONG  # so long are the edges of all pictures that a page brings along
 VALUE_ROOM, LOCAL_ROOM = "−0.00012345", "−0.0000"  # what most numbers fit in as they change
-FUNCTIONS = frozenset(
-    "+ - * / ** % // neg < <= > >= == != & abs sign sqrt cbrt exp exp2 expm1 log log2 log10 log1p "
-    "logaddexp sin cos tan arcsin arccos arctan arctan2 hypot sinh cosh tanh arcsinh arccosh "
-    "arctanh maximum minimum floor ceil trunc where clip isnan isfinite copysign fmod".split()
-)
-"""What the module can compute; `FUNCTIONS` there has the same names."""
 
 
 # --- the structure -------------------------------------------------------------------------------
@@ -102,7 +90,7 @@ def story(graph: Graph, detail: str | None = None, told: Collection[int] | None 
     program: Program | None = None
     refusal = ""
     try:
-        program = _program(graph, shown)
+        program = program_of(graph, shown)
     except TraceError as error:
         refusal = str(error)
     return {
@@ -244,7 +232,7 @@ def quantity(value: Any, most: int = 0) -> Quantity:
     """
     single = value.mean if isinstance(value, Statistics) else value
     if np.ndim(value) == 0 and np.asarray(single).dtype.kind in "fiub":
-        return _scalar(single)
+        return scalar(single)
     size = measure(value).norm
     texts, lines = words.cells(value), words.entries(value)
     shown: Shown = {
@@ -257,11 +245,6 @@ def quantity(value: Any, most: int = 0) -> Quantity:
         return {**shown, "listed": texts[0]}
     heat = heat_map(value, most)
     return shown if heat is None else {**shown, "heat": heat}
-
-
-def _scalar(value: Any) -> Scalar:
-    number = float(value)
-    return number if math.isfinite(number) else "NaN" if math.isnan(number) else str(number)
 
 
 # --- the picture ---------------------------------------------------------------------------------
@@ -524,108 +507,3 @@ def _layered(
     arrows.sort(key=lambda arrow: (int(arrow.head[1:]), int(arrow.tail[1:])))
     down = "TB" if folding.row(opened) >= ROW else direction
     return replace(view, boxes=tuple(boxes), arrows=tuple(arrows), direction=down), inside
-
-
-# --- the program, for a page that computes by itself ---------------------------------------------
-
-
-def _program(graph: Graph, shown: Graph) -> Program:
-    """The recorded operations as data: each row's formulas, who reads whom, the steps of a name.
-
-    Raises
-    ------
-    TraceError
-        The program is not one of scalar operations that the page can compute; says why.
-    """
-    rows: dict[str, Row] = {}
-    nodes: list[ProgramNode] = []
-    constants: dict[int, Scalar] = {}
-    for i, node in enumerate(graph.values):
-        value, operation = np.asarray(node.value), node.operation
-        if value.ndim:
-            raise TraceError(f"{graph.names[i]} is an array")
-        if value.dtype.kind not in "fiu" or (value.dtype.kind == "f" and value.itemsize != 8):
-            raise TraceError(f"{graph.names[i]} is of type {value.dtype}")
-        if graph.is_leaf(i):
-            if operation is CONSTANT:
-                constants[i] = _scalar(value)
-            nodes.append([None, []])
-            continue
-        if node.keywords:
-            raise TraceError(f"{operation.name} has options ({', '.join(node.keywords)})")
-        if operation.name not in rows:
-            rows[operation.name] = _row(operation)
-        nodes.append([operation.name, list(graph.operands[i])])
-    return {
-        "rows": rows,
-        "nodes": nodes,
-        "constants": constants,
-        "varying": sorted(graph.varying),
-        "output": graph.output,
-        "shown": [_steps_of(graph, shown, i) for i in range(len(shown))],
-    }
-
-
-def _steps_of(graph: Graph, shown: Graph, i: int) -> ShownSteps:
-    """The recorded operations that a shown value stands for, and the values that they read."""
-    own = graph.id(shown.names[i])
-    operation = shown.values[i].operation
-    if isinstance(operation, Statement):
-        return [own, list(operation.steps), list(operation.outside)]
-    return [own, [] if graph.is_leaf(own) else [own], list(graph.operands[own])]
-
-
-def _row(operation: Operation) -> Row:
-    """An operation's formulas as data.
-
-    A row says apart what its value's number is where its formula is exact in mathematics only.
-    """
-    rules = operation.derivatives
-    letters = "abc"
-    if not rules or operation.variadic or len(rules) > len(letters):
-        raise TraceError(f"the page cannot compute {operation.name}")
-    try:
-        number = operation.number or operation.formula
-        if isinstance(number, str) and number:
-            value: ProgramTree = _data(notation.parse(number))
-        else:
-            raise TraceError(operation.name)
-        locals_: list[ProgramTree | None] = []
-        for rule in rules:
-            if rule is not None and not rule.number:
-                raise TraceError(operation.name)
-            locals_.append(None if rule is None else _data(notation.parse(rule.number)))
-    except TraceError:
-        raise TraceError(f"the page cannot compute {operation.name}") from None
-    return {"value": value, "locals": locals_}
-
-
-_OPERATORS: dict[type[ast.AST], str] = {
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.Mod: "%",
-    ast.FloorDiv: "//", ast.BitAnd: "&", ast.USub: "neg",
-    ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
-}  # fmt: skip
-
-
-def _data(tree: ast.expr) -> ProgramTree:
-    """A formula as data: a number, a name, or ``[function, argument, ...]``."""
-    match tree:
-        case ast.Constant(value=float() | int() as value):
-            return value
-        case ast.Name(id="pi"):
-            return math.pi
-        case ast.Name(id=("a" | "b" | "c" | "v") as name):
-            return name
-        case ast.UnaryOp(op=op, operand=operand) if type(op) in _OPERATORS:
-            return [_OPERATORS[type(op)], _data(operand)]
-        case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _OPERATORS:
-            return [_OPERATORS[type(operator)], _data(left), _data(right)]
-        case ast.Compare(left=left, ops=ops, comparators=rights):
-            parts = [
-                [_OPERATORS[type(op)], _data(a), _data(b)]
-                for op, a, b in zip(ops, [left, *rights], rights, strict=False)
-            ]
-            return parts[0] if len(parts) == 1 else ["&", *parts]
-        case ast.Call(func=ast.Name(id=name), args=arguments) if name in FUNCTIONS:
-            return [name, *map(_data, arguments)]
-    raise TraceError(ast.unparse(tree))

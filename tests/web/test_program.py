@@ -11,7 +11,8 @@ from test_page import close
 
 import gradviz as gv
 from gradviz.ops.elementwise import ELEMENTWISE
-from gradviz.web.payload import FUNCTIONS, numbers, story
+from gradviz.web.payload import numbers, story
+from gradviz.web.program import FUNCTIONS
 
 POINTS = (-2.5, -1.0, -0.3, 0.0, 0.5, 1.0, 3.0)
 

@@ -1,6 +1,6 @@
 // A program of scalar operations, computed here.
 //
-// It travels as data, the formulas of its operations' rows (see gradviz/web/payload.py), and is
+// It travels as data, the formulas of its operations' rows (see gradviz/web/program.py), and is
 // interpreted: the content-security policy allows no code but this file's, and no operation has to
 // be written twice.
 
