@@ -17,7 +17,8 @@ from gradviz.show import style
 from gradviz.show.heat import Colour, wanted
 from gradviz.words import choose
 
-from .payload import IN_FULL, drawings, folds, numbers, story
+from .payload import IN_FULL, numbers, story
+from .pictures import drawings, folds
 from .rooms import joined
 
 if TYPE_CHECKING:

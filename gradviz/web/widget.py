@@ -25,7 +25,8 @@ from gradviz.show.heat import Colour, wanted
 from gradviz.words import choose
 
 from .page import stylesheet, words
-from .payload import at_first, drawing, edges, numbers, quantity, story
+from .payload import numbers, quantity, story
+from .pictures import at_first, drawing
 from .rooms import joined
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class Widget(anywidget.AnyWidget):
         return (
             len(nodes) == len(shown)
             and all(node["id"] == name for node, name in zip(nodes, shown.names, strict=True))
-            and [(edge["u"], edge["v"], edge["key"]) for edge in known] == edges(shown)
+            and [(edge["u"], edge["v"], edge["key"]) for edge in known] == list(shown.edges())
         )
 
     def _values_assigned(self, change: Any) -> None:

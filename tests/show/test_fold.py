@@ -25,7 +25,7 @@ from gradviz.model import Node
 from gradviz.show import card, drawing, svg
 from gradviz.show.arrange import arrange, ends
 from gradviz.statistics import measure
-from gradviz.web import page, payload
+from gradviz.web import page, pictures
 
 # --- random programs: operations, scopes and loops inside each other -----------------------------
 
@@ -440,7 +440,7 @@ def test_what_is_hard_to_lay_out_is_folded_and_a_page_of_it_asks_little(name, de
     asked.clear()
     page.to_html(graph, detail=detail)
     assert len(asked) <= 16
-    assert sum(asked) <= payload.LENGTH + fold.LONG
+    assert sum(asked) <= pictures.LENGTH + fold.LONG
 
 
 def simulation():
@@ -635,13 +635,13 @@ def test_a_loaded_graph_folds_in_the_same_way(make, wish, tmp_path):
 
 def test_the_page_brings_along_each_fold_opened():
     graph = models.transformer()
-    kept = payload.folds(graph, "operations")
-    pictures = [payload.drawing(graph, folded, detail="operations") for folded in kept]
-    for folded, picture in zip(kept, pictures, strict=True):
+    kept = pictures.folds(graph, "operations")
+    drawn = [pictures.drawing(graph, folded, detail="operations") for folded in kept]
+    for folded, picture in zip(kept, drawn, strict=True):
         assert picture["folded"] == list(folded)  # so that the page finds its way back
     assert {"blocks"} == set(kept[0]) - set(kept[1])
-    assert "blocks.7" in pictures[1]["scopes"]
-    shown = {int(node) for node in pictures[1]["svg"].split('data-node="n')[1:] for node in
+    assert "blocks.7" in drawn[1]["scopes"]
+    shown = {int(node) for node in drawn[1]["svg"].split('data-node="n')[1:] for node in
              [node.partition('"')[0]]}  # fmt: skip
-    assert shown.isdisjoint(pictures[1]["inside"])
-    assert shown | set(pictures[1]["inside"]) == set(range(len(graph)))
+    assert shown.isdisjoint(drawn[1]["inside"])
+    assert shown | set(drawn[1]["inside"]) == set(range(len(graph)))

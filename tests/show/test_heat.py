@@ -16,7 +16,7 @@ from gradviz.cli import main
 from gradviz.show import style
 from gradviz.show.view import HEATS
 from gradviz.web.page import to_html
-from gradviz.web.payload import drawing
+from gradviz.web.pictures import drawing
 
 STEPS = [f"heat{n}" for n in range(HEATS)]
 THEMES = {"light": style.LIGHT, "dark": style.DARK}
