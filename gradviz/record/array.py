@@ -7,7 +7,6 @@ stores references and formats nothing.
 
 from __future__ import annotations
 
-import dis
 import inspect
 import weakref
 from collections.abc import Callable, Iterator
@@ -39,11 +38,12 @@ from gradviz.ops.table import (
 )
 from gradviz.record import names
 from gradviz.record.held import NO_KEYWORDS, Held
+from gradviz.record.in_place import InPlace, plain_index, stacked
 from gradviz.record.names import site, user_frame, where
-from gradviz.record.operators import FLOATS, PLAIN_NUMBERS, Operators
-from gradviz.record.read import HANDED_OUT, INSTEAD, STORES, into_plain
+from gradviz.record.operators import FLOATS, PLAIN_NUMBERS
+from gradviz.record.read import INSTEAD, STORES, into_plain
 from gradviz.record.snapshots import frozen, is_constant, snapshot
-from gradviz.record.tape import STALE, next_order, recording
+from gradviz.record.tape import next_order, recording
 from gradviz.record.writers import WRITERS
 
 
@@ -105,34 +105,6 @@ def _array(operation: Operation, operand: Any) -> Any:
 def _joined(operand: Any) -> Any:
     """A list with recorded values as an array."""
     return stacked(operand) if has_recorded(operand, Array) else operand
-
-
-def stacked(parts: Any) -> Any:
-    """The array of nested lists of numbers and arrays, some recorded."""
-    if type(parts) not in (list, tuple):
-        return parts
-    if not has_recorded(parts, Array):
-        return np.asarray(parts)
-    flat: list[Any] = []
-    shape = _shape(parts, flat)
-    if len({np.ndim(part) for part in flat}) > 1:
-        return np.stack([stacked(p) if type(p) in (list, tuple) else p for p in parts])
-    whole = np.stack(flat)
-    return whole if np.shape(whole) == shape else np.reshape(whole, shape)
-
-
-def _shape(parts: Any, flat: list[Any]) -> tuple[int, ...]:
-    """The shape of nested lists; what is inside goes to `flat`."""
-    if type(parts) not in (list, tuple):
-        flat.append(parts)
-        return np.shape(parts)
-    shapes = {_shape(part, flat) for part in parts}
-    if len(shapes) != 1:
-        raise ValueError(
-            "setting an array element with a sequence: the parts have the shapes "
-            f"{', '.join(map(str, sorted(shapes)))}"
-        )
-    return (len(parts), *shapes.pop())
 
 
 def record(
@@ -253,15 +225,12 @@ def _note_all(value: Any, how: str, frame: FrameType) -> None:
         _note_all(list(value.values()), how, frame)
 
 
-_LOAD_ATTR = dis.opmap["LOAD_ATTR"]
-
-
 def placed(error: TraceError) -> TraceError:
     """An error of the table's, with the place in the user's program."""
     return error if ", at " in str(error) else TraceError(f"{error}, at {where(_getframe(1))}")
 
 
-class Array(Operators):
+class Array(InPlace):
     """A recorded NumPy array or scalar. Made by `input`, `parameter` and every operation on one."""
 
     __slots__ = ()
@@ -276,138 +245,10 @@ class Array(Operators):
         """What a program that asks by `isinstance` is told: the class that it has without us."""
         return type(self._without_us())
 
-    # --- in-place code -----------------------------------------------------------------------
-    #
-    # Writing makes the same object stand for a new value: the old one moves to `past`, where those
-    # who read it find it (`Node.read_operands`). A view is written to in the array it is a view of;
-    # all its views are then computed anew when the program uses them again.
-
-    def _applied(self, operation: Operation, operands: Any, frame: FrameType) -> Any:
-        return apply(operation, operands, None, frame)
-
-    def _become(self, value: Array) -> None:
-        """Stand for another value from now on; readers until now keep the one they read."""
-        old = Array()
-        for field in (*Node.__slots__, "read", "viewed"):
-            if hasattr(self, field):
-                setattr(old, field, getattr(self, field))
-        if hasattr(self, "read"):
-            del self.read
-        if not hasattr(self, "past"):
-            self.past = []
-        self.past.append(old)
-        value.operands = tuple([old if o is self else o for o in value.operands])
-        for field in Node.__slots__:
-            setattr(self, field, getattr(value, field))
-        append = recording.get()[0]
-        append(old)
-        append(self)
-
-    def _outdate(self) -> None:
-        """Have every view of this array computed again when it is used."""
-        for reference in getattr(self, "views", ()):
-            view = reference()
-            if view is None:
-                continue
-            view._outdate()
-            old = Array()
-            for field in (*Node.__slots__, "viewed"):
-                setattr(old, field, getattr(view, field))
-            if not hasattr(view, "past"):
-                view.past = []
-            view.past.append(old)
-            recording.get()[0](old)
-            view.order = STALE
-            del view.value
-        self.views = []
-
-    def __getattr__(self, attribute: str) -> Any:  # a slot that is empty
-        if attribute != "value" or getattr(self, "order", 0) != STALE:
-            if attribute in HANDED_OUT:
-                frame = _getframe(1)
-                asked = attribute[0] != "_" or (  # NumPy asks for its protocols itself
-                    frame.f_code.co_code[frame.f_lasti] == _LOAD_ATTR
-                )
-                if asked and user_frame(frame) is frame:
-                    self._refuse(attribute, frame)
-            raise AttributeError(f"a recorded array has no attribute {attribute!r}")
-        whole: Any = self.viewed
-        fresh = apply(self.operation, (whole,), dict(self.keywords), None)
-        fresh.site, fresh.scope = self.site, self.scope
-        for field in Node.__slots__:
-            setattr(self, field, getattr(fresh, field))
-        if hasattr(fresh, "viewed") and fresh.viewed is whole:
-            whole.views[-1] = weakref.ref(self)
-        else:
-            del self.viewed
-        return self.value
-
-    def _refuse(self, attribute: str, frame: FrameType) -> None:
-        """Raise a TraceError, where NumPy has an attribute whose use would not be recorded."""
-        if hasattr(type(self._without_us()), attribute):
-            raise TraceError(
-                f".{attribute} of a recorded array hands out or changes numbers without their "
-                f"history; {HANDED_OUT[attribute]}, or use .value.{attribute} if no gradient is "
-                f"wanted, at {where(frame)}"
-            )
-
-    def _write(self, index: Any, value: Any, frame: FrameType) -> None:
-        """``self[index] = value``."""
-        whole = self
-        numbers = None
-        chain = []
-        while hasattr(whole, "viewed") and whole.dtype == whole.viewed.dtype:
-            chain.append(whole)
-            whole = whole.viewed
-        if chain:
-            numbers = np.arange(int(np.size(whole.value))).reshape(np.shape(whole.value))
-            for view in reversed(chain):
-                numbers = view.operation.evaluate(numbers, **view.keywords)
-            if not numbers.flags.writeable or np.unique(numbers).size != numbers.size:
-                raise ValueError("assignment destination is read-only")
-            places, value = numbers[index], stacked(value)
-            extra = np.ndim(value) - np.ndim(places)
-            if extra > 0 and np.shape(value)[:extra] == (1,) * extra:
-                value = np.reshape(value, np.shape(value)[extra:])
-            index = np.unravel_index(places, np.shape(whole.value))
-        new = apply(arrays.SETITEM, (whole, value), {"index": _plain_index(index)}, frame)
-        # The name of `y[0] = value` is the whole's, not the value's.
-        place = value.site if isinstance(value, Array) else None
-        if place and place[-1] and names.source(place[-2:]) == names.source(new.site):
-            value.site = (*place[:2], None)
-        if hasattr(whole, "viewed"):  # the real or the imaginary part of a complex array
-            both = whole.viewed
-            if whole.operation.function is np.real:
-                both._write(..., new + 1j * np.imag(both), frame)
-            else:
-                both._write(..., np.real(both) + 1j * new, frame)
-            return
-        whole._outdate()
-        whole._become(new)
-
-    def _overwrite(self, result: Any, frame: FrameType) -> Any:
-        """Write a result into an array as a whole: ``self[...] = result``, as `out` does."""
-        if np.shape(result) != np.shape(self.value) or not np.can_cast(
-            result.dtype, self.dtype, "same_kind"
-        ):
-            raise ValueError(
-                f"a result of {result.dtype} and shape {np.shape(result)} cannot be written into "
-                f"an array of {self.dtype} and shape {np.shape(self.value)}"
-            )
-        memory = getattr(result, "value", result).strides
-        if (
-            hasattr(self, "viewed")
-            or hasattr(result, "viewed")
-            or not isinstance(result, Array)
-            or result.order != next_order() - 1  # it was there before, and may have readers
-            or result.dtype != self.dtype
-            or memory != self.value.strides
-        ):
-            self._write(..., result, frame)
-        else:
-            self._outdate()
-            self._become(result)
-        return self
+    def _applied(
+        self, operation: Operation, operands: Any, frame: FrameType | None, keywords: Any = None
+    ) -> Any:
+        return apply(operation, operands, keywords, frame)
 
     # --- NumPy's protocols -------------------------------------------------------------------
 
@@ -446,7 +287,7 @@ class Array(Operators):
             frame, shape = _getframe(2), np.shape(target.value[index])
             others = [np.broadcast_to(o, shape) for o in others]
             if ufunc in (np.add, np.subtract):
-                added = arrays.scatter(others[0] + 0.0, np.shape(target), _plain_index(index))
+                added = arrays.scatter(others[0] + 0.0, np.shape(target), plain_index(index))
                 target._overwrite(ufunc(target, added), frame)
                 return None
             numbers = np.arange(int(np.size(target))).reshape(np.shape(target))[index]
@@ -556,26 +397,8 @@ class Array(Operators):
             f"{instead}, or its .value if no gradient is wanted, at {where(frame)}"
         )
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        if self._is_scalar():
-            raise TypeError("a NumPy scalar does not support item assignment")
-        frame = _getframe(1)
-        if frame.f_code.co_code[frame.f_lasti] not in STORES and names.calls(frame) == "shuffle":
-            raise TraceError(
-                "shuffle would swap the views of an array with themselves; use "
-                f"x[rng.permutation(len(x))], at {where(frame)}"
-            )
-        if (
-            isinstance(value, Array)
-            and getattr(value, "viewed", None) is self
-            and value.operation is arrays.GETITEM
-            and _same_index(value.keywords["index"], _plain_index(key))
-        ):
-            return  # what Python stores at last in `y[0] += 1`: the view that was written to
-        self._write(key, value, frame)
-
     def __getitem__(self, key: Any) -> Any:
-        return apply(arrays.GETITEM, (self,), {"index": _plain_index(key)}, _getframe(1))
+        return apply(arrays.GETITEM, (self,), {"index": plain_index(key)}, _getframe(1))
 
     def __iter__(self) -> Iterator[Any]:
         if np.ndim(self.value) == 0:
@@ -610,14 +433,6 @@ class Array(Operators):
     def __round__(self, digits: int = 0) -> Any:
         return np.round(self, digits)
 
-    @property
-    def flat(self) -> Any:  # noqa: D102
-        return Flat(self)
-
-    @flat.setter
-    def flat(self, value: Any) -> None:
-        Flat(self)[:] = value
-
     def flatten(self, order: Any = "C") -> Any:  # noqa: D102
         return apply(arrays.FLATTEN, (self,), {"order": order}, _getframe(1))
 
@@ -636,38 +451,6 @@ class Array(Operators):
         return made
 
 
-class Flat:
-    """The elements of a recorded array in a row, to be read and written: NumPy's ``x.flat``."""
-
-    def __init__(self, array: Any) -> None:
-        self.array = self.base = array
-        self.rest = (array[i] for i in np.ndindex(array.shape))
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        return next(self.rest)
-
-    def __len__(self) -> int:
-        return int(self.array.size)
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.array.flatten()[key]
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        value = stacked(value)
-        if isinstance(value, Array):
-            self.array.become()
-        if not isinstance(self.array, Array):
-            self.array.value.flat[key] = value
-            return
-        shape = self.array.shape
-        chosen = np.ravel(np.arange(self.array.size)[key]) if shape else np.array(0)
-        value = np.resize(value, chosen.shape) if np.ndim(value) else value
-        self.array._write(np.unravel_index(chosen, shape) if shape else ..., value, _getframe(1))
-
-
 _READERS = frozenset(
     (
         *(np.save, np.savez, np.savez_compressed, np.savetxt),
@@ -676,19 +459,3 @@ _READERS = frozenset(
 )
 """Functions that put the numbers themselves elsewhere."""
 _BUFFERS = frozenset((np.zeros_like, np.ones_like, np.empty_like))
-
-
-def _same_index(one: Any, other: Any) -> bool:
-    try:
-        return bool(one == other)
-    except ValueError:  # arrays of places
-        return False
-
-
-def _plain_index(key: Any) -> Any:
-    """An index, which a recorded array of floats cannot be part of."""
-    if isinstance(key, Array) or (
-        isinstance(key, tuple) and any(isinstance(k, Array) for k in key)
-    ):
-        raise TraceError(f"a recorded array of floats cannot be an index, at {where(_getframe(2))}")
-    return frozen(key)

@@ -30,8 +30,9 @@ from gradviz.ops import arrays
 from gradviz.ops.operation import Operation
 from gradviz.ops.special import WRITTEN_OUT
 from gradviz.ops.table import IN_PLACE, has_recorded, named_out
-from gradviz.record.array import Array, Flat, compose, stacked
+from gradviz.record.array import Array, compose
 from gradviz.record.held import Held
+from gradviz.record.in_place import Flat, stacked
 from gradviz.record.names import calls_itself, is_user, where
 from gradviz.record.snapshots import frozen
 from gradviz.record.tape import start

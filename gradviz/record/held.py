@@ -54,7 +54,9 @@ class Held(Node):
             return False
         return not (hasattr(self, "viewed") or hasattr(self, "views"))
 
-    def _applied(self, operation: Any, operands: Any, frame: FrameType) -> Any:
+    def _applied(
+        self, operation: Any, operands: Any, frame: FrameType | None, keywords: Any = None
+    ) -> Any:
         """What an operation makes of this and others, recorded."""
         raise NotImplementedError
 
