@@ -112,11 +112,15 @@ class Graph(Recording):
     @cached_property
     def sure(self) -> bool:
         """Whether `returned` was found out by running the program."""
+        if self.origin is not None:
+            return self.origin.whole.sure
         return self.recorded_program is not None
 
     @cached_property
     def astray(self) -> str:
         """That the program computes another J on plain arrays, as it asks what it has; else ""."""
+        if self.origin is not None:
+            return self.origin.whole.astray
         from gradviz.chain.reads import astray
 
         return astray(self)
@@ -127,6 +131,8 @@ class Graph(Recording):
 
         The gradient lacks what should have come back with it.
         """
+        if self.origin is not None:
+            return self.origin.told(self.origin.whole.returned)
         from gradviz.chain.reads import returned
 
         return returned(self)
@@ -163,6 +169,8 @@ class Graph(Recording):
     @cached_property
     def ends(self) -> dict[int, str]:
         """Those of `reads` after which a history goes on to J, or may."""
+        if self.origin is not None:
+            return self.origin.told(self.origin.whole.ends)
         unknown = (i for i in self.reads if isinstance(getattr(self.values[i], "read", 0), tuple))
         return {i: self.reads[i] for i in unknown} | self.returned
 
@@ -172,6 +180,8 @@ class Graph(Recording):
 
         Their history ends there: what the program computes from such a number is a constant.
         """
+        if self.origin is not None:
+            return self.origin.told(self.origin.whole.reads)
         from gradviz.chain.reads import reads
 
         return reads(self)

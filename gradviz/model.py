@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Self, TypedDict, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypedDict, TypeVar, cast
 
 import numpy as np
 
@@ -193,12 +193,8 @@ class Gradients(NamedTuple):
     messages: Mapping[tuple[int, int], Any]
 
 
-class Known(TypedDict, total=False):
-    """What a frontend or a file knows of a Graph from the start.
-
-    Each is the Graph's attribute of that name; what is not given is found out when it is asked
-    for, or has its default.
-    """
+class OfRun(TypedDict, total=False):
+    """What is known of one run of the program: at other leaf values it is not true any more."""
 
     derivatives: Gradients
     underflown: frozenset[int]
@@ -206,14 +202,28 @@ class Known(TypedDict, total=False):
     memory: Mapping[int, int]
     locals: Mapping[tuple[int, int], Any]
     statement_locals: Mapping[tuple[int, int], Any]
+    astray: str
+    error: Exception | None
+
+
+class OfProgram(TypedDict, total=False):
+    """What is known of the program, at whatever values."""
+
     reads: Mapping[int, str]
     ends: Mapping[int, str]
     returned: Mapping[int, str]
     sure: bool
-    astray: str
-    error: Exception | None
     legible: int
     by_operations: bool
+
+
+class Known(OfRun, OfProgram, total=False):
+    """What a frontend or a file knows of a Graph from the start.
+
+    Each is the Graph's attribute of that name; what is not given is found out when it is asked
+    for, or has its default.
+    """
+
     origin: Any
 
 
@@ -279,9 +289,18 @@ class Recording:
         self._indirect: dict[int, frozenset[int]] = {}
         vars(self).update(known or {})
 
-    def with_values(self, values: Iterable[Any], known: Known | None = None) -> Self:
-        """The same computation at other values, given by id, without its program."""
+    def of_run(self) -> OfRun:
+        """All that is known of the run that was recorded."""
+        found: Any = {key: getattr(self, key) for key in OfRun.__annotations__}
+        return cast("OfRun", found)
+
+    def with_values(self, values: Iterable[Any], run: OfRun | None = None) -> Self:
+        """The same computation at other values, given by id, without its program.
+
+        All that is known of the program is known of it too; what is of the `run` is given.
+        """
         naming = self._naming
+        known: Any = {key: getattr(self, key) for key in OfProgram.__annotations__} | (run or {})
         return type(self)(
             [node.with_value(value) for node, value in zip(self.values, values, strict=True)],
             self.operands,

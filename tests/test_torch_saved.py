@@ -67,6 +67,16 @@ def test_a_capture_is_kept_as_it_is(name, capture, tmp_path):
         assert kept.draw(backward="beside").dot == graph.draw(backward="beside").dot
 
 
+def test_a_program_that_broke_is_kept_with_its_error(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(5, 1))
+    graph = gv.trace(model, torch.randn(2, 3), loss=torch.sum)
+    for way in WAYS.values():
+        kept = way(graph, tmp_path)
+        assert str(kept.error) == str(graph.error)
+        assert kept.diagnose().text == graph.diagnose().text
+        assert kept.draw(budget=100).svg == graph.draw(budget=100).svg
+
+
 @pytest.mark.parametrize(
     "function",
     [

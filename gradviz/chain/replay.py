@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.model import PARAMETER, Known, Program
+from gradviz.model import PARAMETER, Program
 from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.statistics import Statistics
 from gradviz.words import nearest
@@ -29,11 +29,8 @@ class Replay(Program):
 
     def record(self, values: Mapping[str, Any]) -> Graph:
         """See `Program.record`."""
-        graph = self.graph
         # What the program read as plain numbers are constants here, as they were.
-        known: Known = {"reads": graph.reads, "ends": graph.ends, "returned": graph.returned,
-                        "sure": graph.sure}  # fmt: skip
-        return graph.with_values(self._evaluate(values), known)
+        return self.graph.with_values(self._evaluate(values))
 
     def _evaluate(self, values: Mapping[str, Any]) -> list[Any]:
         graph = self.graph

@@ -130,8 +130,8 @@ class Summary:
 
     def known(self) -> Known:
         """What the whole knows, by the new ids."""
-        whole, group, new_id = self.whole, self.group, self.new_id
-        hooks = {new_id[group[i]]: told for i, told in whole.changed_by_hooks.items()}
+        whole = self.whole
+        hooks = self.told(whole.changed_by_hooks)
         known: Known = {"origin": self, "by_operations": True, "changed_by_hooks": hooks}
         if whole.statement_locals is not None:
             known["locals"] = {
@@ -140,6 +140,14 @@ class Summary:
                 for key, u in enumerate(edges)
             }
         return known
+
+    def told(self, of_whole: Mapping[int, str]) -> dict[int, str]:
+        """What is told of values of the whole, of the values that they are steps of."""
+        found: dict[int, str] = {}
+        for i, told in of_whole.items():
+            v = self.new_id[self.group[i]]
+            found[v] = f"{found[v]}, {told}" if v in found else told
+        return found
 
     @property
     def derivatives(self) -> Gradients:

@@ -175,6 +175,8 @@ class _Reader:
             "by_operations": "detail" in self.document,
             "legible": get("legible", Recording.legible),
         }
+        if "error" in self.document:
+            known["error"] = TraceError(at("error", text, get("error")))
         if get("detail", "operations") != "operations":
             raise ValueError(f'detail: expected "operations", got {said(get("detail"))}')
         if type(known["legible"]) is not int or known["legible"] < 1:
@@ -239,7 +241,10 @@ class _Reader:
         self.at = ("value",)
         value = self.value(get("value"))
         shape = np.shape(value)
-        if kind != "constant" and not isinstance(value, (np.ndarray, np.generic, Statistics)):
+        last = i == self.document.get("output")
+        broken = type(value) is str and last and "error" in self.document
+        numbers = isinstance(value, (np.ndarray, np.generic, Statistics))
+        if kind != "constant" and not (numbers or broken):
             raise ValueError("expected an array or a scalar with a dtype")
         site = self.site(entry)
         self.at = ()
@@ -455,7 +460,7 @@ class _Reader:
 _EDGE = frozenset(("local", "message"))
 _HEAD = (
     "format", "version", "title", "output", "wrt", "differentiated", "sources", "arrays", "nodes",
-    "statements", "detail", "legible", "astray", "layers",
+    "statements", "detail", "legible", "astray", "error", "layers",
 )  # fmt: skip
 _OPERATION = frozenset(
     ("op", "part", "drawn_only", "formula", "derivatives", "edges", "memory", "instruction")

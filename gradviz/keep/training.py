@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
     from gradviz.show.timeline import Timeline
 
-FORMAT, VERSION = "gradviz training", 1
+FORMAT, VERSION = "gradviz training", 2
+"""Version 1, of gradviz 0.1, has one Graph and changes relative to weights: see `_of_0_1`."""
 _GZIP = 31  # zlib's window bits for the gzip format
 _CHUNK, _LINE, _MOST = 2**16, 2**24, 2**62
 
@@ -150,18 +151,13 @@ def _lean(graph: Graph) -> Graph:
 
     gradients, messages = graph.derivatives
     locals_ = {(v, key): graph.local(v, key) for _, v, key in graph.edges()}
-    return graph.with_values(
-        (shrunk(node.value) for node in graph.values),
-        {
-            "derivatives": Gradients(
-                {i: shrunk(gradient) for i, gradient in gradients.items()},
-                {edge: shrunk(message) for edge, message in messages.items()},
-            ),
-            "underflown": graph.underflown,
-            "memory": graph.memory,
-            "locals": {edge: shrunk(one) for edge, one in locals_.items() if one is not None},
-        },
+    run = graph.of_run()
+    run["derivatives"] = Gradients(
+        {i: shrunk(gradient) for i, gradient in gradients.items()},
+        {edge: shrunk(message) for edge, message in messages.items()},
     )
+    run["locals"] = {edge: shrunk(one) for edge, one in locals_.items() if one is not None}
+    return graph.with_values((shrunk(node.value) for node in graph.values), run)
 
 
 def _written(number: float | None) -> float | str | None:
@@ -317,9 +313,14 @@ class Training(Result):
 def _step(line: bytes) -> tuple[Step, list[int]]:
     """A step, and how long the text of each of its Graphs is."""
     head = json.loads(line)
-    if type(head) is not dict or head.get("format") != FORMAT or head.get("version") != VERSION:
-        raise ValueError(f'"format" is not "{FORMAT}" in version {VERSION}')
-    if "graphs" not in head:
+    if type(head) is not dict or head.get("format") != FORMAT:
+        raise ValueError(f'"format" is not "{FORMAT}"')
+    version = head.get("version")
+    if type(version) is not int or version not in (1, VERSION):
+        raise ValueError(
+            f"it has version {str(version)[:20]} of the format, this gradviz reads 1 and {VERSION}"
+        )
+    if version == 1 and "graphs" not in head:
         head = _of_0_1(head)
     get = head.get
     lengths = [_count(length) for length in _of(list, get("graphs"))]

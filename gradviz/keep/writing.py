@@ -86,6 +86,8 @@ class _Writer:
         drawn: dict[str, Any] = {"detail": "operations"} if graph.statements is graph else {}
         if graph.legible != Recording.legible:
             drawn["legible"] = graph.legible
+        if graph.error is not None:
+            drawn["error"] = writable(str(graph.error))[:TEXT]
         if differentiated and graph.astray:
             drawn["astray"] = writable(graph.astray)
         return {

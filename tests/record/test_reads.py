@@ -352,6 +352,26 @@ def test_a_value_whose_number_came_back_is_marked_in_every_picture():
     assert "read as a number" not in plain.draw().svg
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_the_graph_of_named_values_tells_what_the_whole_one_tells(tmp_path):
+    def program(x):
+        y = x * x
+        z = y * float(y) + 1.0
+        w = z * 3.0 + x
+        return w
+
+    graph, _ = warned(program, 2.0)
+    graph.save(tmp_path / "g.json")
+    loaded = gv.load(tmp_path / "g.json")
+    for told in (graph, loaded, loaded.update(x=3.0)):
+        shown = told.statements
+        assert len(shown) < len(told)
+        assert {shown.names[i]: how for i, how in shown.returned.items()} == {
+            told.names[i]: how for i, how in told.returned.items()
+        }
+        assert "y was read as a plain number by float()" in shown.diagnose().text
+
+
 class Told:
     """The Graph of a program, and all that is said when its gradients are asked for."""
 

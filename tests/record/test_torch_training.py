@@ -409,6 +409,27 @@ def test_the_graphs_of_a_step_hold_what_each_pass_sent(tmp_path):
         training.graph(0, 2)
 
 
+def test_what_hooks_changed_and_what_was_read_is_told_of_a_recorded_step(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    model[1].register_full_backward_hook(lambda module, sent, came: (sent[0] / 2,))
+    x = torch.randn(5, 3)
+    with gv.record_training(model, tmp_path / "run").step():
+        out = model(x)
+        out.register_hook(lambda gradient: gradient * 3)
+        loss = out.pow(2).mean()
+        (loss * loss.item()).backward()
+    g = gv.load_training(tmp_path / "run").graph(0)
+    of_module, of_tensor = (told for _, told in sorted(g.changed_by_hooks.items()))
+    assert "backward hook of 1" in of_module
+    assert "test_torch_training.py" in of_tensor
+    for name, parameter in model.named_parameters():
+        assert g.grad(name).norm == pytest.approx(parameter.grad.norm().item(), rel=1e-5)
+    assert [g.names[i] for i in g.reads] == ["loss"]
+    assert "changed gradient" in g.diagnose().text
+    assert g.legible == gv.trace(nn.Linear(1, 1), torch.ones(1), loss=torch.sum).legible
+
+
 def test_a_step_that_the_scaler_leaves_out_moved_nothing(tmp_path):
     model = nn.Linear(3, 1)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -531,7 +552,7 @@ def written(path, head, rest=b""):
 
 
 def test_a_file_that_unpacks_to_much_is_refused_without_unpacking_it(tmp_path):
-    head = b'{"format": "gradviz training", "version": 1, "step": 0, "loss": 1.0, "losses": [], '
+    head = b'{"format": "gradviz training", "version": 2, "step": 0, "loss": 1.0, "losses": [], '
     head += b'"stepped": true, "note": "", "parameters": {}, "graphs": ['
     for text in (head + b"0]}", head.replace(b"{}", b'{"a": ') + b"1" * 2**26, b"a" * 2**26):
         path = written(tmp_path / "run", text, b"a" * 2**26)
@@ -548,7 +569,7 @@ def test_a_file_that_unpacks_to_much_is_refused_without_unpacking_it(tmp_path):
     [
         {"loss": 10**400}, {"loss": True}, {"loss": "1"}, {"step": -1}, {"step": 1.5},
         {"losses": 3}, {"losses": [[]]}, {"stepped": 1}, {"note": None}, {"graphs": [-1]},
-        {"graphs": [10**30]}, {"parameters": []}, {"parameters": {"w": 3}}, {"version": 2},
+        {"graphs": [10**30]}, {"parameters": []}, {"parameters": {"w": 3}}, {"version": 3},
         {"parameters": {"w": [1, 2]}}, {"parameters": {"w": [1, 2, 3, 4, 5]}},
         {"parameters": {"w": [10**400, 1, 1, 1]}}, {"parameters": {"w": [1, {}, 1, 1]}},
         {"format": "another"},
@@ -557,7 +578,7 @@ def test_a_file_that_unpacks_to_much_is_refused_without_unpacking_it(tmp_path):
 )  # fmt: skip
 def test_every_field_of_a_training_is_checked(change, tmp_path):
     head = {
-        "format": "gradviz training", "version": 1, "step": 0, "loss": 1.0, "losses": [1.0],
+        "format": "gradviz training", "version": 2, "step": 0, "loss": 1.0, "losses": [1.0],
         "stepped": True, "note": "", "parameters": {"w": [3, 1.0, None, "nan"]}, "graphs": [],
     }  # fmt: skip
     (step,) = gv.load_training(written(tmp_path / "run", json.dumps(head).encode())).steps
