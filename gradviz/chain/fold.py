@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gradviz.chain.folding import Folding
+    from gradviz.chain.parts import Parts
 
 
 class Fold:
@@ -38,7 +38,7 @@ class Fold:
 
     def __init__(
         self,
-        folding: Folding,
+        folding: Parts,
         label: str,
         units: Sequence[int | Fold],
         depth: int,
@@ -48,7 +48,7 @@ class Fold:
         first: int | None = None,
         main: int | None = None,
     ) -> None:
-        self.folding: Folding = weakref.proxy(folding)  # which holds this, and the Graph
+        self.folding: Parts = weakref.proxy(folding)  # which holds this, and the Graph
         self.label, self.units, self.depth = label, units, depth
         self.scope, self.period, self.first, self.main = scope, period, first, main
         self.leaves: list[int] = []

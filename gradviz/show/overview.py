@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from gradviz import words
 from gradviz.chain.fold import Fold
-from gradviz.chain.folding import ROW, Folding
+from gradviz.chain.folding import Folding
+from gradviz.chain.parts import ROW
 from gradviz.chain.repeats import common
 from gradviz.chain.totals import OVER, Bundle, Tally, Totals
 from gradviz.highlight import ROLES, Highlight

@@ -14,7 +14,8 @@ import numpy as np
 
 from gradviz import words
 from gradviz.chain.fold import Fold, values_of
-from gradviz.chain.folding import LONG, ROW, SCREEN, Folding
+from gradviz.chain.folding import LONG, SCREEN, Folding
+from gradviz.chain.parts import ROW
 from gradviz.chain.totals import Tally
 from gradviz.highlight import Highlight
 from gradviz.show import heat

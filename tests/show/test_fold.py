@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import gradviz as gv
 from gradviz.chain import columns
 from gradviz.chain import folding as fold
+from gradviz.chain import parts as cutting
 from gradviz.chain.backward import Gradients
 from gradviz.chain.fold import Fold
 from gradviz.chain.folding import Folding
@@ -307,7 +308,7 @@ def test_a_program_without_any_structure_is_cut_into_chains_and_stretches():
     view = graph.draw(budget=30).view
     assert 3 <= len(view.boxes) <= 30
     folding = Folding(graph)
-    assert max(len(part.parts) for part in every(folding)) <= fold.WIDE + fold.LEAVES
+    assert max(len(part.parts) for part in every(folding)) <= cutting.WIDE + cutting.LEAVES
 
 
 @pytest.mark.parametrize(

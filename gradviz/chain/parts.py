@@ -1,0 +1,404 @@
+"""What a fold is opened into.
+
+A scope is a fold. What repeats is one fold with a count: blocks that are alike, the iterations of a
+loop that the program went through. Where a level is still too wide, chains fold, and then stretches
+of the recording. A leaf lies in the innermost fold that holds all its readers.
+
+No path leaves a fold and comes back to it: a scope that is entered again is a fold per visit. So
+the boxes of a picture form a DAG, whichever of them are open.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gradviz.chain import background
+from gradviz.chain.columns import topological
+from gradviz.chain.fold import Fold, first_of, steps_of
+from gradviz.chain.repeats import common, repetitions, stem
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
+
+ROW = 7  # so many boxes one after the other are read well
+WIDE = 20  # an opened fold has at most so many parts, leaves aside
+LEAVES = 8  # at least so many leaves stay apart in it
+STRETCHES = 6  # into so many stretches it is cut where it has more
+TWICE = 2  # what repeats more often is one round, and the rest
+CHAIN = 3  # so many values, each the only reader of the one before, make a chain
+
+
+class Parts:
+    """How the folds of a Graph are cut into parts; see `gradviz.chain.folding.Folding`."""
+
+    def __init__(self, graph: Graph, scopes: bool) -> None:
+        self.graph, self.scopes = graph, scopes
+        self.layered = bool(graph.layers) and not scopes
+        self._numbers: dict[Any, int] = {}  # what looks alike has one number
+        self.still = background.still(graph) if self.layered else set()
+
+    def arranged(self, fold: Fold) -> list[int | Fold]:
+        """What a fold is opened into; its leaves go along."""
+        if fold.period:
+            parts = self._iterations(fold)
+        else:
+            parts = self._by_scope(fold)
+            if self.layered and fold.main is None:
+                parts = self._formed(parts, fold.depth)
+            if not self.scopes:
+                parts = self._repeats(parts, fold.depth)
+                parts = self._chains(parts, fold.depth) if len(parts) > WIDE else parts
+                parts = self._stretches(parts, fold.depth) if len(parts) > WIDE else parts
+        loose: list[int | Fold] = [*self._settle(fold, parts)]
+        if self.layered:
+            loose = self._still_together(loose, fold.depth)
+        room = max(WIDE - len(parts), 0) + LEAVES
+        if len(loose) > room and not self.scopes:
+            loose = self._repeats(loose, fold.depth)
+            loose = self._stretches(loose, fold.depth) if len(loose) > room else loose
+        parts = sorted((*loose, *parts), key=first_of)
+        if not fold.period:
+            self._name(fold, [part for part in parts if isinstance(part, Fold)])
+        return parts
+
+    def _still_together(self, loose: list[int | Fold], depth: int) -> list[int | Fold]:
+        """What several parts read and no gradient comes to, inputs aside, as one box."""
+        graph = self.graph
+        quiet = dict.fromkeys(i for i in loose if i in self.still and graph.kind(i) != "input")
+        steps = [i for i in quiet if not graph.is_leaf(i)]
+        if not steps:
+            return loose
+        read = [i for i in steps if any(v not in quiet for v, _ in graph.readers[i])] or steps
+        scopes = {graph.values[i].scope[depth : depth + 1] for i in read}
+        [inner] = scopes if len(scopes) == 1 else [()]
+        names = [graph.names[i].rpartition(".")[2] for i in read]
+        label = inner[0] if inner else ", ".join(dict.fromkeys(map(stem, names)))
+        together = Fold(self, label, steps, depth, scope=bool(inner))
+        together.leaves = [i for i in quiet if graph.is_leaf(i)]
+        together.still = True
+        return [*(i for i in loose if i not in quiet), together]
+
+    def _name(self, around: Fold, parts: list[Fold]) -> None:
+        """Keys and names of the parts of a fold; blocks that are alike keep those they have."""
+        used: Counter[str] = Counter()
+        for part in parts:
+            labels = [unit.label for unit in part.units if isinstance(unit, Fold) and unit.scope]
+            part.blocks = part.period == 1 and bool(labels) and len({*labels}) == len(labels)
+            part.blocks = part.blocks and not used.keys() & labels
+            used.update(labels if part.blocks else ())
+            used[part.label] += 1
+            number = f" {used[part.label]}" if used[part.label] > 1 else ""
+            name = part.label + number
+            part.call(around.inside + name, name, around.inside if part.blocks else None)
+
+    def _by_scope(self, fold: Fold) -> list[int | Fold]:
+        """The units, those of an inner scope in one fold: in one for each visit, if need be."""
+        values, depth, units = self.graph.values, fold.depth, fold.units
+        visits: list[tuple[str | None, list[int]]] = []
+        for unit in units:
+            if isinstance(unit, Fold):  # this level is arranged already
+                return list(units)
+            scope = values[unit].scope
+            label = scope[depth] if len(scope) > depth else None
+            if label is None or not visits or visits[-1][0] != label:
+                visits.append((label, []))
+            visits[-1][1].append(unit)
+        count = Counter(label for label, _ in visits if label is not None)
+        if not count:
+            return list(units)
+        if max(count.values()) > 1 and not self.layered:  # (a call of a layer is a box of its own)
+            visits = self._acyclic(visits)
+        return [
+            inner[0] if label is None else Fold(self, label, inner, depth + 1, scope=True)
+            for label, inner in visits
+        ]
+
+    def _acyclic(
+        self, visits: list[tuple[str | None, list[int]]]
+    ) -> list[tuple[str | None, list[int]]]:
+        """The visits of each scope as one, except where a path leaves it and comes back."""
+        whole: dict[Any, tuple[str | None, list[int]]] = {}
+        for label, inner in visits:
+            key = inner[0] if label is None else label
+            whole.setdefault(key, (label, []))[1].extend(inner)
+        groups = list(whole.values())
+        edges = self.between([inner for _, inner in groups])
+        ahead = topological(len(groups), edges)
+        if len(ahead) < len(groups):
+            back = topological(len(groups), {(v, u) for u, v in edges})
+            kept = {*ahead, *back}  # the others lie on a way that comes back, or between two
+            apart = {groups[n][0] for n in range(len(groups)) if n not in kept}
+            groups = [group for group in groups if group[0] is None or group[0] not in apart]
+            groups += [visit for visit in visits if visit[0] is not None and visit[0] in apart]
+            groups.sort(key=lambda group: group[1][0])
+            ahead = topological(len(groups), self.between([inner for _, inner in groups]))
+        return [groups[n] for n in ahead]
+
+    def between(self, groups: Sequence[Sequence[int]]) -> set[tuple[int, int]]:
+        """The edges between groups of values, by their numbers."""
+        group = {i: n for n, inner in enumerate(groups) for i in inner}
+        return {
+            (group[u], n)
+            for n, inner in enumerate(groups)
+            for v in inner
+            for u in self.graph.operands[v]
+            if u in group and group[u] != n
+        }
+
+    def _formed(self, parts: list[int | Fold], depth: int) -> list[int | Fold]:
+        """The parts, with each form of a value in one box with it, or with its only reader.
+
+        A box that just one other reads becomes one with it: that closes no cycle.
+        """
+        graph = self.graph
+        forms = [isinstance(part, int) and background.is_form(graph, part) for part in parts]
+        if not any(forms):
+            return parts
+        owner = {i: n for n, part in enumerate(parts) for i in steps_of(part)}
+        groups = {n: [n] for n in range(len(parts))}
+        group = list(range(len(parts)))
+
+        def readers(g: int) -> set[int]:
+            of = (v for n in groups[g] for i in steps_of(parts[n]) for v, _ in graph.readers[i])
+            found = {group[owner[v]] if v in owner else -1 for v in of if not self._is_leaf(v)}
+            return found - {g}
+
+        for n in (n for n, form in enumerate(forms) if form and parts[n] != graph.output):
+            own = group[n]
+            ahead = readers(own)
+            read = {u for m in groups[own] for i in steps_of(parts[m]) for u in graph.operands[i]}
+            behind = {group[owner[u]] for u in read if u in owner} - {own}
+            alone = next(iter(behind), own) if len(behind) == 1 else own
+            only = next(iter(ahead)) if len(ahead) == 1 and -1 not in ahead else own
+            if only != own and isinstance(parts[groups[only][-1]], int):
+                other = only
+            elif alone != own and readers(alone) == {own}:
+                other = alone
+            else:
+                other = only
+            if other != own:
+                groups[other] = sorted(groups[other] + groups.pop(own))
+                for m in groups[other]:
+                    group[m] = other
+        found: list[int | Fold] = []
+        for inside in groups.values():
+            main = next((parts[n] for n in inside if not forms[n]), parts[inside[-1]])
+            steps = sorted(i for n in inside for i in steps_of(parts[n]))
+            if len(inside) == 1:
+                found.append(main)
+            elif isinstance(main, Fold):
+                found.append(Fold(self, main.label, steps, main.depth, scope=True))
+            else:
+                found.append(self._standing_for(main, steps, depth))
+        edges = self.between([steps_of(part) for part in found])
+        return [found[n] for n in topological(len(found), edges)]
+
+    def _standing_for(self, main: int, steps: list[int], depth: int) -> Fold:
+        name = self.graph.names[main].rpartition(".")[2]
+        return Fold(self, name, steps, depth, main=main)
+
+    def _is_leaf(self, i: int) -> bool:
+        return self.graph.is_leaf(i) or i in self.still
+
+    def _repeats(self, units: list[int | Fold], depth: int) -> list[int | Fold]:
+        """The units, with each stretch that repeats as one fold; from the inside outwards."""
+        while True:
+            alike = Counter(stem(unit.label) for unit in units if isinstance(unit, Fold))
+            looks = [
+                self._look(unit) if isinstance(unit, int) or alike[stem(unit.label)] > 1
+                else self._number(unit)
+                for unit in units
+            ]  # fmt: skip
+            sizes = [len(unit.steps) if isinstance(unit, Fold) else 1 for unit in units]
+            found: list[int | Fold] = []
+            at = 0
+            for start, period, rounds in repetitions(looks, sizes):
+                found += units[at:start]
+                at = start + period * rounds
+                repeated = units[start:at]
+                label = self._label(repeated) if period == 1 else "loop"
+                found.append(Fold(self, label, repeated, depth, period=period))
+            if not at:
+                return units
+            units = found + units[at:]
+
+    def _label(self, units: list[int | Fold]) -> str:
+        """What single things that are alike are called together."""
+        if isinstance(units[0], Fold):
+            return common([unit.label for unit in units if isinstance(unit, Fold)]) or "blocks"
+        if not self.graph.is_leaf(units[0]):
+            return "loop"
+        return common([self.graph.names[i] for i in units if isinstance(i, int)]) or "leaves"
+
+    def _iterations(self, fold: Fold) -> list[int | Fold]:
+        first, period = fold.first or 1, fold.period
+        rounds = [fold.units[n : n + period] for n in range(0, len(fold.units), period)]
+        parts: list[int | Fold] = []
+        # A whole loop fits in a row; iterations that are blocks have names, and each is looked for.
+        whole = fold.first is None and (self.layered or not fold.blocks)
+        if whole and len(rounds) > TWICE:
+            parts = [self._run(fold, 1, len(rounds))]
+            rounds = rounds[:1]
+        elif len(rounds) > (ROW if fold.first is None and not fold.blocks else WIDE):
+            size = -(-len(rounds) // STRETCHES)
+            starts = range(0, len(rounds), size)
+            return [self._run(fold, start, min(start + size, len(rounds))) for start in starts]
+        for n, units in enumerate(rounds, first):
+            unit = units[0] if period == 1 else Fold(self, "iteration", units, fold.depth)
+            if isinstance(unit, Fold) and fold.blocks:
+                unit.call(fold.inside + unit.label, unit.label)
+            elif isinstance(unit, Fold):
+                unit.call(f"{fold.inside}{n}", f"{unit.label} {n}")
+            parts.append(unit)
+        return sorted(parts, key=first_of)
+
+    def _run(self, fold: Fold, start: int, end: int) -> Fold:
+        """Some iterations of a loop as one fold."""
+        units = fold.units[start * fold.period : end * fold.period]
+        first, last = (fold.first or 1) + start, (fold.first or 1) + end - 1
+        run = Fold(self, fold.label, units, fold.depth, period=fold.period, first=first)
+        run.blocks = fold.blocks
+        named = [unit.label for unit in (units[0], units[-1]) if isinstance(unit, Fold)]
+        name = " … ".join(named) if fold.blocks else f"iterations {first}–{last}"
+        run.call(f"{fold.key}/{first}-{last}", name, fold.inside)
+        return run
+
+    def _chains(self, units: list[int | Fold], depth: int) -> list[int | Fold]:
+        """The units, with each chain of values that only the next one reads as one fold."""
+        graph = self.graph
+        apart = {unit for unit in units if isinstance(unit, int)} - {graph.output}
+        length: dict[int, int] = {}
+        before: dict[int, int] = {}
+        for v in sorted(apart):
+            only = [
+                u for u in set(graph.operands[v])
+                if u in apart and all(reader == v for reader, _ in graph.readers[u])
+            ]  # fmt: skip
+            longest = max(only, key=lambda u: (length[u], u), default=None)
+            length[v] = 1 if longest is None else length[longest] + 1
+            if longest is not None:
+                before[v] = longest
+        chains: dict[int, list[int]] = {}
+        for end in apart.difference(before.values()):
+            if length[end] >= CHAIN:
+                chains[end] = [end]
+                while chains[end][-1] in before:
+                    chains[end].append(before[chains[end][-1]])
+        within = {i for chain in chains.values() for i in chain}
+        return [  # a chain stands where it ends: all that it reads comes before
+            Fold(self, "chain", chains[unit][::-1], depth)
+            if isinstance(unit, int) and unit in chains else unit
+            for unit in units
+            if unit in chains or unit not in within
+        ]  # fmt: skip
+
+    def _stretches(self, units: list[int | Fold], depth: int) -> list[int | Fold]:
+        """The units in a few folds of some that follow each other; J stays by itself."""
+        last = [unit for unit in units[-1:] if unit == self.graph.output]
+        units = units[: len(units) - len(last)]
+        size = -(-len(units) // STRETCHES)
+        cut = [units[start : start + size] for start in range(0, len(units), size)]
+        return [*(Fold(self, self._ends(stretch), stretch, depth) for stretch in cut), *last]
+
+    def _ends(self, units: Sequence[int | Fold]) -> str:
+        """What a stretch is called: by its first and its last."""
+        first, last = (
+            unit.label if isinstance(unit, Fold) else self.graph.names[unit].rpartition(".")[2]
+            for unit in (units[0], units[-1])
+        )
+        return f"{first} … {last}" if first != last else first
+
+    def _settle(self, fold: Fold, parts: list[int | Fold]) -> list[int]:
+        """Give the leaves that only one of the folds reads to it; the others are returned.
+
+        One that nothing reads goes where the other values of its scope are.
+        """
+        leaves, depth = fold.leaves, fold.depth
+        if not leaves:
+            return []
+        several = len(parts)
+        reader = dict.fromkeys(leaves, -1)  # the part that all readers so far are in, or `several`
+        turns: dict[int, int] = {}  # the round of what repeats that reads a leaf
+
+        def read(u: int, n: int, turn: int) -> None:
+            if u not in reader or (reader[u] >= 0 and self._stays(u)):
+                return
+            if reader[u] < 0:
+                reader[u], turns[u] = n, turn
+            elif (reader[u], turns[u]) != (n, turn):
+                reader[u] = several
+
+        for n, part in enumerate(parts):
+            for turn, v in self._rounds(part):
+                for u in self.graph.operands[v]:
+                    read(u, n, turn)
+        for leaf in sorted(leaves, reverse=True):  # what it is computed from goes where it goes
+            for u in self.graph.operands[leaf]:
+                if reader[leaf] >= 0:
+                    read(u, reader[leaf], turns[leaf])
+        homes: dict[Any, int] = {}
+        if -1 in reader.values():
+            for n, part in enumerate(parts):
+                for v in steps_of(part):
+                    homes.setdefault(self.graph.values[v].scope[: depth + 1], n)
+        loose = []
+        for leaf, n in reader.items():
+            scope = self.graph.values[leaf].scope
+            if n < 0 and len(scope) > depth:
+                n = homes.get(scope[: depth + 1], -1)
+            only = parts[n] if 0 <= n < several else None
+            if self.layered and self.graph.kind(leaf) == "input" and not depth:
+                only = None  # the program's own arguments are looked for
+            elif self.layered and fold.main is None and isinstance(only, int):
+                only = parts[n] = self._standing_for(only, [only], depth)
+            if isinstance(only, Fold):
+                only.leaves.append(leaf)
+            else:
+                loose.append(leaf)
+        return loose
+
+    def _stays(self, leaf: int) -> bool:
+        """Whether a leaf is with its first reader, whatever else reads it: a layer's parameter."""
+        return self.layered and self.graph.kind(leaf) == "parameter"
+
+    def _rounds(self, part: int | Fold) -> Iterable[tuple[int, int]]:
+        """The values of a part, each with the number of its round, if layers repeat there."""
+        if not self.layered or isinstance(part, int) or not part.period:
+            return ((0, v) for v in steps_of(part))
+        return ((n // part.period, v) for n, unit in enumerate(part.units) for v in steps_of(unit))
+
+    # --- what looks alike --------------------------------------------------------------------
+
+    def _number(self, look: Any) -> int:
+        return self._numbers.setdefault(look, len(self._numbers))
+
+    def _look(self, unit: int | Fold) -> int:
+        """Alike are values of one shape that the same instruction computed, and leaves."""
+        if isinstance(unit, Fold):
+            return unit.look
+        node = self.graph.values[unit]
+        shape = getattr(node.value, "shape", ())
+        if self.graph.is_leaf(unit):
+            return self._number((node.operation.name, shape, stem(self.graph.names[unit])))
+        site = node.site
+        place = (id(site[0]), site[1]) if site else None
+        return self._number((node.operation.name, shape, place))
+
+    def look_of_fold(self, fold: Fold) -> int:
+        """Alike are repeats of the same, and folds of one name with the same operations inside."""
+        if fold.period:
+            return self._number(("repeat", *map(self._look, fold.units[: fold.period])))
+        graph = self.graph
+        place = {i: n for n, i in enumerate(fold.steps, 1)}
+        look = tuple(
+            (
+                graph.values[i].operation.name,
+                getattr(graph.values[i].value, "shape", ()),
+                *(place.get(u) or getattr(graph.values[u].value, "shape", ())
+                  for u in graph.operands[i]),
+            )
+            for i in fold.steps
+        )  # fmt: skip
+        return self._number((stem(fold.label), look))
