@@ -27,6 +27,7 @@ from gradviz.statistics import Statistics, measure
 from .cells import heat_map, side
 from .pictures import scopes
 from .program import program_of, scalar
+from .reasons import reason
 from .wire import (
     Formula,
     GradientState,
@@ -120,6 +121,7 @@ def _edge(graph: Graph, u: int, v: int, key: int, told: bool) -> StoryEdge:
         "carries": carries or derivative is not None,
         "derivative": _formula(derivative),
         "vjp": vjp,
+        "why": reason(graph, u, v, derivative, vjp is not None),
     }
 
 

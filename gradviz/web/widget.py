@@ -63,7 +63,8 @@ class Widget(anywidget.AnyWidget):
     targets : list of str
         Whose reuse of cached terms is shown, in this order.
     step : int
-        Where both passes stand: 0 is before the first, `last_step` after the last.
+        Where both passes stand: 0 is before the first, `last_step` after the last. With targets
+        the backward pass is their ledger, in its order.
     folded : list of str
         The scopes that are folded into one box each.
     rate : float
@@ -156,7 +157,8 @@ class Widget(anywidget.AnyWidget):
 
     @traitlets.validate("step")
     def _within(self, proposal: Any) -> int:
-        return min(max(int(proposal["value"]), 0), self.last_step)
+        # With targets their ledger is played, which may have a step more for each of them.
+        return min(max(int(proposal["value"]), 0), self.last_step + len(self.targets))
 
     # --- what the view asks ------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ Step = Annotated[list[Any], "[StepKind, ...number[]]"]
 GradientState = Literal[
     "not computed", "disconnected", "zero", "underflown", "non-finite", "number"
 ]
+Reason = Literal["", "one", "constant", "linear", "own", "curved", "map"]
 Kind = Literal["input", "parameter", "constant", "operation", "output"]
 
 
@@ -61,6 +62,7 @@ class StoryEdge(TypedDict):
     carries: bool
     derivative: Formula | None
     vjp: Formula | None
+    why: Reason
 
 
 class Row(TypedDict):

@@ -125,6 +125,41 @@ def test_a_step_is_told_in_words_lit_in_the_picture_and_counted_on_the_cached_te
     assert_shows(page, network)
 
 
+def test_with_targets_stepping_plays_their_ledger_and_tells_no_number_before_its_step(
+    opened, network
+):
+    page = opened(network, targets=["w5", "b2", "w1"])
+    names = network.statements.names
+    press(page, ",", 11)
+    assert "For" not in told(page)  # J's own gradient is nobody's target
+    node(page, "w1").click()
+    asked = page.locator(".asked dd.f-gradient")
+    assert asked.inner_text() == "?"
+    node(page, "w1").hover()
+    assert "0.00043" not in page.locator(".tip").inner_text()
+    sent, sums = [], []
+    while page.locator("g.arrow.is-lit").count() or not sent:
+        press(page, ".")
+        lit = page.locator("g.arrow.is-lit")
+        if not lit.count():
+            break
+        assert lit.locator(".back-head").is_visible()
+        assert lit.locator("path.f-edge").is_hidden()
+        ends = [lit.get_attribute(f"data-{end}") for end in ("head", "tail")]
+        sent.append("→".join(names[int(end[1:])] for end in ends))
+        sums.append(page.locator(".told math").last.text_content().replace("\u2062", ""))
+    assert sent == [
+        "J→a_o1", "a_o1→z_o1", "z_o1→w5",
+        "z_o1→b2",
+        "J→a_o2", "a_o2→z_o2", "z_o2→a_h1", "z_o1→a_h1", "a_h1→z_h1", "z_h1→w1",
+    ]  # fmt: skip
+    assert sums[6:8] == [
+        "∂J∂ah1=−0.0190491+…",
+        "∂J∂ah1=−0.0190491+0.0553994=0.0363503",
+    ]
+    assert asked.inner_text() == str(network.grad("w1"))
+
+
 def test_every_step_can_be_taken_in_both_directions(opened, network):
     page = opened(network)
     count = len(story(network)["steps"])
@@ -521,7 +556,7 @@ def test_everything_is_reached_by_keyboard_and_has_a_name(opened, network):
     press(page, "t")
     assert page.evaluate("gradviz.get('targets')") == ["w5"]
     press(page, ",")
-    assert page.evaluate("gradviz.get('step')") == len(story(network)["steps"]) - 2
+    assert page.evaluate("gradviz.get('step')") == 13  # after 9 values the third message, to w5
     press(page, "/")
     assert page.evaluate("document.activeElement.type") == "search"
     page.keyboard.press("Tab")

@@ -2,6 +2,8 @@
 
 import { scalar } from "./numbers.js";
 
+/** @import { Course, Event } from "./course.js" */
+
 /** How many paths are written out. */
 export const SHOWN_PATHS = 8;
 
@@ -20,6 +22,7 @@ export const SHOWN_PATHS = 8;
  * @property {number[]} computed
  * @property {number[]} reused
  * @property {number[]} read
+ * @property {number[]} edges that are evaluated for it, from the output backwards
  * @property {number} vjps
  * @property {bigint} without what the sum over all its paths would cost
  */
@@ -28,8 +31,11 @@ export const SHOWN_PATHS = 8;
  * @typedef {object} Past
  * @property {Set<number>} values
  * @property {Map<number, number>} reads how often each cached term was read
- * @property {Map<number, {total: number, terms: number}>} sums
- * @property {Step} now
+ * @property {Set<number>} again terms that a target read which an earlier one had computed
+ * @property {Map<number, number[]>} sums the edges whose messages each gradient has
+ * @property {Set<number>} sent the edges that have sent their message
+ * @property {Event[]} now what happens at this step; of a closed fold, all in it
+ * @property {number} part the target that it is for, by its place; -1 without one
  */
 
 export class Chain {
@@ -142,7 +148,7 @@ export class Chain {
       const needed = this.needs(target);
       const computed = [...needed].filter((v) => !cached.has(v));
       const reused = [...needed].filter((v) => cached.has(v));
-      const working = cached.has(target) ? computed : [...computed, target];
+      const working = down(cached.has(target) ? computed : [...computed, target]);
       const edges = working.flatMap((u) => this.out[u]).filter((e) => !evaluated.has(e));
       const read = new Set(cached.has(target) ? [target] : []);
       for (const e of edges) {
@@ -157,6 +163,7 @@ export class Chain {
         computed: down(computed),
         reused: down(reused),
         read: down(read),
+        edges,
         vjps: edges.length,
         without: this.counts.lengths[target],
       });
@@ -182,27 +189,33 @@ export class Chain {
 
   /**
    * All that has happened up to a step.
+   * @param {Course} course
    * @param {number} step
-   * @param {(Quantity | null)[]} messages
    * @returns {Past}
    */
-  until(step, messages) {
-    const { steps, nodes, edges } = this.story;
+  until({ events, parts, stops }, step) {
+    const { nodes, edges } = this.story;
     const values = new Set(nodes.flatMap((node, i) => (node.computed ? [] : [i])));
     const reads = new Map();
     const sums = new Map();
-    for (const [kind, what] of steps.slice(0, step + 1)) {
+    const sent = new Set();
+    const again = new Set();
+    /** @type {Map<number, number>} the part in which each term was first met */
+    const first = new Map();
+    for (const [n, [kind, what]] of events.slice(0, step + 1).entries()) {
       if (kind === "value") values.add(what);
-      if (kind === "seed") sums.set(what, { total: 1, terms: 0 });
-      if (kind === "message") {
-        const { u, v } = edges[what];
-        reads.set(v, (reads.get(v) ?? 0) + 1);
-        const before = sums.get(u);
-        const message = scalar(messages[what]);
-        const total = before ? before.total + message : message;
-        sums.set(u, { total, terms: (before?.terms ?? 0) + 1 });
-      }
+      if (kind === "seed") sums.set(what, []);
+      if (kind === "cached") again.add(what);
+      if (kind !== "message") continue;
+      const { u, v } = edges[what];
+      reads.set(v, (reads.get(v) ?? 0) + 1);
+      sums.set(u, [...(sums.get(u) ?? []), what]);
+      sent.add(what);
+      for (const term of [u, v]) if (!first.has(term)) first.set(term, parts[n]);
+      if (first.get(v) !== parts[n]) again.add(v);
     }
-    return { values, reads, sums, now: steps[Math.min(step, steps.length - 1)] };
+    const before = stops[stops.indexOf(step) - 1] ?? -1;
+    const now = events.slice(before + 1, step + 1);
+    return { values, reads, again, sums, sent, now, part: parts[step] };
   }
 }

@@ -203,9 +203,13 @@ export class Frame {
 
   /** A message runs back along its edge, once for each time that its step is come to. */
   sendDot() {
-    const { step, done, past } = this.session;
-    const [kind, what] = past.now;
-    if (kind === "message" && this.sent !== step) this.picture.send(what);
+    const { step, done, past, edges } = this.session;
+    const [kind, what] = past.now[past.now.length - 1];
+    if (this.sent !== step && !done) {
+      if (kind === "message") this.picture.send(what);
+      const seen = kind === "message" ? [edges[what].v, edges[what].u] : what >= 0 ? [what] : [];
+      for (const i of seen) this.picture.show(i);
+    }
     this.sent = done ? -1 : step;
   }
 
@@ -231,8 +235,8 @@ export class Frame {
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     const zoom = { "+": 1.25, "=": 1.25, "-": 0.8 }[event.key];
     if (event.key === " " && !on.closest("button, summary, g.node")) transport.play();
-    else if (event.key === ",") transport.jump(session.step - 1);
-    else if (event.key === ".") transport.jump(session.step + 1);
+    else if (event.key === ",") transport.move(-1);
+    else if (event.key === ".") transport.move(1);
     else if (zoom) picture.scale(zoom);
     else if (event.key === "0") picture.fit();
     else if (event.key === "/") this.search.focus();

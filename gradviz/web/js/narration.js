@@ -2,9 +2,17 @@
 
 import { SHOWN_PATHS } from "./chain.js";
 import { formula, html } from "./elements.js";
-import { amount, equation, numeral, row } from "./formulas.js";
-import { isNumber } from "./numbers.js";
-import { gradient, local, message, pathLines, runningSum, valueLines } from "./rule.js";
+import { amount, equation, few, numeral, row } from "./formulas.js";
+import {
+  barred,
+  gradient,
+  local,
+  localLines,
+  message,
+  pathLines,
+  summed,
+  valueLines,
+} from "./rule.js";
 
 /** @import { Children } from "./elements.js" */
 /** @import { Line } from "./formulas.js" */
@@ -37,58 +45,129 @@ export function held(session, edges) {
  * @returns {Told}
  */
 export function told(session) {
-  const { nodes, story, step } = session;
-  const [kind, what] = session.past.now;
-  const forward = story.steps.filter(([k]) => k === "value").length;
-  const backward = story.steps.filter(([k]) => k === "message").length;
-  const atForward = (/** @type {number} */ n) => session.t("atForward", { n, m: forward });
-  const atBackward = (/** @type {number} */ n) => session.t("atBackward", { n, m: backward });
-  switch (kind) {
-    case "given":
-      return { place: atForward(0), words: session.say("given"), lines: [], held: [] };
-    case "value": {
-      const v = formula(nodes[what].label);
-      const words = session.say("value", { v, n: nodes[what].name });
-      const lines = valueLines(session, what, amount(session.numbers.values[what]));
-      return { place: atForward(step), words, lines, held: [] };
-    }
-    case "seed": {
-      const d = gradient(session, what);
-      const words = session.say("seed", { d: formula(d), v: formula(nodes[what].label) });
-      return { place: atBackward(0), words, lines: [equation(d, numeral(1))], held: [] };
-    }
-    case "message":
-      return { place: atBackward(step - forward - 1), ...sent(session, what) };
-    default:
-      return { place: session.t("atEnd"), ...answer(session) };
+  const { course, past, step } = session;
+  const stops = (/** @type {string} */ wanted) =>
+    course.stops.filter((stop) => course.events[stop][0] === wanted);
+  const place = (/** @type {string} */ key, /** @type {number[]} */ all) =>
+    session.t(key, { n: all.filter((stop) => stop <= step).length, m: all.length });
+  const forward = stops("value");
+  const backward = [...stops("message"), ...stops("cached")];
+  const [kind, what] = past.now[0];
+  if (kind === "given") {
+    const words = session.say("given");
+    return { place: place("atForward", forward), words, lines: [], held: [] };
   }
+  if (kind === "value") return { place: place("atForward", forward), ...computed(session) };
+  if (kind === "done") return { place: session.t("atEnd"), ...answer(session) };
+  const at = place("atBackward", backward);
+  if (kind === "message") return { place: at, ...sent(session) };
+  const d = formula(gradient(session, what));
+  if (kind === "cached") {
+    const words = [...purpose(session), ...session.say("inCache", { d })];
+    const known = amount(session.numbers.grads[what]);
+    return { place: at, words, lines: [equation(gradient(session, what), known)], held: [] };
+  }
+  const words = session.say("seed", {
+    d,
+    v: formula(session.nodes[what].label),
+    ...named(session),
+  });
+  return { place: at, words, lines: [equation(gradient(session, what), numeral(1))], held: [] };
+}
+
+/** @param {Session} session */
+const named = (session) => ({ J: formula(session.nodes[session.output].label) });
+
+/**
+ * With targets: for which of them this step is.
+ * @param {Session} session
+ */
+function purpose(session) {
+  const targets = session.targets();
+  const { part } = session.past;
+  if (part < 0) return [];
+  const d = formula(gradient(session, targets[part]));
+  return session.say("forTarget", { d, n: part + 1, m: targets.length });
 }
 
 /**
- * A message that an edge sends back.
+ * What is computed from which values, and how many messages will come back to it.
  * @param {Session} session
- * @param {number} e
  */
-function sent(session, e) {
-  const { u, v } = session.edges[e];
-  const { reads, sums } = session.past;
-  const k = reads.get(v) ?? 0;
-  const sum = sums.get(u) ?? { total: 0, terms: 0 };
-  const terms = session.chain.terms(u);
-  const read = session.say(k === 1 ? "readFirst" : "readAgain", {
-    d: formula(gradient(session, v)),
-    k: session.ordinal(k),
-  });
-  const summed = session.say(terms === 1 ? "whole" : sum.terms === terms ? "sumLast" : "sum", {
-    u: formula(gradient(session, u)),
-    n: sum.terms,
-    m: terms,
-  });
-  const lines = [message(session, e)];
-  if (terms > 1 && isNumber(session.numbers.messages[e])) {
-    lines.push(runningSum(session, u, numeral(sum.total), sum.terms < terms));
+function computed(session) {
+  const { nodes, edges, chain, numbers, past, course } = session;
+  const done = past.now.map(([, what]) => /** @type {number} */ (what));
+  const what = done[done.length - 1];
+  const v = formula(nodes[what].label);
+  if (done.length > 1) {
+    const words = session.say("valueFold", { v, n: done.length, fold: session.foldOf(what) });
+    return { words, lines: valueLines(session, what, amount(numbers.values[what])), held: [] };
   }
-  return { words: [...read, " ", ...summed], lines, held: held(session, [e]) };
+  const read = few([...new Set(chain.into[what].map((e) => edges[e].u))], -1);
+  const us = read.flatMap((u, n) => [n ? ", " : "", u < 0 ? "…" : formula(nodes[u].label)]);
+  const back = course.events.filter(
+    ([kind, e]) => kind === "message" && edges[/** @type {number} */ (e)].u === what,
+  ).length;
+  const kept = chain.out[what].length ? "valueUnasked" : "valueNone";
+  const why =
+    what === session.output ? "valueLast" : back > 1 ? "valueMany" : back ? "valueOne" : kept;
+  const again = formula(nodes[what].label);
+  return {
+    words: [
+      ...session.say("value", { v, us }),
+      " ",
+      ...session.say(why, { v: again, n: back, ...named(session) }),
+    ],
+    lines: valueLines(session, what, amount(numbers.values[what])),
+    held: [],
+  };
+}
+
+/**
+ * The messages of a step: one, or all of a closed fold.
+ * @param {Session} session
+ */
+function sent(session) {
+  const { nodes, past, chain, course } = session;
+  const edges = past.now.map(([, e]) => /** @type {number} */ (e));
+  if (edges.length > 1) {
+    const box = session.edges[edges[0]][session.targets().length ? "u" : "v"];
+    const words = session.say("messageFold", { n: edges.length, fold: session.foldOf(box) });
+    return { words: [...purpose(session), ...words], lines: [], held: [] };
+  }
+  const [e] = edges;
+  const { u, v, why, vjp } = session.edges[e];
+  const k = past.reads.get(v) ?? 0;
+  const n = past.sums.get(u)?.length ?? 0;
+  const m = chain.terms(u);
+  const first = course.events.findIndex(([kind]) => kind === "message") === session.step;
+  const places = () => ({
+    d: formula(gradient(session, v)),
+    u: formula(nodes[u].label),
+    v: formula(nodes[v].label),
+    s: formula(gradient(session, u)),
+    l: formula(local(session, e)),
+    k: session.ordinal(k),
+    ...named(session),
+    n,
+    m,
+  });
+  const summing = m === 1 ? "whole" : n === m ? "sumLast" : n === 1 ? "sumFirst" : "sum";
+  const reading = v === session.output ? "readSeed" : k === 1 ? "readFirst" : "readAgain";
+  const said = [reading, first && "messageIs", why && `why ${why}`, summing].filter(Boolean);
+  const bar = vjp && v !== session.output;
+  const short = { b: formula(barred(nodes[v].label)), d: formula(gradient(session, v)) };
+  return {
+    words: [
+      ...purpose(session),
+      ...said.flatMap((key) => [...session.say(String(key), places()), " "]),
+    ],
+    lines: [...localLines(session, e), message(session, e), ...summed(session, u)],
+    held: [
+      ...held(session, [e]),
+      ...(bar ? [html("p", { class: "hint held" }, session.say("bar", short))] : []),
+    ],
+  };
 }
 
 /**

@@ -2,6 +2,12 @@
 //
 // What JSON lacks (NaN, infinities) travels as text; an array travels as what is shown of it.
 
+/**
+ * What is not told yet.
+ * @type {Shown}
+ */
+export const UNKNOWN = { cells: ["?"], full: "?", shape: "", norm: "NaN" };
+
 export const finite = Number.isFinite;
 /** @type {(q: Quantity | null) => q is number | string} */
 export const isNumber = (q) => typeof q === "number" || typeof q === "string";

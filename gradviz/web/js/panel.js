@@ -166,10 +166,11 @@ export class Panel {
       host.mark();
     };
     const go = () => {
-      session.go(session.last);
+      session.finish();
       show(path);
     };
-    const label = name + (Number.isNaN(value) ? "" : `: ${short(value)}`);
+    const told = isNumber(session.numbers.grads[edges[path[0]].u]) && !Number.isNaN(value);
+    const label = name + (told ? `: ${short(value)}` : "");
     return html(
       "li",
       {},

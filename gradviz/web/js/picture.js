@@ -2,6 +2,7 @@
 //
 // It is the one thing that is parsed as markup; Python has escaped its labels.
 
+import { flying, turned } from "./arrows.js";
 import { find, numeric, set, svg } from "./elements.js";
 import { width } from "./widths.js";
 
@@ -9,6 +10,9 @@ import { width } from "./widths.js";
 /** @typedef {{nodes?: number[], edges?: number[]}} Marked */
 /** @typedef {{text: string, tone: string}} Badge */
 /** @typedef {{x: number, y: number, scale: number}} Place on the screen */
+
+/** What happens to edges in the backward pass: their arrows point backwards. */
+const BACKWARD = ["lit", "sent", "reads", "computed"];
 
 export class Picture {
   /**
@@ -162,7 +166,15 @@ export class Picture {
       group && wanted.set(group, `${wanted.get(group) ?? ""} is-${name}`);
     for (const [name, { nodes = [], edges = [] }] of Object.entries(marks)) {
       for (const i of nodes) add(this.box(i), name);
-      for (const e of edges) for (const group of this.arrows.get(e) ?? []) add(group, name);
+      for (const e of edges) {
+        for (const group of this.arrows.get(e) ?? []) {
+          add(group, name);
+          if (BACKWARD.includes(name) && group.classList.contains("arrow")) {
+            turned(group);
+            add(group, "back");
+          }
+        }
+      }
     }
     for (const [group, own] of this.groups) {
       const next = own + (wanted.get(group) ?? "");
@@ -211,19 +223,10 @@ export class Picture {
     cancelAnimationFrame(this.running);
     const arrow = this.arrows.get(e)?.find((group) => group.classList.contains("arrow"));
     const line = arrow?.querySelector("path");
-    if (!line || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-    const length = line.getTotalLength();
-    const start = performance.now();
-    const dot = svg("circle", { class: "dot", r: 6 });
-    this.over.append(dot);
-    const move = (/** @type {number} */ now) => {
-      const done = Math.min((now - start) / 700, 1);
-      const { x, y } = line.getPointAtLength(length * (1 - done));
-      set(dot, { cx: x, cy: y });
-      if (done < 1) this.running = requestAnimationFrame(move);
-      else dot.remove();
-    };
-    move(start);
+    if (line)
+      flying(line, this.over, (frame) => {
+        this.running = frame;
+      });
   }
 
   /** @type {(x: number, y: number, w: number, h: number) => void} */

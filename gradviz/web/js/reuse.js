@@ -29,7 +29,7 @@ export class Reuse {
         {},
         t("reuse"),
         " ",
-        button(t("clear"), t("clearTitle"), () => session.put("targets", [])),
+        button(t("clear"), t("clearTitle"), () => session.aim([])),
       ),
       html("div", { class: "scroll" }, this.table(session.chain.ledger(targets).rows)),
       hint(t("vjpsHint")),

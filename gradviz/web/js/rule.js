@@ -8,13 +8,12 @@ import {
   few,
   joined,
   op,
-  row,
   slope,
   slopeAt,
   text,
   tight,
 } from "./formulas.js";
-import { isNumber } from "./numbers.js";
+import { isNumber, UNKNOWN } from "./numbers.js";
 
 /** @import { Path } from "./chain.js" */
 /** @import { Session } from "./session.js" */
@@ -46,7 +45,7 @@ export function message(session, e) {
   const { v, derivative, vjp } = session.edges[e];
   const { messages, locals, grads } = session.numbers;
   const up = gradient(session, v);
-  if (isNumber(messages[e]) && isNumber(locals[e])) {
+  if (isNumber(locals[e]) && (isNumber(messages[e]) || messages[e] === UNKNOWN)) {
     const product = joined([amount(grads[v]), amount(locals[e], true)], "·");
     return equation(joined([up, local(session, e)], "·"), product, amount(messages[e]));
   }
@@ -66,6 +65,7 @@ export function localLines(session, e) {
   }
   if (!derivative && !vjp) return [];
   const known = derivative && number !== null ? [amount(number)] : [];
+  if (known[0]?.tex === derivative?.tex) known.pop();
   return [equation(local(session, e), derivative ?? text(session.t("linear")), ...known)];
 }
 
@@ -129,8 +129,27 @@ export function valueLines({ nodes }, i, ...known) {
 }
 
 /**
- * A sum that is still under way: what it holds, and whether more comes.
- * @type {(session: Session, i: number, sum: Formula, more: boolean) => Line}
+ * The messages that a gradient has so far, added up; while more are to come it has no result.
+ * @type {(session: Session, i: number) => Line[]}
  */
-export const runningSum = (session, i, sum, more) =>
-  equation(gradient(session, i), more ? row(sum, op("+"), op("…")) : sum);
+export function summed(session, i) {
+  const { numbers, past, chain } = session;
+  const edges = past.sums.get(i) ?? [];
+  if (chain.terms(i) < 2 || !edges.every((e) => isNumber(numbers.messages[e]))) return [];
+  const terms = few(
+    edges.map((e, n) => amount(numbers.messages[e], n > 0)),
+    op("…"),
+  );
+  const whole = edges.length === chain.terms(i);
+  const sum = joined(whole ? terms : [...terms, op("…")], "+");
+  return [equation(gradient(session, i), sum, ...(whole ? [amount(numbers.grads[i])] : []))];
+}
+
+/**
+ * v̄, short for ∂J/∂v
+ * @type {(label: Formula) => Formula}
+ */
+export const barred = ({ math, tex }) => ({
+  math: ["mover", math, ["mo", "¯"]],
+  tex: `\\bar{${tex}}`,
+});

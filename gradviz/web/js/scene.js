@@ -25,9 +25,11 @@ export function gradientCells(session, i) {
   if (!session.done) {
     const sum = past.sums.get(i);
     if (!sum) return [[""], false];
-    if (sum.terms < chain.terms(i)) {
+    if (sum.length < chain.terms(i)) {
       // a running sum is no gradient yet
-      return [[isNumber(grad) && sum.terms ? `${short(sum.total)} + …` : "…"], false];
+      const known = sum.length && sum.every((e) => isNumber(numbers.messages[e]));
+      const total = sum.reduce((all, e) => all + scalar(numbers.messages[e]), 0);
+      return [[known ? `${short(total)} + …` : "…"], false];
     }
   }
   if (state === "number") return [cells(grad), false];
@@ -92,12 +94,14 @@ export function marked(session) {
  * In the middle of a pass: what happens now, and what has not happened yet.
  * @type {(session: Session) => Marks}
  */
-function underWay({ nodes, edges, chain, past }) {
-  const {
-    values,
-    reads,
-    now: [kind, what],
-  } = past;
+function underWay(session) {
+  const { nodes, edges, chain, past } = session;
+  const { values, reads, again, sent, now } = past;
+  const targets = session.targets();
+  const of = (/** @type {string} */ wanted) =>
+    now.flatMap(([kind, what]) => (kind === wanted ? [/** @type {number} */ (what)] : []));
+  const [lit, computed] = [of("message"), of("value")];
+  const readers = new Set(lit.map((e) => edges[e].v));
   /** @type {Record<string, Marked>} */
   const marks = {
     future: {
@@ -105,20 +109,49 @@ function underWay({ nodes, edges, chain, past }) {
       edges: edges.flatMap(({ v }, e) => (values.has(v) ? [] : [e])),
     },
   };
-  const reader = kind === "message" ? edges[what].v : -1;
-  if (kind === "value") marks.now = { nodes: [what], edges: chain.into[what] };
-  if (kind === "seed") marks.now = { nodes: [what] };
-  if (kind === "message") {
-    marks.lit = { edges: [what] };
-    marks.read = { nodes: [reader] };
-    marks.now = { nodes: [edges[what].u] };
-  }
+  if (targets.length && past.part >= 0) {
+    const { needed, used } = ledgerOf(session, targets);
+    marks.unneeded = {
+      nodes: without(needed, nodes.keys()),
+      edges: without(used, edges.keys()),
+    };
+    marks.cached = { nodes: [...again] };
+    const whole = [...past.sums].filter(([i, terms]) => terms.length === chain.terms(i));
+    marks.computed = {
+      nodes: without(
+        [...again, ...readers, ...targets],
+        whole.map(([i]) => i),
+      ),
+      edges: without(lit, sent),
+    };
+  } else marks.sent = { edges: without(lit, sent) };
+  marks.target = { nodes: targets };
+  marks.read = { nodes: [...readers, ...of("cached")] };
+  marks.lit = { edges: lit };
+  marks.now = {
+    nodes: [...computed, ...of("seed"), ...lit.map((e) => edges[e].u)],
+    edges: computed.flatMap((i) => chain.into[i]),
+  };
   /** @type {Map<number, Badge>} */
   const badges = new Map();
   for (const [v, k] of reads) {
-    if (k > 1 || v === reader) badges.set(v, { text: `×${k}`, tone: v === reader ? "strong" : "" });
+    const strong = readers.has(v);
+    if (k > 1 || strong) badges.set(v, { text: `×${k}`, tone: strong ? "strong" : "" });
   }
   return { marks, badges };
+}
+
+/** @type {(used: Iterable<number>, all: Iterable<number>) => number[]} */
+function without(used, all) {
+  const known = new Set(used);
+  return [...all].filter((x) => !known.has(x));
+}
+
+/** @type {(session: Session, targets: number[]) => {needed: number[], used: number[]}} */
+function ledgerOf({ chain }, targets) {
+  const { rows, reads } = chain.ledger(targets);
+  const needed = [...targets, ...rows.flatMap((row) => [...row.computed, ...row.read])];
+  return { needed, used: [...reads.values()].flat() };
 }
 
 /**
@@ -127,10 +160,6 @@ function underWay({ nodes, edges, chain, past }) {
  */
 function asked(session) {
   const { nodes, edges, chain, path } = session;
-  const without = (/** @type {Iterable<number>} */ used, /** @type {Iterable<number>} */ all) => {
-    const known = new Set(used);
-    return [...all].filter((x) => !known.has(x));
-  };
   /** @type {Record<string, Marked>} */
   const marks = {};
   /** @type {Map<number, Badge>} */

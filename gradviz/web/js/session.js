@@ -1,6 +1,8 @@
 // What is shown and what is asked for: the model's traits, and what follows from them.
 
 import { Chain } from "./chain.js";
+import { courseOf } from "./course.js";
+import { masked } from "./mask.js";
 import { finite, isNumber, scalar, short } from "./numbers.js";
 import { filled, languageOf } from "./words.js";
 
@@ -32,19 +34,33 @@ export class Session {
     this.edges = this.story.edges;
     this.output = this.story.output;
     this.loss = this.nodes[this.output].name;
-    this.last = this.story.steps.length - 1;
     this.chain = new Chain(this.story);
     this.words = this.get("words")[this.language];
     /** @type {number[] | null} the path that is pointed at */
     this.path = null;
-    this.numbers = this.get("numbers");
-    this.past = this.chain.until(this.step, this.numbers.messages);
+    this.course = this.plan();
+    /** @type {unknown[]} what the course was made of */
+    this.planned = this.plans();
+    this.past = this.chain.until(this.course, this.step);
+    this.numbers = masked(this, this.get("numbers"));
   }
 
-  /** The numbers as they are now; they stay together until the next time. */
+  plans() {
+    return [this.get("drawing"), this.get("targets")];
+  }
+  plan() {
+    return courseOf(this.chain, this.targets(), this.get("drawing"));
+  }
+
+  /** The numbers as they are now, as far as this step tells them; they stay together. */
   take() {
-    this.numbers = this.get("numbers");
-    this.past = this.chain.until(this.step, this.numbers.messages);
+    const plans = this.plans();
+    if (plans.some((part, n) => part !== this.planned[n])) {
+      this.course = this.plan();
+      this.planned = plans;
+    }
+    this.past = this.chain.until(this.course, this.step);
+    this.numbers = masked(this, this.get("numbers"));
   }
 
   /**
@@ -98,16 +114,33 @@ export class Session {
 
   // Steps
 
+  get last() {
+    return this.course.events.length - 1;
+  }
+  /** The event after which both passes stand: never in the middle of a closed fold. */
   get step() {
-    return Math.min(Math.max(this.get("step"), 0), this.last);
+    const { stops } = this.course;
+    return stops.find((stop) => stop >= this.get("step")) ?? this.last;
   }
   get done() {
     return this.step === this.last;
   }
-  /** @param {number} step */
-  go(step) {
-    const next = Math.min(Math.max(step, 0), this.last);
-    if (next !== this.step) this.put("step", next);
+  /** Which of the stops this is. */
+  get stop() {
+    return this.course.stops.indexOf(this.step);
+  }
+  /** @param {number} stop */
+  go(stop) {
+    const { stops } = this.course;
+    const next = stops[Math.min(Math.max(stop, 0), stops.length - 1)];
+    if (next !== this.step) this.put("step", next === this.last ? this.end : next);
+  }
+  finish() {
+    this.go(this.course.stops.length - 1);
+  }
+  /** After every event of any course. */
+  get end() {
+    return Math.max(this.last, this.story.steps.length - 1);
   }
 
   // Selecting
@@ -153,10 +186,26 @@ export class Session {
     this.path = null;
     this.put("selected", name ? [name] : []);
   }
+  /**
+   * The closed fold that a value is in, by its last part.
+   * @param {number} i
+   */
+  foldOf(i) {
+    const { inside, closed } = this.get("drawing");
+    return closed[inside[i] ?? i] ?? this.nodes[i].name;
+  }
   /** @param {number} i */
   toggleTarget(i) {
-    if (!this.done) this.go(this.last);
-    this.put("targets", toggled(this.get("targets"), this.nodes[i].id));
+    this.aim(toggled(this.get("targets"), this.nodes[i].id));
+  }
+  /**
+   * Other targets, and the end of their ledger.
+   * @param {string[]} targets
+   */
+  aim(targets) {
+    this.put("targets", targets);
+    this.take();
+    if (this.get("step") < this.end) this.put("step", this.end);
   }
 
   // What is said of values and gradients

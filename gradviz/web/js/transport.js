@@ -4,42 +4,52 @@ import { button, html, set } from "./elements.js";
 
 /** @import { Session } from "./session.js" */
 
-const PACE = 1300; // ms between steps while playing
+const PACE = 1300; // ms between steps while playing, at speed 1
+const SPEEDS = [0.5, 1, 2, 4];
 
 export class Transport {
   /** @param {Session} session */
   constructor(session) {
     this.session = session;
-    /** @type {ReturnType<typeof setInterval> | undefined} */
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
     const t = (/** @type {string} */ key) => session.t(key);
     this.slider = html("input", {
       type: "range",
       min: 0,
-      max: session.last,
       step: 1,
       "aria-label": t("step"),
       oninput: ({ target }) => this.jump(Number(target.value)),
     });
     this.player = button("▶", t("play"), () => this.play(), { class: "play" });
+    this.speed = html(
+      "select",
+      { "aria-label": t("speed"), title: t("speed"), class: "speed" },
+      SPEEDS.map((value) => html("option", { value, selected: value === 1 }, `${value}×`)),
+    );
     this.counter = html("output", { class: "counter" });
     this.root = html(
       "div",
       { class: "transport" },
       button("⇤", t("first"), () => this.jump(0)),
-      button("←", t("previous"), () => this.jump(session.step - 1)),
+      button("←", t("previous"), () => this.move(-1)),
       this.player,
-      button("→", t("next"), () => this.jump(session.step + 1)),
-      button("⇥", t("last"), () => this.jump(session.last)),
+      button("→", t("next"), () => this.move(1)),
+      button("⇥", t("last"), () => this.jump(Infinity)),
       this.slider,
+      this.speed,
       this.counter,
     );
   }
 
-  /** @param {number} step */
-  jump(step) {
+  /** @param {number} stop */
+  jump(stop) {
     this.stop();
-    this.session.go(step);
+    this.session.go(stop);
+  }
+  /** @param {number} by */
+  move(by) {
+    this.jump(this.session.stop + by);
   }
 
   play() {
@@ -49,14 +59,19 @@ export class Transport {
       return;
     }
     if (session.done) session.go(0);
-    this.timer = setInterval(() => {
-      session.go(session.step + 1);
-      if (session.done) this.stop();
-    }, PACE);
     this.playing("❚❚", "pause");
+    this.wait();
+  }
+  wait() {
+    const { session } = this;
+    this.timer = setTimeout(() => {
+      session.go(session.stop + 1);
+      if (session.done) this.stop();
+      else this.wait();
+    }, PACE / Number(this.speed.value));
   }
   stop() {
-    clearInterval(this.timer);
+    clearTimeout(this.timer);
     this.timer = undefined;
     this.playing("▶", "play");
   }
@@ -69,7 +84,8 @@ export class Transport {
 
   /** @param {string} place */
   refresh(place) {
-    this.slider.value = String(this.session.step);
+    this.slider.max = String(this.session.course.stops.length - 1);
+    this.slider.value = String(this.session.stop);
     this.slider.setAttribute("aria-valuetext", place);
     this.counter.textContent = place;
   }

@@ -22,6 +22,8 @@ type Step = [StepKind, ...number[]];
 
 type GradientState = "not computed" | "disconnected" | "zero" | "underflown" | "non-finite" | "number";
 
+type Reason = "" | "one" | "constant" | "linear" | "own" | "curved" | "map";
+
 type Kind = "input" | "parameter" | "constant" | "operation" | "output";
 
 /** A formula in both notations. */
@@ -55,6 +57,7 @@ interface StoryEdge {
   carries: boolean;
   derivative: Formula | null;
   vjp: Formula | null;
+  why: Reason;
 }
 
 /** The formulas of an operation: its value, and its local derivative by each operand. */

@@ -17,4 +17,10 @@ export const languageOf = (all, asked) =>
  * @returns {(T | string | number | bigint)[]}
  */
 export const filled = (text, places) =>
-  text.split(/\{(\w+)\}/).map((part, i) => (i % 2 ? (places[part] ?? "") : part));
+  text.split(/\{(\w+)\}/).map((part, i) => {
+    if (i % 2 === 0) return part;
+    const place = places[part] ?? "";
+    // An element stands in one place only: where a text has it twice, there are two.
+    const { cloneNode } = /** @type {any} */ (place);
+    return cloneNode ? cloneNode.call(place, true) : place;
+  });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Chain } from "../../../gradviz/web/js/chain.js";
+import { courseOf } from "../../../gradviz/web/js/course.js";
 
 /** A graph of these operands: [[], [0, 0], [1, 1]] squares a leaf twice. */
 function story(operands) {
@@ -45,13 +46,46 @@ test("the first target computes what the second reads from the cache", () => {
   assert.equal(rows[1].without, 6n);
 });
 
+const whole = { inside: {}, closed: {} };
+
 test("a sum grows message by message", () => {
   const chain = new Chain(story([[], [0, 0]]));
-  const steps = chain.story.steps.map((_, step) => chain.until(step, [3, 4]).sums.get(0));
-  assert.deepEqual(steps.slice(3), [
-    { total: 4, terms: 1 },
-    { total: 7, terms: 2 },
-    { total: 7, terms: 2 },
-  ]);
+  const course = courseOf(chain, [], whole);
+  const steps = chain.story.steps.map((_, step) => chain.until(course, step).sums.get(0));
+  assert.deepEqual(steps, [undefined, undefined, undefined, [1], [1, 0], [1, 0]]);
   assert.equal(chain.terms(0), 2);
+});
+
+// Of two leaves (0, 1) their product (2), which two operations read (3, 4), and the result (5).
+const shared = () => new Chain(story([[], [], [0, 1], [2], [2], [3, 4]]));
+const ends = (chain, [kind, e]) => {
+  const { u, v } = chain.story.edges[e] ?? {};
+  return kind === "message" ? `${v}→${u}` : kind;
+};
+
+test("with targets the ledger is played in its order, each message once", () => {
+  const chain = shared();
+  const { events, parts } = courseOf(chain, [3, 0, 1, 2], whole);
+  const backward = events.map((event, n) => [ends(chain, event), parts[n]]).slice(6);
+  assert.deepEqual(backward, [
+    ["5→3", 0],
+    ["5→4", 1],
+    ["4→2", 1],
+    ["3→2", 1],
+    ["2→0", 1],
+    ["2→1", 2],
+    ["cached", 3],
+    ["done", -1],
+  ]);
+  const past = chain.until(courseOf(chain, [3, 0, 1, 2], whole), 11);
+  assert.deepEqual([...past.again], [5, 3, 2]);
+  assert.deepEqual(past.sums.get(2).length, chain.terms(2));
+});
+
+test("a closed fold is one step of each pass", () => {
+  const chain = shared();
+  const folded = { inside: { 2: 4, 3: 4 }, closed: { 4: "fold" } };
+  const { events, stops } = courseOf(chain, [], folded);
+  const met = stops.map((stop) => ends(chain, events[stop]));
+  assert.deepEqual(met, ["given", "value", "value", "seed", "5→4", "5→3", "2→0", "done"]);
 });

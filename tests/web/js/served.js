@@ -9,8 +9,10 @@ import { compute, FUNCTIONS } from "../../../gradviz/web/js/program.js";
 import { factored, localLines, message, pathLines } from "../../../gradviz/web/js/rule.js";
 import { Session } from "../../../gradviz/web/js/session.js";
 
+const drawing = { svg: "", folded: [], scopes: [], inside: {}, closed: {}, frames: {} };
 let session = new Session(
   new PageModel({
+    drawing,
     story: { nodes: [{ name: "J" }], edges: [], output: 0, steps: [["given"]] },
     numbers: { messages: [] },
     words: { en: {} },
@@ -24,7 +26,7 @@ const CALLS = {
   compute: ({ program, edges }, ...points) => points.map((p) => compute(program, edges, p)),
   /** From here on it is about this graph. */
   open: (state) => {
-    session = new Session(new PageModel(state));
+    session = new Session(new PageModel({ drawing, ...state }));
     return session.nodes.length;
   },
   counts: () => session.chain.counts,

@@ -1,0 +1,31 @@
+"""Why a local derivative is what it is, as far as its formula tells."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from .wire import Reason
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
+
+
+def reason(graph: Graph, u: int, v: int, derivative: ast.expr | None, vjp: bool) -> Reason:
+    """What the page says of an edge u→v; "" where its formula tells nothing that is sure."""
+    if derivative is None:
+        return "map" if vjp else ""
+    called = {id(n.func) for n in ast.walk(derivative) if isinstance(n, ast.Call)}
+    names = {n.id for n in ast.walk(derivative) if isinstance(n, ast.Name) and id(n) not in called}
+    if graph.names[v] in names:
+        return "own" if names == {graph.names[v]} else "curved" if graph.names[u] in names else ""
+    if graph.names[u] in names:
+        return "curved"
+    if names:
+        return "linear"
+    try:
+        value = ast.literal_eval(derivative)
+    except ValueError:
+        return ""
+    # Of a jump or a step nothing is said: its derivative is 0 where it does change.
+    return "one" if value == 1 else "constant" if value else ""
