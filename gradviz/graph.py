@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gradviz.chain.check import Check
     from gradviz.chain.formula import Explanation
     from gradviz.chain.health import Health
+    from gradviz.chain.lesson import Lesson
     from gradviz.chain.reuse import Reuse
     from gradviz.chain.shares import Shares
     from gradviz.chain.statements import Summary as ByNames
@@ -301,6 +302,34 @@ class Graph(Recording):
         from gradviz.chain.reuse import reuse
 
         return reuse(self.detailed(detail), targets)
+
+    def lesson(
+        self,
+        *targets: str,
+        title: str = "",
+        language: str = "",
+        tolerance: float = 0.01,
+        detail: str | None = None,
+    ) -> Lesson:
+        """Questions in which a student predicts numbers before they are shown.
+
+        Parameters
+        ----------
+        *targets : str
+            The lesson asks for all that their gradients take (`Lesson.about`). Without any it is
+            empty: its methods add what you ask, ``g.lesson().value("z").gradient("w")``.
+        title : str, optional
+        language : {"en", "zh"}, optional
+            Default: the reader's own.
+        tolerance : float
+            So far, relative to the right number, an answer may be off.
+        detail : {"names", "operations"}, optional
+            As in `draw`.
+        """
+        from gradviz.chain.lesson import Lesson
+
+        empty = Lesson(self, detail, (), title, language, tolerance)
+        return empty.about(*targets) if targets else empty
 
     def detailed(self, detail: str | None = None) -> Graph:
         """This Graph at the wanted level of detail (see `draw`)."""

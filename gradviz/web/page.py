@@ -17,6 +17,7 @@ from gradviz.show import style
 from gradviz.show.heat import Colour, wanted
 from gradviz.words import choose
 
+from .lesson import lesson_of, sheet, travelling
 from .payload import IN_FULL, numbers, story
 from .pictures import drawings, folds
 from .rooms import joined
@@ -80,6 +81,8 @@ def to_html(
     selected: tuple[str, ...] | list[str] = (),
     engine: str = "auto",
     color: Colour = "auto",
+    lesson: Any = None,
+    paper: bool = False,
 ) -> str:
     """A self-contained page.
 
@@ -100,10 +103,26 @@ def to_html(
     color : str, mapping or callable, optional
         As in `Graph.draw`. Colours are of the values that were recorded: such a page does not
         compute new ones.
+    lesson : Lesson, bool, str or sequence of str, optional
+        A student predicts numbers before the page shows them: what `Graph.lesson` made, what the
+        gradients of some values take, or (True) those of all leaves. Of what is right the file has
+        nothing that can be read as it stands: all of it travels compressed, and answers are
+        computed only to be compared. It is no secret all the same: a page that works without a
+        server can be taken apart by who knows how, and its results can be written by hand.
+    paper : bool
+        The lesson as a sheet to print, with the solutions on a page of their own.
     """
     choose("theme", theme, style.PALETTES)
     if language:
         choose("language", language, words())
+    asked = None if lesson is None or lesson is False else lesson_of(graph, lesson, detail)
+    if paper and asked is None:
+        raise ValueError("a sheet of paper is of a lesson: say lesson= too")
+    if asked is not None:
+        language = language or asked.language
+        detail = asked.detail
+        if paper:
+            return sheet(asked, language, words())
     for name in (*targets, *selected):
         graph.detailed(detail).id(name)
     kept = folds(graph, detail)
@@ -126,11 +145,14 @@ def to_html(
         "theme": theme,
         "language": language,
     }
+    if asked is not None:
+        questions = travelling(asked)
+        state = {"packed": _packed({**state, **large, "lesson": questions})}
     script = joined("alone") + "openPage();\n"
     css = stylesheet()
     return _PAGE.format(
         language=language or "en",
-        title=escape(told["title"] or "gradviz"),
+        title=escape((asked and asked.title) or told["title"] or "gradviz"),
         style=css,
         style_hash=_hash(css),
         script=script,

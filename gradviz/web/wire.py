@@ -186,6 +186,43 @@ class Answer(TypedDict):
     trouble: NotRequired[str]
 
 
+class QuestionTold(TypedDict):
+    """What a lesson asks; `edge` is the edge's number, or -1."""
+
+    kind: Literal["value", "local", "message", "gradient", "reused", "paths"]
+    node: int
+    edge: int
+    after: list[int]
+    targets: list[str]
+    text: str
+    hint: str
+
+
+class LessonTold(TypedDict):
+    """A lesson: the page computes what is right from its graph."""
+
+    title: str
+    tolerance: float
+    questions: list[QuestionTold]
+
+
+class Attempt(TypedDict):
+    """What became of a question: the answers in their order, each with what was said of it."""
+
+    answers: list[list[str]]
+    hints: int
+    right: bool
+    shown: bool
+
+
+class Progress(TypedDict):
+    """Where a student is in a lesson."""
+
+    name: str
+    at: int
+    attempts: list[Attempt]
+
+
 class State(TypedDict):
     """The traits of the model that the view reads."""
 
@@ -206,3 +243,6 @@ class State(TypedDict):
     rate: float
     history: list[Quantity]
     at: int
+    lesson: LessonTold | None
+    limit: int | None
+    progress: Progress

@@ -47,7 +47,16 @@ export class App {
     // A program that took another branch has another story, which is built as a whole.
     const known = () => this.model.get("story") === this.session.story;
     const soon = () => known() && this.soon();
-    for (const name of ["numbers", "step", "selected", "targets", "history", "at"]) {
+    for (const name of [
+      "numbers",
+      "step",
+      "selected",
+      "targets",
+      "history",
+      "at",
+      "limit",
+      "progress",
+    ]) {
       this.on(name, soon);
     }
     for (const name of ["story", "language"]) this.on(name, () => this.keeping(() => this.build()));

@@ -3,6 +3,7 @@
 import { Controls } from "./controls.js";
 import { block, button, fill, html } from "./elements.js";
 import { Folds } from "./folds.js";
+import { LessonBox } from "./lesson.js";
 import { told } from "./narration.js";
 import { Panel } from "./panel.js";
 import { Picture } from "./picture.js";
@@ -40,6 +41,7 @@ export class Frame {
     this.reuse = new Reuse(session);
     this.training = new Training(session, this);
     this.transport = new Transport(session);
+    this.lesson = session.get("lesson") ? new LessonBox(session, this) : null;
     this.told = html("div", { class: "told", "aria-live": "polite" });
     root.replaceChildren(
       this.bar(),
@@ -47,7 +49,14 @@ export class Frame {
       html(
         "div",
         { class: "body" },
-        html("div", { class: "left" }, this.stage, this.transport.root, this.told),
+        html(
+          "div",
+          { class: "left" },
+          this.stage,
+          this.lesson?.root,
+          this.transport.root,
+          this.told,
+        ),
         html(
           "aside",
           { "aria-label": session.t("panel") },
@@ -79,7 +88,7 @@ export class Frame {
   bar() {
     const { session } = this;
     const t = (/** @type {string} */ key) => session.t(key);
-    const { title } = session.story;
+    const title = session.get("lesson")?.title || session.story.title;
     const languages = Object.entries(session.get("words")).map(([value, { name }]) =>
       html("option", { value, selected: value === session.language }, name),
     );
@@ -178,6 +187,7 @@ export class Frame {
   // Drawing the state
 
   refresh() {
+    this.lesson?.refresh(); // it may go back before a number is told
     this.session.take();
     this.write();
     this.mark();

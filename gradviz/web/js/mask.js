@@ -18,6 +18,11 @@ export function masked(session, numbers) {
    * @param {(n: number) => boolean} known
    */
   const unless = (all, known) => all.map((q, n) => (q === null || known(n) ? q : UNKNOWN));
+  // In a lesson a local derivative is told when its edge has sent its message, or been asked about.
+  const lesson = session.get("lesson") && session.get("limit") !== null;
+  const known = new Set(lesson ? session.answered() : []);
+  const local = (/** @type {number} */ e) =>
+    values.has(edges[e].v) && (!lesson || sent.has(e) || known.has(e));
   const summed = (/** @type {number} */ i) => (sums.get(i)?.length ?? -1) >= chain.terms(i);
   return {
     ...numbers,
@@ -26,7 +31,7 @@ export function masked(session, numbers) {
     states: numbers.states.map((state, i) =>
       numbers.grads[i] === null || summed(i) ? state : "number",
     ),
-    locals: unless(numbers.locals, (e) => values.has(edges[e].v)),
+    locals: unless(numbers.locals, local),
     messages: unless(numbers.messages, (e) => sent.has(e)),
   };
 }

@@ -13,7 +13,7 @@ import {
   text,
   tight,
 } from "./formulas.js";
-import { isNumber, UNKNOWN } from "./numbers.js";
+import { isNumber } from "./numbers.js";
 
 /** @import { Path } from "./chain.js" */
 /** @import { Session } from "./session.js" */
@@ -45,7 +45,8 @@ export function message(session, e) {
   const { v, derivative, vjp } = session.edges[e];
   const { messages, locals, grads } = session.numbers;
   const up = gradient(session, v);
-  if (isNumber(locals[e]) && (isNumber(messages[e]) || messages[e] === UNKNOWN)) {
+  const whole = session.get("numbers"); // whether these are numbers, told or not
+  if (isNumber(whole.messages[e]) && isNumber(whole.locals[e])) {
     const product = joined([amount(grads[v]), amount(locals[e], true)], "·");
     return equation(joined([up, local(session, e)], "·"), product, amount(messages[e]));
   }

@@ -1,6 +1,6 @@
 // What the picture says at a step: the numbers of cards and edges, marks, badges.
 
-import { cells, full, isNumber, listed, minus, norm, scalar, short } from "./numbers.js";
+import { cells, full, isNumber, listed, minus, norm, scalar, short, UNKNOWN } from "./numbers.js";
 
 /** @import { Badge, Marked } from "./picture.js" */
 /** @import { Session } from "./session.js" */
@@ -58,7 +58,7 @@ export function spoken(session, i) {
 export function edgeCell({ edges, numbers, past, done }, e) {
   const q = numbers.locals[e];
   const message = numbers.messages[e];
-  if (!past.values.has(edges[e].v)) return "";
+  if (!past.values.has(edges[e].v) || q === UNKNOWN) return "";
   if (q !== null) return isNumber(q) ? short(scalar(q), 4) : minus(q.short ?? "");
   return message === null || !done ? "" : `‖·‖ ${short(norm(message), 3)}`;
 }
@@ -85,6 +85,7 @@ export function marked(session) {
     nodes: selection.flatMap(({ node }) => node ?? []),
     edges: selection.flatMap(({ edge }) => edge ?? []),
   };
+  found.marks.pointed = { edges: session.pointed };
   return found;
 }
 

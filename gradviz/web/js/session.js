@@ -38,6 +38,8 @@ export class Session {
     this.words = this.get("words")[this.language];
     /** @type {number[] | null} the path that is pointed at */
     this.path = null;
+    /** @type {number[]} edges that a question points at */
+    this.pointed = [];
     this.course = this.plan();
     /** @type {unknown[]} what the course was made of */
     this.planned = this.plans();
@@ -119,28 +121,42 @@ export class Session {
   }
   /** The event after which both passes stand: never in the middle of a closed fold. */
   get step() {
+    return this.stops.find((stop) => stop >= this.get("step")) ?? this.stops[this.stops.length - 1];
+  }
+  /** Where stepping stops; in a lesson only as far as has been answered. */
+  get stops() {
     const { stops } = this.course;
-    return stops.find((stop) => stop >= this.get("step")) ?? this.last;
+    const limit = this.get("limit") ?? Infinity;
+    return limit < this.last ? stops.filter((stop, n) => stop <= limit || !n) : stops;
   }
   get done() {
     return this.step === this.last;
   }
   /** Which of the stops this is. */
   get stop() {
-    return this.course.stops.indexOf(this.step);
+    return this.stops.indexOf(this.step);
   }
   /** @param {number} stop */
   go(stop) {
-    const { stops } = this.course;
+    const { stops } = this;
     const next = stops[Math.min(Math.max(stop, 0), stops.length - 1)];
     if (next !== this.step) this.put("step", next === this.last ? this.end : next);
   }
   finish() {
-    this.go(this.course.stops.length - 1);
+    this.go(this.stops.length - 1);
   }
   /** After every event of any course. */
   get end() {
     return Math.max(this.last, this.story.steps.length - 1);
+  }
+
+  /** The edges whose local derivatives a lesson has asked for and told. */
+  answered() {
+    const { questions = [] } = this.get("lesson") ?? {};
+    const { attempts } = this.get("progress");
+    return questions.flatMap(({ kind, edge }, n) =>
+      kind === "local" && (attempts[n]?.right || attempts[n]?.shown) ? [edge] : [],
+    );
   }
 
   // Selecting

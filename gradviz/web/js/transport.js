@@ -58,7 +58,7 @@ export class Transport {
       this.stop();
       return;
     }
-    if (session.done) session.go(0);
+    if (session.stop === session.stops.length - 1) session.go(0);
     this.playing("❚❚", "pause");
     this.wait();
   }
@@ -66,7 +66,7 @@ export class Transport {
     const { session } = this;
     this.timer = setTimeout(() => {
       session.go(session.stop + 1);
-      if (session.done) this.stop();
+      if (session.stop === session.stops.length - 1) this.stop();
       else this.wait();
     }, PACE / Number(this.speed.value));
   }
@@ -84,7 +84,7 @@ export class Transport {
 
   /** @param {string} place */
   refresh(place) {
-    this.slider.max = String(this.session.course.stops.length - 1);
+    this.slider.max = String(this.session.stops.length - 1);
     this.slider.value = String(this.session.stop);
     this.slider.setAttribute("aria-valuetext", place);
     this.counter.textContent = place;

@@ -167,6 +167,39 @@ interface Answer {
   trouble?: string;
 }
 
+/** What a lesson asks; `edge` is the edge's number, or -1. */
+interface QuestionTold {
+  kind: "value" | "local" | "message" | "gradient" | "reused" | "paths";
+  node: number;
+  edge: number;
+  after: number[];
+  targets: string[];
+  text: string;
+  hint: string;
+}
+
+/** A lesson: the page computes what is right from its graph. */
+interface LessonTold {
+  title: string;
+  tolerance: number;
+  questions: QuestionTold[];
+}
+
+/** What became of a question: the answers in their order, each with what was said of it. */
+interface Attempt {
+  answers: string[][];
+  hints: number;
+  right: boolean;
+  shown: boolean;
+}
+
+/** Where a student is in a lesson. */
+interface Progress {
+  name: string;
+  at: number;
+  attempts: Attempt[];
+}
+
 /** The traits of the model that the view reads. */
 interface State {
   story: Story;
@@ -186,4 +219,7 @@ interface State {
   rate: number;
   history: Quantity[];
   at: number;
+  lesson: LessonTold | null;
+  limit: number | null;
+  progress: Progress;
 }

@@ -2,6 +2,7 @@
 // of JSON answers. What JSON lacks travels as text, and so do exact integers.
 
 import { createInterface } from "node:readline";
+import { expected, judged, terms } from "../../../gradviz/web/js/answers.js";
 import { numeral } from "../../../gradviz/web/js/formulas.js";
 import { PageModel } from "../../../gradviz/web/js/local.js";
 import { scalar, short, wire } from "../../../gradviz/web/js/numbers.js";
@@ -38,6 +39,13 @@ const CALLS = {
     const [symbols, numbers] = pathLines(session, i, paths, rest);
     return { symbols, numbers, factored: factored(session, i) };
   },
+  /** Of each question of a lesson: what is right, and what is said of a number. */
+  expected: () => session.get("lesson").questions.map((q) => expected(session, q)),
+  reused: () =>
+    session
+      .get("lesson")
+      .questions.map((q) => (q.kind === "reused" ? terms(session, q).reused : [])),
+  judged: (n, given) => judged(session, session.get("lesson").questions[n], given, 0.01),
   edge: (e) => [...localLines(session, e), message(session, e)],
 };
 

@@ -1,0 +1,169 @@
+// What a student answers: is it right, and if not, which of the usual mistakes gives this number?
+
+import { finite, isNumber, scalar } from "./numbers.js";
+
+/** @import { Session } from "./session.js" */
+/**
+ * A number that a mistake leads to, and what is said of it: `x` a value, `f` an edge.
+ * @typedef {{said: string, number: number, x?: number, f?: number}} Mistake
+ */
+/** @typedef {{right: boolean, said: string, x?: number, f?: number}} Verdict */
+
+/** Shown graphs have numbers that are masked; those of the model are whole. */
+const numbersOf = (/** @type {Session} */ session) => session.get("numbers");
+
+/**
+ * What is right: a number.
+ * @param {Session} session
+ * @param {QuestionTold} question
+ */
+export function expected(session, { kind, node, edge }) {
+  const { values, grads, locals, messages } = numbersOf(session);
+  if (kind === "value") return scalar(values[node]);
+  if (kind === "gradient") return scalar(grads[node]);
+  if (kind === "local") return scalar(locals[edge]);
+  if (kind === "message") return scalar(messages[edge]);
+  return Number(session.chain.counts.paths[node]);
+}
+
+/**
+ * The upstream terms that a target needs, and those of them that are in the cache already.
+ * @param {Session} session
+ * @param {QuestionTold} question
+ */
+export function terms(session, { node, after }) {
+  const { computed, reused } = session.chain.ledger([...after, node]).rows[after.length];
+  return { all: [...computed, ...reused].sort((a, b) => b - a), reused };
+}
+
+/**
+ * As a student writes it: a minus of print, a comma, ×10^-3.
+ * @param {string} text
+ */
+export function read(text) {
+  const plain = text
+    .trim()
+    .replaceAll("−", "-")
+    .replace(/^(-?\d+),(\d+)$/, "$1.$2")
+    .replace(/\s*[×x*·]\s*10\s*\^\s*/, "e");
+  return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(plain) ? Number(plain) : NaN;
+}
+
+/** @type {(given: number, right: number, tolerance: number) => boolean} */
+const close = (given, right, tolerance) =>
+  finite(right) && Math.abs(given - right) <= tolerance * Math.abs(right) + 1e-12;
+
+/**
+ * @param {Session} session
+ * @param {QuestionTold} question
+ * @param {number} given
+ * @param {number} tolerance
+ * @returns {Verdict}
+ */
+export function judged(session, question, given, tolerance) {
+  const right = expected(session, question);
+  const exact = question.kind === "paths";
+  if (close(given, right, exact ? 0 : tolerance)) return { right: true, said: "right" };
+  const usual = exact ? ofPaths(session, question) : ofNumbers(session, question, right);
+  const found = usual.find(({ number }) => close(given, number, exact ? 0 : tolerance));
+  if (found) return { ...found, right: false };
+  return { right: false, said: !exact && close(given, right, 0.1) ? "near" : "" };
+}
+
+/**
+ * @param {Session} session
+ * @param {QuestionTold} question
+ * @param {number[]} chosen
+ * @returns {Verdict}
+ */
+export function chosen(session, question, chosen) {
+  const { reused } = terms(session, question);
+  if (chosen.some((i) => !reused.includes(i))) return { right: false, said: "newTerms" };
+  const all = chosen.length === reused.length;
+  return { right: all, said: all ? "right" : "missedTerms" };
+}
+
+/** @type {(session: Session, question: QuestionTold) => Mistake[]} */
+const ofPaths = ({ chain }, { node }) => [
+  { said: "onePath", number: 1 },
+  { said: "edges", number: chain.out[node].length },
+];
+
+/**
+ * @param {Session} session
+ * @param {QuestionTold} question
+ * @param {number} right
+ * @returns {Mistake[]}
+ */
+function ofNumbers(session, question, right) {
+  const ways = { value: ofValue, local: ofLocal, message: ofMessage, gradient: ofGradient };
+  const own = ways[/** @type {keyof typeof ways} */ (question.kind)](session, question);
+  return [...own, { said: "sign", number: -right }];
+}
+
+/** @type {(session: Session, question: QuestionTold) => Mistake[]} */
+function ofValue(session, { node }) {
+  const { values, grads, locals } = numbersOf(session);
+  const { edges, chain } = session;
+  const value = scalar(values[node]);
+  return chain.into[node]
+    .flatMap((e) => {
+      const { u, why } = edges[e];
+      const operand = scalar(values[u]);
+      // What is a multiple of the operand can be left out of a sum.
+      const steady = ["one", "constant", "linear"].includes(why);
+      const without = steady ? value - scalar(locals[e]) * operand : NaN;
+      return [
+        { said: "missedOperand", number: without, x: u },
+        { said: "operand", number: operand, x: u },
+      ];
+    })
+    .concat({ said: "gradientForValue", number: scalar(grads[node]), x: node });
+}
+
+/** @type {(session: Session, question: QuestionTold) => Mistake[]} */
+function ofLocal(session, { edge }) {
+  const { values, locals, messages } = numbersOf(session);
+  const { u, v } = session.edges[edge];
+  return [
+    { said: "messageForLocal", number: scalar(messages[edge]) },
+    { said: "valueForGradient", number: scalar(values[v]), x: v },
+    { said: "valueForGradient", number: scalar(values[u]), x: u },
+    { said: "upsideDown", number: 1 / scalar(locals[edge]) },
+  ];
+}
+
+/** @type {(session: Session, question: {edge: number}) => Mistake[]} */
+function ofMessage(session, { edge }) {
+  const { values, grads, locals } = numbersOf(session);
+  const { u, v } = session.edges[edge];
+  return [
+    { said: "forgotUpstream", number: scalar(locals[edge]), f: edge },
+    { said: "forgotLocal", number: scalar(grads[v]), f: edge },
+    { said: "valueForGradient", number: scalar(values[u]), x: u },
+    { said: "valueForGradient", number: scalar(values[v]), x: v },
+  ];
+}
+
+/** @type {(session: Session, question: QuestionTold) => Mistake[]} */
+function ofGradient(session, { node }) {
+  const { values, grads, locals, messages } = numbersOf(session);
+  const { chain } = session;
+  const sent = chain.out[node].filter((e) => isNumber(messages[e]));
+  const value = { said: "valueForGradient", number: scalar(values[node]), x: node };
+  const total = scalar(grads[node]);
+  if (sent.length > 1) {
+    const size = (/** @type {number} */ e) => scalar(messages[e]);
+    return [
+      ...sent.map((e) => ({ said: "missedPath", number: total - size(e), f: e })),
+      ...sent.map((e) => ({ said: "missedPaths", number: size(e), f: e })),
+      value,
+    ];
+  }
+  const path = chain.counts.paths[node] === 1n ? (chain.paths(node, locals)[0]?.edges ?? []) : [];
+  return [
+    ...sent.flatMap((edge) => ofMessage(session, { edge })),
+    ...path.map((e) => ({ said: "forgotFactor", number: total / scalar(locals[e]), f: e })),
+    value,
+  ];
+}

@@ -1,0 +1,216 @@
+"""Lessons: what is asked, what is right, what is said of a wrong answer, what is kept of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+
+import gradviz as gv
+from gradviz import examples
+from gradviz.web.lesson import travelling
+from gradviz.web.page import words
+from gradviz.web.payload import numbers, story
+
+LESSONS = examples.lessons()
+
+
+def state(lesson):
+    return {
+        "story": story(lesson.whole, lesson.detail),
+        "numbers": numbers(lesson.whole, lesson.detail),
+        "words": words(),
+        "lesson": travelling(lesson),
+    }
+
+
+def difference(graph, name: str) -> float:
+    """∂J/∂leaf by central differences of the program run again."""
+    x, h = float(graph.value(name)), 1e-6
+    ends = [float(graph.update({name: x + d}).value(graph.names[graph.output])) for d in (h, -h)]
+    return (ends[0] - ends[1]) / (2 * h)
+
+
+@pytest.mark.parametrize("lesson", LESSONS.values(), ids=LESSONS)
+def test_the_page_thinks_right_what_python_answers_and_finite_differences_agree(rooms, lesson):
+    rooms("open", state(lesson))
+    found, reused = rooms("expected"), rooms("reused")
+    kinds = set()
+    for n, question in enumerate(lesson.questions):
+        right = lesson.answer(question)
+        name = lesson.graph.names[question.node]
+        kinds.add(question.kind)
+        if isinstance(right, tuple):
+            assert [lesson.graph.names[i] for i in reused[n]] == list(right)
+            assert (
+                right
+                == lesson.graph.reuse(
+                    *(lesson.graph.names[i] for i in (*question.after, question.node))
+                )
+                .rows[-1]
+                .reused
+            )
+            continue
+        assert math.isclose(found[n], right, rel_tol=1e-12)
+        if question.kind == "gradient" and name in lesson.whole.leaf_values():
+            assert right == pytest.approx(difference(lesson.whole, name), rel=1e-5)
+    assert kinds >= {"value", "local", "gradient"}
+
+
+def test_the_usual_mistakes_are_recognised(rooms):
+    network = examples.backprop_222()
+    lesson = (
+        network.lesson()
+        .value("z_h1").value("a_h1").local("a_o1", "z_o1").message("z_o1", "a_h1")
+        .gradient("w5").gradient("a_h1").paths("x1")
+    )  # fmt: skip
+    rooms("open", state(lesson))
+    value, grad = network.statements.value, network.statements.grad
+    share = grad("z_o1") * value("w5"), grad("z_o2") * value("w7")
+    slope = value("a_o1") * (1 - value("a_o1"))
+    given = [
+        (0, 0.15 * 0.05 + 0.2 * 0.1, "missedOperand"), (0, -0.3775, "sign"), (0, 0.395, "near"),
+        (0, 5.0, ""), (0, grad("z_h1"), "gradientForValue"), (1, 0.3775, "operand"),
+        (2, slope * grad("a_o1"), "messageForLocal"), (2, 1 / slope, "upsideDown"),
+        (2, value("a_o1"), "valueForGradient"),
+        (3, value("w5"), "forgotUpstream"), (3, grad("z_o1"), "forgotLocal"),
+        (4, value("w5"), "valueForGradient"), (4, value("a_h1"), "forgotUpstream"),
+        (4, grad("a_o1") * value("a_h1"), "forgotFactor"), (4, -grad("w5"), "sign"),
+        (5, share[0], "missedPath"), (5, share[1], "missedPath"),
+        (5, value("a_h1"), "valueForGradient"),
+        (6, 2, "edges"), (6, 1, "onePath"), (6, 3, ""),
+    ]  # fmt: skip
+    for n, answer, said in given:
+        assert rooms("judged", n, float(answer))["said"] == said, (n, answer)
+    for n, answer in enumerate(rooms("expected")):
+        assert rooms("judged", n, answer)["right"]
+    assert rooms("judged", 4, grad("w5") * 1.009)["right"]
+    assert not rooms("judged", 6, 4.001)["right"]  # paths are counted
+
+
+def test_a_question_that_has_no_answer_is_refused_where_it_is_asked():
+    lesson = examples.backprop_222().lesson()
+    with pytest.raises(KeyError, match="no value is called 'w99'"):
+        lesson.value("w99")
+    with pytest.raises(ValueError, match="z_o1 does not read w1"):
+        lesson.local("z_o1", "w1")
+    with pytest.raises(ValueError, match="no message comes to J"):
+        lesson.gradient("J")
+    array = gv.trace(lambda w, x: np.sum(w * x), np.ones(2), np.ones(2))
+    with pytest.raises(ValueError, match="w is no single number"):
+        array.lesson().value("w")
+    with pytest.raises(ValueError, match="another graph"):
+        array.save("never.html", lesson=lesson)
+
+
+def test_on_paper_the_solutions_stand_on_a_page_of_their_own(tmp_path):
+    lesson = examples.lessons("zh")["network"]
+    lesson.save(tmp_path / "sheet.html", paper=True)
+    html = (tmp_path / "sheet.html").read_text(encoding="utf-8")
+    questions, solutions = html.split('<section class="solutions">')
+    assert "z_h1 的值是多少" in questions
+    assert questions.count('class="blank"') == solutions.count("<li>") == len(lesson)
+    assert re.search(r"\.solutions \{ break-before: page", html)
+    told = re.sub(r"<style>.*?</style>", "", questions, flags=re.S)
+    for secret in ("0.59327", "0.082167", "0.000438568", "0.298371"):
+        assert secret not in told
+        assert secret in solutions
+
+
+@pytest.mark.browser
+def test_a_student_predicts_is_told_what_went_wrong_and_saves_what_became_of_it(opened, tmp_path):
+    network = examples.backprop_222()
+    lesson = (
+        network.lesson(title="One weight")
+        .value("z_h1")
+        .local("a_o1", "z_o1", text="Your turn: the slope of σ?")
+        .gradient("w5")
+        .reused("b2", after=("w5",))
+        .gradient("a_h1")
+        .paths("w1")
+    )
+    page = opened(network, lesson=lesson)
+    source = page.content()
+    for secret in ("0.3775", "0.1868", "0.08216", "0.2983"):
+        assert secret not in source.split("<script", 1)[1]
+    box = page.locator(".lesson")
+    said = box.locator("[aria-live]")
+
+    def answer(text: str) -> str:
+        box.get_by_role("textbox", name="Your answer").fill(text)
+        page.keyboard.press("Enter")
+        return said.inner_text()
+
+    def go_on() -> None:
+        page.keyboard.press("Enter")  # the button that has the focus
+
+    card = page.locator('g.node[aria-label^="z_h1 ="]')
+    assert card.get_attribute("aria-label") == "z_h1 = ?"
+    assert "“zero” is no number" in answer("zero")
+    assert "Not yet. The part with" in answer("0.0275").replace("\n", " ")
+    page.get_by_role("button", name="To the end").click()  # no way around the question
+    assert card.get_attribute("aria-label") == "z_h1 = ?"
+    assert "Right: " in answer("0.378")
+    assert card.get_attribute("aria-label").startswith("z_h1 = 0.3775")
+    go_on()
+
+    assert "Your turn" in box.inner_text()
+    page.get_by_role("button", name="Hint").click()
+    assert "a_o1" in said.inner_text()
+    assert "z_o1→a_o1" in said.inner_text()
+    assert page.locator("g.arrow.is-pointed").count() == 1
+    page.get_by_role("button", name="Show the answer").click()
+    assert "0.186816" in said.inner_text()
+    go_on()
+
+    assert "A factor is missing" in answer("0.5933")
+    assert "the sign is not" in answer("−0,082")
+    assert "That is the value of" in answer("0.4")
+    assert "Right" in answer("8.22×10^-2")
+    go_on()
+
+    box.get_by_role("checkbox").first.check()
+    page.get_by_role("button", name="Check").click()
+    assert "Some are missing" in said.inner_text()
+    for tick in box.get_by_role("checkbox").all():
+        tick.check()
+    page.get_by_role("button", name="Check").click()
+    assert "Right" in said.inner_text()
+    go_on()
+
+    assert "is still to be added" in answer("0.0554")
+    assert "Right" in answer("0.03635")
+    go_on()
+    assert "There is another way" in answer("1")
+    assert "Right" in answer("2")
+    go_on()
+
+    assert "5 of 6 predicted rightly" in box.inner_text()
+    assert page.locator("aside").is_visible()
+    box.get_by_role("textbox", name="Name").fill("Ada")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the results").click()
+    download.value.save_as(tmp_path / "results.json")
+    assert download.value.suggested_filename == "Ada-results.json"
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert (results["name"], results["lesson"], results["right"]) == ("Ada", "One weight", 5)
+    told = [[said for _, said in question["answers"]] for question in results["questions"]]
+    assert told == [
+        ["missedOperand", "right"], [], ["forgotUpstream", "sign", "valueForGradient", "right"],
+        ["missedTerms", "right"], ["missedPath", "right"], ["onePath", "right"],
+    ]  # fmt: skip
+    assert results["questions"][1]["shown"]
+    assert results["questions"][1]["hints"] == 1
+
+
+@pytest.mark.browser
+def test_a_lesson_speaks_the_language_that_it_is_given(opened):
+    lesson = examples.lessons("zh")["rnn"]
+    page = opened(lesson.whole, lesson=lesson)
+    assert "第 1 题" in page.locator(".lesson").inner_text()
+    assert "同一个 w 用在三步中" in page.locator(".lesson").inner_text()
+    page.get_by_role("button", name="显示答案").click()
+    assert re.search(r"答案是\s*3", page.locator(".lesson").inner_text())
