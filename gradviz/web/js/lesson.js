@@ -3,15 +3,13 @@
 import { chosen, expected, judged, read, terms } from "./answers.js";
 import { block, button, fill, formula, html } from "./elements.js";
 import { numeral } from "./formulas.js";
-import { factored, gradient, local, localLines, message, valueLines } from "./rule.js";
-import { download } from "./saving.js";
+import { before, formulas, phrase, telling } from "./questions.js";
+import { saveResults, untried } from "./results.js";
+import { gradient } from "./rule.js";
 
 /** @import { Verdict } from "./answers.js" */
 /** @import { Children } from "./elements.js" */
 /** @import { Host, Session } from "./session.js" */
-
-/** @type {() => Attempt} */
-const untried = () => ({ answers: [], hints: 0, right: false, shown: false });
 
 export class LessonBox {
   /**
@@ -72,7 +70,7 @@ export class LessonBox {
       session.put("targets", question.targets);
       session.take();
     }
-    const limit = this.before();
+    const limit = before(this.session, this.lesson, this.question);
     session.put("limit", limit);
     session.put("step", this.solved ? session.step : limit);
     const { t } = this;
@@ -86,75 +84,15 @@ export class LessonBox {
     this.asking.querySelector("input")?.focus({ preventScroll: true });
   }
 
-  /** The event before which the answer is told. */
-  before() {
-    const { kind, node, edge, after } = this.question;
-    const { events, parts } = this.session.course;
-    const sends = (/** @type {number} */ e) => this.session.edges[e].u === node;
-    const at = events.findIndex(([what, which], n) => {
-      if (kind === "value") return what === "value" && which === node;
-      if (kind === "reused") return parts[n] === after.length;
-      if (what !== "message") return what === "done";
-      return kind === "gradient" ? sends(/** @type {number} */ (which)) : which === edge;
-    });
-    if (kind === "paths") return this.session.get("limit") ?? 0;
-    if (kind === "gradient" && this.asks("message", node)) return this.last(sends) - 1;
-    return Math.max(at - 1, 0);
-  }
-
-  /** @type {(wanted: string, i: number) => boolean} */
-  asks(wanted, i) {
-    return this.lesson.questions.some(({ kind, node }) => kind === wanted && node === i);
-  }
-  /** @type {(tells: (e: number) => boolean) => number} */
-  last(tells) {
-    const { events } = this.session.course;
-    return events.map(([what, e]) => what === "message" && tells(Number(e))).lastIndexOf(true);
-  }
-
-  /** The event that tells the answer. */
-  telling() {
-    const { kind, node, edge } = this.question;
-    const sends = (/** @type {number} */ e) => this.session.edges[e].u === node;
-    if (kind === "value") return this.before() + 1;
-    if (kind === "gradient") return this.last(sends);
-    if (kind === "message") {
-      // The last message would tell their sum as well.
-      const at = this.last((e) => e === edge);
-      return at === this.last(sends) && this.asks("gradient", node) ? at - 1 : at;
-    }
-    return this.before();
-  }
-
   /** @type {Session["t"]} */
   t = (key, places) => this.session.t(key, places);
 
   /**
    * @param {string} key
-   * @param {{x?: number, f?: number}} found
+   * @param {{x?: number, f?: number}} [found]
    */
-  say(key, { x, f } = {}) {
-    const { session, question } = this;
-    const { nodes, edges, chain } = session;
-    const name = (/** @type {number} */ i) => formula(nodes[i].label);
-    const edge = f ?? question.edge;
-    const v = edge < 0 ? question.node : edges[edge].v;
-    const listed = (/** @type {Element[]} */ all) =>
-      all.flatMap((one, n) => (n ? [", ", one] : [one]));
-    const d = (/** @type {number} */ i) => formula(gradient(session, i));
-    return session.say(key, {
-      u: name(edge < 0 ? question.node : edges[edge].u),
-      v: name(v),
-      J: name(session.output),
-      s: d(question.node),
-      d: d(v),
-      l: edge < 0 ? "" : formula(local(session, edge)),
-      x: x !== undefined ? name(x) : f !== undefined ? formula(local(session, f)) : "",
-      e: edge < 0 ? "" : session.edgeName(edge, "name"),
-      us: listed([...new Set(chain.into[question.node].map((e) => edges[e].u))].map(name)),
-      es: chain.out[question.node].map((e) => session.edgeName(e, "name")).join(", "),
-      after: listed(question.after.map(d)),
-    });
+  say(key, found) {
+    return phrase(this.session, this.question, key, found);
   }
 
   /** @returns {Children} */
@@ -238,18 +176,10 @@ export class LessonBox {
     const { kind, node, edge } = question;
     session.pointed = edge >= 0 ? [edge] : kind === "value" ? chain.into[node] : chain.out[node];
     host.mark();
-    const lines = {
-      value: () => valueLines(session, node),
-      local: () => localLines(session, edge),
-      message: () => [message(session, edge)],
-      gradient: () => factored(session, node).slice(-1),
-      reused: () => [],
-      paths: () => [],
-    }[kind]();
     fill(
       this.said,
       html("p", {}, question.hint || this.say(`hint ${kind}`)),
-      hints > 1 && block(lines),
+      hints > 1 && block(formulas(session, question)),
     );
   }
 
@@ -277,7 +207,7 @@ export class LessonBox {
       html("p", { class: key === "right" ? "is-right" : "" }, session.say(key, { x })),
       button(t("goOn"), t("goOn"), () => this.next(), { class: "next" }),
     );
-    const told = this.telling();
+    const told = telling(this.session, this.lesson, this.question);
     session.put("limit", told);
     session.put("step", told);
     this.said.querySelector("button")?.focus({ preventScroll: true });
@@ -309,35 +239,11 @@ export class LessonBox {
         "form",
         { onsubmit: (/** @type {Event} */ event) => event.preventDefault() },
         name,
-        button(t("saveResults"), t("saveResults"), () => this.save(name.value)),
+        button(t("saveResults"), t("saveResults"), () => saveResults(session, name.value)),
         button(t("again"), t("again"), () =>
           session.put("progress", { name: name.value, at: 0, attempts: [] }),
         ),
       ),
     );
-  }
-
-  /** @param {string} name */
-  save(name) {
-    const { session, lesson, progress } = this;
-    const { nodes } = session;
-    const { title } = lesson;
-    const questions = lesson.questions.map(({ kind, node, edge, text }, n) => ({
-      kind,
-      about: edge >= 0 ? session.edgeName(edge) : nodes[node].id,
-      ...(text && { text }),
-      ...(progress.attempts[n] ?? untried()),
-    }));
-    const right = questions.filter((question) => question.right).length;
-    const results = {
-      lesson: title || session.story.title,
-      name,
-      right,
-      of: questions.length,
-      questions,
-    };
-    const type = "application/json";
-    const file = (name || title || "lesson").replace(/[^\p{L}\p{N}]+/gu, "-");
-    download(new Blob([JSON.stringify(results, null, 1)], { type }), `${file}-results.json`);
   }
 }

@@ -107,17 +107,24 @@ export function pathLines(session, i, paths, rest) {
  * @type {(session: Session, i: number) => Line[]}
  */
 export function factored(session, i) {
+  const needed = [...session.chain.needs(i), i].filter((v) => v !== session.output);
+  const down = needed.sort((a, b) => b - a);
+  return down.slice(0, TERMS).map((u) => termLine(session, u));
+}
+
+/**
+ * A gradient by the upstream terms that it is made of.
+ * @type {(session: Session, u: number) => Line}
+ */
+export function termLine(session, u) {
   const { edges, output, numbers, chain } = session;
-  const needed = [...chain.needs(i), i].filter((v) => v !== output).sort((a, b) => b - a);
-  return needed.slice(0, TERMS).map((u) => {
-    const terms = chain.out[u].map((e) => {
-      const { v, derivative, vjp } = edges[e];
-      const factor = derivative ?? local(session, e);
-      return vjp ?? (v === output ? factor : joined([gradient(session, v), tight(factor)], "·"));
-    });
-    const known = isNumber(numbers.grads[u]) ? [amount(numbers.grads[u])] : [];
-    return equation(gradient(session, u), joined(terms, "+"), ...known);
+  const terms = chain.out[u].map((e) => {
+    const { v, derivative, vjp } = edges[e];
+    const factor = derivative ?? local(session, e);
+    return vjp ?? (v === output ? factor : joined([gradient(session, v), tight(factor)], "·"));
   });
+  const known = isNumber(numbers.grads[u]) ? [amount(numbers.grads[u])] : [];
+  return equation(gradient(session, u), joined(terms, "+"), ...known);
 }
 
 /**
