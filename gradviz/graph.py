@@ -339,6 +339,47 @@ class Graph(Recording):
             return self
         return self.statements
 
+    def elements(self, *names: str, limit: int = 2000, products: bool = False) -> Graph:
+        """The same computation with arrays opened into their numbers: ``W[0,1]``, ``z[0]`` ...
+
+        Everything works on it as on any Graph: `explain` ("W[0,1]"), `reuse`, `draw`, `save` ...
+
+        Parameters
+        ----------
+        *names : str
+            The arrays to open; default: all, but those of indices and of complex numbers. The
+            others stay arrays: an array that reads opened ones has an edge from each of their
+            numbers, whose local derivative has the shape of the array; a number that reads a
+            whole array has one edge from it.
+        limit : int, optional
+            Of so many numbers at most.
+        products : bool, optional
+            Whether the products that a product of matrices sums are values of their own.
+
+        Raises
+        ------
+        ValueError
+            There are more numbers.
+        TraceError
+            The arrays were not kept (a lean capture), or a hook changed a gradient.
+        """
+        from gradviz.chain.elements import ElementsProgram, Opened
+
+        whole: Graph = self.origin.whole if self.origin else self
+        opened = Opened(whole, names, limit, products)
+        return Graph(
+            opened.values,
+            opened.operands,
+            opened.naming,
+            opened.all(whole.output)[0],
+            [j for i in whole.wrt for j in opened.all(i)],
+            sources=self._source,
+            program=ElementsProgram(opened, limit),
+            title=self.title,
+            layers=self.layers,
+            known=opened.known(),
+        )
+
     def check(self, *, detail: str | None = None, **options: Any) -> Check:
         """Every gradient computed another way (see `gradviz.chain.check.check` for the options).
 

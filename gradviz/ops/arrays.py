@@ -15,6 +15,7 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.ops import hazards
+from gradviz.ops.element import SUM_OF_PRODUCTS
 from gradviz.ops.operation import OPERAND_NAMES, Operation, assembled, linear
 
 
@@ -589,5 +590,5 @@ PARTS = (
     assembled(np.concatenate, _joined),
     assembled(np.stack, _stacked),
 )
-UNDISPATCHED = (GETITEM, SETITEM, ASTYPE, FLATTEN, STRIDED, STOP)
+UNDISPATCHED = (GETITEM, SETITEM, ASTYPE, FLATTEN, STRIDED, STOP, SUM_OF_PRODUCTS)
 """Rows that no NumPy function stands for."""

@@ -6,6 +6,7 @@ what it would make is compared with the sizes that stand in the file.
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.ops.operation import Operation, Part
+from gradviz.ops.operation import Derivative, Operation, Part
 from gradviz.statistics import Statistics
 
 WORK = 2**34
@@ -54,6 +55,26 @@ class Checked(Operation):
             )
         self.fits = True
         return result
+
+    def rule(self, position: int) -> Derivative | None:
+        """See `Operation.rule`."""
+        return self.row.rule(position)
+
+    def local(self, *call: Any, **named: Any) -> Any:
+        """See `Operation.local`."""
+        return self.row.local(*call, **named)
+
+    def expression(self, *call: Any, **named: Any) -> ast.expr:
+        """See `Operation.expression`."""
+        return self.row.expression(*call, **named)
+
+    def derivative(self, *call: Any, **named: Any) -> ast.expr | None:
+        """See `Operation.derivative`."""
+        return self.row.derivative(*call, **named)
+
+    def message(self, *call: Any, **named: Any) -> ast.expr:
+        """See `Operation.message`."""
+        return self.row.message(*call, **named)
 
     def pull_at(self, position: int, g: Any, v: Any, *operands: Any, **keywords: Any) -> Any:
         """The rule at one position, once the operation is known to fit."""
@@ -344,6 +365,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("fft", "ifft", "rfft", "irfft"), _transform),
     **dict.fromkeys(("fft2", "ifft2", "fftn", "ifftn"), _transforms),
     **dict.fromkeys(("qr", "svd"), _thin),
+    "sum_of_products": lambda *_, terms: sum(map(len, terms)),
     "linspace": _linspace,
     "diff": _diff,
     **dict.fromkeys(("split", "array_split", "hsplit", "vsplit", "dsplit"), _split),

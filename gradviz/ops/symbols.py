@@ -88,7 +88,7 @@ _SLOPE = re.compile(r"∂(.+)/∂(.+)", re.DOTALL)
 _PART = re.compile(r"∂([₀-₉]+)(.+)", re.DOTALL)
 _UPSTREAM = re.compile(r"δ\[(.+)\]", re.DOTALL)
 _NAME = re.compile(
-    r"(?P<path>(?:\w+(?:\[\w+\])*\.)*)(?P<word>\w+)(?P<index>(?:\[\w+\])*)"
+    r"(?P<path>(?:\w+(?:\[\w+\])*\.)*)(?P<word>\w+)(?P<index>(?:\[\w+(?:,\w+)*\])*)"
     r"(?:\((?P<version>\d+)\))?"
 )
 _WORD = re.compile(r"([^\W\d_]+)(?:_(\w*[^\W_])|(\d+))")

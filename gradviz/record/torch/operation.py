@@ -194,6 +194,11 @@ class TorchOperation(Operation):
         """A rule for each operand that a message goes to."""
         return _linear(self.name) if position in self.carries else None
 
+    @property
+    def pulls(self) -> Any:
+        """See `Operation.pulls`."""
+        return _Pulls(self)
+
     def pull(
         self, position: int, g: Any, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
     ) -> Any:
@@ -227,6 +232,21 @@ class TorchOperation(Operation):
                 )
                 message = message if part is None else message - part
         return message
+
+
+@dataclass(frozen=True, slots=True)
+class _Pulls:
+    """The rules of a call by position."""
+
+    operation: TorchOperation
+
+    def __getitem__(self, position: Any) -> Any:
+        if self.operation.rule(position) is None:
+            return None
+        return partial(self._pull, position)
+
+    def _pull(self, position: int, g: Any, v: Any, *operands: Any, **keywords: Any) -> Any:
+        return self.operation.pull(position, g, v, operands, keywords)
 
 
 class OwnBackward(TorchOperation):
