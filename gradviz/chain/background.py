@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FORMS = frozenset(
     "view view_as reshape flatten unflatten squeeze unsqueeze transpose permute movedim swapaxes t "
     "T mT contiguous clone expand expand_as to type type_as float double half bfloat16 getitem "
-    "select narrow chunk split unbind tensor_split".split()
+    "select narrow chunk split unbind tensor_split expand_dims broadcast_to astype".split()
 )
 """Operations whose result has numbers of their operand and no others."""
 JOINS = frozenset("cat concat stack".split())

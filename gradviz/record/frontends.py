@@ -10,11 +10,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
+from types import FunctionType, ModuleType
 from typing import Any
 
 from gradviz.model import Program
 from gradviz.record.arguments import is_float, nested
-from gradviz.record.reach import reach, stands_alone
+from gradviz.record.reach import names_in, reach, stands_alone
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,25 @@ class Frontend:
         The arguments of `gradviz.trace` that are for its programs alone.
     program : callable
         Imports what makes a `Program` of a function, its arguments, `wrt`, a title and the options.
+    written : tuple of str
+        Packages: a function whose code names one of their modules is of this library, whatever
+        it gets.
     """
 
     library: str
     values: tuple[str, ...]
     options: tuple[str, ...]
     program: Callable[[], Callable[..., Program]]
+    written: tuple[str, ...] = ()
 
     def accepts(self, function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
         """Whether a program is of this library."""
         library = sys.modules.get(self.library)
-        if library is None or stands_alone(function, args, kwargs):
+        if library is None:
+            return False
+        if self.written and self._names(function):
+            return True
+        if stands_alone(function, args, kwargs):
             return False
         kinds = tuple(attrgetter(name)(library) for name in self.values)
         given = list(nested((args, kwargs)))
@@ -50,7 +59,25 @@ class Frontend:
         # A method of an object that holds a model, say, may well compute with NumPy's arrays alone.
         attributes = not any(map(is_float, given))
         roots = [("", function), *(("", value) for value in given)]
-        return any(isinstance(found.value, kinds) for found in reach(roots, attributes))
+        return any(
+            isinstance(found.value, kinds) or (self.written and self._names(found.value))
+            for found in reach(roots, attributes)
+        )
+
+    def _names(self, function: Any) -> bool:
+        """Whether a function is one of the library's, or its code names a module or function."""
+        if _package(type(function)) in self.written:  # what jax.jit returns
+            return True
+        if not isinstance(function, FunctionType):
+            return False
+        space = function.__globals__
+        named = (space[name] for name in names_in(function.__code__) if name in space)
+        return any(_package(value) in self.written for value in named)
+
+
+def _package(value: Any) -> str:
+    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
+    return str(name).partition(".")[0]
 
 
 def _torch() -> Callable[..., Program]:
@@ -59,7 +86,19 @@ def _torch() -> Callable[..., Program]:
     return TorchProgram
 
 
-FRONTENDS = (Frontend("torch", ("nn.Module", "Tensor"), ("loss", "capture"), _torch),)
+def _jax() -> Callable[..., Program]:
+    from gradviz.record.jax.trace import JaxProgram
+
+    return JaxProgram
+
+
+FRONTENDS = (
+    Frontend("torch", ("nn.Module", "Tensor"), ("loss", "capture"), _torch),
+    Frontend(
+        "jax", ("Array",), ("loss", "unfold"), _jax,
+        ("jax", "jaxlib", "flax", "equinox", "optax", "haiku"),
+    ),
+)  # fmt: skip
 
 
 def frontend_of(function: Callable[..., Any], args: Any, kwargs: Any) -> Frontend | None:

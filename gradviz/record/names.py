@@ -61,7 +61,10 @@ def site(frame: FrameType) -> Instruction:
             return found
 
 
-LIBRARIES = frozenset(("gradviz", "numpy", "autograd", "scipy", "torch", "copy", "dataclasses"))
+LIBRARIES = frozenset(
+    "gradviz numpy autograd scipy torch jax jaxlib flax equinox optax haiku "
+    "copy dataclasses".split()
+)
 _libraries: dict[str, bool] = {}
 """By module name whether its frames are passed over in the search for the user's line."""
 

@@ -1,0 +1,1 @@
+"""Recording programs written with JAX: a jaxpr, evaluated call by call."""

@@ -1,0 +1,122 @@
+"""The arguments of a JAX program: pytrees, of which the arrays are leaves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from jax import tree_util
+
+from gradviz.errors import TraceError
+from gradviz.record.arguments import argument_names, numbered
+
+
+class Leaf(NamedTuple):
+    """An array of the arguments.
+
+    Attributes
+    ----------
+    name : str
+    value : array
+        As JAX has it.
+    at : int
+        Its number among the leaves of the pytree.
+    floats : bool
+        Whether it has a gradient.
+    """
+
+    name: str
+    value: Any
+    at: int
+    floats: bool
+
+
+class Arguments:
+    """A function's arguments, and the function where it holds arrays itself (an Equinox module).
+
+    Attributes
+    ----------
+    leaves : list of Leaf
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self.itself = _is_tree(function)
+        self.function = function
+        self.names = names = argument_names(function, len(args))
+        given: Any = (function if self.itself else None, list(args), dict(kwargs))
+        paths, self.tree = tree_util.tree_flatten_with_path(given)
+        self.plain = [value for _, value in paths]
+        self.leaves: list[Leaf] = []
+        taken: dict[str, int] = {}
+        for at, (path, value) in enumerate(paths):
+            if not _is_array(value):
+                continue
+            array = value if isinstance(value, (jax.Array, float, complex)) else jnp.asarray(value)
+            _refuse_devices(array, _name(path, names))
+            floats = bool(jnp.issubdtype(jnp.result_type(array), jnp.inexact))
+            self.leaves.append(Leaf(numbered(_name(path, names), taken), array, at, floats))
+
+    def call(self, arrays: Sequence[Any], meet: Callable[..., None] = lambda *_: None) -> Any:
+        """The function's result for arrays in the place of its own.
+
+        ``meet((name, argument), ...)`` hears of the arguments before.
+        """
+        flat = list(self.plain)
+        for leaf, array in zip(self.leaves, arrays, strict=True):
+            flat[leaf.at] = array
+        itself, args, kwargs = tree_util.tree_unflatten(self.tree, flat)
+        function = itself if self.itself else self.function
+        meet(("", itself), *zip(self.names, args, strict=True), *kwargs.items())
+        return function(*args, **kwargs)
+
+
+def _is_tree(function: Any) -> bool:
+    """Whether a callable is a pytree that holds something: a module, a `Partial`."""
+    if inspect.isroutine(function) or isinstance(function, type):
+        return False
+    leaves = tree_util.tree_leaves(function)
+    return not (len(leaves) == 1 and leaves[0] is function)
+
+
+def _is_array(value: Any) -> bool:
+    if isinstance(value, jax.Array):
+        return True
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "fciub" or value.dtype.name.startswith(("bfloat", "float"))
+    return isinstance(value, (float, complex, np.inexact))
+
+
+def _name(path: Sequence[Any], names: Sequence[str]) -> str:
+    """As the program writes it: ``params.layers[0].w``."""
+    kind, *rest = path
+    if kind.idx == 0:
+        found = ""
+    elif kind.idx == 1:
+        first, *rest = rest
+        found = names[first.idx]
+    else:
+        first, *rest = rest
+        found = str(first.key)
+    for entry in rest:
+        if isinstance(entry, tree_util.SequenceKey):
+            found += f"[{entry.idx}]"
+        elif isinstance(entry, tree_util.FlattenedIndexKey):
+            found += f"[{entry.key}]"
+        else:
+            key = entry.name if isinstance(entry, tree_util.GetAttrKey) else entry.key
+            found += f"[{key}]" if isinstance(key, int) else f".{key}"
+    return found.removeprefix(".").removesuffix(".value") or "argument"
+
+
+def _refuse_devices(value: Any, name: str) -> None:
+    if isinstance(value, jax.Array) and len(value.devices()) > 1:
+        raise TraceError(
+            f"{name} is spread over {len(value.devices())} devices: trace on one, "
+            "jax.device_put(x, jax.devices()[0])"
+        )

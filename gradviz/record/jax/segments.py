@@ -1,0 +1,386 @@
+"""Stretches of a plan that JAX compiles as a whole, with every value and message on the way.
+
+A stretch holds calls and loops whose course does not depend on numbers. Stretches that are alike
+(the blocks of a model) are compiled once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax import lax
+from jax import numpy as jnp
+from jax.extend.core import Literal
+
+from gradviz.record.jax.plan import Plan, Step
+from gradviz.record.jax.pure import Pure, frozen, is_float, pure, wide
+
+Keep = Callable[[Any], Any]
+"""What of an array is kept: all of it, or its statistics."""
+
+
+class Segment(NamedTuple):
+    """A stretch.
+
+    Attributes
+    ----------
+    steps : list of Step
+    inputs : list of Var
+        What it reads of others.
+    outputs : list of Var
+        What others read of it.
+    """
+
+    steps: Sequence[Step]
+    inputs: list[Any]
+    outputs: list[Any]
+
+
+class Sent(NamedTuple):
+    """Of one call: the gradients of its results, and what each sends to which operand."""
+
+    gradients: list[Any]
+    messages: list[dict[int, Any]]
+
+
+class Rounds(NamedTuple):
+    """Of a scan: what its body has, the rounds along the first axis.
+
+    Attributes
+    ----------
+    body : list
+    rows : list
+        What each round got of the arrays that are scanned, or the gradients of that.
+    parts : list
+        What each round gave to the results that are stacked, or the gradients of that.
+    stacks : list
+        These results, or their gradients.
+    """
+
+    body: Any
+    rows: list[Any]
+    parts: list[Any]
+    stacks: list[Any]
+
+
+def segment(steps: Sequence[Step], read_elsewhere: Iterable[Any]) -> Segment:
+    """A stretch of steps; of what it writes, `read_elsewhere` is read by others."""
+    written = {v for step in steps for v in step.writes}
+    inputs = {a: None for s in steps for a in s.reads if not isinstance(a, Literal)}
+    outside = {*read_elsewhere}
+    return Segment(
+        steps, [v for v in inputs if v not in written],
+        [v for s in steps for v in s.writes if v in outside],
+    )  # fmt: skip
+
+
+def is_static(step: Step) -> bool:
+    """Whether the course of a step does not depend on numbers."""
+    return step.kind == "call" or (step.kind == "scan" and all(map(is_static, step.inner[0].steps)))
+
+
+class Compiled:
+    """A stretch, compiled for which of its inputs are recorded, and which of them vary.
+
+    Attributes
+    ----------
+    forward : callable
+        ``forward(inputs)``: outputs, what is kept of all values, and what `backward` needs.
+    backward : callable
+        ``backward(that, gradients of the outputs)``: what is kept of all gradients and messages,
+        and the gradients of the inputs; None where there is none.
+    """
+
+    def __init__(self, of: Segment, live: Sequence[bool], vary: Sequence[bool], keep: Keep) -> None:
+        self.of, self.keep = of, keep
+        self.live = {v for v, on in zip(of.inputs, live, strict=True) if on}
+        self.vary = {v for v, on in zip(of.inputs, vary, strict=True) if on}
+        self.forward = jax.jit(self._forward)
+        self.backward = jax.jit(self._backward)
+
+    def _forward(self, inputs: Sequence[Any]) -> Any:
+        env = dict(zip(self.of.inputs, inputs, strict=True))
+        walk = _Walk(self.keep, set(self.vary))
+        kept, pulls = walk.forward(self.of.steps, env)
+        return [env[v] for v in self.of.outputs], kept, pulls
+
+    def _backward(self, pulls: Any, upstream: Sequence[Any]) -> Any:
+        gradients = {v: g for v, g in zip(self.of.outputs, upstream, strict=True) if g is not None}
+        walk = _Walk(self.keep, set(self.vary))
+        kept = walk.backward(self.of.steps, pulls, gradients)
+        return kept, [gradients.get(v) for v in self.of.inputs]
+
+
+class _Walk:
+    """Goes through steps while JAX traces."""
+
+    def __init__(self, keep: Keep, vary: set[Any]) -> None:
+        self.keep, self.vary = keep, vary
+
+    # (What varies is found anew in each pass: it depends on the steps alone.)
+    def _wanted(self, step: Step) -> tuple[int, ...]:
+        """The operands that get messages."""
+        wanted = tuple(
+            k for k, a in enumerate(step.reads)
+            if not isinstance(a, Literal) and a in self.vary and is_float(a.aval)
+        )  # fmt: skip
+        if wanted:
+            self.vary.update(v for v in step.writes if is_float(v.aval))
+        return wanted
+
+    def forward(self, steps: Sequence[Step], env: dict[Any, Any]) -> tuple[list[Any], list[Any]]:
+        """What is kept of the values, and the VJPs; the values are put in `env`."""
+        kept: list[Any] = []
+        pulls: list[Any] = []
+        for step in steps:
+            operands = [a.val if isinstance(a, Literal) else env[a] for a in step.reads]
+            wanted = self._wanted(step)
+            told: Any
+            if step.kind == "scan":
+                results, told, pull = self._scan(step, operands)
+            else:
+                results, pull = _called(pure(step), operands, wanted)
+                told = [self.keep(v) for v in results]
+            env.update(zip(step.writes, results, strict=True))
+            kept.append(told)
+            pulls.append(pull)
+        return kept, pulls
+
+    def backward(
+        self, steps: Sequence[Step], pulls: Sequence[Any], gradients: dict[Any, Any]
+    ) -> list[Any]:
+        """What is kept of the gradients and messages; the gradients are put in `gradients`."""
+        wanted = [self._wanted(step) for step in steps]
+        kept: list[Any] = []
+        for step, pull, to in zip(reversed(steps), reversed(pulls), reversed(wanted), strict=True):
+            upstream = [gradients.get(v) for v in step.writes]
+            told: Any
+            if step.kind == "scan":
+                told, back = self._scan_back(step, pull, upstream)
+            else:
+                told, back = self._sent(step, pull, upstream, to)
+            for k, message in back:
+                atom = step.reads[k]
+                known = gradients.get(atom)
+                gradients[atom] = message if known is None else known + message
+            kept.append(told)
+        return kept[::-1]
+
+    def _sent(
+        self, step: Step, pull: Any, upstream: list[Any], wanted: tuple[int, ...]
+    ) -> tuple[Sent, list[tuple[int, Any]]]:
+        back: list[tuple[int, Any]] = []
+        active = [k for k, g in enumerate(upstream) if g is not None]
+        sent: list[dict[int, Any]] = [{} for _ in upstream]
+        if wanted and active:
+            made = pure(step)
+            floats = [k for k, a in enumerate(made.out) if is_float(a)]
+
+            def messages(of: Sequence[int]) -> dict[int, Any]:
+                given = [
+                    upstream[k] if k in of else jnp.zeros(made.out[k].shape, made.out[k].dtype)
+                    for k in floats
+                ]
+                to = set().union(*(made.sends(k, wanted) for k in of))
+                found = zip(wanted, pull(given), strict=True)
+                return {k: message for k, message in found if k in to}
+
+            for k in active:
+                sent[k] = messages((k,))
+            if len(active) > 1 and step.is_own_rule:  # it need not be a sum over its results
+                for position, message in messages(active).items():
+                    rest = sum(sent[k].get(position, 0) for k in active[:-1])
+                    sent[active[-1]][position] = message - rest
+            back = [pair for k in active for pair in sent[k].items()]
+        keep = self.keep
+        return Sent(
+            [None if g is None else keep(g) for g in upstream],
+            [{k: keep(m) for k, m in one.items()} for one in sent],
+        ), back
+
+    # --- loops ------------------------------------------------------------------------------------
+
+    def _inside(self, step: Step) -> _Walk:
+        """For the body: what varies in some round of it."""
+        body = step.inner[0].jaxpr
+        carried = range(step.params["num_carry"])
+        count = step.params["num_consts"]
+        vary = {
+            v for v, a in zip(body.invars, step.reads, strict=True)
+            if not isinstance(a, Literal) and a in self.vary
+        }  # fmt: skip
+        while True:
+            inner = _Walk(self.keep, set(vary))
+            for one in step.inner[0].steps:
+                inner._enter(one)
+            more = {
+                body.invars[count + k] for k in carried
+                if body.outvars[k] in inner.vary
+            } - vary  # fmt: skip
+            if not more:
+                break
+            vary |= more
+        outs = [not isinstance(v, Literal) and v in inner.vary for v in body.outvars]
+        self.vary.update(
+            v for v, on in zip(step.writes, outs, strict=True) if on and is_float(v.aval)
+        )
+        return _Walk(self.keep, vary)
+
+    def _enter(self, step: Step) -> None:
+        if step.kind == "scan":
+            self._inside(step)
+        else:
+            self._wanted(step)
+
+    def _scan(self, step: Step, operands: list[Any]) -> tuple[list[Any], Rounds, Any]:
+        params, body = step.params, step.inner[0]
+        count, carried = params["num_consts"], params["num_carry"]
+        vary = self._inside(step).vary
+        given = dict(zip(body.jaxpr.constvars, body.consts, strict=True))
+
+        def one(carry: Any, row: Any) -> Any:
+            env = given | dict(
+                zip(body.jaxpr.invars, [*operands[:count], *carry, *row], strict=True)
+            )
+            walk = _Walk(self.keep, set(vary))
+            kept, pulls = walk.forward(body.steps, env)
+            out = [a.val if isinstance(a, Literal) else env[a] for a in body.jaxpr.outvars]
+            out = [jnp.asarray(x, v.aval.dtype) for x, v in zip(out, step.writes, strict=True)]
+            rows = [self.keep(x) for x in row]
+            return out[:carried], (out[carried:], kept, rows, pulls)
+
+        start = operands[count : count + carried]
+        start = [jnp.asarray(x, a.aval.dtype) for x, a in zip(start, step.reads[count:],
+                                                              strict=False)]  # fmt: skip
+        carry, (ys, kept, rows, pulls) = lax.scan(
+            one, start, operands[count + carried :], length=params["length"],
+            reverse=params["reverse"],
+        )  # fmt: skip
+        return [*carry, *ys], Rounds(kept, rows, [], [self.keep(y) for y in ys]), pulls
+
+    def _scan_back(
+        self, step: Step, pulls: Any, upstream: list[Any]
+    ) -> tuple[Rounds, list[tuple[int, Any]]]:
+        params, body = step.params, step.inner[0]
+        count, carried = params["num_consts"], params["num_carry"]
+        walk = self._inside(step)
+        variables = body.jaxpr.invars
+        vary = {v for v in variables if v in walk.vary and is_float(v.aval)}
+        constants = [k for k in range(count) if variables[k] in vary]
+        moving = [k for k in range(carried) if variables[count + k] in vary]
+        if all(g is None for g in upstream) or not vary:
+            return Rounds(None, [], [], []), []
+
+        def zeros(atom: Any) -> Any:
+            return jnp.zeros(atom.aval.shape, atom.aval.dtype)
+
+        def one(state: Any, row: Any) -> Any:
+            carry, sums = state
+            one_pulls, parts = row
+            gradients: dict[Any, Any] = {}
+            ends = [*zip(body.jaxpr.outvars[:carried], carry, strict=True),
+                    *zip(body.jaxpr.outvars[carried:], parts, strict=True)]  # fmt: skip
+            for atom, g in ends:
+                if g is None or isinstance(atom, Literal):
+                    continue
+                gradients[atom] = g if atom not in gradients else gradients[atom] + g
+            kept = _Walk(self.keep, set(walk.vary)).backward(body.steps, one_pulls, gradients)
+            sums = [
+                total if (g := gradients.get(variables[k])) is None else total + g
+                for k, total in zip(constants, sums, strict=True)
+            ]
+            before: list[Any] = [None] * carried
+            for k in moving:
+                before[k] = gradients.get(variables[count + k])
+                if before[k] is None:
+                    before[k] = zeros(variables[count + k])
+            found = [gradients.get(v) if v in vary else None for v in variables[count + carried :]]
+            told = [None if g is None else self.keep(g) for g in found]
+            given = [None if g is None else self.keep(g) for g in parts]
+            return (before, sums), (found, kept, told, given)
+
+        start = [
+            None if k not in moving else zeros(v) if g is None else g
+            for k, (v, g) in enumerate(zip(step.writes[:carried], upstream, strict=False))
+        ]
+        state = start, [zeros(variables[k]) for k in constants]
+        (before, sums), (rows, kept, told, given) = lax.scan(
+            one, state, (pulls, upstream[carried:]), length=params["length"],
+            reverse=not params["reverse"],
+        )  # fmt: skip
+        back = [*zip(constants, sums, strict=True)]
+        back += [(count + k, before[k]) for k in moving]
+        back += [(count + carried + k, g) for k, g in enumerate(rows) if g is not None]
+        back = [(k, g) for k, g in back if not isinstance(step.reads[k], Literal)
+                and step.reads[k] in self.vary]  # fmt: skip
+        stacks = [None if g is None else self.keep(g) for g in upstream[carried:]]
+        return Rounds(kept, told, given, stacks), back
+
+
+def _called(made: Pure, operands: list[Any], wanted: tuple[int, ...]) -> tuple[list[Any], Any]:
+    """The results, and the VJP of those that are floats by the operands `wanted`."""
+    floats = [k for k, a in enumerate(made.out) if is_float(a)]
+    if not wanted or not floats:
+        return list(made.plain(*operands)), None
+
+    def function(*moving: Any) -> Any:
+        full = list(operands)
+        for k, value in zip(wanted, moving, strict=True):
+            full[k] = value
+        results = made.plain(*full)
+        return [results[k] for k in floats], results
+
+    _, pull, results = jax.vjp(function, *[operands[k] for k in wanted], has_aux=True)
+    return list(results), pull
+
+
+# --- alike ----------------------------------------------------------------------------------------
+
+_known: dict[Any, Compiled] = {}
+
+
+def compiled(of: Segment, live: Sequence[bool], vary: Sequence[bool], keep: Keep) -> Compiled:
+    """A stretch, compiled; stretches that do the same share it."""
+    key = shape_of(of.steps, of.inputs, of.outputs), tuple(live), tuple(vary), keep, wide()
+    if key not in _known:
+        if len(_known) > 2_000:  # programs without end
+            _known.clear()
+        _known[key] = Compiled(of, live, vary, keep)
+    return _known[key]
+
+
+def shape_of(steps: Sequence[Step], inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
+    """Equal for stretches that do the same."""
+    numbers = {v: n for n, v in enumerate(inputs)}
+    told = []
+    for step in steps:
+        reads = tuple(
+            ("literal", frozen(a)) if isinstance(a, Literal)
+            else numbers.setdefault(a, len(numbers)) for a in step.reads
+        )  # fmt: skip
+        writes = tuple(numbers.setdefault(v, len(numbers)) for v in step.writes)
+        told.append((look(step), reads, writes))
+    kinds = tuple(str(v.aval) for v in inputs)
+    return (
+        kinds,
+        tuple(told),
+        tuple(frozen(v) if isinstance(v, Literal) else numbers.get(v, -1) for v in outputs),
+    )
+
+
+def look(step: Step) -> Any:
+    """Equal for steps that do the same to other operands."""
+    if step.kind == "call":
+        return pure(step)
+    body: Plan = step.inner[0]
+    params = step.params
+    told = params["num_consts"], params["num_carry"], params["length"], params["reverse"]
+    names = [*body.jaxpr.constvars, *body.jaxpr.invars]
+    return (
+        step.kind,
+        told,
+        tuple(map(id, body.consts)),
+        shape_of(body.steps, names, body.jaxpr.outvars),
+    )
