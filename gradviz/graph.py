@@ -278,6 +278,7 @@ class Graph(Recording):
         Parameters
         ----------
         name : str
+            Of a value, or of one number of an array: ``W[0,1]``.
         after : str or sequence of str, optional
             Targets whose gradients are already computed; the factors that they share are marked
             as reused.

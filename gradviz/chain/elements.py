@@ -343,27 +343,9 @@ class Opened:
             found |= np.array([np.ravel(row) != 0 for row in rows], bool).reshape(found.shape)
         if operand.dtype.kind != "f":
             return np.ones_like(found)  # integers that are read as numbers: by all
-        try:
-            value = np.ravel(np.asarray(node.operation.evaluate(*inputs, **node.keywords)))
-        except Exception:
-            return np.ones_like(found)
-        size = 1 + 2 * np.max(np.abs(operand), initial=0.0, where=np.isfinite(operand))
-        for j, shift in itertools.product(range(operand.size), (size, -size)):
-            if found[:, j].all():
-                continue
-            moved = operand.copy()
-            moved.reshape(-1)[j] += operand.dtype.type(shift)
-            others = [*inputs[:key], moved[()], *inputs[key + 1 :]]
-            try:
-                other = np.ravel(node.operation.evaluate(*others, **node.keywords))
-            except Exception:
-                found[:, j] = True
-                continue
-            if other.shape != value.shape:
-                found[:, j] = True
-                continue
-            same = (other == value) | ((other != other) & (value != value))
-            found[:, j] |= ~same
+        for j in range(operand.size):
+            if not found[:, j].all():
+                found[:, j] |= depending(node, inputs, key, j)
         return found
 
     # --- what the new Graph is made with ---------------------------------------------------------
@@ -386,6 +368,29 @@ class Opened:
         if self.products or graph.by_operations:
             known["by_operations"] = True
         return known
+
+
+def depending(node: Node, inputs: Sequence[Any], key: int, place: int) -> Any:
+    """Which numbers of a value depend on one of an operand's: those that a large move changes."""
+    operand = np.asarray(inputs[key])
+    touched = np.zeros(np.size(node.value), bool)
+    size = 1 + 2 * np.max(np.abs(operand), initial=0.0, where=np.isfinite(operand))
+    for shift in (size, -size):
+        moved = operand.copy()
+        moved.reshape(-1)[place] += operand.dtype.type(shift)
+        others = [*inputs[:key], moved[()], *inputs[key + 1 :]]
+        try:
+            with np.errstate(all="ignore"):
+                value, other = (
+                    np.ravel(node.operation.evaluate(*operands, **node.keywords))
+                    for operands in (inputs, others)
+                )
+        except Exception:
+            return ~touched
+        if value.shape != touched.shape or other.shape != touched.shape:
+            return ~touched
+        touched |= (other != value) & ((other == other) | (value == value))
+    return touched
 
 
 def jacobian(

@@ -407,9 +407,14 @@ class Explanation(GraphResult):
 
 def explain(graph: Graph, name: str, after: Sequence[str] = ()) -> Explanation:
     """See `Graph.explain`."""
-    for earlier in after:
+    from gradviz.chain.entry import EntryExplanation, entry_of
+
+    arrays = [graph.names[found[0]] if (found := entry_of(graph, e)) else e for e in after]
+    for earlier in arrays:
         graph.id(earlier)
-    return Explanation(graph, graph.id(name), after)
+    if entry := entry_of(graph, name):
+        return EntryExplanation(graph, *entry, arrays)
+    return Explanation(graph, graph.id(name), arrays)
 
 
 def _delta(graph: Graph, i: int) -> str:
@@ -439,7 +444,7 @@ def _item(value: Any) -> Any:
 
 
 def _plain(value: Any) -> str:
-    number = format(_item(value), ".6g")
+    number = format(_item(value) + 0.0, ".6g")  # no -0
     return f"‖·‖ {number}" if _sized(value) else number
 
 
@@ -449,7 +454,7 @@ def _sized(value: Any) -> bool:
 
 
 def _signed(number: float) -> str:
-    return f"({number:.6g})" if number < 0 else f"{number:.6g}"
+    return f"({number:.6g})" if number < 0 else f"{number + 0.0:.6g}"
 
 
 def _latex_number(value: Any) -> str:

@@ -99,6 +99,56 @@ def test_numbers_are_saved_stepped_drawn_and_shown_in_a_page(tmp_path):
     assert after.read == ("z[0]",)
 
 
+def perceptron(W1, b1, W2, x, t):
+    z1 = x @ W1 + b1
+    h = np.maximum(z1, 0)
+    y = h @ W2
+    return np.mean((y - t) ** 2)
+
+
+def test_a_number_is_explained_by_its_place_in_the_matrix_formula():
+    graph = softmax_regression()
+    found = graph.explain("W[0,1]")
+    assert found.value == graph.grad("W")[0, 1]
+    assert found.formula.text.splitlines() == [
+        "∂J/∂W[0,1] = ∂J/∂z[0] · ∂z[0]/∂W[0,1]", "= 0.213311 · 2", "= 0.426621"
+    ]  # fmt: skip
+    *_, matrix, place = found.factored.text.splitlines()
+    assert matrix == "∂J/∂W = z̄ @ x.T = array of shape (3, 2)"
+    assert place == "so ∂J/∂W[0,1] = z̄[0] · x[1] = 0.213311 · 2 = 0.426621"
+    assert (
+        r"\bar{z}\text{[0]} \cdot x\text{[1]} = 0.213311 \cdot 2"
+        in found.latex + found.factored.latex
+    )
+    with pytest.raises(KeyError, match=r"W has the shape \(3, 2\): it has no number W\[3,0\]"):
+        graph.explain("W[3,0]")
+
+
+def test_what_is_said_of_a_number_is_its_gradient():
+    rng = np.random.default_rng(0)
+    shapes = [(3, 2), (2,), (2, 2), (4, 3), (4, 2)]
+    graph = gv.trace(perceptron, *(rng.normal(size=shape) for shape in shapes))
+    for name in (*graph.gradients(), "z1", "h", "y"):
+        for place in np.ndindex(np.shape(graph.value(name))):
+            found = graph.explain(f"{name}[{','.join(map(str, place))}]")
+            said = found.factored.text.splitlines()[-1]
+            assert said.startswith(f"so ∂J/∂{found.name} = "), said
+            for formula in (said, found.formula.text):
+                number = float(formula.rpartition("= ")[2])
+                assert number == pytest.approx(graph.grad(name)[place], rel=1e-5, abs=1e-12)
+            for sums in found.formula.text.replace("·", "*").split("\n= ")[1:]:
+                assert eval(sums) == pytest.approx(number, rel=1e-4, abs=1e-9)
+
+
+def test_no_place_is_said_where_the_matrix_formula_is_not_known():
+    graph = gv.trace(lambda x: np.sum(np.linalg.eigvalsh(x @ x.T) ** 2), np.eye(3) + 0.1)
+    assert graph.values[graph.id("v_3")].operation.name == "eigh[0]"
+    assert graph.explain("v_2[0,1]").factored.text == graph.explain("v_2").factored.text
+    assert "∂J/∂v_3[0] · ∂v_3[0]/∂v_2[1,0]" in graph.explain("v_2[1,0]").formula.text
+    upper = graph.explain("v_2[0,1]").formula.text  # which eigvalsh does not read
+    assert upper == "∂J/∂v_2[0,1] = 0: no other number depends on v_2[0,1]"
+
+
 def test_numbers_that_are_off_or_not_the_largest_keep_their_edges():
     def f(x):
         h = np.maximum(x, 0.0)
