@@ -19,6 +19,7 @@ from gradviz.errors import TraceError
 from gradviz.files import writable
 from gradviz.layers import Layers
 from gradviz.ops import notation
+from gradviz.ops.looks import Look
 from gradviz.ops.operation import Operation
 from gradviz.statistics import Statistics
 from gradviz.words import Site, nearest
@@ -209,6 +210,7 @@ class OfRun(TypedDict, total=False):
 class OfProgram(TypedDict, total=False):
     """What is known of the program, at whatever values."""
 
+    looks: tuple[Look, ...] | None
     reads: Mapping[int, str]
     ends: Mapping[int, str]
     returned: Mapping[int, str]
@@ -257,6 +259,7 @@ class Recording:
     error: Exception | None = None
     changed_by_hooks: Mapping[int, str] = MappingProxyType({})
     memory: Mapping[int, int] = MappingProxyType({})
+    looks: tuple[Look, ...] | None = None  # of a program that can be run: unknown
     locals: Mapping[tuple[int, int], Any] | None = None
     statement_locals: Mapping[tuple[int, int], Any] | None = None
     by_operations: bool = False

@@ -10,7 +10,7 @@ import pytest
 
 import gradviz as gv
 from gradviz.ops import custom, table, tex
-from gradviz.ops.arrays import dispatched
+from gradviz.ops.dispatch import dispatched
 from gradviz.ops.table import ROWS
 
 
@@ -199,7 +199,7 @@ def test_the_names_of_our_own_rows_are_unique():
 
 
 LIBRARY = """
-from gradviz.ops.arrays import dispatched  # as numpy's array_function_dispatch
+from gradviz.ops.dispatch import dispatched  # as numpy's array_function_dispatch
 
 @dispatched
 def twice(x):

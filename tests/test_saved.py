@@ -22,7 +22,7 @@ from programs import programs
 from thorough import examples
 
 import gradviz as gv
-from gradviz.ops.arrays import dispatched
+from gradviz.ops.dispatch import dispatched
 from gradviz.ops.operation import fit
 
 SCHEMA = json.loads(

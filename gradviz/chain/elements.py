@@ -362,6 +362,8 @@ class Opened:
         """What the whole Graph knows, by the ids here."""
         graph = self.graph
         known: Known = {"astray": graph.astray, "sure": graph.sure}
+        if not graph.looks:  # else they ask of arrays, which are opened here
+            known["looks"] = graph.looks
         for field in ("reads", "ends", "returned"):
             told = getattr(graph, field)
             known[field] = {j: how for i, how in told.items() for j in self.all(i)}

@@ -214,11 +214,13 @@ ELEMENTWISE: tuple[Operation, ...] = (
                 lambda g, v, a, b, c, **_: np.where(a, g, 0.0),
                 "where(a, 1, 0)",
                 lambda v, a, b, c, **_: np.where(a, 1.0, 0.0),
+                "where(a, g, 0)",
             ),
             Derivative(
                 lambda g, v, a, b, c, **_: np.where(a, 0.0, g),
                 "where(a, 0, 1)",
                 lambda v, a, b, c, **_: np.where(a, 0.0, 1.0),
+                "where(a, 0, g)",
             ),
         ),
     ),

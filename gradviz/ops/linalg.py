@@ -8,8 +8,8 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.ops import hazards
-from gradviz.ops.arrays import conjugated
 from gradviz.ops.operation import linear
+from gradviz.ops.reductions import conjugated
 
 
 def _t(a: Any) -> Any:

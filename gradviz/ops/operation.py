@@ -22,6 +22,7 @@ from gradviz.ops.hazards import Hazards
 
 Pull = Callable[..., Any]
 Formula = str | Callable[..., str]
+Settings = Callable[..., dict[str, Any]]
 OPERAND_NAMES = "abcdefhijklmnopq"  # without g
 
 
@@ -42,7 +43,7 @@ class Derivative:
         that only its VJP can apply.
     number : str
         The local derivative's number as a formula, for programs that leave Python (see
-        `gradviz.web.program`); "" where there is none.
+        `gradviz.web.program`), or the message's, in terms of ``g``; "" where there is none.
     """
 
     __slots__ = ("compiled", "formula", "local", "number", "pull")
@@ -108,6 +109,10 @@ class Operation:
         The value's number as a formula, for programs that leave Python (see
         `gradviz.web.program`), where `formula` is exact in mathematics only: ``log(1 + a)`` is not
         what log1p computes.
+    settings : callable or None
+        What these formulas name besides operands, as ``axis``: ``settings(operation, operands,
+        keywords, value)`` returns them, or raises a TraceError that names the keyword that they
+        do not cover. None where they name nothing, and no keyword is covered.
     hazards : tuple of Hazard
         What makes it not finite (`gradviz.ops.hazards`).
     blocks : callable or None
@@ -119,7 +124,7 @@ class Operation:
 
     __slots__ = (
         "blocks", "derivatives", "evaluate", "formula", "function", "hazards", "name", "number",
-        "pulls", "variadic",
+        "pulls", "settings", "variadic",
     )  # fmt: skip
 
     def __init__(
@@ -132,10 +137,11 @@ class Operation:
         variadic: bool = False,
         function: Callable[..., Any] | None = None,
         number: str = "",
+        settings: Settings | None = None,
         hazards: Hazards = (),
         latex: str = "",
     ) -> None:
-        self.name = name
+        self.name, self.settings = name, settings
         self.number, self.hazards = number, hazards
         if latex:
             functions.LATEX[name] = latex
@@ -472,7 +478,8 @@ def elementwise(
     name : str, optional
         Default: the function's own name.
     **about
-        ``number``, ``hazards`` and ``latex``: see `Operation`; the last is how the name is set.
+        ``number``, ``settings``, ``hazards`` and ``latex``: see `Operation`; the last is how the
+        name is set.
     """
     rules: list[Derivative | None] = []
     for entry in locals_:
@@ -497,13 +504,16 @@ def block(g: Any, index: Any, operand: Any) -> Any:
     return message if np.ndim(message) == np.ndim(operand) else np.reshape(message, operand.shape)
 
 
-def assembled(function: Callable[..., Any], blocks: Callable[..., list[Any]]) -> Operation:
+def assembled(
+    function: Callable[..., Any], blocks: Callable[..., list[Any]], **about: Any
+) -> Operation:
     """A row for a function that puts a sequence of arrays side by side (see `Operation.blocks`)."""
 
     def part(k: int, g: Any, v: Any, *operands: Any, **keywords: Any) -> Any:
         return block(g, blocks(*operands, **keywords)[k], operands[k])
 
-    row = linear(function, "", (lambda k, n, kw: f"block(g, {k})", part), variadic=True)
+    vjp = (lambda k, n, kw: f"block(g, {k})", part, "scatter(g, all, source, position)")
+    row = linear(function, "", vjp, variadic=True, **about)
     row.blocks = blocks
     return row
 
@@ -511,7 +521,7 @@ def assembled(function: Callable[..., Any], blocks: Callable[..., list[Any]]) ->
 def linear(
     function: Callable[..., Any],
     formula: Formula,
-    *vjps: tuple[Formula, Pull] | None,
+    *vjps: tuple[Formula, Pull] | tuple[Formula, Pull, str] | None,
     name: str = "",
     variadic: bool = False,
     **about: Any,
@@ -524,9 +534,10 @@ def linear(
         The NumPy function; its first parameters are the operands.
     formula : str or callable
         The operation, e.g. ``"a @ b"``.
-    *vjps : (str or callable, callable) or None
+    *vjps : (str or callable, callable) or (str or callable, callable, str) or None
         Per operand the notation of the message, e.g. ``"g @ b.T"``, and the VJP
-        ``pull(g, v, *operands, **keywords)``; None for an operand without a derivative.
+        ``pull(g, v, *operands, **keywords)``; then the message's number as a formula, where it can
+        be computed outside Python too. None for an operand without a derivative.
     variadic : bool, optional
         The function takes a sequence of operands, and one VJP serves them all: it takes the
         operand's position first.
@@ -537,7 +548,7 @@ def linear(
     def spread(*operands: Any, **keywords: Any) -> Any:
         return function(operands, **keywords)
 
-    rules = tuple(Derivative(entry[1], entry[0]) if entry else None for entry in vjps)
+    rules = tuple(Derivative(e[1], e[0], number="".join(e[2:])) if e else None for e in vjps)
     return Operation(
         name or function.__name__,
         spread if variadic else function,

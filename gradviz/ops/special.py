@@ -14,6 +14,7 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.ops import hazards
+from gradviz.ops.looks import look
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, elementwise, in_formulas
 
 
@@ -131,6 +132,9 @@ def _shifted(a: Any, axis: Any) -> tuple[Any, Any]:
     """An array less its maxima, which are constants: results do not depend on them."""
     plain = np.asarray(getattr(a, "value", a))
     top = np.max(np.where(np.isfinite(plain), plain, 0.0), axis=axis, keepdims=True)
+    if np.ndim(top):
+        top.flags.writeable = False
+    look("top", (a,), top, {"axis": axis})
     return a - top, top
 
 

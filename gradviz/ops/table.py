@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.errors import TraceError
-from gradviz.ops import arrays, elementwise, fourier, linalg
+from gradviz.ops import arrays, elementwise, fourier, linalg, products, reductions
 from gradviz.ops.bridge import borrow
 from gradviz.ops.hazards import Hazards
 from gradviz.ops.operation import Operation
@@ -25,8 +25,8 @@ ROWS: dict[Any, Operation] = {
     for row in (
         *elementwise.ELEMENTWISE,
         *elementwise.COMPLEX,
-        *arrays.PRODUCTS,
-        *arrays.REDUCTIONS,
+        *products.PRODUCTS,
+        *reductions.REDUCTIONS,
         *arrays.SHAPES,
         *arrays.PARTS,
         *linalg.ROWS,

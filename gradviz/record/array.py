@@ -37,6 +37,7 @@ from gradviz.ops.table import (
     split,
 )
 from gradviz.record import names
+from gradviz.record.asked import STATIC, asked
 from gradviz.record.held import NO_KEYWORDS, Held
 from gradviz.record.in_place import InPlace, plain_index, stacked
 from gradviz.record.names import site, user_frame, where
@@ -134,6 +135,7 @@ def record(
                 raise TraceError(
                     f"{operation.name} returned an array of objects, which cannot be recorded"
                 )
+            asked(operation.name, operands, value, keywords, frame)
             return value
     node = record_floats(operation, value, operands, keywords, frame, name)
     if kind is np.ndarray and len(operands) == 1:
@@ -322,7 +324,9 @@ class Array(InPlace):
         if method == "outer":
             return compose(loops.outer, (ufunc, *inputs), keywords)
         if function in PLAIN:
-            return function(*_values(inputs), **keywords)
+            answer = function(*_values(inputs), **keywords)
+            asked(name, inputs, answer, keywords, _getframe(2))
+            return answer
         if function in COMPOSED:
             result = compose(COMPOSED[function], inputs, keywords)
             if result is not NotImplemented:
@@ -344,6 +348,8 @@ class Array(InPlace):
             _note_all((args, kwargs), f"{function.__name__}()", _getframe(1))
         if function in PLAIN:
             made = function(*_values(args), **{k: _values(v) for k, v in kwargs.items()})
+            if function not in STATIC:
+                asked(function.__name__, args, made, kwargs, _getframe(1))
             written = function in _BUFFERS and made.dtype.kind in "fc" and made.ndim
             if written and user_frame(_getframe(1)) is _getframe(1):  # the program may write there
                 made = made if function is not np.empty_like else np.zeros_like(made)

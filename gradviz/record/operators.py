@@ -12,6 +12,7 @@ import numpy as np
 from gradviz.errors import TraceError
 from gradviz.ops.operation import computes_otherwise
 from gradviz.ops.table import lookup
+from gradviz.record.asked import asked
 from gradviz.record.held import NO_KEYWORDS
 from gradviz.record.methods import Methods
 from gradviz.record.names import places, places_of, site, where
@@ -79,9 +80,13 @@ def _unary(ufunc: np.ufunc) -> Any:
     return method
 
 
-def _compare(compute: Callable[[Any, Any], Any]) -> Any:
+def _compare(ufunc: np.ufunc, compute: Callable[[Any, Any], Any]) -> Any:
+    name = ufunc.__name__
+
     def method(self: Operators, other: Any) -> Any:
-        return compute(self.value, other.value if type(other) is type(self) else other)
+        answer = compute(self.value, other.value if type(other) is type(self) else other)
+        asked(name, (self, other), answer, {}, _getframe(1))
+        return answer
 
     return method
 
@@ -126,6 +131,6 @@ class Operators(Methods):
     __ipow__, __imatmul__ = _in_place(operator.pow), _in_place(operator.matmul)
     __imod__, __ifloordiv__ = _in_place(operator.mod), _in_place(operator.floordiv)
 
-    __lt__, __le__ = _compare(operator.lt), _compare(operator.le)
-    __gt__, __ge__ = _compare(operator.gt), _compare(operator.ge)
-    __eq__, __ne__ = _compare(operator.eq), _compare(operator.ne)
+    __lt__, __le__ = _compare(np.less, operator.lt), _compare(np.less_equal, operator.le)
+    __gt__, __ge__ = _compare(np.greater, operator.gt), _compare(np.greater_equal, operator.ge)
+    __eq__, __ne__ = _compare(np.equal, operator.eq), _compare(np.not_equal, operator.ne)

@@ -12,6 +12,7 @@ import numpy as np
 from gradviz.errors import TraceError
 from gradviz.model import Node
 from gradviz.record import names
+from gradviz.record.asked import asked
 from gradviz.record.held import Held
 from gradviz.record.names import site, user_frame, where
 from gradviz.record.tape import forget, next_order, recording
@@ -81,7 +82,9 @@ class Read(Held):
         return bytes(self._without_us_noted("bytes()", _getframe(1)))
 
     def __bool__(self) -> bool:
-        return bool(self.value)
+        answer = bool(self.value)
+        asked("bool", (self,), answer, {}, _getframe(1))
+        return answer
 
     def __float__(self) -> float:
         # `buffer[i] = x` asks for a float too, but there the history would be lost unseen.

@@ -14,6 +14,7 @@ import numpy as np
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
 from gradviz.model import PARAMETER, Node, Program
+from gradviz.ops.looks import looking
 from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.record import names
 from gradviz.record.arguments import (
@@ -27,6 +28,7 @@ from gradviz.record.arguments import (
 from gradviz.record.arguments import title as named_after
 from gradviz.record.around import asked, called_names, plain_numbers, survey, unseen, value_read
 from gradviz.record.array import Array
+from gradviz.record.asked import by_ids
 from gradviz.record.buffer import traced
 from gradviz.record.build import build
 from gradviz.record.chance import States, replayed, states
@@ -263,7 +265,7 @@ class _Function(Program):
         alone = stands_alone(*self.roots)
         called = called_names(self.function.__code__) if alone else None
         try:
-            with tape() as recorded, traced(self.function, called):
+            with tape() as recorded, looking() as looks, traced(self.function, called):
                 output = self.call(convert, alone)
                 _ = getattr(output, "value", None)  # of a view, as its array is now
         except (TypeError, ValueError) as error:
@@ -287,6 +289,7 @@ class _Function(Program):
             named=named,
             program=_Rerun(self, values),
             title=self.title,
+            known=lambda ids: {"looks": by_ids(looks, ids)},
         )
         try:
             return found(recorded)

@@ -14,8 +14,10 @@ MathTree = Annotated[list[Any], "[string, ...(string | MathTree)[]]"]
 """MathML as nested lists: an element's name and its children."""
 ProgramTree = Annotated[Any, "number | string | [string, ...ProgramTree[]]"]
 """A rule as data: a number, a name, or a function and its arguments."""
-ProgramNode = Annotated[list[Any], "[string | null, number[]]"]
-"""The row of an operation, null for a leaf, and its operands."""
+ProgramNode = Annotated[list[Any], "[string | null, number[], Settings?]"]
+"""The row of an operation, null for a leaf, its operands, and what its formulas name besides."""
+Settings = Annotated[dict[str, Any], "Record<string, any>"]
+"""Numbers, texts, `Entries`, and lists of these."""
 ShownSteps = Annotated[list[Any], "[number, number[], number[]]"]
 """The operation that gives a shown value, all those it stands for, and what they read."""
 StepKind = Literal["given", "value", "seed", "message", "done"]
@@ -65,22 +67,52 @@ class StoryEdge(TypedDict):
     why: Reason
 
 
+class Entries(TypedDict):
+    """An array: its numbers in a row, little-endian, in base64."""
+
+    shape: list[int]
+    kind: Literal["u1", "f4", "f8"]
+    data: str
+
+
 class Row(TypedDict):
-    """The formulas of an operation: its value, and its local derivative by each operand."""
+    """The formulas of an operation.
+
+    Its value; by operand its local derivative, if it is elementwise, and its message in terms of
+    the upstream term g, where that is no product of both. What serves every operand of a variadic
+    operation stands there once.
+    """
 
     value: ProgramTree
     locals: list[ProgramTree | None]
+    messages: list[ProgramTree | None]
+    variadic: bool
+
+
+class Guard(TypedDict):
+    """What the program asked of recorded values: where the answer is another, so is the program."""
+
+    row: str
+    operands: list[int]
+    settings: dict[str, Any]
+    place: str
 
 
 class Program(TypedDict):
-    """The recorded scalar operations, for a page that computes by itself."""
+    """The recorded operations, for a page that computes by itself.
+
+    Constants, and the leaves as they were recorded, by node; the dtype of what is not float64.
+    """
 
     rows: dict[str, Row]
     nodes: list[ProgramNode]
-    constants: dict[int, Scalar]
+    constants: dict[int, Scalar | Entries]
+    leaves: dict[int, Scalar | Entries]
+    types: dict[int, str]
     varying: list[int]
     output: int
     shown: list[ShownSteps]
+    guards: list[Guard]
 
 
 class Story(TypedDict):
@@ -176,7 +208,13 @@ class FoldRequest(TypedDict):
     key: str
 
 
-ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest
+class GoRequest(TypedDict):
+    """Undo the last change of values, do it again, or go back to what was recorded."""
+
+    kind: Literal["undo", "redo", "reset"]
+
+
+ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest | GoRequest
 
 
 class Answer(TypedDict):
@@ -246,3 +284,4 @@ class State(TypedDict):
     lesson: LessonTold | None
     limit: int | None
     progress: Progress
+    edits: Annotated[list[int], "[number, number]"]

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gradviz.ops.arrays import norm, scatter
+from gradviz.ops.arrays import scatter
 from gradviz.ops.elementwise import ELEMENTWISE
+from gradviz.ops.reductions import norm
 
 # NumPy 2.0 itself cannot roll by an unsigned integer.
 UNSIGNED = () if np.__version__.startswith("2.0.") else ((np.uint8(1), 0),)

@@ -10,7 +10,7 @@ from cases import ELEMENTWISE_CASES, PLAIN_EINSUMS, P, R, S, case
 
 import gradviz as gv
 from gradviz.ops import notation, tex
-from gradviz.ops.arrays import norm
+from gradviz.ops.reductions import norm
 from gradviz.ops.table import lookup, split
 
 # Abramowitz and Stegun 9.6.10: the power series of the Bessel function I1

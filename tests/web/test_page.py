@@ -626,7 +626,7 @@ def test_nothing_from_a_label_is_ever_markup(opened):
     assert page.evaluate("gradviz.get('targets')") == [graph.names[0]]
 
 
-def test_arrays_step_and_explain_themselves_and_say_why_they_cannot_be_changed(opened):
+def test_arrays_step_explain_themselves_and_are_typed(opened):
     def loss(w, b, x, t):
         z = w @ x + b
         a = 1 / (1 + np.exp(-z))
@@ -636,7 +636,17 @@ def test_arrays_step_and_explain_themselves_and_say_why_they_cannot_be_changed(o
                      np.array([0.0, 1.0]), wrt=("w", "b"))  # fmt: skip
     page = opened(graph)
     node(page, "w").click()
-    assert "without Python: w is an array" in page.locator(".field").inner_text()
+    field = page.get_by_role("textbox", name="New value of w")
+    field.fill("[[1, 2], [3, 4]]")
+    field.press("Enter")
+    changed = graph.update(w=[[1, 2], [3, 4]])
+    page.wait_for_function(f"gradviz.get('numbers').values[0].norm > {np.sqrt(29.9)}")
+    close(page.evaluate("gradviz.get('numbers')"), numbers(changed))
+    field.fill("[[1, 2], [3]]")
+    field.press("Enter")
+    assert "the shape 2×2" in page.locator(".notice").inner_text()
+    close(page.evaluate("gradviz.get('numbers')"), numbers(changed))
+    node(page, "w").click()
     assert "one line at a time" not in told(page)
     text = "".join(page.locator(".answers math").all_text_contents())
     assert "z¯" in text

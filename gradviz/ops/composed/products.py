@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gradviz.ops.arrays import conjugated, norm
 from gradviz.ops.composed.registry import plain, stands_for
+from gradviz.ops.reductions import conjugated, norm
 
 # --- products ------------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gradviz.ops.looks import look
+
 COMPOSED: dict[Any, Callable[..., Any]] = {}
 """By NumPy function: the function that is called in its place."""
 
@@ -28,4 +30,16 @@ def stands_for(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
 
 def plain(a: Any) -> Any:
     """The numbers of a recorded array, for what has no derivative: an order, an index, a mask."""
-    return np.asarray(getattr(a, "value", a))
+    if not hasattr(a, "operands"):
+        return np.asarray(a)
+    look("", (a,), None)
+    return np.asarray(a.value)
+
+
+def held(a: Any) -> Any:
+    """The numbers of a recorded array as a constant, which the result does not depend on."""
+    if not hasattr(a, "operands"):
+        return a
+    a.value.flags.writeable = False
+    look("constant", (a,), a.value)
+    return a.value

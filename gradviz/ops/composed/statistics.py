@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from gradviz.ops.arrays import conjugated, scatter
+from gradviz.ops.arrays import scatter
 from gradviz.ops.composed.loops import along_axis
 from gradviz.ops.composed.registry import plain, stands_for
 from gradviz.ops.operation import PYTHONS
+from gradviz.ops.reductions import conjugated
 
 # By method alpha and beta of Hyndman and Fan, "Sample quantiles in statistical packages" (1996).
 _SAMPLES = {

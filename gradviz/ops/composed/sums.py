@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradviz.ops.composed.registry import COMPOSED, plain, stands_for
+from gradviz.ops.composed.registry import COMPOSED, held, plain, stands_for
 from gradviz.ops.operation import PYTHONS
 
 # --- sums and means ------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ def _average(
             ]
             weights = np.reshape(np.transpose(weights, np.argsort(order).tolist()), shape)
         total = np.sum(np.broadcast_to(weights, np.shape(a)), axis=axis, keepdims=keepdims)
-        if not np.all(getattr(total, "value", total)):
+        if not np.all(plain(total)):
             return NotImplemented
         mean = np.sum(a * weights, axis=axis, keepdims=keepdims) / total
     return (mean, total) if returned else mean
@@ -111,7 +111,7 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
         f_i = np.moveaxis(f, i, 0)
         wide = (-1,) + (1,) * (np.ndim(f) - 1)
         h = np.reshape(_diff(step) if np.ndim(step) else np.broadcast_to(step, len(f_i) - 1), wide)
-        widths = getattr(h, "value", h)
+        widths = plain(h)
         if np.ndim(step) and not (np.all(widths) and np.all(widths[:-1] + widths[1:])):
             return NotImplemented
         rise = (f_i[1:] - f_i[:-1]) / h
@@ -204,7 +204,7 @@ def _logsumexp(
     a: Any, axis: Any = 0, dtype: Any = None, out: None = None, keepdims: bool = False
 ) -> Any:
     top = np.max(np.where(np.isfinite(a), a, 0.0), axis=axis, keepdims=True)
-    top = getattr(top, "value", top)  # a constant: the result does not depend on it
+    top = held(top)  # a constant: the result does not depend on it
     total = np.log(np.sum(np.exp(a - top), axis=axis, keepdims=True)) + top
     return total if keepdims else np.squeeze(total, axis=axis)
 

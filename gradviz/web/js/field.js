@@ -54,6 +54,10 @@ export class Field {
     const { session, host } = this;
     if (!session.editable) return hint(session.refusal());
     const { name } = session.nodes[i];
+    const q = session.numbers.values[i];
+    if (q !== null && !isNumber(q) && !q.full.startsWith("[")) {
+      return hint(session.t("largeArray", { name }));
+    }
     const label = session.t("change", { name });
     const input = html("input", {
       type: "text",

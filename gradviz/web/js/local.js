@@ -1,18 +1,35 @@
 // What a page does without Python: it answers the requests of its parts by itself.
 
-import { scalar } from "./numbers.js";
-import { compute } from "./program.js";
+import { flat, fromLists, mapped, sameShape, shapeOf } from "./arrays.js";
+import { rounding } from "./functions.js";
+import { finite, norm, scalar, wire } from "./numbers.js";
+import { Machine, numbersOfRun } from "./program.js";
 import { filled, languageOf } from "./words.js";
 
+/** @import { Leaves, Run } from "./run.js" */
 /** @import { Model } from "./session.js" */
-/** @typedef {Record<number, number>} Leaves values by shown node */
+/**
+ * Where one can go back to.
+ * @typedef {{past: Leaves[], at: number, history: Quantity[]}} Place
+ */
+
+const PRECISE = { float64: 1e-6, float32: 1e-2 }; // as near the page's numbers are to Python's
+const TOGETHER = 600; // ms in which the changes of one leaf are undone as one
 
 /** Answers the requests of a page as the kernel answers those of a widget. */
 class Local {
   /** @param {PageModel} model */
   constructor(model) {
     this.model = model;
-    this.past = [this.leaves()];
+    /** @type {Machine | undefined} */
+    this.made = undefined;
+    /** @type {Leaves[]} */
+    this.past = [];
+    /** @type {Place[]} */
+    this.done = [];
+    /** @type {Place[]} */
+    this.undone = [];
+    this.last = { what: "", when: 0 };
     /** @type {Drawing[] | undefined} */
     this.drawings = undefined;
   }
@@ -21,23 +38,45 @@ class Local {
     return /** @type {Story} */ (this.model.get("story"));
   }
 
-  /** @returns {Leaves} */
-  leaves() {
-    const { values } = this.model.get("numbers");
-    const leaves = this.story.nodes.flatMap((node, i) => (node.leaf ? [i] : []));
-    return Object.fromEntries(leaves.map((i) => [i, scalar(values[i])]));
-  }
-
-  /** @param {Leaves} leaves */
-  compute(leaves) {
-    const { program, edges, refusal } = this.story;
+  /** The program; at first it is made sure that it computes what Python computed. */
+  get machine() {
+    if (this.made) return this.made;
+    const { program, refusal, nodes } = this.story;
     if (!program) throw new Error(refusal);
-    return compute(program, edges, leaves);
+    const machine = new Machine(program);
+    const { values, grads } = numbersOfRun(machine.run(machine.recorded).run, this.story);
+    const recorded = this.model.get("numbers");
+    for (const [ours, theirs] of [
+      [values, recorded.values],
+      [grads, recorded.grads],
+    ]) {
+      const most = Math.max(...theirs.map(norm).filter(finite), 0);
+      ours.forEach((/** @type {Quantity | null} */ q, /** @type {number} */ i) => {
+        const { dtype, name } = nodes[i];
+        const precise = dtype === "float32" ? PRECISE.float32 : PRECISE.float64;
+        const [own, other] = [norm(q), norm(theirs[i])];
+        const apart = Math.abs(own - other) > precise * (other + 1e-6 * most);
+        if (finite(other) ? apart : finite(own)) throw new Error(this.t("disagrees", { name }));
+      });
+    }
+    this.past = [machine.recorded];
+    this.made = machine;
+    return machine;
   }
 
-  /** @param {Numbers} numbers */
-  loss(numbers) {
-    return numbers.values[this.story.output];
+  /**
+   * Both passes, unless the program would have gone another way.
+   * @param {Leaves} leaves
+   */
+  compute(leaves) {
+    const { run, astray } = this.machine.run(leaves);
+    if (astray !== undefined) throw new Error(this.t("astray", { place: astray }));
+    return run;
+  }
+
+  /** @param {Run} run */
+  loss(run) {
+    return wire(flat(run.values[run.program.output])[0]);
   }
 
   /** @param {ViewRequest & {serial: string}} request */
@@ -45,52 +84,120 @@ class Local {
     let trouble = "";
     try {
       if (request.kind === "set") this.set(request);
-      else if (request.kind === "train") this.train(request);
+      else if (request.kind === "train") trouble = this.train(request);
       else if (request.kind === "at") this.at(request);
-      else await this.fold(request);
+      else if (request.kind === "fold") await this.fold(request);
+      else this.go(request.kind);
     } catch (error) {
       trouble = String(error instanceof Error ? error.message : error);
     }
     this.model.set("answer", { serial: request.serial, trouble });
   }
 
-  /** @param {SetRequest} request */
-  set({ values }) {
-    const leaves = this.leaves();
-    for (const [id, value] of Object.entries(values)) {
-      leaves[this.story.nodes.findIndex((node) => node.id === id)] = Number(value);
-    }
-    const numbers = this.compute(leaves);
-    this.model.set("numbers", numbers);
-    this.past = [this.leaves()];
-    this.model.set("history", [this.loss(numbers)]);
-    this.model.set("at", 0);
+  /** @returns {Place} */
+  place() {
+    const [at, history] = [this.model.get("at"), this.model.get("history")];
+    return { past: this.past, at, history };
   }
 
-  /** @param {TrainRequest} request */
-  train({ steps, rate }) {
-    let numbers = this.model.get("numbers");
-    // From the point that is shown: what came after it is forgotten.
-    this.past = this.past.slice(0, this.model.get("at") + 1);
-    const history = this.model.get("history").slice(0, this.past.length);
-    if (!history.length) history.push(this.loss(numbers));
-    for (let n = 0; n < steps; n++) {
-      const leaves = { ...this.past[this.past.length - 1] };
-      for (const i of this.story.moving) leaves[i] -= rate * scalar(numbers.grads[i] ?? 0);
-      numbers = this.compute(leaves);
-      this.past.push(leaves);
-      history.push(this.loss(numbers));
-    }
-    this.model.set("numbers", numbers);
+  /**
+   * Note where one can go back to; what was undone is forgotten.
+   * @param {string} what
+   * @param {Place} place
+   */
+  note(what, place) {
+    const now = Date.now();
+    const again = what !== "" && what === this.last.what && now - this.last.when < TOGETHER;
+    if (!again) this.done.push(place);
+    this.last = { what, when: now };
+    this.undone = [];
+  }
+
+  /**
+   * @param {Run} run
+   * @param {Place} place
+   */
+  show(run, { past, at, history }) {
+    this.past = past;
+    this.model.set("numbers", numbersOfRun(run, this.story));
     this.model.set("history", history);
-    this.model.set("at", history.length - 1);
+    this.model.set("at", at);
+    this.model.set("edits", [this.done.length, this.undone.length]);
+  }
+
+  /** @param {SetRequest} request */
+  set({ values }) {
+    const { recorded, program } = this.machine;
+    const leaves = { ...this.past[this.model.get("at")] };
+    for (const [id, given] of Object.entries(values)) {
+      const i = this.story.nodes.findIndex((node) => node.id === id);
+      const { name, dtype, shape } = this.story.nodes[i];
+      const value = fromLists(given);
+      if (!(i in recorded) || !dtype.startsWith("float"))
+        throw new Error(this.t("integers", { name }));
+      if (value === undefined || !sameShape(shapeOf(value), shapeOf(recorded[i]))) {
+        throw new Error(this.t("otherShape", { name, shape }));
+      }
+      leaves[i] = rounding(program.types[program.shown[i][0]])(value);
+    }
+    const run = this.compute(leaves);
+    this.note(Object.keys(values).join(), this.place());
+    this.show(run, { past: [leaves], at: 0, history: [this.loss(run)] });
+  }
+
+  /**
+   * Steps of gradient descent, from the point that is shown: what came after it is forgotten.
+   * @param {TrainRequest} request
+   * @returns {string} why it ended before
+   */
+  train({ steps, rate }) {
+    const { program } = this.machine;
+    const before = this.place();
+    const past = this.past.slice(0, before.at + 1);
+    let run = this.compute(past[before.at]);
+    const history = before.history.slice(0, past.length);
+    if (!history.length) history.push(this.loss(run));
+    let trouble = "";
+    for (let n = 0; n < steps && !trouble && finite(scalar(history[history.length - 1])); n++) {
+      const leaves = { ...past[past.length - 1] };
+      for (const i of this.story.moving) {
+        const [own] = program.shown[i];
+        const round = rounding(program.types[own]);
+        const step = round(mapped((g) => rate * g, run.gradients[own] ?? 0));
+        leaves[i] = round(mapped((x, d) => x - d, leaves[i], step));
+      }
+      try {
+        run = this.compute(leaves);
+        past.push(leaves);
+        history.push(this.loss(run));
+      } catch (error) {
+        trouble = String(error instanceof Error ? error.message : error);
+      }
+    }
+    if (past.length > before.at + 1) {
+      this.note("", before);
+      this.show(run, { past, at: past.length - 1, history });
+    }
+    return trouble;
   }
 
   /** @param {AtRequest} request */
   at({ index }) {
-    if (!this.past[index]) return;
-    this.model.set("numbers", this.compute(this.past[index]));
-    this.model.set("at", index);
+    const { past, history } = this.place();
+    if (past[index]) this.show(this.compute(past[index]), { past, at: index, history });
+  }
+
+  /** @param {GoRequest["kind"]} way */
+  go(way) {
+    const { recorded } = this.machine;
+    const now = this.place();
+    const [from, onto] = way === "redo" ? [this.undone, this.done] : [this.done, this.undone];
+    const to = way === "reset" ? { past: [recorded], at: 0, history: [] } : from.pop();
+    if (!to) return;
+    if (way === "reset") this.note("", now);
+    else onto.push(now);
+    this.last.what = "";
+    this.show(this.compute(to.past[to.at]), to);
   }
 
   /** @param {FoldRequest} request */
@@ -102,16 +209,16 @@ class Local {
     const [found] = this.drawings
       .filter(({ folded, scopes }) => scopes.includes(key) && folded.includes(key) === shut)
       .sort((a, b) => apart(a) - apart(b));
-    if (!found) throw new Error(this.t(shut ? "notClosed" : "notOpened", key));
+    if (!found) throw new Error(this.t(shut ? "notClosed" : "notOpened", { name: key }));
     this.model.set("drawing", found);
     this.model.set("folded", found.folded);
-    if (apart(found)) throw new Error(this.t("notTogether", key));
+    if (apart(found)) throw new Error(this.t("notTogether", { name: key }));
   }
 
-  /** @type {(text: string, name: string) => string} */
-  t(text, name) {
+  /** @type {(text: string, places: Record<string, string>) => string} */
+  t(text, places) {
     const all = this.model.get("words");
-    return filled(all[languageOf(all, this.model.get("language"))][text], { name }).join("");
+    return filled(all[languageOf(all, this.model.get("language"))][text], places).join("");
   }
 }
 
@@ -149,6 +256,7 @@ export class PageModel {
       targets: [],
       history: [],
       at: 0,
+      edits: [0, 0],
       rate: 0.5,
       lesson: null,
       limit: null,

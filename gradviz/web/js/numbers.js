@@ -17,6 +17,15 @@ export const scalar = (q) =>
 /** @type {(x: number) => number | string} */
 export const wire = (x) => (finite(x) ? x : Number.isNaN(x) ? "NaN" : x > 0 ? "inf" : "-inf");
 
+/** Rounded half to even, as Python does. @type {(x: number, digits: number) => string} */
+function rounded(x, digits) {
+  const near = x.toExponential(digits - 1);
+  const [exact, exponent] = x.toExponential(digits + 30).split("e");
+  const kept = exact.slice(0, exact.length - 31);
+  const tie = /^50*$/.test(exact.slice(-31)) && "02468".includes(kept.slice(-1));
+  return tie ? `${kept.replace(/\.$/, "")}e${exponent}` : near;
+}
+
 /**
  * As Python's format(x, ".5g"): mantissa, and exponent or "".
  * @type {(x: number, digits: number) => [string, string]}
@@ -27,8 +36,9 @@ export function digitsOf(x, digits) {
   if (x === 0) return [Object.is(x, -0) ? "-0" : "0", ""];
   const trim = (/** @type {string} */ text) =>
     text.includes(".") ? text.replace(/\.?0+$/, "") : text;
-  const [mantissa, exponent] = x.toExponential(digits - 1).split("e");
-  if (+exponent >= -4 && +exponent < digits) return [trim(x.toPrecision(digits)), ""];
+  const near = rounded(x, digits);
+  const [mantissa, exponent] = near.split("e");
+  if (+exponent >= -4 && +exponent < digits) return [trim(Number(near).toPrecision(digits)), ""];
   return [trim(mantissa), String(Number(exponent))];
 }
 

@@ -3,6 +3,7 @@
 
 const NUDGE = 20; // ms until a kernel that does not answer is reminded
 const PATIENCE = 5000; // ms until it is said to be gone
+const NEWEST = new Set(["set", "at", "fold"]); // of these the newest wins; of others all count
 const SETTLE = 200; // ms without a request until Python is told that the view has settled
 
 export class Requests {
@@ -27,7 +28,7 @@ export class Requests {
   /** @param {ViewRequest} request */
   ask(request) {
     const last = this.queue.at(-1);
-    if (last?.kind === request.kind && request.kind !== "train") {
+    if (last?.kind === request.kind && NEWEST.has(request.kind)) {
       const values = last.kind === "set" &&
         request.kind === "set" && {
           values: { ...last.values, ...request.values },

@@ -9,8 +9,11 @@ type MathTree = [string, ...(string | MathTree)[]];
 /** A rule as data: a number, a name, or a function and its arguments. */
 type ProgramTree = number | string | [string, ...ProgramTree[]];
 
-/** The row of an operation, null for a leaf, and its operands. */
-type ProgramNode = [string | null, number[]];
+/** The row of an operation, null for a leaf, its operands, and what its formulas name besides. */
+type ProgramNode = [string | null, number[], Settings?];
+
+/** Numbers, texts, `Entries`, and lists of these. */
+type Settings = Record<string, any>;
 
 /** The operation that gives a shown value, all those it stands for, and what they read. */
 type ShownSteps = [number, number[], number[]];
@@ -60,20 +63,48 @@ interface StoryEdge {
   why: Reason;
 }
 
-/** The formulas of an operation: its value, and its local derivative by each operand. */
+/** An array: its numbers in a row, little-endian, in base64. */
+interface Entries {
+  shape: number[];
+  kind: "u1" | "f4" | "f8";
+  data: string;
+}
+
+/** The formulas of an operation.
+
+    Its value; by operand its local derivative, if it is elementwise, and its message in terms of
+    the upstream term g, where that is no product of both. What serves every operand of a variadic
+    operation stands there once.
+     */
 interface Row {
   value: ProgramTree;
   locals: (ProgramTree | null)[];
+  messages: (ProgramTree | null)[];
+  variadic: boolean;
 }
 
-/** The recorded scalar operations, for a page that computes by itself. */
+/** What the program asked of recorded values: where the answer is another, so is the program. */
+interface Guard {
+  row: string;
+  operands: number[];
+  settings: { [key: string]: any };
+  place: string;
+}
+
+/** The recorded operations, for a page that computes by itself.
+
+    Constants, and the leaves as they were recorded, by node; the dtype of what is not float64.
+     */
 interface Program {
   rows: { [key: string]: Row };
   nodes: ProgramNode[];
-  constants: { [key: number]: Scalar };
+  constants: { [key: number]: Scalar | Entries };
+  leaves: { [key: number]: Scalar | Entries };
+  types: { [key: number]: string };
   varying: number[];
   output: number;
   shown: ShownSteps[];
+  guards: Guard[];
 }
 
 /** The structure of a graph, which stays while its numbers change. */
@@ -159,7 +190,12 @@ interface FoldRequest {
   key: string;
 }
 
-type ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest;
+/** Undo the last change of values, do it again, or go back to what was recorded. */
+interface GoRequest {
+  kind: "undo" | "redo" | "reset";
+}
+
+type ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest | GoRequest;
 
 /** What became of a request. */
 interface Answer {
@@ -222,4 +258,5 @@ interface State {
   lesson: LessonTold | null;
   limit: number | null;
   progress: Progress;
+  edits: [number, number];
 }

@@ -3,10 +3,12 @@
 
 import { createInterface } from "node:readline";
 import { expected, judged, terms } from "../../../gradviz/web/js/answers.js";
+import { flat, fromLists, OF_ARRAYS, shapeOf } from "../../../gradviz/web/js/arrays.js";
 import { numeral } from "../../../gradviz/web/js/formulas.js";
+import { FUNCTIONS } from "../../../gradviz/web/js/functions.js";
 import { PageModel } from "../../../gradviz/web/js/local.js";
 import { scalar, short, wire } from "../../../gradviz/web/js/numbers.js";
-import { compute, FUNCTIONS } from "../../../gradviz/web/js/program.js";
+import { Machine, numbersOfRun } from "../../../gradviz/web/js/program.js";
 import { factored, localLines, message, pathLines } from "../../../gradviz/web/js/rule.js";
 import { Session } from "../../../gradviz/web/js/session.js";
 
@@ -21,10 +23,36 @@ let session = new Session(
 );
 
 const CALLS = {
-  functions: () => Object.keys(FUNCTIONS),
+  functions: () => [Object.keys(FUNCTIONS), Object.keys(OF_ARRAYS)],
   short: (...numbers) => numbers.map((x) => short(scalar(x))),
   numerals: (...numbers) => numbers.map((x) => numeral(scalar(x)).tex),
-  compute: ({ program, edges }, ...points) => points.map((p) => compute(program, edges, p)),
+  /** Numbers at other leaves, or where the program would go another way. */
+  compute: (story, ...points) => {
+    const machine = new Machine(story.program);
+    return points.map((point) => {
+      const given = Object.entries(point).map(([i, x]) => [i, fromLists(x)]);
+      const { run, astray } = machine.run({ ...machine.recorded, ...Object.fromEntries(given) });
+      return { ...numbersOfRun(run, story), astray };
+    });
+  },
+  /** All numbers of arrays: of values, gradients, local derivatives, messages. */
+  arrays: (story, ...points) => {
+    const machine = new Machine(story.program);
+    const { shown } = story.program;
+    const lists = (x) => (x === undefined || x === null ? null : [shapeOf(x), [...flat(x)]]);
+    return points.map((point) => {
+      const given = Object.entries(point).map(([i, x]) => [i, fromLists(x)]);
+      const { run, astray } = machine.run({ ...machine.recorded, ...Object.fromEntries(given) });
+      return {
+        astray,
+        values: shown.map(([own]) => lists(run.values[own])),
+        grads: shown.map(([own]) => lists(run.gradients[own])),
+        states: shown.map(([own]) => run.state(own)),
+        locals: story.edges.map(({ v, key }) => lists(run.slope(shown[v], key))),
+        messages: story.edges.map(({ v, key }) => lists(run.message(shown[v], key))),
+      };
+    });
+  },
   /** From here on it is about this graph. */
   open: (state) => {
     session = new Session(new PageModel({ drawing, ...state }));
