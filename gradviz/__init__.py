@@ -14,6 +14,7 @@ from gradviz.record.tape import scope
 from gradviz.record.trace import graph, trace
 from gradviz.record.training import load_training, record_training
 from gradviz.record.transforms import grad, hessian, hvp, jacobian, jvp
+from gradviz.record.watch import watch
 
 __version__ = "0.1.0"
 
@@ -41,4 +42,5 @@ __all__ = [
     "scope",
     "stop_gradient",
     "trace",
+    "watch",
 ]

@@ -6,3 +6,7 @@ class TraceError(Exception):
 
     The message names the operation, the line of the user's code, and what to write instead.
     """
+
+
+class TrainingError(RuntimeError):
+    """Raised by `gradviz.watch(..., on_trigger="raise")` where a training is in trouble."""

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 import gradviz as gv
-from gradviz.cli import demo, draw, saved, trace
+from gradviz.cli import demo, draw, saved, trace, watch
 from gradviz.cli.output import say
 from gradviz.cli.usage import one_line
 
@@ -24,11 +24,21 @@ _NAMESAKE = (
 if not hasattr(gv, "draw_dot"):  # its __init__.py has taken the place of ours
     raise SystemExit(f"Error: {_NAMESAKE}.")
 
-COMMANDS = (demo.demo, draw.draw, trace.trace, saved.compare, saved.summary, saved.training)
+COMMANDS = (
+    demo.demo, draw.draw, trace.trace, watch.watch, saved.compare, saved.summary, saved.training,
+)  # fmt: skip
 
 
 class _Shell(click.Group):
     """A group that turns the library's errors into a line on stderr and exit status 1."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run as a command; a script of the user's runs when all of ours is over."""
+        try:
+            return super().main(*args, **options)
+        except watch.Script as script:
+            found = script
+        return found.run()
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

@@ -187,6 +187,20 @@ NOBODYS = "<string>"
 """What every text that is executed is called: Python 3.13 has the lines of ``python -c`` there."""
 
 
+def called(site: Instruction | None) -> str:
+    """What is called in the line that computed a value, as its source has it: ``encoder``."""
+    if not site:
+        return ""
+    call = _calls(site[0].co_filename).get(_position(*site[:2]))
+    parts: list[str] = []
+    while isinstance(call, ast.Attribute):
+        parts.insert(0, call.attr)
+        call = call.value
+    if not isinstance(call, ast.Name):
+        return ""
+    return ".".join(parts if call.id in ("self", "cls") else [call.id, *parts])
+
+
 def assigned(site: Instruction | None) -> str:
     """The variable that a value was assigned to, or "" for none."""
     if not site or site[-1] is None:  # a step inside a composed function

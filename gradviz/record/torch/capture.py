@@ -531,6 +531,8 @@ def _site() -> Any:
         module = frame.f_globals.get("__name__")
         if module == "gradviz.record.torch.trace":
             return None
+        if module == "gradviz.record.torch.watch.replay":  # a call of the program's, made again
+            return frame.f_locals["event"].site
         if not module or (module[:6] != "torch." and names.is_user(frame)):
             return names.site(frame)
         frame = frame.f_back

@@ -67,7 +67,7 @@ class Recorder:
             yield
             return
         before = {name: _Weight(p) for name, p in self.model.named_parameters()}
-        capture = StepCapture(self.model)
+        capture = StepCapture({"": self.model})
         try:
             with torch.compiler.set_stance("force_eager"), capture.following():
                 yield
@@ -145,13 +145,13 @@ class StepCapture(Capture):
     What goes wrong in recording is noted in `broken`: the step goes on as if it were not recorded.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__({"": model}, {}, whole=False)
+    def __init__(self, roots: Mapping[str, nn.Module]) -> None:
+        super().__init__(roots, {}, whole=False)
+        self.roots = roots
         self.passes: list[Pass] = []
         self.broken: Exception | None = None
         self.stepped = False
         self.seen: dict[int, Statistics] = {}  # by id, the gradients that an optimizer saw
-        self.model = model
         self._results: list[Any] = []  # of the calls that are being recorded
         self._theirs: BaseException | None = None
         self._scales: dict[int, tuple[Tensor, TensorNode, Tensor]] = {}
@@ -159,6 +159,11 @@ class StepCapture(Capture):
         self._known: set[int] | None = None  # leaves whose numbers are those that were recorded
         self._steps: list[Any] = []  # the optimizers at work
         self._inner = 0
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Those of the models."""
+        for prefix, root in self.roots.items():
+            yield from root.named_parameters(prefix)
 
     # --- calls ---------------------------------------------------------------------------------
 
@@ -234,7 +239,8 @@ class StepCapture(Capture):
     def node(self, tensor: Tensor) -> TensorNode:
         """See `Capture.node`; a leaf that has changed since the last backward pass is a new one."""
         if isinstance(tensor, nn.Parameter) and id(tensor) not in self.names:
-            self._know("", self.model)  # it may be a new one of the model's
+            for prefix, root in self.roots.items():  # it may be a new one of theirs
+                self._know(prefix, root)
         found = super().node(tensor)
         if self._known is None or found.operands or id(tensor) in self._known:
             return found
@@ -281,7 +287,7 @@ class StepCapture(Capture):
                 _, node, scale = self._scales.get(id(output), (None, self.node(output), None))
                 roots.append(node)
                 scales.append(1.0 if scale is None else scale.item())
-            for parameter in self.model.parameters():
+            for _, parameter in self.named_parameters():
                 if parameter.requires_grad and not is_lazy(parameter):
                     self.node(parameter)
             self.measure_memory(roots)
@@ -323,13 +329,14 @@ class StepCapture(Capture):
             self.gradients = {i: _divided(g, scale) for i, g in self.gradients.items()}
             self.messages = {e: _divided(m, scale) for e, m in self.messages.items()}
         recorded = Recorded(self.kept(root), root, list(self.leaves()))
-        graph = graph_of(self, recorded, type(self.model).__name__)
+        title = ", ".join(type(root).__name__ for root in self.roots.values())
+        graph = graph_of(self, recorded, title)
         accumulates = func is not torch.autograd.grad
         loss = float(measure(root.value).mean)
         made = Pass(loss, graph, accumulates, self._inner if self._steps else 0)
         self._inner += bool(self._steps)
         by_name = {node.name: node for node, _ in self._leaves}
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in self.named_parameters():
             node = by_name.get(name)
             if node is None or node.order not in self.gradients:
                 continue

@@ -1,0 +1,114 @@
+"""``gradviz watch``: a training script as it is, under watch.
+
+The script runs as if Python ran it: its arguments, its exit status, its traceback, Ctrl-C and what
+it does in threads and at exit are its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import io
+import os
+import runpy
+import signal
+import sys
+from types import ModuleType, TracebackType
+from typing import Any
+
+import click
+
+import gradviz as gv
+from gradviz.cli.usage import Misuse
+
+
+class Script(BaseException):
+    """A script that is to run once the command line is read: it is no affair of click's."""
+
+    def __init__(self, target: str, arguments: tuple[str, ...], module: bool, options: Any) -> None:
+        super().__init__(target)
+        self.target, self.arguments, self.module = target, arguments, module
+        self.options = options
+        self.interrupted = False
+
+    def run(self) -> None:
+        """Run it."""
+        sys.argv = [self.target, *self.arguments]
+        folder = os.getcwd() if self.module else os.path.dirname(os.path.realpath(self.target))
+        sys.path.insert(0, folder)
+        watch = gv.watch(**self.options)
+        sys.excepthook = self._told
+        watch.__enter__()
+        atexit.register(self._end, watch)  # what the script does at exit, and its threads, are over
+        try:
+            if self.module:
+                runpy.run_module(self.target, run_name="__main__", alter_sys=True)
+            else:
+                _run(self.target)
+        except BaseException as error:
+            watch.last_look()
+            if watch.stopped_by(error):
+                raise SystemExit(1) from None
+            raise
+        watch.last_look()
+
+    def _told(
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        """Show the traceback of the script, without what runs it."""
+        self.interrupted = issubclass(kind, KeyboardInterrupt)
+        entry, ours = trace, (__file__, "<frozen runpy>")
+        while entry is not None:
+            if entry.tb_frame.f_code.co_filename in ours:
+                trace = entry.tb_next or trace
+            entry = entry.tb_next
+        sys.__excepthook__(kind, error.with_traceback(trace), trace)
+
+    def _end(self, watch: Any) -> None:
+        watch.stop()
+        if self.interrupted and os.name == "posix":  # it dies of the signal, as Python itself does
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(Exception):
+                    stream.flush()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def _run(path: str) -> None:
+    """Run a file as the main module: one that stays, for its threads and what it does at exit."""
+    with io.open_code(os.path.realpath(path)) as file:
+        code = compile(file.read(), path, "exec")
+    main = ModuleType("__main__")
+    main.__dict__.update(__file__=path, __builtins__=__builtins__)
+    sys.modules["__main__"] = main
+    exec(code, main.__dict__)
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--out", metavar="FOLDER", default="gradviz-watch", show_default=True,
+              help="Where reports go: a folder for each.")  # fmt: skip
+@click.option("--on-trigger", type=click.Choice(["continue", "stop", "raise"]), default="continue",
+              show_default=True, help="What to do after a report. A script that was stopped ends "
+                                      "with exit status 1.")  # fmt: skip
+@click.option("--reports", type=click.IntRange(0), default=3, show_default=True, metavar="N",
+              help="Write at most N reports.")  # fmt: skip
+@click.option("--spike", type=click.FloatRange(1), default=20.0, show_default=True, metavar="X",
+              help="How many times the largest of the last 100 gradient norms is a spike.",
+              )  # fmt: skip
+@click.option("-m", "module", is_flag=True, help="SCRIPT is a module, as in python -m.")
+@click.argument("script")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def watch(script: str, arguments: tuple[str, ...], module: bool, **options: Any) -> None:
+    """Run a PyTorch training SCRIPT, and say what broke, at which step, on which line.
+
+    A step that goes wrong is made again under capture before the parameters change, and a report is
+    written: a page, the Graph, and ten lines on stderr. The run itself is, bit for bit, the one
+    that it would have been; its exit status is its own.
+    """
+    if not module and not os.path.isfile(script):
+        raise Misuse(f"there is no file {script!r}")
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise click.ClickException("gradviz watch needs PyTorch: pip install torch") from None
+    raise Script(script, arguments, module, options)

@@ -1,0 +1,186 @@
+"""When a training is in trouble, judged by the losses and gradient norms of its steps alone.
+
+How it is judged
+----------------
+- *not finite*: a loss, or a gradient that an optimizer is about to use. (What a `GradScaler` leaves
+  out is no alarm; that its scale falls below 1 is: then no scale is left that would help.)
+- *spike*: the norm of the gradients is more than `spike` times the largest of the last 100 norms,
+  of which at least 50 are known. A warm-up has no such history, and of an ordinary heavy tail the
+  largest of 100 is already far out.
+- *no gradient*: parameters that had a gradient in 20 steps in succession have had none, or exactly
+  0, in the 20 steps since. Not where the loss is exactly 0: then there is nothing left to learn;
+  nor where all gradients are 0 and had become small before: that is convergence.
+- *constant loss*: the same number, to the last bit, in 50 steps in succession, although the norm of
+  the gradients is more than a thousandth of the largest so far, or was before it became 0.
+
+Each kind is told once; again only when 100 steps were free of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+HISTORY, KNOWN = 100, 50
+STEADY, CONSTANT = 20, 50
+LEAST_SCALE = 1.0
+CONVERGED = 1e-3
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What is wrong.
+
+    Attributes
+    ----------
+    kind : str
+        "loss not finite", "gradient not finite", "spike", "no gradient", "constant loss" or
+        "collapsing scale".
+    text : str
+        It in a sentence.
+    parameters : tuple of int
+        Which of them it is about, by `id`.
+    since : int
+        The step it began at.
+    """
+
+    kind: str
+    text: str
+    parameters: tuple[int, ...] = ()
+    since: int = 0
+
+
+class Judge:
+    """Follows the steps of one optimizer.
+
+    Attributes
+    ----------
+    count : int
+        The steps so far.
+    losses, norms, scales : deque
+        Those of the last hundred; None for what is not known.
+    """
+
+    def __init__(self, spike: float) -> None:
+        self.spike = spike
+        self.count = 0
+        self.losses: deque[float | None] = deque(maxlen=HISTORY)
+        self.norms: deque[float | None] = deque(maxlen=HISTORY)
+        self._usual: deque[float] = deque(maxlen=HISTORY)
+        self._largest = self._last = 0.0  # of the norms; the last that was not 0
+        self._same = 0
+        self._had: dict[int, int] = {}
+        self._lacks: dict[int, int] = {}
+        self._told: dict[str, int] = {}
+        self._skipped = 0
+
+    def step(
+        self, losses: list[float], norm: float | None, gradients: Mapping[int, float]
+    ) -> Alarm | None:
+        """Judge a step that is about to be taken.
+
+        Parameters
+        ----------
+        losses : list of float
+            What was differentiated.
+        norm : float or None
+            The norm of all gradients before they were clipped.
+        gradients : mapping of int to float
+            The norm of each parameter's gradient by the parameter's `id`; 0 for none.
+        """
+        loss = sum(losses) if losses else None
+        found = (  # all, for each goes on with what it knows
+            self._not_finite(losses, norm), self._spiked(norm), self._without(loss, gradients),
+            self._constant(loss, norm),
+        )  # fmt: skip
+        self.losses.append(loss)
+        self.norms.append(norm)
+        if norm is not None and math.isfinite(norm):
+            self._usual.append(norm)
+            self._largest = max(self._largest, norm)
+            self._last = norm or self._last
+        self._skipped = 0
+        self.count += 1
+        return self._once(next(filter(None, found), None))
+
+    def skipped(self, losses: list[float], scale: float) -> Alarm | None:
+        """Judge a step that a `GradScaler` has left out."""
+        loss = sum(losses) if losses else None
+        alarm = None
+        self._skipped += 1
+        if loss is not None and not math.isfinite(loss):
+            alarm = Alarm("loss not finite", f"the loss is {loss}", since=self.count)
+        elif scale < LEAST_SCALE:
+            since = self.count - self._skipped + 1
+            text = (
+                f"the scale has collapsed to {scale:g}: in {self._skipped} steps in succession the "
+                "gradients were not finite"
+            )
+            alarm = Alarm("collapsing scale", text, since=since)
+        self.losses.append(loss)
+        self.norms.append(None)
+        self.count += 1
+        return self._once(alarm)
+
+    def _not_finite(self, losses: list[float], norm: float | None) -> Alarm | None:
+        for loss in losses:
+            if not math.isfinite(loss):
+                return Alarm("loss not finite", f"the loss is {loss}", since=self.count)
+        if norm is not None and not math.isfinite(norm):
+            text = f"the loss is finite, but the norm of the gradients is {norm}"
+            return Alarm("gradient not finite", text, since=self.count)
+        return None
+
+    def _spiked(self, norm: float | None) -> Alarm | None:
+        if norm is None or len(self._usual) < KNOWN:
+            return None
+        most = max(self._usual)
+        if not norm > self.spike * most > 0:
+            return None
+        text = (
+            f"the norm of the gradients is {norm:.3g}, {norm / most:.3g} times the largest of the "
+            f"last {len(self._usual)} steps"
+        )
+        return Alarm("spike", text, since=self.count)
+
+    def _constant(self, loss: float | None, norm: float | None) -> Alarm | None:
+        last = self.losses[-1] if self.losses else None
+        self._same = self._same + 1 if loss is not None and loss == last else 1
+        if self._same < CONSTANT or not loss or norm is None:
+            return None
+        if self._converged(norm):
+            return None
+        text = f"the loss has been exactly {loss:.9g} in {self._same} steps in succession"
+        return Alarm("constant loss", text, since=self.count - self._same + 1)
+
+    def _converged(self, norm: float) -> bool:
+        """Whether the gradients had become small before they were so, or 0."""
+        return 0 < (norm or self._last) <= CONVERGED * self._largest
+
+    def _without(self, loss: float | None, gradients: Mapping[int, float]) -> Alarm | None:
+        had, lacks, now = self._had, self._lacks, []
+        for key, norm in gradients.items():
+            if norm:
+                had[key] = had.get(key, 0) + 1 if not lacks.pop(key, 0) else 1
+            elif had.get(key, 0) >= STEADY:
+                lacks[key] = lacks.get(key, 0) + 1
+                if lacks[key] == STEADY:
+                    now.append(key)
+            else:
+                had[key] = 0
+        if not now or loss == 0 or (not any(gradients.values()) and self._converged(0.0)):
+            return None
+        text = f"{len(now)} of {len(gradients)} parameters have had no gradient in {STEADY} steps"
+        return Alarm("no gradient", text, tuple(now), self.count - STEADY + 1)
+
+    def _once(self, alarm: Alarm | None) -> Alarm | None:
+        """An alarm of a kind that was free of it for a while."""
+        if alarm is None:
+            return None
+        # (A gradient that is not finite makes the next loss so.)
+        kind = "not finite" if "not finite" in alarm.kind else alarm.kind
+        last = self._told.get(kind)
+        self._told[kind] = self.count
+        return alarm if last is None or self.count - last > HISTORY else None

@@ -1,0 +1,329 @@
+"""What a training step did, noted so that it can be done once more.
+
+The calls that a program makes outside of modules, those of whole modules, and its backward passes
+are the events of a step. An event holds what it was given from outside; a tensor that an earlier
+event has made is named by that event, so that nothing lives longer than it would have.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from gradviz.record import chance, names
+from gradviz.record.arguments import convert_nested, nested
+from gradviz.record.chance import States
+from gradviz.record.torch.nodes import version_of
+
+MOST = 50_000
+"""So many events are remembered of a step; of a longer one no replay is possible."""
+ROUNDS = 4
+"""So many optimizer steps later an event is forgotten, even if what it made is still there."""
+
+
+class Result:
+    """A tensor that an event has made: the event, and which of its results it is."""
+
+    __slots__ = ("event", "index")
+
+    def __init__(self, event: Event, index: int) -> None:
+        self.event, self.index = event, index
+
+
+class Buffer:
+    """A buffer as it was when its module was called.
+
+    Attributes
+    ----------
+    register : dict
+        The module's.
+    name : str
+    tensor : Tensor
+    version : int
+    copy : Tensor or None
+        None for one that no call has changed so far.
+    """
+
+    __slots__ = ("copy", "name", "register", "tensor", "version")
+
+    def __init__(self, register: Any, name: str, tensor: Tensor, copy: Tensor | None) -> None:
+        self.register, self.name, self.tensor, self.copy = register, name, tensor, copy
+        self.version = version_of(tensor)
+
+    @property
+    def moved(self) -> bool:
+        """Whether it was written to since."""
+        return version_of(self.tensor) != self.version
+
+
+class Event:
+    """One call of a step.
+
+    Attributes
+    ----------
+    call : callable
+        A function, or a module.
+    args, kwargs
+        Its arguments, with a `Result` for each tensor that another event has made.
+    site : Instruction or None
+        The line of the program.
+    round : int
+        How many optimizer steps there were before.
+    given : list of (Tensor, int)
+        Tensors from outside, with their versions.
+    made : list of weak references
+        Its results.
+    random : States or None
+        Of the random numbers, where it may draw some.
+    buffers : list of Buffer
+    autocast : tuple of (str, dtype)
+    scale : Tensor or None
+        What a `GradScaler` has multiplied the loss with.
+    loss : Tensor or None
+        Of a backward pass.
+    accumulates, again, retains : bool
+        Whether a backward pass adds to `grad`, can be differentiated itself, and lets what it went
+        through be gone through once more.
+    writes : bool
+        Whether it may write to its first argument.
+    lost : str
+        Why it cannot be made again; else "".
+    """
+
+    __slots__ = (
+        "accumulates", "again", "args", "autocast", "buffers", "call", "given", "kwargs", "loss",
+        "lost", "made", "random", "retains", "round", "scale", "site", "writes",
+    )  # fmt: skip
+
+    def __init__(self, call: Any, site: Any, round_: int) -> None:
+        self.call, self.site, self.round = call, site, round_
+        self.args: tuple[Any, ...] = ()
+        self.kwargs: dict[str, Any] = {}
+        self.given: list[tuple[Tensor, int]] = []
+        self.made: list[Any] = []
+        self.random: States | None = None
+        self.buffers: list[Buffer] = []
+        self.scale: Tensor | None = None
+        self.loss: Tensor | None = None
+        self.accumulates, self.again, self.retains, self.writes = True, False, False, False
+        self.lost = ""
+        self.autocast = autocast()
+
+    @property
+    def place(self) -> str:
+        """The file and the line, in words."""
+        found = names.source(self.site)
+        return f"{found.file}:{found.line}" if found else "an unknown line"
+
+    def operands(self) -> Iterator[Event]:
+        """The events whose results it was given."""
+        for part in nested((self.args, self.kwargs)):
+            if isinstance(part, Result):
+                yield part.event
+
+
+class Tape:
+    """The events of one thread.
+
+    Attributes
+    ----------
+    events : list of Event
+    passes : list of Event
+        The backward passes that no optimizer has used yet.
+    inside : int
+        More than 0 where calls are part of an event.
+    on : bool
+        Whether the calls of this thread are seen.
+    round : int
+    closures : list of Optimizer
+        Those that are calling a closure.
+    optimizers : set of Optimizer
+        All that have stepped here.
+    read : Result or None
+        The last tensor that the program has read as a number that was not finite.
+    used : bool
+        Whether an optimizer has used the `passes`.
+    whole : bool
+        Whether the gradients are those of the `passes` alone.
+    clipped : dict of int to Tensor
+        By a parameter's `id` the norm of its gradient before something was written to gradients.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.passes: list[Event] = []
+        self.inside, self.round, self.depth, self.on = 0, 0, 0, False
+        self.used, self.whole = False, True
+        self.closures: list[Any] = []
+        self.optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.read: Result | None = None
+        self.clipped: dict[int, Tensor] = {}
+        self._known: dict[int, tuple[Any, Result]] = {}
+
+    def find(self, tensor: Tensor) -> Result | None:
+        """The event that has made a tensor."""
+        found = self._known.get(id(tensor))
+        return found[1] if found is not None and found[0]() is tensor else None
+
+    def given(self, event: Event, args: Any, kwargs: Any) -> None:
+        """Note the arguments of an event, which is to come."""
+
+        def convert(value: Any, _: str) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            found = self.find(value)
+            if found is not None:
+                return found
+            if value.grad_fn is not None and not event.lost:
+                event.lost = "it was given a tensor that was computed where no call could be seen"
+            if event.writes and value is args[0] and not value.requires_grad:
+                return value.detach().clone()
+            event.given.append((value, version_of(value)))
+            return value
+
+        event.args = convert_nested(args, "", convert)
+        event.kwargs = convert_nested(kwargs, "", convert)
+
+    def add(self, event: Event, result: Any) -> None:
+        """Note what an event has made."""
+        for tensor in tensors_of(result):
+            self._known[id(tensor)] = weakref.ref(tensor), Result(event, len(event.made))
+            event.made.append(weakref.ref(tensor))
+        for tensor, version in event.given:
+            if version_of(tensor) != version:
+                event.lost = "it writes to a tensor that was there before"
+        self.events.append(event)
+        if len(self.events) > MOST:
+            self.drop()
+
+    def drop(self) -> None:
+        """Forget everything: the step cannot be followed."""
+        self.events, self.passes, self._known = [], [], {}
+        self.clipped.clear()
+
+    def use(self) -> None:
+        """An optimizer has made its step of the backward passes."""
+        self.used, self.whole = True, True
+        self.clipped.clear()
+        self.read = None
+
+    def settle(self) -> None:
+        """Something new begins: let go what no backward pass can reach any more."""
+        if not self.used:
+            return
+        self.used = False
+        gone = set(map(id, self.needed(p for p in self.passes if not p.retains)))
+        gone.update(map(id, self.passes))
+        self.passes = []
+        kept: set[int] = set()
+        for event in reversed(self.events):
+            alive = self.round - event.round < ROUNDS and any(r() is not None for r in event.made)
+            if (alive and id(event) not in gone) or id(event) in kept:
+                kept.add(id(event))
+                kept.update(map(id, event.operands()))
+        self.events = [event for event in self.events if id(event) in kept]
+        self._known = {
+            key: (ref, result)
+            for key, (ref, result) in self._known.items()
+            if ref() is not None and id(result.event) in kept
+        }
+
+    def needed(self, wanted: Iterable[Event]) -> list[Event]:
+        """The events that lead to others, and these, in order."""
+        found = {id(event) for event in wanted}
+        for event in reversed(self.events):
+            if id(event) in found:
+                found.update(map(id, event.operands()))
+        return [event for event in self.events if id(event) in found]
+
+
+class Buffers:
+    """Copies of those buffers that calls change; of the others only their versions are noted."""
+
+    def __init__(self) -> None:
+        self._owners: weakref.WeakKeyDictionary[nn.Module, list[tuple[Any, bool]]]
+        self._owners = weakref.WeakKeyDictionary()
+        self._still: set[tuple[int, str]] = set()
+        self._copies: dict[tuple[int, str], Buffer] = {}
+
+    def note(self, module: nn.Module) -> list[Buffer]:
+        """The buffers of a module that is about to be called."""
+        owners = self._owners.get(module)
+        if owners is None:
+            owners = self._owners[module] = [
+                (m._buffers, isinstance(m, _NormBase)) for m in module.modules() if m._buffers
+            ]
+        found = []
+        for register, running in owners:
+            for name, tensor in register.items():
+                if tensor is None:
+                    continue
+                key = id(register), name
+                if key in self._still and not running:
+                    found.append(Buffer(register, name, tensor, None))
+                    continue
+                old = self._copies.get(key)
+                if running or old is None or old.tensor is not tensor or old.moved:
+                    old = Buffer(register, name, tensor, tensor.detach().clone())
+                    if not running:  # (batch_norm writes to them without a new version)
+                        self._copies[key] = old
+                found.append(old)
+        return found
+
+    def after(self, noted: list[Buffer]) -> None:
+        """The call is over: a buffer that it has not changed is not copied the next time."""
+        for buffer in noted:
+            key = id(buffer.register), buffer.name
+            if buffer.moved or buffer.register.get(buffer.name) is not buffer.tensor:
+                self._still.discard(key)
+            elif key not in self._still:
+                self._still.add(key)
+                self._copies.pop(key, None)
+
+
+class Generators:
+    """The generators of random numbers that modules have of their own."""
+
+    def __init__(self) -> None:
+        self._own: weakref.WeakKeyDictionary[nn.Module, list[Any]] = weakref.WeakKeyDictionary()
+
+    def states(self, module: nn.Module, search: Callable[[nn.Module], list[Any]]) -> States:
+        """The states now of all that a module may draw from."""
+        found = self._own.get(module)
+        if found is None:
+            found = self._own[module] = search(module)
+        return chance.states(found, tensors=True)
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    """The tensors in a result, in an order that the next result like it has too."""
+    found = []
+    for part in nested(value):
+        if isinstance(part, Tensor):
+            found.append(part)
+        elif hasattr(part, "__dict__") and not isinstance(part, (type, nn.Module)):
+            found += [v for v in vars(part).values() if isinstance(v, Tensor)]
+    return found
+
+
+def autocast() -> tuple[tuple[str, torch.dtype], ...]:
+    """Where autocast is on, and to what."""
+    return tuple(
+        (device, torch.get_autocast_dtype(device))
+        for device in ("cpu", "cuda")
+        if torch.is_autocast_enabled(device)
+    )
+
+
+def replaced(value: Any, results: Mapping[int, list[Tensor]]) -> Any:
+    """Arguments with the new tensors in the places of the events' results."""
+
+    def convert(part: Any, _: str) -> Any:
+        return results[id(part.event)][part.index] if isinstance(part, Result) else part
+
+    return convert_nested(value, "", convert)

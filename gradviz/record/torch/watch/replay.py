@@ -1,0 +1,261 @@
+"""A step made once more, under capture, with everything put back afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradviz.graph import Graph
+from gradviz.record import chance, names
+from gradviz.record.arguments import numbered
+from gradviz.record.torch.state import Preserved
+from gradviz.record.torch.trace import search
+from gradviz.record.torch.training import StepCapture
+from gradviz.record.torch.watch.events import Buffer, Event, autocast, replaced, tensors_of
+
+
+@dataclass
+class Replay:
+    """What came of it.
+
+    Attributes
+    ----------
+    graphs : list of Graph
+        One for each backward pass.
+    losses, replayed : list of float
+        What each pass went from, in the run and in the replay.
+    norm, again : float or None
+        The norm of the gradients in the run, where it is known, and in the replay.
+    lost : list of str
+        What could not be replayed.
+    said : list of str
+        What else is to be said of it.
+    """
+
+    graphs: list[Graph] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    replayed: list[float] = field(default_factory=list)
+    norm: float | None = None
+    again: float | None = None
+    lost: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is the step that was made: bit for bit, as far as losses and norms tell."""
+        pairs = list(zip(self.losses, self.replayed, strict=False))
+        if self.norm is not None and self.again is not None:
+            pairs.append((self.norm, self.again))
+        whole = bool(self.graphs) and len(self.losses) == len(self.replayed)
+        return whole and all(map(_same, *zip(*pairs, strict=True)))
+
+    @property
+    def verdict(self) -> str:
+        """Whether the replay is the step, in a sentence."""
+        if not self.graphs:
+            return "The step could not be replayed."
+        told = []
+        for kind, old, new in (
+            *(("loss", *pair) for pair in zip(self.losses, self.replayed, strict=False)),
+            *([("norm of the gradients", self.norm, self.again)] if self.norm is not None else []),
+        ):
+            if new is None or not _same(old, new):
+                told.append(f"the {kind} was {old:.9g}, and is {new:.9g} in the replay")
+        if not told:
+            parts = ["its loss" if len(self.losses) == 1 else "its losses"]
+            parts += ["the norm of its gradients"] if self.norm is not None else []
+            return f"The replay is the step: it reproduced {' and '.join(parts)} exactly."
+        return f"The replay is not quite the step: {'; '.join(told)}."
+
+
+def _same(old: float, new: float) -> bool:
+    return old == new or (math.isnan(old) and math.isnan(new))
+
+
+class Repeated(StepCapture):
+    """Records a step that is made again; it knows the events that it is made of."""
+
+    event: Event | None = None
+
+    @contextlib.contextmanager
+    def following(self) -> Iterator[None]:
+        """Record; no optimizer steps here, and torch is just going over their hooks."""
+        with self.recording():
+            yield
+
+    def _scaled(self, args: Any, result: Tensor, frame: Any) -> None:
+        if self.event is not None and self.event.scale is not None:
+            self._scales[id(result)] = result, self.node(args[0]), self.event.scale
+
+
+def replay(
+    events: Sequence[Event], parameters: Sequence[Tensor], norm: Any, seen: Replay
+) -> Replay:
+    """Make the events again; the program, its gradients and its random numbers are left alone.
+
+    Parameters
+    ----------
+    events : sequence of Event
+    parameters : sequence of Tensor
+        Those whose gradients are compared.
+    norm : callable
+        Computes their gradients' norm.
+    seen : Replay
+        With the losses and the norm of the run; the rest is put in.
+    """
+    roots = models(events)
+    seen.lost += [f"{event.place}: {event.lost}" for event in events if event.lost]
+    if any(event.lost for event in events):
+        return seen
+    seen.said += _facts(events, seen)
+    leaves: dict[int, Tensor] = {}
+    leaves |= {id(p): p for root in roots.values() for p in root.parameters()}
+    leaves |= {id(p): p for p in parameters}
+    leaves |= {
+        id(t): t for event in events for t, _ in event.given if t.is_leaf and t.requires_grad
+    }
+    try:
+        with _apart(roots, list(leaves.values())) as guard:
+            capture = Repeated(roots)
+            try:
+                with capture.following(), guard:
+                    _again(events, capture)
+                if capture.broken is not None:
+                    raise capture.broken
+                seen.graphs = [made.graph for made in capture.passes]
+                seen.replayed = [made.loss for made in capture.passes]
+                if seen.norm is not None:
+                    seen.again = norm(parameters, scale_of(events))
+            finally:
+                capture.close()
+    except Exception as error:
+        seen.graphs = []
+        seen.lost.append(f"the replay ended in {type(error).__name__}: {error}")
+    return seen
+
+
+class _Unsaid:
+    """A stream that leaves out what this thread says: the program has said it already."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.thread = stream, threading.get_ident()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Hand on what other threads say."""
+        if threading.get_ident() == self.thread:
+            return len(text)
+        written: int = self.stream.write(text)
+        return written
+
+
+def _facts(events: Sequence[Event], seen: Replay) -> list[str]:
+    """What of the events is no longer as it was."""
+    said = []
+    if any(hasattr(event.call, "_orig_mod") for event in events):
+        said.append("The compiled model was replayed as it was before compilation.")
+    written = {event.place for event in events for t, v in event.given if t._version != v}
+    seen.lost += [f"{place}: what it was given has been overwritten since" for place in written]
+    for event in events:
+        if any(b.copy is None and b.moved for b in event.buffers):
+            seen.lost.append(f"{event.place}: a buffer was changed, and is as it is now")
+    return said
+
+
+@contextlib.contextmanager
+def _apart(roots: Mapping[str, nn.Module], leaves: Sequence[Any]) -> Iterator[Preserved]:
+    """Inside, the program can run without a trace."""
+    found = search([(name, root) for name, root in roots.items()])
+    gradients = [(leaf, leaf.grad, leaf._post_accumulate_grad_hooks) for leaf in leaves]
+    guard = Preserved(found.found)
+    held = [
+        (module._buffers, dict(module._buffers))
+        for root in roots.values()
+        for module in root.modules()
+    ]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(chance.preserved(found.generators, tensors=True))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(contextlib.redirect_stdout(_Unsaid(sys.stdout)))
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(torch.enable_grad())
+        try:
+            for leaf, *_ in gradients:
+                leaf.grad, leaf._post_accumulate_grad_hooks = None, None
+            guard.begin()
+            yield guard
+        finally:
+            for register, content in held:
+                register.update(content)
+            guard.end()
+            for leaf, gradient, hooks in gradients:
+                leaf.grad, leaf._post_accumulate_grad_hooks = gradient, hooks
+
+
+def _again(events: Sequence[Event], capture: Repeated) -> None:
+    """Make the calls of a step."""
+    results: dict[int, list[Tensor]] = {}
+    ambient = dict(autocast())
+    for precision, together in itertools.groupby(events, lambda event: event.autocast):
+        with contextlib.ExitStack() as stack:  # (calls in one region share the weights it has cast)
+            on = dict(precision)
+            for device in {*ambient, *on}:
+                dtype = on.get(device)
+                stack.enter_context(torch.autocast(device, dtype, enabled=dtype is not None))
+            for event in together:
+                capture.event = event
+                args = replaced(event.args, results)
+                kwargs = replaced(event.kwargs, results)
+                call = getattr(event.call, "_orig_mod", event.call)
+                if event.random is not None:
+                    event.random.put()
+                put(event.buffers)
+                if event.writes and not args[0].requires_grad:
+                    args = (args[0].clone(), *args[1:])
+                made = call(*args, **kwargs)
+                results[id(event)] = tensors_of(args[0] if event.writes and made is None else made)
+
+
+def put(buffers: Sequence[Buffer]) -> None:
+    """Give a module the buffers that it had."""
+    with torch.no_grad(), torch._C.DisableTorchFunction():
+        for buffer in buffers:
+            buffer.register[buffer.name] = buffer.tensor
+            if buffer.copy is not None:
+                buffer.tensor.data.copy_(buffer.copy)  # (as by batch_norm: its version stays)
+
+
+def scale_of(events: Sequence[Event]) -> float:
+    """What the losses of a step were multiplied with."""
+    return next((event.scale.item() for event in events if event.scale is not None), 1.0)
+
+
+def models(events: Sequence[Event]) -> dict[str, nn.Module]:
+    """The modules that events call, by the names that the program calls them."""
+    called = {
+        id(module): (module, event)
+        for event in events
+        if isinstance(module := getattr(event.call, "_orig_mod", event.call), nn.Module)
+    }
+    inner = {id(m) for root, _ in called.values() for m in root.modules() if m is not root}
+    outer = [(module, event) for module, event in called.values() if id(module) not in inner]
+    if len(outer) == 1:
+        return {"": outer[0][0]}
+    taken: dict[str, int] = {}
+    return {
+        numbered(names.called(event.site) or type(module).__name__, taken): module
+        for module, event in outer
+    }

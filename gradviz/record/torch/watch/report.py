@@ -1,0 +1,181 @@
+"""What is told of a step that went wrong: on stderr, and in a folder that is whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradviz.chain.health import Finding, Health
+from gradviz.files import write_atomic
+from gradviz.graph import Graph
+from gradviz.record.alarm import Alarm, Judge
+from gradviz.record.torch.watch.replay import Replay
+from gradviz.statistics import measure
+
+LINES, LAST = 10, 5
+SUITS = {
+    "loss not finite": ("non-finite value", "non-finite gradient"),
+    "gradient not finite": ("non-finite gradient", "non-finite value"),
+    "collapsing scale": ("non-finite gradient", "non-finite value"),
+    "spike": ("exploding gradient", "ill-scaled parameter"),
+    "no gradient": ("no gradient", "zero gradient", "dead units", "saturated units"),
+    "constant loss": ("zero gradient", "no gradient", "lost history", "dead units"),
+}
+"""By the kind of an alarm the findings that explain it, the best first."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A step that went wrong.
+
+    Attributes
+    ----------
+    step : int
+        The step of its optimizer, counted from 0.
+    alarm : Alarm
+    graph : Graph or None
+        The step, made again; of several backward passes the one that it is about.
+    graphs : list of Graph
+        All.
+    finding : Finding or None
+    replay : Replay
+        How far it is the step that was made.
+    folder : Path or None
+        What was written; None where that failed.
+    """
+
+    step: int
+    alarm: Alarm
+    graph: Graph | None
+    graphs: list[Graph]
+    finding: Finding | None
+    replay: Replay
+    folder: Path | None
+
+    @property
+    def text(self) -> str:
+        """At most ten lines, the most important first."""
+        lines = [f"step {self.step}: {self.alarm.text}"]
+        if self.alarm.since < self.step:
+            lines[0] += f", since step {self.alarm.since}"
+        if self.finding is not None:
+            source = self.finding.source
+            if source is not None:
+                lines += [f'  File "{source.file}", line {source.line}', f"    {source.text}"]
+            lines += [f"  {line}" for line in self.finding.text.splitlines()]
+        elif self.graph is not None:
+            lines.append("  the graph of the step shows no finding that explains it")
+        lines.append(f"  {self.replay.verdict}")
+        lines += [f"  not replayed: {line}" for line in self.replay.lost]
+        where = f"  report: {self.folder}" if self.folder else "  the report could not be written"
+        return "\n".join([*lines[: LINES - 2], where])
+
+
+def report(out: str, alarm: Alarm, judge: Judge, seen: Replay, names: Mapping[int, str]) -> Report:
+    """Examine a step, and write about it."""
+    step = judge.count - 1
+    healths = [graph.diagnose() for graph in seen.graphs]
+    best = min(range(len(healths)), key=lambda k: _rank(healths[k], alarm, k), default=None)
+    graph = None if best is None else seen.graphs[best]
+    health = None if best is None else _ordered(healths[best], alarm)
+    finding = health.findings[0] if health is not None and health.findings else None
+    if finding is not None and finding.severity == "note" and alarm.kind == "spike":
+        finding = None
+    made = Report(step, alarm, graph, seen.graphs, finding, seen, None)
+    happened = _sentences(made, names)
+    folder = None
+    try:
+        folder = _write(Path(out), made, happened, health, judge)
+    except Exception as error:
+        print(f"gradviz watch: the report of step {step} is lost: {error}", file=sys.stderr)
+    made = Report(step, alarm, graph, seen.graphs, finding, seen, folder)
+    with contextlib.suppress(Exception):  # stderr may be closed
+        print("\n".join(f"gradviz watch: {line}" for line in made.text.splitlines()),
+              file=sys.stderr, flush=True)  # fmt: skip
+    return made
+
+
+def _rank(health: Health, alarm: Alarm, k: int) -> tuple[int, int]:
+    """How well the findings of a pass explain an alarm; the best is the least."""
+    suits = SUITS[alarm.kind]
+    kinds = [finding.kind for finding in health.findings]
+    return min((suits.index(kind) for kind in kinds if kind in suits), default=len(suits)), -k
+
+
+def _ordered(health: Health, alarm: Alarm) -> Health:
+    """With the finding that explains the alarm first."""
+    suits = SUITS[alarm.kind]
+    found = sorted(
+        health.findings,
+        key=lambda f: suits.index(f.kind) if f.kind in suits else len(suits),
+    )
+    return Health(health.graph, tuple(found), health.layers)
+
+
+def _sentences(made: Report, names: Mapping[int, str]) -> list[str]:
+    """What happened."""
+    alarm, seen = made.alarm, made.replay
+    since = f" It began at step {alarm.since}." if alarm.since < made.step else ""
+    lines = [f"At step {made.step}, counted from 0, {alarm.text}.{since}"]
+    if alarm.parameters:
+        told = sorted(names.get(key, "one that no module holds") for key in alarm.parameters)
+        more = f" and {len(told) - 12} more" if len(told) > 12 else ""
+        lines.append(f"They are: {', '.join(told[:12])}{more}.")
+    if made.graph is not None:
+        graph = made.graph
+        sick = [
+            graph.names[i] for i in sorted(graph.wrt) if measure(graph.values[i].value).nonfinite
+        ]
+        if sick:
+            more = f" and {len(sick) - 6} more" if len(sick) > 6 else ""
+            lines.append(
+                f"When the step began, {', '.join(sick[:6])}{more} already held numbers that are "
+                "not finite: the update before, or what the program wrote there, made them."
+            )
+    lines.append(seen.verdict)
+    lines += seen.said
+    lines += [f"What could not be replayed: {line}." for line in seen.lost]
+    if seen.graphs and not seen.exact and not seen.lost:
+        lines.append(
+            "What the program keeps itself (counters, caches, files) is not put back to where it "
+            "was before the step, so a step that depends on it is not reproduced."
+        )
+    return lines
+
+
+def _write(
+    out: Path, made: Report, happened: Sequence[str], health: Health | None, judge: Judge
+) -> Path:
+    """Write the folder under another name, and give it its own when it is whole."""
+    from gradviz.web.incident import incident_page
+
+    out.mkdir(parents=True, exist_ok=True)
+    temporary = out / f".gradviz-{os.urandom(8).hex()}"
+    temporary.mkdir()
+    try:
+        curves: dict[str, Any] = {
+            "The last losses": list(judge.losses),
+            "The last norms of the gradients": list(judge.norms),
+        }
+        title = f"Step {made.step}: {made.alarm.kind}"
+        first = judge.count - len(judge.losses)
+        page = incident_page(title, happened, health, made.graph, curves, first)
+        write_atomic(temporary / "report.html", page)
+        text = [*happened, "", health.text if health is not None else ""]
+        write_atomic(temporary / "report.txt", "\n".join(text).rstrip() + "\n")
+        for k, graph in enumerate(made.graphs):
+            graph.save(temporary / (f"graph-{k + 1}.json" if k else "graph.json"))
+        k, name = 1, f"step-{made.step}"
+        while (out / name).exists():
+            k, name = k + 1, f"step-{made.step}-{k + 1}"
+        temporary.rename(out / name)
+        return out / name
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise

@@ -1,0 +1,491 @@
+"""Training under watch: nothing changes, and a step that breaks is made again as it was."""
+
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch")
+
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import gradviz as gv
+from gradviz.errors import TrainingError
+
+SPIKE = 60
+"""The step that goes wrong."""
+
+
+# --- ways to train --------------------------------------------------------------------------------
+
+
+class Random(nn.Module):
+    """Draws from every generator there is."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.own = nn.Linear(6, 3), torch.Generator()
+        self.numpy = np.random.default_rng(0)
+
+    def forward(self, x):
+        if random.random() < 0.5:
+            x = x * 2
+        noise = torch.randn(8, 3) + torch.randn(8, 3, generator=self.own)
+        return self.linear(x) + noise * np.random.rand() + self.numpy.normal()  # noqa: NPY002
+
+
+class Checkpointed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.ReLU())
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(checkpoint(self.inner, x, use_reentrant=False))
+
+
+def layers():
+    return nn.Sequential(
+        nn.Linear(6, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Dropout(0.5), nn.Linear(20, 3)
+    )
+
+
+def batch():
+    return torch.randn(8, 6), torch.randn(8, 3)
+
+
+def plainly(model, optimizer, by):
+    optimizer.zero_grad()
+    x, t = batch()
+    (F.mse_loss(model(x), t) * by).backward()
+    optimizer.step()
+
+
+def in_micro_batches(model, optimizer, by):
+    optimizer.zero_grad()
+    for _ in range(3):
+        x, t = batch()
+        (F.mse_loss(model(x), t) * by / 3).backward()
+    optimizer.step()
+
+
+def with_chance_in_the_loss(model, optimizer, by):
+    optimizer.zero_grad()
+    x, t = batch()
+    y = model(x)
+    mixed = F.mse_loss(y, t) * torch.rand(()) + F.dropout(y, 0.5).square().mean()
+    (mixed * by).backward()
+    optimizer.step()
+
+
+def clipped(model, optimizer, by):
+    optimizer.zero_grad()
+    x, t = batch()
+    (F.mse_loss(model(x), t) * by).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+    optimizer.step()
+
+
+def without_modules(model, optimizer, by):
+    optimizer.zero_grad()
+    x, t = batch()
+    h = torch.zeros(8, 3)
+    h[:4] = (x @ model.weight.T + model.bias)[:4]
+    h[4:] = x[4:] @ model.weight.T
+    decay = 1e-3 * sum(p.pow(2).sum() for p in model.parameters())
+    (((h - t) ** 2).mean() * by + decay).backward()
+    optimizer.step()
+
+
+def with_a_gradient_penalty(model, optimizer, by):
+    optimizer.zero_grad()
+    x = torch.randn(8, 6, requires_grad=True)
+    y = model(x).sum()
+    (slope,) = torch.autograd.grad(y, x, create_graph=True)
+    (((slope.norm() - 1) ** 2 + y * 0.01) * by).backward()
+    optimizer.step()
+
+
+def by_a_closure(model, optimizer, by):
+    x, t = batch()
+
+    def closure():
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(x), t) * by
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+
+
+def by_hand(model, _, by):
+    x, t = batch()
+    (F.mse_loss(model(x), t) * by).backward()
+    with torch.no_grad():
+        for p in model.parameters():
+            p -= 0.001 * p.grad
+            p.grad = None
+
+
+def in_mixed_precision(model, made, by):
+    optimizer, scaler = made
+    optimizer.zero_grad()
+    x, t = batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = F.mse_loss(model(x).float(), t) + model(x * 2).float().square().mean()
+    scaler.scale(loss * by).backward()
+    scaler.unscale_(optimizer)
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    scaler.step(optimizer)
+    scaler.update()
+
+
+def adversaries(model, made, by):
+    """The critic learns first; what the generator made before is judged after it."""
+    for_generator, for_critic = made
+    fake, real = model.generator(torch.randn(8, 4)), torch.randn(8, 6)
+    for_critic.zero_grad()
+    found = F.softplus(-model.critic(real)).mean() + F.softplus(model.critic(fake.detach())).mean()
+    found.backward()
+    for_critic.step()
+    for_generator.zero_grad()
+    (F.softplus(-model.critic(fake)).mean() * by).backward()
+    for_generator.step()
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.generator = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.3))
+        self.critic = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.2), nn.ReLU(), nn.Linear(8, 1))
+
+
+def sgd(model):
+    return torch.optim.SGD(model.parameters(), 1e-5)
+
+
+def adam(model):
+    return torch.optim.Adam(model.parameters(), 1e-5)
+
+
+def scaled(model):
+    return sgd(model), torch.amp.GradScaler("cpu", init_scale=2.0**10)
+
+
+def linear():
+    return nn.Linear(6, 3)
+
+
+WAYS = {
+    "buffers and dropout": (layers, adam, plainly),
+    "all random numbers": (Random, sgd, plainly),
+    "spectral norm": (lambda: nn.utils.parametrizations.spectral_norm(linear()), sgd, plainly),
+    "checkpointing": (Checkpointed, adam, plainly),
+    "micro-batches": (layers, adam, in_micro_batches),
+    "chance in the loss": (layers, sgd, with_chance_in_the_loss),
+    "clipping": (layers, adam, clipped),
+    "no modules": (linear, sgd, without_modules),
+    "gradient penalty": (
+        lambda: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)),
+        sgd,
+        with_a_gradient_penalty,
+    ),
+    "closures": (
+        linear,
+        lambda m: torch.optim.LBFGS(m.parameters(), lr=1e-5, max_iter=2),
+        by_a_closure,
+    ),
+    "no optimizer": (layers, lambda _: None, by_hand),
+    "mixed precision": (layers, scaled, in_mixed_precision),
+    "adversaries": (Pair, lambda m: (adam(m.generator), adam(m.critic)), adversaries),
+    "compiled": (lambda: torch.compile(layers(), backend="eager"), adam, plainly),
+}
+
+
+def states(model):
+    random_ones = torch.get_rng_state().tolist(), random.getstate(), repr(np.random.get_state())  # noqa: NPY002
+    return {n: v.clone() for n, v in model.state_dict().items()}, random_ones
+
+
+def train(way, watch=None):
+    build, optimizer_of, step = WAYS[way]
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    model = build()
+    made = optimizer_of(model)
+    if watch is not None:
+        watch.__enter__()
+    try:
+        for i in range(SPIKE + 3):
+            step(model, made, 1e6 if i == SPIKE else 1.0)
+    finally:
+        if watch is not None:
+            watch.__exit__(None, None, None)
+    return states(model)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_step_that_broke_is_made_again_and_the_run_is_the_one_it_would_have_been(
+    way, tmp_path, capfd
+):
+    watch = gv.watch(tmp_path / "out", spike=50)
+    (weights, chance), (plain, plain_chance) = train(way, watch), train(way)
+    assert chance == plain_chance
+    for name, value in plain.items():
+        assert torch.equal(weights[name], value), name
+    spikes = [r for r in watch.reports if r.alarm.kind == "spike"]
+    assert spikes
+    assert all(report.replay.exact and not report.replay.lost for report in watch.reports)
+    report = spikes[0]
+    if way not in ("closures", "no optimizer"):
+        assert report.step == SPIKE
+    assert (
+        gv.load(report.folder / "graph.json").gradients().keys() == report.graph.gradients().keys()
+    )
+    assert f"step {report.step}: the norm of the gradients is" in capfd.readouterr().err
+    page = (report.folder / "report.html").read_text(encoding="utf-8")
+    assert "reproduced its loss" in page
+    assert ("before compilation" in page) == (way == "compiled")
+
+
+def test_what_cannot_be_replayed_is_said(tmp_path):
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.calls = nn.Linear(6, 3), 0
+
+        def forward(self, x):
+            self.calls += 1
+            return self.linear(x) * self.calls
+
+    x = torch.randn(8, 6)
+    for overwritten in (False, True):
+        torch.manual_seed(0)
+        model = Counts() if not overwritten else nn.Linear(6, 3)
+        optimizer = sgd(model)
+        with gv.watch(tmp_path / str(overwritten)) as watch:
+            for i in range(SPIKE + 1):
+                optimizer.zero_grad()
+                (model(x).square().mean() * (1e9 if i == SPIKE else 1)).backward()
+                if overwritten:
+                    x.normal_()
+                optimizer.step()
+        (report,) = watch.reports
+        assert not report.replay.exact
+        assert "not quite the step" in report.text
+        if overwritten:
+            assert "overwritten since" in report.replay.lost[0]
+        else:
+            assert model.calls == SPIKE + 1  # the replay has not counted
+
+
+# --- what triggers, and what does not -----------------------------------------------------------
+
+
+def loop(losses, optimizer=None):
+    """A training of one weight whose losses and gradients are those of a function of the step."""
+    w = nn.Parameter(torch.ones(3))
+    optimizer = optimizer or torch.optim.SGD([w], 0.0)
+    for i in range(400):
+        optimizer.zero_grad()
+        losses(w, i).backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("kind", "losses", "step"),
+    [
+        ("loss not finite", lambda w, i: (w * (math.nan if i == 7 else i)).sum(), 7),
+        ("gradient not finite", lambda w, i: (w - 1 + (i != 9)).square().sum().sqrt() + i, 9),
+        ("spike", lambda w, i: (w * (1e4 if i == 101 else 1 + i % 7)).sum(), 101),
+        ("no gradient", lambda w, i: (w * (i % 5 + 1) if i < 200 else w * 0 + i).sum(), 219),
+        ("constant loss", lambda w, i: (w * w).sum(), 49),
+    ],
+)
+def test_a_training_in_trouble_is_told_once_and_at_its_step(kind, losses, step, tmp_path):
+    with gv.watch(tmp_path) as watch:
+        loop(losses)
+    assert [(r.alarm.kind, r.step) for r in watch.reports] == [(kind, step)]
+    assert watch.reports[0].replay.exact
+
+
+def test_an_ordinary_heavy_tail_a_warm_up_and_what_has_converged_are_no_alarm(tmp_path):
+    generator = np.random.default_rng(0)
+    tail = generator.standard_t(3, 400)
+    warm = [1e3 * 0.8**i + 1 + 0.1 * generator.random() for i in range(400)]
+    with gv.watch(tmp_path) as watch:
+        loop(lambda w, i: (w * float(tail[i])).sum())
+        loop(lambda w, i: (w * warm[i]).sum())
+        w = nn.Parameter(torch.ones(3))
+        loop(lambda _, i: (w - 3).square().sum() + 1, torch.optim.SGD([w], 0.3))
+    assert watch.reports == []
+
+
+def test_a_skipped_step_is_no_alarm_and_a_scale_that_collapses_is(tmp_path):
+    def run(steps, bad):
+        model = nn.Linear(3, 1)
+        optimizer, scaler = sgd(model), torch.amp.GradScaler("cpu", init_scale=2.0**5)
+        with gv.watch(tmp_path) as watch:
+            for i in range(steps):
+                optimizer.zero_grad()
+                y = model(torch.randn(4, 3))
+                if bad(i):
+                    y.register_hook(lambda g: g * math.inf)
+                scaler.scale(y.square().mean()).backward()
+                scaler.step(optimizer)
+                scaler.update()
+        return watch.reports
+
+    assert run(20, lambda i: i in (0, 1, 2, 9)) == []
+    (report,) = run(20, lambda i: i > 2)
+    assert report.alarm.kind == "collapsing scale"
+    assert report.alarm.since == 3
+    assert report.replay.exact
+
+
+def test_the_number_of_reports_is_limited_and_the_training_stops_or_raises_if_asked(tmp_path):
+    def sick(watch, steps=10, caught=()):
+        w, done = nn.Parameter(torch.ones(2)), 0
+        optimizer = torch.optim.SGD([w], 0.1)
+        with watch:
+            for i in range(steps):
+                try:
+                    optimizer.zero_grad()
+                    (w * (math.inf if i == 3 else 1)).sum().backward()
+                    optimizer.step()
+                    done += 1
+                except caught:
+                    continue
+        return done
+
+    none = gv.watch(tmp_path, reports=0)
+    assert sick(none) == 10
+    assert none.reports == []
+    assert sick(gv.watch(tmp_path, on_trigger="stop")) == 3
+    with pytest.raises(TrainingError, match=r"step 3: the loss is inf"):
+        sick(gv.watch(tmp_path, on_trigger="raise"))
+    caught = gv.watch(tmp_path, on_trigger="raise")
+    assert sick(caught, caught=Exception) == 9
+    assert len(caught.reports) == 1
+    for bad in (dict(on_trigger="die"), dict(reports=-1), dict(spike=0.5)):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            gv.watch(tmp_path, **bad)
+
+
+def test_threads_that_train_are_watched_each_by_itself(tmp_path):
+    def train_one(seed):
+        model = nn.Linear(3, 1)
+        optimizer = sgd(model)
+        for i in range(20):
+            optimizer.zero_grad()
+            (model(torch.ones(2, 3)).sum() * (math.nan if i == 5 + seed else 1)).backward()
+            optimizer.step()
+
+    with gv.watch(tmp_path) as watch:
+        threads = [threading.Thread(target=train_one, args=(seed,)) for seed in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(r.step for r in watch.reports) == [5, 6, 7]
+
+
+def test_a_disk_that_is_full_loses_the_report_and_not_the_run(tmp_path, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with gv.watch(tmp_path / "out") as watch:
+        loop(lambda w, i: (w * (math.nan if i == 7 else i)).sum())
+    (report,) = watch.reports
+    assert report.folder is None
+    assert list((tmp_path / "out").iterdir()) == []
+    assert "No space left" in capsys.readouterr().err
+
+
+# --- as a command --------------------------------------------------------------------------------
+
+SCRIPT = """
+import math, os, sys, time
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+def train(model, how, workers=0):
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    data = torch.arange(40.0).reshape(20, 2) / 40
+    for i, x in enumerate(DataLoader(data, batch_size=2, num_workers=workers)):
+        optimizer.zero_grad()
+        y = model(x)
+        loss = torch.log(y.square().sum() * (i != 5))
+        if how == "looks" and not math.isfinite(loss.item()):
+            sys.exit(f"loss is {loss.item()}")
+        loss.backward()
+        optimizer.step()
+
+if __name__ == "__main__":
+    how, model = sys.argv[1], nn.Linear(2, 2)
+    if how == "forks":
+        if os.fork() == 0:
+            train(model, how)
+            os._exit(0)
+        os.wait()
+        train(model, how)
+    else:
+        train(model, how, 2 if how == "exit" else 0)
+    print(sys.argv, __name__)
+    if how == "exit":
+        sys.exit(7)
+    if how == "raises":
+        raise KeyError("mine")
+    if how in ("interrupted", "killed"):
+        os.kill(os.getpid(), 2 if how == "interrupted" else 9)
+        time.sleep(5)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [("exit", 7), ("raises", 1), ("interrupted", -signal.SIGINT), ("looks", 1),
+     ("killed", -signal.SIGKILL), ("forks", 0)],
+)  # fmt: skip
+def test_a_script_ends_as_it_would_have_and_its_report_is_whole(how, status, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    command = [
+        sys.executable,
+        "-m",
+        "gradviz",
+        "watch",
+        "--out",
+        "reports",
+        "train.py",
+        how,
+        "--lr=1",
+    ]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == status, ran.stderr
+    if how not in ("looks", "killed"):
+        assert ran.stdout == f"['train.py', '{how}', '--lr=1'] __main__\n"
+    (folder,) = (tmp_path / "reports").iterdir()
+    assert folder.name == "step-5"
+    graph = gv.load(folder / "graph.json")
+    finding = graph.diagnose().findings[0]
+    assert (finding.operation, finding.source.text) == (
+        "log", "loss = torch.log(y.square().sum() * (i != 5))",
+    )  # fmt: skip
+    assert (folder / "report.html").read_text(encoding="utf-8").endswith("</html>\n")
+    assert ran.stderr.count("gradviz watch: step 5: ") == 1
+    if how == "raises":
+        ours = ran.stderr.splitlines()
+        assert ours[-1] == "KeyError: 'mine'"
+        assert sum(line.startswith("  File") for line in ours) == 1
