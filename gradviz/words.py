@@ -166,7 +166,7 @@ def number(value: object, digits: int = 5) -> str:
     if isinstance(value, int):
         return str(value) if abs(value) < 10**9 else _power(f"{float_or_inf(value):.{digits - 1}e}")
     if isinstance(value, float):
-        return _power(f"{value:.{digits}g}")
+        return _power(f"{value + 0.0:.{digits}g}")  # -0.0 + 0.0 is 0.0
     if isinstance(value, complex):
         sign = "-" if value.imag < 0 or str(value.imag).startswith("-") else "+"
         real, imaginary = number(value.real, digits - 1), number(abs(value.imag), digits - 1)

@@ -6,6 +6,7 @@ asked for what needs the user's own function or a layout: new values, training, 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ from .rooms import joined
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
+
+TOGETHER = 0.6  # seconds in which the changes of one leaf are one
 
 
 class Widget(anywidget.AnyWidget):
@@ -72,6 +75,8 @@ class Widget(anywidget.AnyWidget):
         J at each step of the training.
     at : int
         Which of these steps is shown.
+    edits : list of int
+        How many changes of values can be undone, and redone.
     """
 
     _esm = joined("widget")
@@ -95,6 +100,7 @@ class Widget(anywidget.AnyWidget):
     rate = traitlets.Float(0.5).tag(sync=True)
     history: Any = traitlets.List().tag(sync=True)
     at = traitlets.Int(0).tag(sync=True)
+    edits: Any = traitlets.List([0, 0]).tag(sync=True)
 
     def __init__(
         self,
@@ -116,6 +122,10 @@ class Widget(anywidget.AnyWidget):
         self._coloured = wanted(color, bool(graph.detailed(detail).layers)) is not None
         self.graph = graph
         self._past = [graph]
+        self._recorded = graph
+        self._done: list[_Place] = []
+        self._undone: list[_Place] = []
+        self._last = ("", 0.0)
         self._told = story(graph, detail)
         folded = list(at_first(graph, detail))
         super().__init__(
@@ -177,11 +187,13 @@ class Widget(anywidget.AnyWidget):
     def _do(self, request: Mapping[str, Any]) -> None:
         match request:
             case {"kind": "set", "values": values}:
-                self._move(self.graph.update(_arrays(values)))
+                self._move(self.graph.update(_arrays(values)), ",".join(values))
             case {"kind": "train", "steps": count, "rate": rate}:
                 self.train(int(count), float(rate))
             case {"kind": "at", "index": index}:
                 self.at = int(index)
+            case {"kind": "undo" | "redo" | "reset" as way}:
+                getattr(self, way)()
             case {"kind": "fold", "folded": folded, "key": key}:
                 self.folded = list(folded)
                 if key not in folded and key in self.folded:
@@ -194,18 +206,52 @@ class Widget(anywidget.AnyWidget):
         past = self._past[: self.at + 1]
         for _ in range(steps):
             past.append(past[-1].step(self.rate if rate is None else rate))
-        self._past = past
-        with self.hold_trait_notifications():
-            self.history = [quantity(_loss(graph)) for graph in past]
-            self.at = len(past) - 1
-        self._show(past[-1])
+        self._note()
+        self._go((past, len(past) - 1))
 
-    def _move(self, graph: Graph) -> None:
+    def _move(self, graph: Graph, what: str = "") -> None:
         """Go to new values, from which a new training starts."""
-        self._past = [graph]
+        self._note(what)
+        self._go(([graph], 0))
+
+    # --- the way back ------------------------------------------------------------------------
+
+    def undo(self) -> None:
+        """Take back the last change of values, if there is one: a value set, steps of training."""
+        self._back(self._done, self._undone)
+
+    def redo(self) -> None:
+        """Do again what was undone."""
+        self._back(self._undone, self._done)
+
+    def reset(self) -> None:
+        """Go back to the values that were recorded; that can be undone, too."""
+        self._note()
+        self._go(([self._recorded], 0))
+
+    def _note(self, what: str = "") -> None:
+        """Keep where one can go back to; what was undone is forgotten.
+
+        A leaf that is dragged is set many times, which is one change.
+        """
+        last, self._last = self._last, (what, time.monotonic())
+        if not what or what != last[0] or self._last[1] - last[1] > TOGETHER:
+            self._done.append((self._past, self.at))
+        self._undone.clear()
+
+    def _back(self, way: list[_Place], other: list[_Place]) -> None:
+        self._last = ("", 0.0)
+        if way:
+            other.append((self._past, self.at))
+            self._go(way.pop())
+
+    def _go(self, place: _Place) -> None:
+        self._past, at = place
         with self.hold_trait_notifications():
-            self.history, self.at = [quantity(_loss(graph))], 0
-        self._show(graph)
+            self.history = [quantity(_loss(graph)) for graph in self._past]
+            self.at = at
+        self.edits = [len(self._done), len(self._undone)]
+        self._show(self._past[at])
 
     def _show(self, graph: Graph) -> None:
         if graph is self.graph:
@@ -257,6 +303,10 @@ class Widget(anywidget.AnyWidget):
     def _at_assigned(self, change: Any) -> None:
         if 0 <= change["new"] < len(self._past):
             self._show(self._past[change["new"]])
+
+
+_Place = tuple[list["Graph"], int]
+"""The steps of a training, and the one that is shown."""
 
 
 def _loss(graph: Graph) -> Any:

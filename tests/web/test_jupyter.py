@@ -319,6 +319,17 @@ def test_the_widgets_traits_work_without_any_view(network):
     assert widget.step == widget.last_step
     widget.folded = ["h1"]
     assert widget.drawing["inside"] == {15: 16}
+    widget.undo()
+    assert (len(widget.history), widget.values["w1"], widget.edits) == (1, 0.5, [1, 1])
+    widget.undo()
+    assert widget.graph.value("J") == network.value("J")
+    widget.redo()
+    widget.redo()
+    assert (len(widget.history), widget.edits) == (4, [2, 0])
+    widget.reset()
+    assert widget.values == network.leaf_values()
+    widget.undo()
+    assert len(widget.history) == 4
     with pytest.raises(KeyError):
         widget.targets = ["nobody"]
     with pytest.raises(KeyError):
@@ -345,7 +356,7 @@ CONTROLS = {
     "the search": lambda app: app.locator("input[type=search]").click(),
     "a fold": lambda app: app.locator("button.fold").first.click(),
     "zooming": lambda app: app.get_by_role("button", name="Zoom in").click(),
-    "training": lambda app: app.get_by_role("button", name="Take 1 steps").click(),
+    "training": lambda app: app.get_by_role("button", name="Take 1 step").click(),
     "the rate": lambda app: app.locator(".training input[type=text]").click(),
     "the language, last": lambda app: app.locator("header select").focus(),
 }

@@ -332,7 +332,7 @@ def test_values_that_leave_the_numbers_are_shown_and_said(opened):
 def test_training_takes_the_steps_that_python_takes_and_goes_back_through_them(opened, network):
     page = opened(network)
     page.get_by_role("button", name="Take 10 steps of gradient descent").click()
-    page.get_by_role("button", name="Take 1 steps of gradient descent").click()
+    page.get_by_role("button", name="Take 1 step of gradient descent").click()
     graphs = [network]
     for _ in range(11):
         graphs.append(graphs[-1].step(0.5))
@@ -345,10 +345,10 @@ def test_training_takes_the_steps_that_python_takes_and_goes_back_through_them(o
     press(page, "ArrowLeft", 4)
     assert_shows(page, graphs[7])
     page.get_by_role("textbox", name="Learning rate").fill("fast")
-    page.get_by_role("button", name="Take 1 steps of gradient descent").click()
+    page.get_by_role("button", name="Take 1 step of gradient descent").click()
     assert "is no number" in page.locator(".notice").inner_text()
     page.get_by_role("textbox", name="Learning rate").fill("0.1")
-    page.get_by_role("button", name="Take 1 steps of gradient descent").click()
+    page.get_by_role("button", name="Take 1 step of gradient descent").click()
     assert_shows(page, graphs[7].step(0.1))
     assert len(page.evaluate("gradviz.get('history')")) == 9  # what came after is forgotten
 

@@ -48,3 +48,73 @@ def test_a_classifier_of_digits_trains_in_the_page_as_in_python(opened, digits):
     for name in ("W1", "b1", "W2", "b2"):
         i = shown.id(name)
         assert np.isclose(norms[i], np.linalg.norm(shown.adjoint(i)), rtol=1e-9)
+
+
+def typed(page, label, text):
+    field = page.get_by_role("textbox", name=label)
+    field.fill(text)
+    field.press("Enter")
+    return field
+
+
+def value(page, i):
+    return page.evaluate(f"gradviz.get('numbers').values[{i}]")
+
+
+def test_changes_are_undone_redone_and_reset_and_only_parameters_are_trained(opened):
+    graph = gv.trace(lambda w, x: np.sum((w * x - 1) ** 2), np.array([0.5, 2.0]), 3.0, wrt="w")
+    page = opened(graph)
+    assert "move: w" in page.locator(".training").inner_text()
+    page.get_by_role("button", name="Take 1 step of").click()
+    page.wait_for_function("gradviz.get('history').length === 2")
+    trained = graph.step(0.5)
+    assert value(page, graph.id("x")) == 3
+    assert value(page, graph.output) == pytest.approx(trained.values[graph.output].value)
+    page.locator("g.node").filter(has_text="w").first.click()
+    typed(page, "New value of w", "[1, 1]")
+    assert value(page, graph.output) == 8
+    for name, expected in (
+        ("Undo the last", trained.values[graph.output].value),
+        ("Undo the last", graph.values[graph.output].value),
+        ("Redo", trained.values[graph.output].value),
+        ("Redo", 8.0),
+        ("Back to the values", graph.values[graph.output].value),
+        ("Undo the last", 8.0),
+    ):
+        page.get_by_role("button", name=name).click()
+        assert value(page, graph.output) == pytest.approx(expected)
+    page.get_by_role("button", name="Undo the last").click()
+    assert page.get_by_role("button", name="Redo").is_enabled()
+
+
+def test_a_number_is_typed_nudged_and_dragged_and_the_slider_follows(opened):
+    graph = gv.expression("x * x", x=2.0)
+    page = opened(graph)
+    page.locator("g.node").filter(has_text="x").first.click()
+    field = typed(page, "New value of x", "40")
+    slider = page.get_by_role("slider", name="New value of x")
+    assert slider.input_value() == "40"
+    field.press("ArrowDown")
+    assert value(page, 0) == 39
+    field.press("Shift+ArrowUp")
+    assert value(page, 0) == 49
+    for text, words in (("0x10", "is no number"), ("1e400", "beyond the range of numbers")):
+        typed(page, "New value of x", text)
+        assert words in page.locator(".notice").inner_text()
+        assert value(page, 0) == 49
+
+
+def test_a_learning_rate_beyond_reason_and_a_loss_that_runs_away_are_said(opened):
+    page = opened(gv.expression("w**4", w=2.0))
+    alarm = page.locator(".alarm")
+    assert not alarm.is_visible()
+    typed(page, "Learning rate", "-1")
+    assert "not above 0" in alarm.inner_text()
+    typed(page, "Learning rate", "100")
+    assert "moves w by 1.6×10³ times its own size" in alarm.inner_text()
+    page.get_by_role("button", name="Take 1 step of").click()
+    assert "rose from 16 to" in alarm.inner_text()
+    page.get_by_role("button", name="Take 100 steps").click()
+    assert "left the range of numbers at step" in alarm.inner_text()
+    page.get_by_role("combobox", name="Language").select_option("zh")
+    assert "超出了数的范围" in page.locator(".alarm").inner_text()

@@ -31,6 +31,8 @@ export class Controls {
         role: "button",
         tabindex: i === first ? "0" : "-1",
         onclick: (event) => this.click(event, i),
+        // With Shift the browser would select the text up to here.
+        onmousedown: (event) => event.shiftKey && event.preventDefault(),
         onkeydown: (event) => this.key(event, i),
         onfocus: () => this.tip.show({ node: i }, group, picture.stage),
         onblur: () => this.tip.hide(),

@@ -1,7 +1,7 @@
-// A leaf's number, to type or to drag along a slider.
+// A leaf's numbers, to type, to nudge with the arrow keys, or to drag along a slider.
 
 import { fill, hint, html } from "./elements.js";
-import { finite, isNumber, scalar } from "./numbers.js";
+import { finite, isNumber, scalar, typed } from "./numbers.js";
 
 /** @import { Children } from "./elements.js" */
 /** @import { Host, Session } from "./session.js" */
@@ -15,6 +15,12 @@ import { finite, isNumber, scalar } from "./numbers.js";
 export function change(session, host, i, value) {
   host.ask({ kind: "set", values: { [session.nodes[i].id]: value } });
 }
+
+/** A step that changes the second digit of a number. @type {(x: number) => number} */
+const unitOf = (x) => 10 ** (Math.floor(Math.log10(Math.abs(x) || 1)) - 1);
+/** @type {(x: number) => number} */
+const tidy = (x) => Number(x.toPrecision(6)) + 0;
+const NUMBER = /[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?/gi;
 
 export class Field {
   /**
@@ -42,8 +48,22 @@ export class Field {
     const q = session.numbers.values[i];
     const text = q === null || isNumber(q) ? String(scalar(q)) : q.full;
     for (const input of this.root.querySelectorAll("input")) {
-      if (input !== document.activeElement) input.value = text;
+      if (input === document.activeElement) continue;
+      if (input.type === "range") this.reach(input, scalar(q));
+      input.value = text;
     }
+  }
+
+  /**
+   * A slider reaches twice as far as its number, and follows it.
+   * @param {HTMLInputElement} slider
+   * @param {number} x
+   */
+  reach(slider, x) {
+    slider.hidden = !finite(x);
+    if (!finite(x) || (x > Number(slider.min) && x < Number(slider.max))) return;
+    const reach = Math.max(2 * Math.abs(x), 1);
+    Object.assign(slider, { min: x - reach, max: x + reach, step: reach / 200 });
   }
 
   /**
@@ -65,24 +85,41 @@ export class Field {
       "aria-label": label,
       spellcheck: "false",
       onchange: ({ target }) => this.type(i, target),
+      onkeydown: (event) => this.nudge(i, event),
     });
-    const x = scalar(session.numbers.values[i]);
-    const reach = Math.max(2 * Math.abs(x), 1);
     const slider = html("input", {
       type: "range",
-      min: x - reach,
-      max: x + reach,
-      step: reach / 200,
+      min: 0,
+      max: 0,
       "aria-label": label,
-      oninput: ({ target }) =>
-        change(session, host, i, Number(Number(target.value).toPrecision(6))),
+      oninput: ({ target }) => change(session, host, i, tidy(Number(target.value))),
     });
     return [
       html("label", {}, `${name} = `),
       input,
-      finite(x) && slider,
+      isNumber(q) && slider,
       !session.get("kernel") && hint(session.t("byFormulas")),
     ];
+  }
+
+  /**
+   * The number at the cursor goes up or down, with Shift ten times as far.
+   * @param {number} i
+   * @param {KeyboardEvent} event
+   */
+  nudge(i, event) {
+    const way = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    const input = /** @type {HTMLInputElement} */ (event.target);
+    const text = input.value.replaceAll("−", "-");
+    const at = input.selectionStart ?? 0;
+    const found = [...text.matchAll(NUMBER)].find((m) => at <= m.index + m[0].length);
+    if (!way || !found) return;
+    event.preventDefault();
+    const x = Number(found[0]);
+    const next = String(tidy(x + way * unitOf(x) * (event.shiftKey ? 10 : 1)));
+    input.value = text.slice(0, found.index) + next + text.slice(found.index + found[0].length);
+    input.setSelectionRange(found.index, found.index + next.length);
+    this.type(i, input);
   }
 
   /**
@@ -93,23 +130,26 @@ export class Field {
     const { session, host } = this;
     const q = session.numbers.values[i];
     const text = input.value.trim().replaceAll("−", "-");
+    const single = isNumber(q);
     /** @type {any} */
-    let value = NaN;
-    if (isNumber(q)) value = text === "" ? NaN : Number(text);
-    else {
+    let value = typed(text);
+    if (!single) {
       try {
         value = JSON.parse(text);
       } catch {
         /* said below */
       }
     }
-    const fits = isNumber(q) ? finite(value) : Array.isArray(value);
+    const fits = single ? finite(value) : Array.isArray(value);
     input.setAttribute("aria-invalid", String(!fits));
     if (!fits) {
-      host.warn(session.t(isNumber(q) ? "noNumber" : "noArray", { text: input.value }));
+      const why = !single ? "noArray" : value === undefined ? "noNumber" : "tooLarge";
+      host.warn(session.t(why, { text: input.value }));
       return;
     }
     host.warn("");
     if (value !== scalar(q)) change(session, host, i, value);
+    const slider = /** @type {HTMLInputElement | null} */ (this.root.querySelector("[type=range]"));
+    if (slider) this.reach(slider, value);
   }
 }

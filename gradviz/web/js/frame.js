@@ -33,6 +33,7 @@ export class Frame {
     root.setAttribute("aria-label", session.t("app", { title: session.story.title }));
 
     this.search = this.searchField();
+    this.ways = [this.way("undo", "↶"), this.way("redo", "↷"), this.way("reset", "⟲")];
     this.folds = new Folds(this);
     this.notice = html("div", { class: "notice", role: "status", hidden: true });
     this.tip = new Tooltip(session);
@@ -85,6 +86,12 @@ export class Frame {
     });
   }
 
+  /** @type {(kind: GoRequest["kind"], sign: string) => HTMLButtonElement} */
+  way(kind, sign) {
+    const { session } = this;
+    return button(sign, session.t(kind), () => this.ask({ kind }), { hidden: !session.editable });
+  }
+
   bar() {
     const { session } = this;
     const t = (/** @type {string} */ key) => session.t(key);
@@ -104,6 +111,7 @@ export class Frame {
         session.nodes.map(({ name }) => html("option", { value: name })),
       ),
       this.folds.root,
+      html("span", { class: "tools", role: "group", "aria-label": t("changes") }, this.ways),
       html(
         "span",
         { class: "tools", role: "group", "aria-label": t("view") },
@@ -196,6 +204,10 @@ export class Frame {
     this.panel.refresh();
     this.reuse.refresh();
     this.training.refresh();
+    const [undo, redo] = this.session.get("edits");
+    [undo, redo, undo].forEach((n, i) => {
+      this.ways[i].disabled = !n;
+    });
     this.warn(this.problem);
   }
 
@@ -241,6 +253,11 @@ export class Frame {
       if (event.key !== "Enter" || typing.tagName === "SELECT") return;
       event.preventDefault();
       typing.dispatchEvent(new Event("change"));
+    }
+    if (!typing && (event.ctrlKey || event.metaKey) && "zy".includes(event.key.toLowerCase())) {
+      const again = event.shiftKey || event.key === "y";
+      this.ask({ kind: again ? "redo" : "undo" });
+      event.preventDefault();
     }
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     const zoom = { "+": 1.25, "=": 1.25, "-": 0.8 }[event.key];

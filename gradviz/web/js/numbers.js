@@ -33,13 +33,23 @@ function rounded(x, digits) {
 export function digitsOf(x, digits) {
   if (Number.isNaN(x)) return ["nan", ""];
   if (!finite(x)) return [x > 0 ? "inf" : "-inf", ""];
-  if (x === 0) return [Object.is(x, -0) ? "-0" : "0", ""];
+  if (x === 0) return ["0", ""];
   const trim = (/** @type {string} */ text) =>
     text.includes(".") ? text.replace(/\.?0+$/, "") : text;
   const near = rounded(x, digits);
   const [mantissa, exponent] = near.split("e");
   if (+exponent >= -4 && +exponent < digits) return [trim(Number(near).toPrecision(digits)), ""];
   return [trim(mantissa), String(Number(exponent))];
+}
+
+/**
+ * A number as somebody types it: decimal digits; undefined where it is none, infinite where it is
+ * too large for one.
+ * @type {(text: string) => number | undefined}
+ */
+export function typed(text) {
+  const plain = text.trim().replaceAll("−", "-");
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(plain) ? Number(plain) : undefined;
 }
 
 /** @type {(text: string) => string} */

@@ -14,6 +14,8 @@ import { width } from "./widths.js";
 /** What happens to edges in the backward pass: their arrows point backwards. */
 const BACKWARD = ["lit", "sent", "reads", "computed"];
 
+const TIGHTEST = 1.7; // a text that would be squeezed more cannot be read
+
 export class Picture {
   /**
    * @param {HTMLElement} stage where it is shown, in place of the one before
@@ -139,6 +141,7 @@ export class Picture {
     const wide = line.reduce((sum, { room }) => sum + room, 0);
     slots.forEach(({ text, room: own, size }, i) => {
       const room = whole ? own : wide;
+      if (width(fitted[i]) * size > TIGHTEST * room) fitted[i] = "…"; // the panel tells it
       if (text.textContent !== fitted[i]) text.textContent = fitted[i];
       text.classList.toggle("words", words);
       if (width(fitted[i]) * size * (words ? 0.9 : 1) > room) {

@@ -1,9 +1,12 @@
 // Gradient descent: its controls, the curve of J, and the way back through its steps.
 
 import { button, fill, hint, html, svg } from "./elements.js";
-import { finite, scalar, short } from "./numbers.js";
+import { finite, norm, scalar, short, typed } from "./numbers.js";
 
 /** @import { Host, Session } from "./session.js" */
+
+const BEYOND = 100; // a step that moves a parameter by so many times its own size
+const RISEN = 0.1; // a loss that has risen by such a part
 
 export class Training {
   /**
@@ -13,6 +16,7 @@ export class Training {
   constructor(session, host) {
     this.session = session;
     this.host = host;
+    this.reason = "";
     const t = (/** @type {string} */ key) => session.t(key);
     this.rate = html("input", {
       type: "text",
@@ -20,7 +24,9 @@ export class Training {
       size: 6,
       "aria-label": t("rate"),
       value: String(session.get("rate")),
+      onchange: () => this.weigh(),
     });
+    this.said = html("p", { class: "alarm", role: "status", hidden: true });
     this.plot = svg("svg", { class: "plot", viewBox: "0 0 300 120", role: "img" });
     this.scrubber = html("input", {
       type: "range",
@@ -33,7 +39,11 @@ export class Training {
     this.losses = html("output", { class: "counter" });
     const why = session.refusal();
     const steps = [1, 10, 100].map((n) =>
-      button(session.t("steps", { n }), session.t("stepsTitle", { n }), () => this.train(n)),
+      button(
+        session.t("steps", { n }),
+        session.t(n === 1 ? "stepTitle" : "stepsTitle", { n }),
+        () => this.train(n),
+      ),
     );
     this.root = html(
       "section",
@@ -43,6 +53,12 @@ export class Training {
         ? hint(why)
         : [
             html("p", {}, html("label", {}, "η = ", this.rate), " ", steps),
+            hint(
+              t("moves"),
+              " ",
+              session.story.moving.map((i) => session.nodes[i].name).join(", "),
+            ),
+            this.said,
             this.plot,
             html("div", { class: "scrub" }, this.scrubber, this.losses),
           ],
@@ -51,15 +67,58 @@ export class Training {
 
   /** @param {number} steps */
   train(steps) {
+    const rate = this.weigh();
+    if (rate === undefined) return;
+    this.session.put("rate", rate);
+    this.host.ask({ kind: "train", steps, rate });
+  }
+
+  /** The learning rate, if it is a number; what is to be said of it is said. */
+  weigh() {
     const { session, host } = this;
-    const rate = Number(this.rate.value.trim() || NaN);
-    this.rate.setAttribute("aria-invalid", String(!finite(rate)));
-    if (!finite(rate)) {
-      host.warn(session.t("noNumber", { text: this.rate.value }));
-      return;
+    const rate = typed(this.rate.value);
+    const usable = rate !== undefined && finite(rate);
+    this.rate.setAttribute("aria-invalid", String(!usable));
+    const text = this.rate.value;
+    host.warn(usable ? "" : session.t(rate === undefined ? "noNumber" : "tooLarge", { text }));
+    if (!usable) return undefined;
+    const { values, grads } = session.numbers;
+    const far = session.story.moving
+      .map((i) => ({ i, times: (rate * norm(grads[i])) / (norm(values[i]) || Infinity) }))
+      .reduce((most, one) => (one.times > most.times ? one : most), { i: -1, times: 0 });
+    this.reason = "";
+    if (rate <= 0) this.reason = session.t("rateUphill");
+    else if (far.times > BEYOND) {
+      const { name } = session.nodes[far.i];
+      this.reason = session.t("rateFar", { rate: short(rate), name, times: short(far.times, 3) });
     }
-    session.put("rate", rate);
-    host.ask({ kind: "train", steps, rate });
+    this.say();
+    return rate;
+  }
+
+  /** What is wrong with the loss, or with the learning rate. */
+  say() {
+    const text = this.alarm() || this.reason;
+    this.said.textContent = text;
+    this.said.hidden = !text;
+  }
+
+  /** What the curve shows of a loss that runs away. */
+  alarm() {
+    const { session } = this;
+    const history = session.get("history").map(scalar);
+    const at = session.get("at");
+    const rate = session.get("rate");
+    const places = { name: session.loss, rate: short(rate), less: short(rate / 10, 2) };
+    if (at === 0) return "";
+    if (!finite(history[at])) {
+      const n = history.findIndex((loss) => !finite(loss));
+      return session.t("lossLost", { ...places, n });
+    }
+    const lowest = Math.min(...history.slice(0, at + 1).filter(finite));
+    const rise = history[at] - lowest;
+    if (!(rise > RISEN * (history[0] - lowest) && rise > RISEN * Math.abs(lowest))) return "";
+    return session.t("lossRose", { ...places, first: short(lowest), now: short(history[at]) });
   }
 
   refresh() {
@@ -72,6 +131,7 @@ export class Training {
     this.scrubber.disabled = history.length < 2;
     const place = { n: at, name: session.loss, value: short(history[at]) };
     this.losses.textContent = history.length > 1 ? session.t("atStep", place) : "";
+    this.say();
     const known = history.filter(finite);
     this.plot.toggleAttribute("hidden", known.length < 2);
     if (known.length > 1) this.draw(history, known, at);

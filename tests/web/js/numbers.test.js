@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cells, full, norm, scalar, short, wire } from "../../../gradviz/web/js/numbers.js";
+import { cells, full, norm, scalar, short, typed, wire } from "../../../gradviz/web/js/numbers.js";
 
 test("a number is written with five digits, as a textbook writes it", () => {
   assert.equal(short(0.298371109), "0.29837");
   assert.equal(short(-1.5e-7), "−1.5×10⁻⁷");
   assert.equal(short(99999.5), "1×10⁵");
   assert.equal(short(123, 2), "1.2×10²");
-  assert.equal(short(-0), "−0");
+  assert.equal(short(-0), "0");
 });
 
 test("what JSON lacks goes there and back", () => {
@@ -20,4 +20,11 @@ test("a number has one cell, an array those that came with it, nothing an empty 
   assert.deepEqual(cells(null), [""]);
   assert.equal(full(-0.1), "−0.1");
   assert.equal(norm("-inf"), Infinity);
+});
+
+test("a number is typed in decimal digits, and one that is too large is told apart from none", () => {
+  assert.equal(typed(" −1.5e3 "), -1500);
+  assert.equal(typed(".5"), 0.5);
+  for (const text of ["", "0x10", "1,5", "inf", "1e", "- 1"]) assert.equal(typed(text), undefined);
+  assert.equal(typed("1e400"), Infinity);
 });
