@@ -290,7 +290,8 @@ class Recording:
         self._source = sources
         self._symbols: dict[int, ast.expr] = {}
         self._indirect: dict[int, frozenset[int]] = {}
-        vars(self).update(known or {})
+        if known:
+            vars(self).update(known)
 
     def of_run(self) -> OfRun:
         """All that is known of the run that was recorded."""

@@ -161,37 +161,36 @@ def _line(code: CodeType, offset: int) -> str:
     return f"{file}:{line}: {text}"
 
 
-def survey(*roots: Any, alone: bool | None = None) -> tuple[list[CodeType], list[Any] | None]:
+def survey(*roots: Any) -> tuple[list[CodeType], list[Any] | None]:
     """The code of the program's own functions, and the generators of random numbers it may ask.
 
     None instead of these where it draws no random numbers, from NumPy's and Python's own either.
-    `alone`: whether it `stands_alone`, where that is known.
     """
-    if stands_alone(*roots) if alone is None else alone:
+    if stands_alone(*roots):
         code = roots[0].__code__
-        return [*codes(code)], [] if _draws(code) else None
+        return [*codes(code)], [] if draws(roots[0]) else None
     program: list[CodeType] = []
     generators: list[Any] = []
-    draws = False
+    chance = False
     for found, own in _search(*roots):
         value = found.value
         if type(value) is FunctionType:
-            draws = draws or _draws(value.__code__)
+            chance = chance or draws(value)
             if own:
                 program += codes(value.__code__)
         elif type(value) is BuiltinFunctionType:
             value = value.__self__  # (random.gauss is a method of the module's own generator)
         if is_generator(value):
             generators.append(value)
-    return program, generators if draws or generators else None
+    return program, generators if chance or generators else None
 
 
 _SAID = frozenset(("random", "rvs", "default_rng"))
 
 
-def _draws(code: CodeType) -> bool:
+def draws(function: Any) -> bool:
     """Whether a function names a module or a method that draws random numbers."""
-    return not _SAID.isdisjoint(names_in(code))
+    return not _SAID.isdisjoint(names_in(function.__code__))
 
 
 @contextlib.contextmanager

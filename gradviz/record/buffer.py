@@ -13,7 +13,6 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Iterable, Iterator, Set
-from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache, wraps
 from operator import is_
@@ -286,6 +285,9 @@ _LISTED = (
 )
 
 
+_LISTS = frozenset((list, tuple))
+
+
 def _asked(function: Any, recorded: Callable[..., Any], makes: bool = False) -> Any:
     """What stands for a function of NumPy's while a program is traced.
 
@@ -294,10 +296,12 @@ def _asked(function: Any, recorded: Callable[..., Any], makes: bool = False) -> 
 
     @wraps(function)
     def asked(*args: Any, **kwargs: Any) -> Any:
-        # (NumPy itself asks those arguments that are arrays, and no lists of them.)
         if not makes:
-            kinds = {*map(type, args), *map(type, kwargs.values())}
-            if list not in kinds and tuple not in kinds:
+            # (NumPy itself asks those arguments that are arrays, and no lists of them.)
+            for argument in (*args, *kwargs.values()) if kwargs else args:
+                if type(argument) in _LISTS:
+                    break
+            else:
                 return function(*args, **kwargs)
         if _alive.get() is None or not is_user(_getframe(1)):
             return function(*args, **kwargs)
@@ -455,8 +459,7 @@ _replaced: list[tuple[dict[str, Any], StandIns]] = []
 _running = 0
 
 
-@contextmanager
-def traced(function: Any, names: Set[str] | None = None) -> Iterator[None]:
+class traced:
     """While the block runs, a program of the user's gets what stands for NumPy's functions.
 
     Parameters
@@ -471,31 +474,39 @@ def traced(function: Any, names: Set[str] | None = None) -> Iterator[None]:
     import zeros``; the last of several threads puts the functions back. Calls from other threads,
     and of other libraries, reach the functions themselves.
     """
-    global _running
-    special: Any = sys.modules.get("scipy.special")
-    if special is not None and len(_homes) == 2:
-        written = ((n, getattr(special, n), f) for n, f in WRITTEN_OUT.items())
-        _homes.append(
-            (vars(special), _stand_ins((n, g, _written_out(g, f)) for n, g, f in written))
-        )
-    if names is None:
-        homes, spaces = _homes, _spaces(function)
-    else:
-        homes, spaces = _named(names, len(_homes)), [function.__globals__]
-    with _lock:
-        _running += 1
-        for home, (originals, instead) in homes:
-            _exchange(home, originals, instead)
-            for space in spaces:
-                if both := originals.keys() & space.keys():
-                    theirs = {n: originals[n] for n in both}
-                    _exchange(space, theirs, {n: instead[n] for n in both})
-    alive: list[WeakValueDictionary[int, Buffer]] = []
-    token = _alive.set(alive)
-    try:
-        yield
-    finally:
-        _alive.reset(token)
+
+    __slots__ = ("alive", "function", "names", "token")
+
+    def __init__(self, function: Any, names: Set[str] | None = None) -> None:
+        self.function, self.names = function, names
+
+    def __enter__(self) -> None:
+        global _running
+        special: Any = sys.modules.get("scipy.special")
+        if special is not None and len(_homes) == 2:
+            written = ((n, getattr(special, n), f) for n, f in WRITTEN_OUT.items())
+            _homes.append(
+                (vars(special), _stand_ins((n, g, _written_out(g, f)) for n, g, f in written))
+            )
+        if self.names is None:
+            homes, spaces = _homes, _spaces(self.function)
+        else:
+            homes, spaces = _named(self.names, len(_homes)), [self.function.__globals__]
+        with _lock:
+            _running += 1
+            for home, (originals, instead) in homes:
+                _exchange(home, originals, instead)
+                for space in spaces:
+                    if both := originals.keys() & space.keys():
+                        theirs = {n: originals[n] for n in both}
+                        _exchange(space, theirs, {n: instead[n] for n in both})
+        self.alive: list[WeakValueDictionary[int, Buffer]] = []
+        self.token = _alive.set(self.alive)
+
+    def __exit__(self, *_: Any) -> None:
+        global _running
+        alive = self.alive
+        _alive.reset(self.token)
         with _lock:
             _running -= 1
             while _replaced and not _running:

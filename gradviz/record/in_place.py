@@ -149,6 +149,7 @@ class InPlace(Operators):
             hasattr(self, "viewed")
             or hasattr(result, "viewed")
             or not isinstance(result, InPlace)
+            or not result.operands  # a leaf
             or result.order != next_order() - 1  # it was there before, and may have readers
             or result.dtype != self.dtype
             or memory != self.value.strides

@@ -49,12 +49,22 @@ class Found(NamedTuple):
 
 def stands_alone(function: Any, *given: Any) -> bool:
     """Whether nothing can be reached but numbers, for the function names libraries alone."""
-    return (
-        type(function) is FunctionType
-        and not (function.__defaults__ or function.__kwdefaults__ or function.__dict__)
-        and all(map(_is_plain, given))
-        and next(variables(function), None) is None
-    )
+    if type(function) is not FunctionType or function.__closure__ is not None:
+        return False
+    if function.__defaults__ or function.__kwdefaults__ or function.__dict__:
+        return False
+    space = function.__globals__
+    if not _of_library(space.get("__name__", "")):
+        names = names_in(function.__code__)
+        for name in names:
+            if name not in space:
+                continue
+            value = space[name]
+            if not isinstance(value, ModuleType):
+                return False
+            if not _of_library(value.__name__) and not names.isdisjoint(vars(value)):
+                return False
+    return all(map(_is_plain, given))
 
 
 def _is_plain(value: Any) -> bool:
@@ -63,7 +73,8 @@ def _is_plain(value: Any) -> bool:
     if kind is dict:
         value = value.values()
     elif kind is not tuple and kind is not list:
-        return kind in _ATOMS or (kind is np.ndarray and value.dtype.kind in "fciub")
+        numbers = kind is np.ndarray or issubclass(kind, (np.number, np.bool))
+        return kind in _ATOMS or (numbers and value.dtype.kind in "fciub")
     return all(map(_is_plain, value))
 
 
@@ -159,16 +170,22 @@ def variables(function: FunctionType) -> Iterator[tuple[str, Any]]:
         except ValueError:  # it is not yet assigned
             continue
     space = function.__globals__
-    if _package(space.get("__name__", "")) in _LIBRARIES:
+    if _of_library(space.get("__name__", "")):
         return
     names = names_in(code)
     for name in sorted(filter(space.__contains__, names)):
         value = space[name]
         if not isinstance(value, ModuleType):
             yield name, value
-        elif _package(value.__name__) not in _LIBRARIES:
+        elif not _of_library(value.__name__):
             inner = vars(value)
             yield from ((n, inner[n]) for n in sorted(names & inner.keys()))
+
+
+@lru_cache(maxsize=4096)
+def _of_library(module: Any) -> bool:
+    """Whether a module, by its name, is of a library whose objects are closed to us."""
+    return _package(module) in _LIBRARIES
 
 
 def _package(name: Any) -> str:

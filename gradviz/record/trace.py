@@ -26,7 +26,15 @@ from gradviz.record.arguments import (
     takes,
 )
 from gradviz.record.arguments import title as named_after
-from gradviz.record.around import asked, called_names, plain_numbers, survey, unseen, value_read
+from gradviz.record.around import (
+    asked,
+    called_names,
+    draws,
+    plain_numbers,
+    survey,
+    unseen,
+    value_read,
+)
 from gradviz.record.array import Array
 from gradviz.record.asked import by_ids
 from gradviz.record.buffer import traced
@@ -109,7 +117,7 @@ def trace(
     frontend = frontend_of(function, args, kwargs)
     own = frontend.options if frontend else ()
     options = {name: kwargs[name] for name in own if kwargs.get(name) is not None}
-    for name in [*options, *(k for k, v in (("wrt", wrt), ("title", title)) if v)]:
+    for name in (*options, *["wrt"][: bool(wrt)], *["title"][: bool(title)]):
         if takes(getattr(function, "forward", function), name):
             whose = named_after(function) or "the function"
             raise TypeError(
@@ -198,9 +206,10 @@ class _Function(Program):
             self._code, _ = survey(*self.roots)
         return self._code
 
-    def call(self, change: Callable[[Any, str], Any], alone: bool | None = None) -> Any:
+    def call(self, change: Callable[[Any, str], Any], alone: bool = False) -> Any:
         """Run the function on arguments whose arrays went through `change(value, name)`.
 
+        `alone`: it is known to stand alone (see `gradviz.record.reach`).
         Each has a name of its own, where ``{"a.b": x, "a": {"b": y}}`` has one twice.
         """
         taken: dict[str, int] = {}
@@ -215,7 +224,11 @@ class _Function(Program):
         kwargs = {name: convert_nested(value, name, convert) for name, value in self.kwargs.items()}
         if not self.has_run:  # the first run's numbers are the user's own
             self.has_run = True
-            self._code, generators = survey(*self.roots, alone=alone)
+            generators: list[Any] | None
+            if alone:
+                generators = [] if draws(self.function) else None
+            else:
+                self._code, generators = survey(*self.roots)
             self.drawn = None if generators is None else states(generators)
             return self.function(*args, **kwargs)
         with replayed(self.drawn):
@@ -272,8 +285,10 @@ class _Function(Program):
             if (told := _in_our_words(error)) is error:
                 raise
             raise told from None
-        written = {name: leaf for name, leaf in leaves.items() if hasattr(leaf, "past")}
-        _refuse_shared(written, given)
+        # (What was written to is the result of an operation now.)
+        written = {name: leaf for name, leaf in leaves.items() if leaf.operands}
+        if written:
+            _refuse_shared(written, given)
         for wanted in set(self.wrt or ()) - reached:
             raise _unknown(wanted, integers, leaves)
         if not isinstance(output, Array):

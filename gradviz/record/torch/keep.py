@@ -41,7 +41,7 @@ def statistics(tensor: Tensor) -> Statistics:
     else:
         flat = plain.reshape(-1)
     if flat.is_cpu:
-        return of_flat(np.from_dlpack(flat), shape, dtype, chosen)
+        return of_flat(_seen(flat), shape, dtype, chosen)
     return _on_device(flat, shape, dtype, chosen)
 
 
@@ -55,13 +55,33 @@ def entries(tensor: Tensor, count: int) -> np.ndarray:
     plain = _floats(tensor)
     chosen = places(plain.numel(), count)
     if plain.is_cpu and plain.ndim:  # (an array of no axes has no index to be unravelled)
-        return np.from_dlpack(plain)[np.unravel_index(chosen, plain.shape)]
+        return _seen(plain)[np.unravel_index(chosen, plain.shape)]
     index = _index(chosen, plain.device)
     if plain.is_contiguous():
         found = plain.view(-1)[index]
     else:
         found = plain[torch.unravel_index(index, plain.shape)]
     return np.asarray(found.cpu())
+
+
+class _Memory:
+    """A tensor's memory, by the protocol that NumPy reads it by: `Tensor` asks much before."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return torch._C._to_dlpack(self.tensor)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # the CPU
+
+
+def _seen(tensor: Tensor) -> np.ndarray:
+    """A tensor on the CPU as a read-only array; its memory can be resized still."""
+    return np.from_dlpack(_Memory(tensor))
 
 
 @cache
