@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -14,8 +15,10 @@ import torch
 from torch import Tensor
 
 from gradviz.errors import TraceError
+from gradviz.ops import notation
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation
 from gradviz.record.arguments import nested
+from gradviz.record.torch.formulas import LOCAL, MESSAGES, slopes
 from gradviz.record.torch.keep import array
 
 SYMBOLS = {
@@ -35,6 +38,8 @@ SYMBOLS = {
 """How a call is written if not by its name; `add_` is written as `add`."""
 
 
+LARGE = 10_000
+"""The local derivatives of larger arrays are not computed to be looked at."""
 _EMBEDDINGS = (torch.nn.functional.embedding, torch.nn.functional.embedding_bag)
 
 
@@ -192,7 +197,73 @@ class TorchOperation(Operation):
 
     def rule(self, position: int) -> Derivative | None:
         """A rule for each operand that a message goes to."""
-        return _linear(self.name) if position in self.carries else None
+        if position not in self.carries:
+            return None
+        name = self.plain
+        if self.call is None and name != self.name:  # what is written may be a view's base
+            return _linear(self.name)
+        if name in LOCAL:
+            return Derivative(lambda *_: None, self._formula, self._slope)
+        return (
+            Derivative(lambda *_: None, self._formula) if name in MESSAGES else _linear(self.name)
+        )
+
+    @property
+    def plain(self) -> str:
+        """The name without the mark of a write."""
+        return self.name.rstrip("_")
+
+    def _formula(self, position: int, count: int, keywords: Mapping[str, Any]) -> str:
+        """What a textbook writes; where it has nothing, the operation's name."""
+        unseen = self.call is None and self.plain != self.name
+        written = None if unseen else slopes(self.plain, count, self.call, keywords)
+        found = written[position] if written and position < len(written) else None
+        return found or str(_linear(self.name).formula)
+
+    def _slope(self, *_: Any, **__: Any) -> Any:
+        raise TraceError(f"the slope of {self.name} by which operand?")
+
+    def local(
+        self, position: int, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> Any:
+        """Of an operation that works number by number: the message that ones send."""
+        same = position < len(operands) and np.shape(operands[position]) == np.shape(v)
+        if position not in self.carries or self.plain not in LOCAL or not same:
+            return None
+        if np.size(v) > LARGE or self.call is None:
+            return None
+        return self.pull(position, np.ones_like(v), v, operands, keywords)
+
+    def derivative(
+        self,
+        position: int,
+        value: ast.expr,
+        operands: Sequence[ast.expr],
+        keywords: Mapping[str, Any],
+    ) -> ast.expr | None:
+        """The formula of the local derivative, where a textbook has one."""
+        rule = self.rule(position)
+        if rule is None or rule.local is None:
+            return None
+        written = slopes(self.plain, len(operands), self.call, keywords)
+        if not written or position >= len(written):
+            return None
+        return self._filled(str(written[position]), {"v": value}, operands, keywords)
+
+    def message(
+        self,
+        position: int,
+        upstream: ast.expr,
+        value: ast.expr,
+        operands: Sequence[ast.expr],
+        keywords: Mapping[str, Any],
+    ) -> ast.expr:
+        """The formula of the message."""
+        local = self.derivative(position, value, operands, keywords)
+        if local is not None:
+            return notation.product(upstream, local)
+        written = self._formula(position, len(operands), keywords)
+        return self._filled(written, {"v": value, "g": upstream}, operands, keywords)
 
     @property
     def pulls(self) -> Any:

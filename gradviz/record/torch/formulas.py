@@ -1,0 +1,294 @@
+"""What textbooks write for the derivatives of PyTorch's operations.
+
+In the notation of the rows of `gradviz.ops`: per operand the local derivative of an operation that
+works number by number, else the message. None where a call is told something that no textbook
+has: then only its name is said.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradviz.ops.functions import name_function
+from gradviz.ops.table import lookup
+
+if TYPE_CHECKING:
+    from gradviz.record.torch.operation import Call
+
+Slopes = tuple[str | None, ...]
+Told = Callable[["About"], Slopes | None]
+
+name_function("Phi", r"\Phi")  # the distribution function of the normal distribution, its density
+name_function("phi", r"\varphi")
+
+
+class About:
+    """A call: how many operands it has, of what rank, and what it was told besides them.
+
+    Attributes
+    ----------
+    count : int
+    ranks : sequence of int or None
+        None where they are not known.
+    """
+
+    def __init__(self, count: int, call: Call | None, keywords: Mapping[str, Any]) -> None:
+        self.count, self.call, self.keywords = count, call, keywords
+
+    @property
+    def slots(self) -> list[Any]:
+        """What stands for the operands in the call; none where it was not kept."""
+        if self.call is None:
+            return []
+        arguments = (*self.call.args, *self.call.kwargs.values())
+        found = [a for a in arguments if hasattr(a, "position")]
+        return sorted(found, key=lambda slot: slot.position)
+
+    @property
+    def ranks(self) -> list[int | None]:
+        """The number of axes of each operand."""
+        known = [None if s.stride is None else len(s.stride) for s in self.slots]
+        return known + [None] * (self.count - len(known))
+
+    def usual(self, *names: str, **more: Any) -> bool:
+        """Whether the named arguments have their defaults, and the others these values."""
+        if self.call is None:
+            return False
+        if not self.keywords.keys().isdisjoint(names):
+            return False
+        return all(self.given(name) == value for name, value in more.items())
+
+    def given(self, name: str) -> Any:
+        """An argument; its default where it was not given."""
+        if self.call is None:
+            return None
+        if name in self.keywords:
+            return self.keywords[name]
+        try:
+            bound = inspect.signature(self.call.function).bind(*self.call.args, **self.call.kwargs)
+        except (TypeError, ValueError):  # of a builtin the keywords tell what is not usual
+            return None
+        bound.apply_defaults()
+        return bound.arguments.get(name)
+
+
+def _plain(*slopes: str) -> Told:
+    return lambda about: slopes if len(slopes) == about.count and not about.keywords else None
+
+
+def _numpy(function: Any) -> Told:
+    row = lookup(function)
+    return _plain(*(str(rule.formula) for rule in row.derivatives or () if rule))
+
+
+def _joined(about: About) -> Slopes | None:
+    return tuple(f"block(g, {k})" for k in range(about.count))
+
+
+def _gelu(about: About) -> Slopes | None:
+    return ("Phi(a) + a * phi(a)",) if about.usual("approximate") else None
+
+
+def _leaky_relu(about: About) -> Slopes | None:
+    slope = about.keywords.get("negative_slope", 0.01)
+    return (f"where(a > 0, 1, {slope!r})",)
+
+
+def _elu(about: About) -> Slopes | None:
+    alpha = about.keywords.get("alpha", 1.0)
+    return (f"where(a > 0, 1, v + {alpha!r})",)
+
+
+def _dropout(about: About) -> Slopes | None:
+    training = about.given("training")
+    if training is None:
+        return None
+    kept = 1 - float(about.keywords.get("p", 0.5))
+    return (f"kept / {kept:.6g}" if training and kept < 1 else "1",)
+
+
+def _softmax(about: About) -> Slopes | None:
+    if "dim" not in about.keywords:
+        return None
+    return ("v * (g - sum(g * v, axis=dim, keepdims=True))",)
+
+
+def _log_softmax(about: About) -> Slopes | None:
+    if "dim" not in about.keywords:
+        return None
+    return ("g - exp(v) * sum(g, axis=dim, keepdims=True)",)
+
+
+def _linear(about: About) -> Slopes | None:
+    rank = about.ranks[0]
+    if rank is None or rank > 3:
+        return None
+    weight = ("g @ a.T", "g.T @ a", "einsum('bti,btj->ij', g, a)")[rank - 1]
+    bias = ("g", "sum(g, axis=0)", "sum(g, axis=(0, 1))")[rank - 1]
+    return ("b.T @ g" if rank == 1 else "g @ b", weight, bias)[: about.count]
+
+
+def _convolution(axes: int) -> Told:
+    letters = ("p", "q")[:axes], ("r", "s")[:axes]
+
+    def told(about: About) -> Slopes | None:
+        if about.keywords or about.ranks[0] != axes + 2:
+            return None
+        out, inner = (", ".join(names) for names in letters)
+        near = ", ".join(f"{p} + {r}" for p, r in zip(*letters, strict=True))
+        behind = ", ".join(f"{p} - {r}" for p, r in zip(*letters, strict=True))
+        bias = ", ".join(map(str, (0, *range(2, axes + 2))))
+        return (
+            f"sum(g[m, o, {behind}] * b[o, k, {inner}], over=(o, {inner}))",
+            f"sum(g[m, o, {out}] * a[m, k, {near}], over=(m, {out}))",
+            f"sum(g, axis=({bias}))",
+        )[: about.count]
+
+    return told
+
+
+def _normalized(sent: str, axis: str, spread: str) -> str:
+    """The message through (a - mean) / deviation, of which `sent` is the upstream term."""
+    mean = f"mean({sent}, axis={axis}, keepdims=True)"
+    product = f"mean({sent} * normalized(a), axis={axis}, keepdims=True)"
+    return f"({sent} - {mean} - normalized(a) * {product}) / {spread}"
+
+
+def _axes(axes: Any) -> str:
+    found = list(axes)
+    return str(found[0]) if len(found) == 1 else f"({', '.join(map(str, found))})"
+
+
+def _layer_norm(about: About) -> Slopes | None:
+    rank, shape = about.ranks[0], about.keywords.get("normalized_shape")
+    if (
+        rank is None
+        or not isinstance(shape, tuple)
+        or about.keywords.keys() - {"eps"} > {"normalized_shape"}
+    ):
+        return None
+    axis, before = _axes(range(-len(shape), 0)), range(rank - len(shape))
+    over = f", axis={_axes(before)}" if before else ""
+    whole = _normalized("g * b" if about.count > 1 else "g", axis, "deviation(a)")
+    weight = f"sum(g * normalized(a){over})" if before else "g * normalized(a)"
+    return (whole, weight, f"sum(g{over})" if before else "g")[: about.count]
+
+
+def _batch_norm(about: About) -> Slopes | None:
+    rank, training = about.ranks[0], about.given("training")
+    if about.count != 5 or rank is None or rank < 2 or training is None:
+        return None
+    scale = "d" if rank == 2 else "channels(d)"
+    over = f"axis={_axes([0, *range(2, rank)])}"
+    if training:
+        whole = _normalized(f"g * {scale}", over[5:], "deviation(a)")
+        return whole, None, None, f"sum(g * normalized(a), {over})", f"sum(g, {over})"
+    root = f"sqrt(c + {about.given('eps'):g})"
+    mean = "b" if rank == 2 else "channels(b)"
+    root = root if rank == 2 else f"channels({root})"
+    weight = f"sum(g * (a - {mean}) / {root}, {over})"
+    return f"g * {scale} / {root}", None, None, weight, f"sum(g, {over})"
+
+
+def _embedding(about: About) -> Slopes | None:
+    plain = about.usual("padding_idx", "max_norm", "scale_grad_by_freq", "sparse")
+    return (None, "onehot(a).T @ g") if plain and about.ranks[0] == 1 else None
+
+
+def _attention(about: About) -> Slopes | None:
+    if about.count != 3 or about.keywords or None in about.ranks:
+        return None
+    weights = "softmax(a @ b.T / sqrt(d))"
+    scores = f"({weights} * (g @ c.T - sum(g * v, axis=-1, keepdims=True)))"
+    return f"{scores} @ b / sqrt(d)", f"{scores}.T @ a / sqrt(d)", f"{weights}.T @ g"
+
+
+def _cross_entropy(about: About) -> Slopes | None:
+    classes = len(about.slots) == 2 and not about.slots[1].dtype.is_floating_point
+    plain = about.usual("weight", "ignore_index", "label_smoothing")
+    if not classes or not plain or about.ranks != [2, 1]:
+        return None
+    return _reduced(about, ("g * (softmax(a) - onehot(b))", None))
+
+
+def _nll_loss(about: About) -> Slopes | None:
+    if not about.usual("weight", "ignore_index") or about.ranks != [2, 1]:
+        return None
+    return _reduced(about, ("-(g * onehot(b))", None))
+
+
+def _loss(*slopes: str) -> Told:
+    def told(about: About) -> Slopes | None:
+        same = about.count == 2 and None not in about.ranks and len({*about.ranks}) == 1
+        return _reduced(about, slopes) if same and about.usual("weight", "pos_weight") else None
+
+    return told
+
+
+def _reduced(about: About, slopes: Slopes) -> Slopes | None:
+    """Of a loss that is a mean, a sum, or one for each."""
+    reduction = about.given("reduction")
+    if reduction == "mean":
+        return tuple(slope and f"{slope} / n" for slope in slopes)
+    return slopes if reduction == "sum" else None
+
+
+LOCAL: dict[str, Told] = {
+    **{name: _numpy(getattr(np, other)) for name, other in (
+        ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("div", "divide"),
+        ("neg", "negative"), ("exp", "exp"), ("log", "log"), ("log1p", "log1p"), ("sin", "sin"),
+        ("cos", "cos"), ("tanh", "tanh"), ("sqrt", "sqrt"), ("square", "square"),
+        ("expm1", "expm1"), ("log2", "log2"), ("log10", "log10"), ("pow", "power"),
+    )},
+    "rsub": _plain("-1", "1"),
+    "clone": _plain("1"),
+    "contiguous": _plain("1"),
+    "abs": _plain("sign(a)"),
+    "sigmoid": _plain("v * (1 - v)"),
+    "relu": lambda about: ("a > 0",),
+    "gelu": _gelu,
+    "silu": lambda about: ("sigmoid(a) * (1 + a * (1 - sigmoid(a)))",),
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "dropout": _dropout,
+    "log_sigmoid": lambda about: ("1 - exp(v)",),
+}  # fmt: skip
+"""By name the local derivatives of operations that work number by number."""
+MESSAGES: dict[str, Told] = {
+    "linear": _linear,
+    "matmul": _plain("g @ b.T", "a.T @ g"),
+    "mm": _plain("g @ b.T", "a.T @ g"),
+    "bmm": _plain("g @ b.T", "a.T @ g"),
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "cross_entropy": _cross_entropy,
+    "nll_loss": _nll_loss,
+    "mse_loss": _loss("2 * g * (a - b)", "-(2 * g * (a - b))"),
+    "l1_loss": _loss("g * sign(a - b)", "-(g * sign(a - b))"),
+    "binary_cross_entropy": _loss("g * (a - b) / (a * (1 - a))", "g * (log(1 - a) - log(a))"),
+    "binary_cross_entropy_with_logits": _loss("g * (sigmoid(a) - b)", "-(g * a)"),
+    "conv1d": _convolution(1),
+    "conv2d": _convolution(2),
+    "layer_norm": _layer_norm,
+    "batch_norm": _batch_norm,
+    "embedding": _embedding,
+    "scaled_dot_product_attention": _attention,
+    **dict.fromkeys(
+        ("flatten", "reshape", "view", "squeeze", "unsqueeze"), lambda about: ("reshape(g)",)
+    ),
+    **dict.fromkeys(("t", "T", "mT"), _plain("g.T")),
+    "cat": _joined,
+    "sum": _plain("g * ones_like(a)"),
+    "mean": _plain("g / n * ones_like(a)"),
+}
+"""By name the messages of the others."""
+
+
+def slopes(name: str, count: int, call: Call | None, keywords: Mapping[str, Any]) -> Slopes | None:
+    """Per operand the local derivative (of a name in `LOCAL`) or the message."""
+    told = LOCAL.get(name) or MESSAGES.get(name)
+    return told(About(count, call, keywords)) if told else None

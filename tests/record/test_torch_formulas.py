@@ -1,0 +1,202 @@
+"""What is said of PyTorch's derivatives, evaluated: it is what autograd sends."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gradviz as gv
+from gradviz.ops import mathml, notation, tex
+
+torch = pytest.importorskip("torch")
+sys.path.append(str(Path(__file__).parents[1] / "ops"))
+from test_notation_of_rows import NAMESPACE
+
+F, nn = torch.nn.functional, torch.nn
+
+
+def R(*shape):
+    numbers = np.random.default_rng(math.prod(shape) + len(shape)).uniform(0.3, 1.7, shape)
+    return torch.tensor(numbers * np.where(np.arange(numbers.size) % 3, 1, -1).reshape(shape))
+
+
+def normalizing(axis, eps=1e-5):
+    """``normalized`` and ``deviation`` along some axes."""
+
+    def deviation(a):
+        return np.sqrt(np.var(a, axis=axis, keepdims=True) + eps)
+
+    return {
+        "deviation": deviation,
+        "normalized": lambda a: (a - np.mean(a, axis=axis, keepdims=True)) / deviation(a),
+        "channels": lambda w: w.reshape(-1, *[1] * (len(axis) - 1)),
+    }
+
+
+def softmax(a):
+    return np.exp(a) / np.sum(np.exp(a), axis=-1, keepdims=True)
+
+
+KNOWN = NAMESPACE | {
+    "softmax": softmax,
+    "onehot": lambda b: np.eye(4)[b],
+    "Phi": np.vectorize(lambda x: (1 + math.erf(x / math.sqrt(2))) / 2),
+    "phi": lambda x: np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi),
+    "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+}
+BATCH = torch.tensor([1, 3, 0])
+EVALUATED = [
+    *((name, getattr(torch, name), (abs(R(5)),)) for name in (
+        "exp log log1p sin cos tanh sqrt square expm1 log2 log10 sigmoid relu".split())),
+    ("abs", torch.abs, (R(5),)),
+    ("relu", F.relu, (R(5),)),
+    *((name, function, (R(2, 3), R(3))) for name, function in (
+        ("add", torch.add), ("sub", torch.sub), ("mul", torch.mul), ("div", torch.div))),
+    ("pow", torch.pow, (abs(R(4)), R(4))),
+    ("rsub", lambda a: 2.0 - a, (R(3),)),
+    ("gelu", F.gelu, (R(6),)),
+    ("silu", F.silu, (R(6),)),
+    ("leaky_relu", lambda a: F.leaky_relu(a, 0.2), (R(6),)),
+    ("elu", F.elu, (R(6),)),
+    ("log_sigmoid", F.logsigmoid, (R(6),)),
+    ("dropout", lambda a: F.dropout(a, 0.4), (R(9),)),
+    ("linear", F.linear, (R(5, 3), R(2, 3), R(2))),
+    ("linear", F.linear, (R(4, 5, 3), R(2, 3), R(2))),
+    ("linear", F.linear, (R(5, 3), R(2, 3))),
+    ("matmul", torch.matmul, (R(2, 3), R(3, 4))),
+    ("bmm", torch.bmm, (R(1, 2, 3), R(1, 3, 4))),
+    ("softmax", lambda a: torch.softmax(a, -1), (R(3, 4),)),
+    ("softmax", lambda a: a.softmax(dim=0), (R(3, 4),)),
+    ("log_softmax", lambda a: F.log_softmax(a, 1), (R(3, 4),)),
+    ("cross_entropy", F.cross_entropy, (R(3, 4), BATCH)),
+    ("cross_entropy", lambda a, b: F.cross_entropy(a, b, reduction="sum"), (R(3, 4), BATCH)),
+    ("nll_loss", F.nll_loss, (R(3, 4), BATCH)),
+    ("mse_loss", F.mse_loss, (R(3, 4), R(3, 4) + 1)),
+    ("l1_loss", F.l1_loss, (R(3, 4), R(3, 4).flip(0))),
+    ("binary_cross_entropy", F.binary_cross_entropy, (abs(R(5)) / 2, torch.ones(5).double())),
+    ("binary_cross_entropy_with_logits", F.binary_cross_entropy_with_logits,
+     (R(5), torch.ones(5).double())),
+    ("conv1d", F.conv1d, (R(2, 1, 4), R(2, 1, 2), R(2))),
+    ("conv2d", F.conv2d, (R(1, 2, 3, 4), R(2, 2, 2, 3))),
+    ("layer_norm", lambda a, b, c: F.layer_norm(a, (3,), b, c), (R(2, 4, 3), R(3), R(3))),
+    ("layer_norm", lambda a: F.layer_norm(a, (3,)), (R(4, 3),)),
+    ("batch_norm", lambda a, d, e: nn_norm(a, d, e, True), (R(4, 3), R(3), R(3))),
+    ("batch_norm", lambda a, d, e: nn_norm(a, d, e, True), (R(2, 3, 2, 2), R(3), R(3))),
+    ("batch_norm", lambda a, d, e: nn_norm(a, d, e, False), (R(2, 3, 2), R(3), R(3))),
+    ("embedding", F.embedding, (BATCH, R(4, 2))),
+    ("scaled_dot_product_attention", F.scaled_dot_product_attention, (R(3, 2), R(4, 2), R(4, 2))),
+    ("flatten", torch.flatten, (R(2, 3),)),
+    ("t", torch.t, (R(2, 3),)),
+    ("sum", torch.sum, (R(2, 3),)),
+    ("mean", torch.mean, (R(2, 3),)),
+]  # fmt: skip
+
+
+def nn_norm(a, weight, bias, training):
+    return F.batch_norm(a, R(3) / 9, abs(R(3)), weight, bias, training)
+
+
+def summed_over(written, symbols, shapes, free):
+    """A sum over indices, term by term; what lies outside of an array is 0."""
+    tree = ast.parse(written, mode="eval").body
+    product, over = tree.args[0], [n.id for n in tree.keywords[0].value.elts]
+    sizes = {}
+    for index, size in zip(free, shapes["out"], strict=True):
+        sizes[index] = size
+    for part in (product.left, product.right):
+        for index, size in zip(part.slice.elts, symbols[part.value.id].shape, strict=True):
+            if isinstance(index, ast.Name):
+                sizes.setdefault(index.id, size)
+    found = np.zeros(shapes["out"])
+    for place in itertools.product(*(range(sizes[i]) for i in (*free, *over))):
+        at = dict(zip((*free, *over), place, strict=True))
+        factors = []
+        for part in (product.left, product.right):
+            array = symbols[part.value.id]
+            where = [eval(ast.unparse(i), at) for i in part.slice.elts]
+            inside = all(0 <= w < n for w, n in zip(where, array.shape, strict=True))
+            factors.append(array[tuple(where)] if inside else 0.0)
+        found[place[: len(free)]] += factors[0] * factors[1]
+    return found
+
+
+def fit(array, shape):
+    array = np.broadcast_to(array, array.shape if np.ndim(array) else shape)
+    while array.ndim > len(shape):
+        array = array.sum(axis=0)
+    return array
+
+
+@pytest.mark.parametrize(
+    "case", EVALUATED, ids=lambda c: f"{c[0]}-{'-'.join(str(tuple(a.shape)) for a in c[2])}"
+)
+def test_the_formula_of_a_derivative_evaluates_to_autograds_message(case):
+    name, function, arguments = case
+    leaves = [a.clone().requires_grad_(a.is_floating_point()) for a in arguments]
+    graph = gv.trace(lambda *a: (function(*a) * 1.5).sum() ** 2, *leaves, capture="whole")
+    v = next(i for i, node in enumerate(graph.values) if node.operation.name == name)
+    node, inputs = graph.values[v], graph.operand_values(v)
+    symbols = dict(zip("abcdefh", map(np.asarray, inputs), strict=False))
+    symbols |= {"v": np.asarray(node.value), "g": np.asarray(graph.adjoint(v))}
+    symbols |= {"kept": np.asarray(node.value) != 0}
+    letters = [notation.name(letter) for letter in "abcdefh"[: len(inputs)]]
+    rank = inputs[0].ndim
+    if name == "batch_norm":
+        symbols |= normalizing((0, *range(2, rank)))
+    elif name == "layer_norm":
+        symbols |= normalizing((-1,))
+    elif name.startswith("scaled"):
+        symbols["d"] = inputs[0].shape[-1]
+    elif name == "bmm":  # of a batch of one
+        symbols |= {k: s[0] for k, s in symbols.items() if np.ndim(s) == 3}
+    elif name == "flatten":
+        symbols["reshape"] = lambda g: g.reshape(2, 3)
+    checked = 0
+    for key, operand in enumerate(inputs):
+        if (v, key) not in graph.derivatives.messages:
+            continue
+        checked += 1
+        n = np.size(operand) if "norm" not in name and np.ndim(node.value) == 0 else 1
+        symbols["n"] = operand.shape[0] if name in ("cross_entropy", "nll_loss") else n
+        tree = node.operation.message(
+            key, notation.name("g"), notation.name("v"), letters, node.keywords
+        )
+        written = notation.text(tree)
+        assert "vjp" not in written
+        if "over=" in written:
+            free = {"conv1d": ("mkp", "okr"), "conv2d": ("mkpq", "okrs")}[name][key]
+            found = summed_over(written, symbols, {"out": operand.shape}, free)
+        else:
+            with np.errstate(all="ignore"):
+                found = fit(np.asarray(eval(written, KNOWN | symbols)), operand.shape)
+        found = found.reshape(operand.shape)
+        np.testing.assert_allclose(
+            found, graph.derivatives.messages[v, key], rtol=1e-9, atol=1e-12, err_msg=written
+        )
+        assert tex.formula(tree)
+        assert mathml.mathml(tree)
+        local = graph.local(v, key)
+        if local is not None and np.ndim(node.value):
+            message = fit(local * symbols["g"], operand.shape)
+            np.testing.assert_allclose(message, graph.derivatives.messages[v, key], rtol=1e-9)
+    assert checked == sum(a.requires_grad for a in leaves)
+
+
+def test_what_no_textbook_has_is_called_by_its_name_alone():
+    image, kernel = R(1, 1, 4, 4), R(1, 1, 2, 2).requires_grad_()
+    for function in (
+        lambda k: F.conv2d(image, k, stride=2),
+        lambda k: F.conv2d(image, k, padding=1),
+        lambda k: F.gelu(k, approximate="tanh"),
+        lambda k: F.cross_entropy(k.reshape(2, 2), torch.tensor([0, 1]), label_smoothing=0.1),
+        lambda k: F.scaled_dot_product_attention(k, k, k, is_causal=True),
+        lambda k: torch.add(k, k, alpha=2),
+    ):
+        graph = gv.trace(lambda k, f=function: f(k).sum(), kernel, capture="whole")
+        assert "vjp_" in graph.explain("k").factored.text
