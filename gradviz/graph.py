@@ -486,9 +486,11 @@ class Graph(Recording):
         path : str or path-like
             ``.svg``, ``.png``, ``.pdf``, ``.dot``, ``.tex`` and ``.txt`` are pictures. An ``.html``
             is a page of its own that steps through both passes, explains every value and
-            recomputes. A ``.json`` holds the whole Graph, for `gradviz.load`.
+            recomputes. A ``.json`` holds the whole Graph, for `gradviz.load`. A ``.gif`` or
+            ``.mp4`` (extra ``film``) plays both passes.
         **options
-            Of a picture, see `draw`; of a page, see `gradviz.web.page.to_html`.
+            Of a picture, see `draw`; of a page, see `gradviz.web.page.to_html`; of a film those of
+            `frames`, ``targets=`` and ``seconds=`` for a step.
         """
         suffix = os.path.splitext(path)[1].lower()
         if suffix == ".json":
@@ -500,8 +502,26 @@ class Graph(Recording):
             from gradviz.web.page import to_html
 
             write_atomic(path, to_html(self, **options))
+        elif suffix in (".gif", ".mp4"):
+            from gradviz.web.frames import save_film
+
+            save_film(self, path, suffix, **options)
         else:
             self.draw(**options).save(path)
+
+    def frames(self, *targets: str, **options: Any) -> list[str]:
+        """Both passes as SVG pictures, one a step, for slides: all of one layout.
+
+        Parameters
+        ----------
+        *targets : str
+            The backward pass is then their ledger, in its order.
+        detail, direction, theme, engine : str, optional
+            As in `draw`; the theme is "light" or "dark".
+        """
+        from gradviz.web.frames import frames
+
+        return frames(self, targets, **options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.origin is not None:

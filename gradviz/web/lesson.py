@@ -49,6 +49,8 @@ def lesson_of(graph: Graph, asked: Any, detail: str | None) -> Lesson:
     if isinstance(asked, Lesson):
         if asked.whole is not graph:
             raise ValueError("this lesson is about another graph: lesson.save(...) knows its own")
+        if not asked.questions:
+            raise ValueError("this lesson asks nothing yet: lesson.value(...), lesson.about(...)")
         return asked
     targets = () if asked is True else (asked,) if isinstance(asked, str) else tuple(asked)
     return graph.lesson(detail=detail).about(*targets)

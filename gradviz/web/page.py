@@ -7,12 +7,14 @@ import gzip
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from gradviz.files import writable
+from gradviz.model import Recording
 from gradviz.show import style
 from gradviz.show.heat import Colour, wanted
 from gradviz.words import choose
@@ -38,10 +40,10 @@ base-uri 'none'; form-action 'none'">
 <title>{title}</title>
 <style>{style}</style>
 <body class="gradviz-page">
-<main></main>
+<main class="{layout}">{places}</main>
 <noscript>This picture of a computational graph needs JavaScript; it asks no server for anything.
 </noscript>
-<script type="application/json">{data}</script>
+{data}
 <script type="module">{script}</script>
 </body>
 </html>
@@ -55,6 +57,8 @@ def stylesheet() -> str:
     for theme, palette in (("light", style.LIGHT), ("dark", style.DARK)):
         tokens = "".join(f"--{name}:{colour};" for name, colour in palette.items())
         rules.append(f'.gradviz-app[data-theme="{theme}"]{{{tokens}color-scheme:{theme}}}')
+    light = "".join(f"--{name}:{colour};" for name, colour in style.LIGHT.items())
+    rules.append(f"@media print{{.gradviz-app[data-theme]{{{light}color-scheme:light}}}}")
     for letter, paint in (("f", "fill"), ("s", "stroke")):
         rules += [f".gradviz-app .{letter}-{name}{{{paint}:var(--{name})}}" for name in style.LIGHT]
     return "\n".join([*rules, (_HERE / "page.css").read_text(encoding="utf-8")])
@@ -81,6 +85,10 @@ def to_html(
     selected: tuple[str, ...] | list[str] = (),
     engine: str = "auto",
     color: Colour = "auto",
+    step: int | None = None,
+    compact: bool = False,
+    beside: Graph | Sequence[Graph] = (),
+    columns: int = 1,
     lesson: Any = None,
     paper: bool = False,
 ) -> str:
@@ -103,6 +111,16 @@ def to_html(
     color : str, mapping or callable, optional
         As in `Graph.draw`. Colours are of the values that were recorded: such a page does not
         compute new ones.
+    step : int, optional
+        Where both passes stand when it opens, 0 is before the first; default: after both. With
+        targets the backward pass is their ledger. The page's address says the same and may be
+        shared: ``net.html#step=12&targets=w5,b2,w1``.
+    compact : bool
+        Picture, steps and their texts alone, for a frame of 700×500 in another page.
+    beside : Graph or sequence of Graph, optional
+        Others on the same page, which asks the same of all of them.
+    columns : int
+        So many graphs stand side by side.
     lesson : Lesson, bool, str or sequence of str, optional
         A student predicts numbers before the page shows them: what `Graph.lesson` made, what the
         gradients of some values take, or (True) those of all leaves. Of what is right the file has
@@ -115,50 +133,82 @@ def to_html(
     choose("theme", theme, style.PALETTES)
     if language:
         choose("language", language, words())
-    asked = None if lesson is None or lesson is False else lesson_of(graph, lesson, detail)
-    if paper and asked is None:
-        raise ValueError("a sheet of paper is of a lesson: say lesson= too")
+    if lesson is False:
+        lesson = None
+    if paper:
+        if lesson is None:
+            raise ValueError("a sheet of paper is of a lesson: say lesson= too")
+        return sheet(lesson_of(graph, lesson, detail), language, words())
+    others = (beside,) if isinstance(beside, Recording) else tuple(beside)
+    if others and lesson is not None:
+        raise ValueError("a lesson is a page of its own")
+    asked = dict(
+        detail=detail, direction=direction, theme=theme, language=language, targets=targets,
+        selected=selected, engine=engine, color=color, step=step, compact=compact, lesson=lesson,
+    )  # fmt: skip
+    return _document([_state(one, **asked) for one in (graph, *others)], columns)
+
+
+def _document(states: list[dict[str, Any]], columns: int) -> str:
+    """A page of one or more graphs, with one set of scripts."""
+    several = len(states) > 1
+    for state in states[1:]:
+        del state["words"]  # they are the first one's
+    script = joined("alone") + "openPage();\n"
+    css = stylesheet()
+    if columns > 1:
+        css += f"\n.gradviz-page .several{{grid-template-columns:repeat({columns},minmax(0,1fr))}}"
+    data = [f'<script type="application/json">{_inert(state)}</script>' for state in states]
+    return _PAGE.format(
+        language=states[0]["language"] or "en",
+        title=escape(", ".join(dict.fromkeys(filter(None, (s["title"] for s in states))))),
+        layout="several" if several else "",
+        places='<div class="place"></div>' * len(states),
+        style=css,
+        style_hash=_hash(css),
+        script=script,
+        script_hash=_hash(script),
+        data="\n".join(data),
+    )
+
+
+def _state(
+    graph: Graph,
+    *,
+    detail: str | None,
+    direction: str,
+    engine: str,
+    color: Colour,
+    step: int | None,
+    lesson: Any,
+    **more: Any,
+) -> dict[str, Any]:
+    """What the page knows of one graph when it opens."""
+    asked = None if lesson is None else lesson_of(graph, lesson, detail)
     if asked is not None:
-        language = language or asked.language
         detail = asked.detail
-        if paper:
-            return sheet(asked, language, words())
-    for name in (*targets, *selected):
+        more["language"] = more["language"] or asked.language
+    for name in (*more["targets"], *more["selected"]):
         graph.detailed(detail).id(name)
     kept = folds(graph, detail)
-    first = kept[0]
     pictures = drawings(graph, kept, direction, detail, engine, color)
     count = len(graph.detailed(detail))
     seen = {i for picture in pictures for i in range(count) if i not in picture["inside"]}
     told = story(graph, detail, None if count <= IN_FULL else seen)
     if told["program"] and wanted(color, False):
         told |= {"program": None, "refusal": FIXED}
-    large = {"story": told, "numbers": numbers(graph, detail)}
+    large: dict[str, Any] = {"story": told, "numbers": numbers(graph, detail)}
+    first = {"drawing": pictures[0], "drawings": _packed(pictures), "folded": list(kept[0])}
+    title = (asked and asked.title) or told["title"] or "gradviz"
     state = {
-        **(large if count <= IN_FULL else {"packed": _packed(large)}),
-        "drawing": pictures[0],
-        "drawings": _packed(pictures),
-        "folded": list(first),
-        "targets": list(targets),
-        "selected": list(selected),
+        **more,
+        "title": title,
         "words": words(),
-        "theme": theme,
-        "language": language,
+        **({} if step is None else {"step": max(step, 0)}),
     }
-    if asked is not None:
-        questions = travelling(asked)
-        state = {"packed": _packed({**state, **large, "lesson": questions})}
-    script = joined("alone") + "openPage();\n"
-    css = stylesheet()
-    return _PAGE.format(
-        language=language or "en",
-        title=escape((asked and asked.title) or told["title"] or "gradviz"),
-        style=css,
-        style_hash=_hash(css),
-        script=script,
-        script_hash=_hash(script),
-        data=_inert(state),
-    )
+    if asked is not None:  # no number stands there in clear
+        return {**state, "packed": _packed({**large, **first, "lesson": travelling(asked)})}
+    return {**state, **first, **(large if count <= IN_FULL else {"packed": _packed(large)})}
 
 
 def _inert(state: Any) -> str:

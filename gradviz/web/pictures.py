@@ -78,11 +78,12 @@ def drawings(
     detail: str | None = None,
     engine: str = "auto",
     color: heat.Colour = "auto",
+    theme: str = "light",
 ) -> list[Drawing]:
     """Several pictures: the engine is a process of its own, and lays out some side by side."""
     folding = _folding(graph, detail)
     prepared = [_unpainted(folding, folded, direction, color) for folded in kept]
-    painted = partial(to_svg, engine_name=engine, live=True)
+    painted = partial(to_svg, theme=theme, engine_name=engine, live=True)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
         pictures = workers.map(painted, [view for view, _ in prepared])
         return [{**d, "svg": svg} for (_, d), svg in zip(prepared, pictures, strict=True)]

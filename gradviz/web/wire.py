@@ -283,5 +283,6 @@ class State(TypedDict):
     at: int
     lesson: LessonTold | None
     limit: int | None
+    compact: bool
     progress: Progress
     edits: Annotated[list[int], "[number, number]"]

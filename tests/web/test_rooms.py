@@ -17,6 +17,7 @@ from programs import programs
 from test_page import pretty
 
 import gradviz as gv
+from gradviz.chain.course import course
 from gradviz.ops.elementwise import ELEMENTWISE
 from gradviz.web.page import words
 from gradviz.web.payload import numbers, story
@@ -110,6 +111,15 @@ def hold_ledger(rooms, graph, targets):
         assert int(found["without"]) == row.vjps_without_cache
 
 
+def hold_course(rooms, graph, edges, targets):
+    """The page steps through the events that Python's films show."""
+    told = graph.statements
+    expected = course(told, [told.names[i] for i in targets])
+    place = {(edge["v"], edge["key"]): e for e, edge in enumerate(edges)}
+    plain = [[kind, *([] if what is None else [place.get(what, what)])] for kind, what in expected]
+    assert rooms("course", *targets) == plain
+
+
 def hold_paths(rooms, graph, edges, i):
     told = graph.statements
     explanation = graph.explain(told.names[i])
@@ -148,7 +158,10 @@ def test_of_any_program_the_page_tells_what_python_tells(rooms, program, data):
     reached = [i for i in range(told.output) if told.kind(i) != "constant" and grads[i] is not None]
     if not reached:
         return
-    hold_ledger(rooms, graph, data.draw(st.permutations(reached)))
+    targets = data.draw(st.permutations(reached))
+    hold_ledger(rooms, graph, targets)
+    hold_course(rooms, graph, edges, targets)
+    hold_course(rooms, graph, edges, [])
     reader = Reader(told)
     for i in reached:
         if graph.explain(told.names[i]).path_count <= 50:

@@ -7,6 +7,7 @@ import { LessonBox } from "./lesson.js";
 import { told } from "./narration.js";
 import { Panel } from "./panel.js";
 import { Picture } from "./picture.js";
+import { Presenter } from "./presenter.js";
 import { Reuse } from "./reuse.js";
 import { copied, download, rasterized } from "./saving.js";
 import { edgeCell, gradientCells, marked, spoken, valueCells } from "./scene.js";
@@ -32,8 +33,11 @@ export class Frame {
     root.lang = session.language;
     root.setAttribute("aria-label", session.t("app", { title: session.story.title }));
 
+    root.classList.toggle("is-compact", Boolean(session.get("compact")));
+
     this.search = this.searchField();
     this.ways = [this.way("undo", "↶"), this.way("redo", "↷"), this.way("reset", "⟲")];
+    this.presenter = new Presenter(this);
     this.folds = new Folds(this);
     this.notice = html("div", { class: "notice", role: "status", hidden: true });
     this.tip = new Tooltip(session);
@@ -120,6 +124,7 @@ export class Frame {
         button(t("fit"), t("fitAll"), () => this.picture.fit()),
         button("SVG", t("saveSvg"), () => download(copied(this.picture), `${file}.svg`)),
         button("PNG", t("savePng"), () => this.savePng(file)),
+        this.presenter.root,
       ),
       html(
         "select",
@@ -261,6 +266,10 @@ export class Frame {
     }
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     const zoom = { "+": 1.25, "=": 1.25, "-": 0.8 }[event.key];
+    if (this.presenter.key(event.key)) {
+      event.preventDefault();
+      return;
+    }
     if (event.key === " " && !on.closest("button, summary, g.node")) transport.play();
     else if (event.key === ",") transport.move(-1);
     else if (event.key === ".") transport.move(1);

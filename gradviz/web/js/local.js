@@ -260,6 +260,7 @@ export class PageModel {
       rate: 0.5,
       lesson: null,
       limit: null,
+      compact: false,
       progress: { name: "", at: 0, attempts: [] },
       answer: {},
       language: "",

@@ -11,6 +11,8 @@ import { width } from "./widths.js";
 /** @typedef {{text: string, tone: string}} Badge */
 /** @typedef {{x: number, y: number, scale: number}} Place on the screen */
 
+const LEGIBLE = 0.62; // the scale at which 11 px are still read
+
 /** What happens to edges in the backward pass: their arrows point backwards. */
 const BACKWARD = ["lit", "sent", "reads", "computed"];
 
@@ -59,6 +61,16 @@ export class Picture {
     this.stage.prepend(this.root);
     this.stage.style.aspectRatio = this.size.join(" / ");
     this.fit();
+    this.begin();
+  }
+
+  /** At first so large that it can be read, from its beginning; a stage without a size has none. */
+  begin() {
+    const { width: wide, height: high } = this.stage.getBoundingClientRect();
+    const [w, h] = this.size;
+    if (!wide || Math.min(wide / w, high / h) >= LEGIBLE) return;
+    const [x, y] = [wide / LEGIBLE, high / LEGIBLE];
+    this.look(Math.min((w - x) / 2, 0), (h - y) / 2, x, y);
   }
 
   collect() {

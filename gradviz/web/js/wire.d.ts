@@ -257,6 +257,7 @@ interface State {
   at: number;
   lesson: LessonTold | null;
   limit: number | null;
+  compact: boolean;
   progress: Progress;
   edits: [number, number];
 }

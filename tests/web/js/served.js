@@ -4,6 +4,7 @@
 import { createInterface } from "node:readline";
 import { expected, judged, terms } from "../../../gradviz/web/js/answers.js";
 import { flat, fromLists, OF_ARRAYS, shapeOf } from "../../../gradviz/web/js/arrays.js";
+import { courseOf } from "../../../gradviz/web/js/course.js";
 import { numeral } from "../../../gradviz/web/js/formulas.js";
 import { FUNCTIONS } from "../../../gradviz/web/js/functions.js";
 import { PageModel } from "../../../gradviz/web/js/local.js";
@@ -60,6 +61,7 @@ const CALLS = {
   },
   counts: () => session.chain.counts,
   ledger: (...targets) => session.chain.ledger(targets).rows,
+  course: (...targets) => courseOf(session.chain, targets, drawing).events,
   paths: (i, k) => session.chain.paths(i, session.numbers.locals, k),
   formulas: (i) => {
     const paths = session.chain.paths(i, session.numbers.locals);
