@@ -3,7 +3,7 @@
 import { button, fill, html, OURS, set } from "./elements.js";
 import { toggled } from "./session.js";
 
-/** @import { Place } from "./picture.js" */
+/** @import { Place } from "./camera.js" */
 /** @import { Frame } from "./frame.js" */
 
 const FEW = 8; // so many stand in the bar; more are a list that opens, with a filter

@@ -3,42 +3,32 @@
 // It is the one thing that is parsed as markup; Python has escaped its labels.
 
 import { flying, turned } from "./arrows.js";
+import { Camera } from "./camera.js";
 import { find, numeric, set, svg } from "./elements.js";
 import { width } from "./widths.js";
 
 /** @typedef {{text: SVGTextElement, room: number, size: number}} Slot */
 /** @typedef {{nodes?: number[], edges?: number[]}} Marked */
 /** @typedef {{text: string, tone: string}} Badge */
-/** @typedef {{x: number, y: number, scale: number}} Place on the screen */
-
-const LEGIBLE = 0.62; // the scale at which 11 px are still read
 
 /** What happens to edges in the backward pass: their arrows point backwards. */
 const BACKWARD = ["lit", "sent", "reads", "computed"];
 
 const TIGHTEST = 1.7; // a text that would be squeezed more cannot be read
 
-export class Picture {
+export class Picture extends Camera {
   /**
    * @param {HTMLElement} stage where it is shown, in place of the one before
    * @param {Drawing} drawing
    * @param {Record<string, string>} words what the small print says in the reader's language
    */
   constructor(stage, { svg: source, inside }, words) {
-    this.stage = stage;
-    this.running = 0;
     const parsed = new DOMParser().parseFromString(source, "image/svg+xml").documentElement;
     for (const e of parsed.querySelectorAll("script, style, foreignObject, image, a, use")) {
       e.remove();
     }
-    this.root = /** @type {SVGSVGElement} */ (
-      /** @type {unknown} */ (document.importNode(parsed, true))
-    );
-    const { width: wide, height: high } = this.root.viewBox.baseVal;
-    /** @type {[number, number]} */
-    this.size = [wide, high];
-    /** @type {[number, number, number, number]} */
-    this.view = [0, 0, wide, high];
+    super(stage, /** @type {any} */ (document.importNode(parsed, true)));
+    this.running = 0;
     set(this.root, { role: "group", width: "100%", height: "100%" });
     this.inside = inside;
     /** @type {Map<number, SVGGElement>} */
@@ -62,15 +52,6 @@ export class Picture {
     this.stage.style.aspectRatio = this.size.join(" / ");
     this.fit();
     this.begin();
-  }
-
-  /** At first so large that it can be read, from its beginning; a stage without a size has none. */
-  begin() {
-    const { width: wide, height: high } = this.stage.getBoundingClientRect();
-    const [w, h] = this.size;
-    if (!wide || Math.min(wide / w, high / h) >= LEGIBLE) return;
-    const [x, y] = [wide / LEGIBLE, high / LEGIBLE];
-    this.look(Math.min((w - x) / 2, 0), (h - y) / 2, x, y);
   }
 
   collect() {
@@ -244,65 +225,12 @@ export class Picture {
       });
   }
 
-  /** @type {(x: number, y: number, w: number, h: number) => void} */
-  look(x, y, w, h) {
-    this.view = [x, y, w, h];
-    this.root.setAttribute("viewBox", this.view.map((n) => n.toFixed(2)).join(" "));
-  }
-  fit() {
-    this.look(0, 0, ...this.size);
-  }
-  /** @param {number} factor */
-  scale(factor, at = [0.5, 0.5]) {
-    const [x, y, w, h] = this.view;
-    const wide = Math.min(Math.max(w / factor, 120), this.size[0] * 3);
-    const high = (h * wide) / w;
-    this.look(x + (w - wide) * at[0], y + (h - high) * at[1], wide, high);
-  }
-  /** @type {(dx: number, dy: number) => void} */
-  pan(dx, dy) {
-    const scale = 1 / (this.root.getScreenCTM()?.a ?? 1);
-    const [x, y, w, h] = this.view;
-    this.look(x - dx * scale, y - dy * scale, w, h);
-  }
-  /** @type {(group: SVGGElement) => Element} its rectangle, or the frame that it is a heading of */
-  outline(group) {
-    const { scope } = group.dataset;
-    const frames = [
-      .../** @type {NodeListOf<SVGElement>} */ (this.root.querySelectorAll(".group")),
-    ];
-    const own = scope !== undefined && frames.find(({ dataset }) => dataset.scope === scope);
-    return own || (group.querySelector("rect") ?? group);
-  }
-  /** @type {(group: SVGGElement) => Place} */
-  place(group) {
-    const { x, y } = this.outline(group).getBoundingClientRect();
-    return { x, y, scale: this.root.getScreenCTM()?.a ?? 1 };
-  }
-  /**
-   * Show the picture so that a box has its corner where another had it.
-   * @param {SVGGElement} group
-   * @param {Place} place
-   */
-  pin(group, { x, y, scale }) {
-    const { width: wide, height: high } = this.root.getBoundingClientRect();
-    this.look(0, 0, wide / scale, high / scale);
-    const now = this.place(group);
-    this.pan(x - now.x, y - now.y);
-  }
   /**
    * Bring a box into view.
    * @param {number} i
    */
   show(i) {
-    const box = this.box(i)?.getBoundingClientRect();
-    const stage = this.stage.getBoundingClientRect();
-    if (!box) return;
-    const { left, right, top, bottom } = stage;
-    if (box.left >= left && box.right <= right && box.top >= top && box.bottom <= bottom) return;
-    this.pan(
-      stage.x + (stage.width - box.width) / 2 - box.x,
-      stage.y + (stage.height - box.height) / 2 - box.y,
-    );
+    const box = this.box(i);
+    if (box) this.reveal(box);
   }
 }
