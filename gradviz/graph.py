@@ -13,6 +13,7 @@ from gradviz.model import (
     Program,
     Recording,
 )
+from gradviz.words import choose
 
 if TYPE_CHECKING:
     import networkx
@@ -507,6 +508,9 @@ class Graph(Recording):
 
             save_film(self, path, suffix, **options)
         else:
+            from gradviz.show.drawing import SUFFIXES
+
+            choose("file type", suffix, (*SUFFIXES, ".html", ".json", ".gif", ".mp4"))
             self.draw(**options).save(path)
 
     def frames(self, *targets: str, **options: Any) -> list[str]:
