@@ -132,12 +132,15 @@ class Explanation(GraphResult):
     # --- as a sum over paths -----------------------------------------------------------------
 
     @cached_property
+    def _largest(self) -> list[Path]:
+        return self.paths(SHOWN_PATHS)
+
+    @property
     def _shown(self) -> list[Path]:
         # In the program's order, which is how a textbook lists them, unless some are left out.
-        largest = self.paths(SHOWN_PATHS)
-        if len(largest) == self.path_count:
-            largest.sort(key=lambda path: path.nodes)
-        return largest
+        if len(self._largest) == self.path_count:
+            return sorted(self._largest, key=lambda path: path.nodes)
+        return self._largest
 
     @cached_property
     def formula(self) -> Formula:
@@ -373,7 +376,7 @@ class Explanation(GraphResult):
     def highlight(self) -> Highlight:
         """The paths, each in its own colour and dash pattern, the largest first."""
         graph = self.graph
-        shown = self.paths(SHOWN_PATHS)
+        shown = self._largest
         boxes: dict[int, Any] = dict.fromkeys(range(len(graph)), "unneeded")
         arrows: dict[tuple[int, int, int], Any] = dict.fromkeys(graph.edges(), "unneeded")
         legend = [("target", "the explained value")]

@@ -38,8 +38,8 @@ class Path:
         Its contribution to the gradient, of the value's own shape: the product of its local
         derivatives; None where arrays were not kept, or a call cannot be made again.
     gain : float
-        What it was sorted by: |contribution| of scalars; of arrays an estimate of its norm, the
-        product of ‖message‖ / ‖upstream term‖ of its edges.
+        What it was sorted by: |contribution| of scalars; of arrays the norm, or an estimate of it,
+        the product of ‖message‖ / ‖upstream term‖ of its edges.
     """
 
     nodes: tuple[int, ...]
@@ -113,9 +113,12 @@ def paths(graph: Graph, target: int) -> Iterator[Path]:
         yield from _best_first(graph, readers, target, lambda v, key: _size(graph, v, key))
         return
     if not lean and count_paths(graph, [target])[target] <= EXHAUSTIVE:
-        found = [*_best_first(graph, readers, target, lambda v, key: 1.0)]
-        if all(path.value is not None for path in found):
-            yield from sorted(found, key=lambda path: (-path.norm, path.nodes))
+        try:
+            found = sorted(_all(graph, readers, target), key=lambda path: (-path.gain, path.nodes))
+        except TraceError:  # a call cannot be made again, or has no rule: see `_value`
+            pass
+        else:
+            yield from found
             return
 
     def gain(v: int, key: int) -> float:
@@ -127,16 +130,42 @@ def paths(graph: Graph, target: int) -> Iterator[Path]:
 
 def contribution(graph: Graph, edges: Iterable[Edge]) -> Any:
     """What one path brings: 1 at J, sent back through the VJP of each of its edges."""
-    message: Any = np.ones_like(graph.values[graph.output].value)[()]
-    with np.errstate(all="ignore"):
-        for v, key in reversed(tuple(edges)):
-            node = graph.values[v]
-            if node.operation.rule(key) is None:
-                raise TraceError(f"no derivative rule for {node.operation.name} ({graph.names[v]})")
-            message = node.operation.pull(
-                key, message, node.value, graph.operand_values(v), node.keywords
-            )
+    message = _seed(graph)
+    for v, key in reversed(tuple(edges)):
+        message = _sent(graph, v, key, message)
     return message
+
+
+def _seed(graph: Graph) -> Any:
+    return np.ones_like(graph.values[graph.output].value)[()]
+
+
+def _sent(graph: Graph, v: int, key: int, message: Any) -> Any:
+    """What an edge makes of what comes to it."""
+    node = graph.values[v]
+    if node.operation.rule(key) is None:
+        raise TraceError(f"no derivative rule for {node.operation.name} ({graph.names[v]})")
+    with np.errstate(all="ignore"):
+        return node.operation.pull(key, message, node.value, graph.operand_values(v), node.keywords)
+
+
+def _all(graph: Graph, readers: list[list[Edge]], target: int) -> Iterator[Path]:
+    """All paths, found from J backwards: those that begin alike there share their messages."""
+    operands: dict[int, list[tuple[int, int]]] = {}
+    for u, edges in enumerate(readers):
+        for v, key in edges:
+            operands.setdefault(v, []).append((key, u))
+    pending = [((graph.output,), tuple[Edge, ...](), _seed(graph))]
+    while pending:
+        nodes, way, message = pending.pop()
+        v = nodes[0]
+        if v == target:
+            yield Path(nodes, way, message, norm(message))
+            continue
+        pending += [
+            ((u, *nodes), ((v, key), *way), _sent(graph, v, key, message))
+            for key, u in operands[v]
+        ]
 
 
 def _value(graph: Graph, edges: Sequence[Edge]) -> Any:
