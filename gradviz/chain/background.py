@@ -22,22 +22,23 @@ FORMS = frozenset(
 JOINS = frozenset("cat concat stack".split())
 
 
-def still(graph: Graph) -> set[int]:
-    """The values that no gradient comes to, and none to what they are computed from.
+def still(graph: Graph) -> tuple[set[int], set[int]]:
+    """The values that no gradient comes to: with none to what they are computed from, and others.
 
-    Leaves are among them, and all values where there are no gradients at all.
+    Leaves are among the former; there are none where there are no gradients at all.
     """
+    found: set[int] = set()
     try:
         gradients, _ = graph.derivatives
     except TraceError:
-        return set()
-    found: set[int] = set()
+        return found, set()
     if graph.output not in gradients:
-        return found
-    for i in range(len(graph)):
-        if i not in gradients and found.issuperset(graph.operands[i]):
+        return found, set()
+    idle = [i for i in range(len(graph)) if i not in gradients]
+    for i in idle:
+        if found.issuperset(graph.operands[i]):
             found.add(i)
-    return found
+    return found, set(idle) - found
 
 
 def is_form(graph: Graph, i: int) -> bool:

@@ -34,6 +34,8 @@ class Fold:
         Of a stretch of iterations, the number of its first one.
     main : int or None
         The value that it stands for: all others are forms of it or of its operands.
+    function : bool
+        Whether it is what one call of a function computed between layers.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class Fold:
         period: int = 0,
         first: int | None = None,
         main: int | None = None,
+        function: bool = False,
     ) -> None:
         self.folding: Parts = weakref.proxy(folding)  # which holds this, and the Graph
         self.label, self.units, self.depth = label, units, depth
         self.scope, self.period, self.first, self.main = scope, period, first, main
+        self.function = function
         self.leaves: list[int] = []
         self.still = False  # whether no gradient comes to it
         self.blocks = False  # whether it repeats scopes that keep their own keys

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gradviz import words
 from gradviz.chain.columns import length, ranks, topological
 from gradviz.chain.fold import Fold, values_of
-from gradviz.chain.parts import ROW, Parts
+from gradviz.chain.parts import ROW, WIDE, Parts
 from gradviz.chain.repeats import stem
 from gradviz.layers import Layer
 
@@ -48,7 +48,7 @@ class Folding(Parts):
         leaves: list[int] = []
         steps: list[int] = []
         for i in range(len(graph)):
-            (leaves if self._is_leaf(i) and not scopes else steps).append(i)
+            (leaves if self.is_leaf(i) and not scopes else steps).append(i)
         self.root = Fold(self, graph.title or "all", steps, 0)
         self.root.leaves, self.root.inside = leaves, ""
 
@@ -88,11 +88,11 @@ class Folding(Parts):
         seen: set[Any] = set()
         waiting = [(0, self._kind(self.root), self.root)]
         while waiting and boxes < ENOUGH:
-            first = min(waiting, key=lambda at: (at[1] in seen, at[0]))
+            first = min(waiting, key=lambda at: (at[2].function, at[1] in seen, at[0]))
             waiting.remove(first)
             level, kind, fold = first
             more = boxes - 1 + len(fold.parts)
-            if more > SCREEN:
+            if more > (WIDE if fold.function else SCREEN):  # its name says what it is
                 continue
             boxes = more
             found.append(fold)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gradviz.chain import background
+from gradviz.chain import background, gathering
 from gradviz.chain.columns import topological
 from gradviz.chain.fold import Fold, first_of, steps_of
 from gradviz.chain.repeats import common, repetitions, stem
@@ -37,7 +37,7 @@ class Parts:
         self.graph, self.scopes = graph, scopes
         self.layered = bool(graph.layers) and not scopes
         self._numbers: dict[Any, int] = {}  # what looks alike has one number
-        self.still = background.still(graph) if self.layered else set()
+        self.still, self.idle = background.still(graph) if self.layered else (set(), set())
 
     def arranged(self, fold: Fold) -> list[int | Fold]:
         """What a fold is opened into; its leaves go along."""
@@ -46,14 +46,17 @@ class Parts:
         else:
             parts = self._by_scope(fold)
             if self.layered and fold.main is None:
-                parts = self._formed(parts, fold.depth)
+                parts = gathering.formed(self, parts, fold.depth)
+                parts = gathering.quiet(self, parts, fold.depth)
+                if fold.scope:
+                    parts = gathering.called(self, parts, fold.depth)
             if not self.scopes:
                 parts = self._repeats(parts, fold.depth)
                 parts = self._chains(parts, fold.depth) if len(parts) > WIDE else parts
                 parts = self._stretches(parts, fold.depth) if len(parts) > WIDE else parts
         loose: list[int | Fold] = [*self._settle(fold, parts)]
         if self.layered:
-            loose = self._still_together(loose, fold.depth)
+            loose = gathering.still_together(self, loose, fold.depth)
         room = max(WIDE - len(parts), 0) + LEAVES
         if len(loose) > room and not self.scopes:
             loose = self._repeats(loose, fold.depth)
@@ -62,23 +65,6 @@ class Parts:
         if not fold.period:
             self._name(fold, [part for part in parts if isinstance(part, Fold)])
         return parts
-
-    def _still_together(self, loose: list[int | Fold], depth: int) -> list[int | Fold]:
-        """What several parts read and no gradient comes to, inputs aside, as one box."""
-        graph = self.graph
-        quiet = dict.fromkeys(i for i in loose if i in self.still and graph.kind(i) != "input")
-        steps = [i for i in quiet if not graph.is_leaf(i)]
-        if not steps:
-            return loose
-        read = [i for i in steps if any(v not in quiet for v, _ in graph.readers[i])] or steps
-        scopes = {graph.values[i].scope[depth : depth + 1] for i in read}
-        [inner] = scopes if len(scopes) == 1 else [()]
-        names = [graph.names[i].rpartition(".")[2] for i in read]
-        label = inner[0] if inner else ", ".join(dict.fromkeys(map(stem, names)))
-        together = Fold(self, label, steps, depth, scope=bool(inner))
-        together.leaves = [i for i in quiet if graph.is_leaf(i)]
-        together.still = True
-        return [*(i for i in loose if i not in quiet), together]
 
     def _name(self, around: Fold, parts: list[Fold]) -> None:
         """Keys and names of the parts of a fold; blocks that are alike keep those they have."""
@@ -147,59 +133,8 @@ class Parts:
             if u in group and group[u] != n
         }
 
-    def _formed(self, parts: list[int | Fold], depth: int) -> list[int | Fold]:
-        """The parts, with each form of a value in one box with it, or with its only reader.
-
-        A box that just one other reads becomes one with it: that closes no cycle.
-        """
-        graph = self.graph
-        forms = [isinstance(part, int) and background.is_form(graph, part) for part in parts]
-        if not any(forms):
-            return parts
-        owner = {i: n for n, part in enumerate(parts) for i in steps_of(part)}
-        groups = {n: [n] for n in range(len(parts))}
-        group = list(range(len(parts)))
-
-        def readers(g: int) -> set[int]:
-            of = (v for n in groups[g] for i in steps_of(parts[n]) for v, _ in graph.readers[i])
-            found = {group[owner[v]] if v in owner else -1 for v in of if not self._is_leaf(v)}
-            return found - {g}
-
-        for n in (n for n, form in enumerate(forms) if form and parts[n] != graph.output):
-            own = group[n]
-            ahead = readers(own)
-            read = {u for m in groups[own] for i in steps_of(parts[m]) for u in graph.operands[i]}
-            behind = {group[owner[u]] for u in read if u in owner} - {own}
-            alone = next(iter(behind), own) if len(behind) == 1 else own
-            only = next(iter(ahead)) if len(ahead) == 1 and -1 not in ahead else own
-            if only != own and isinstance(parts[groups[only][-1]], int):
-                other = only
-            elif alone != own and readers(alone) == {own}:
-                other = alone
-            else:
-                other = only
-            if other != own:
-                groups[other] = sorted(groups[other] + groups.pop(own))
-                for m in groups[other]:
-                    group[m] = other
-        found: list[int | Fold] = []
-        for inside in groups.values():
-            main = next((parts[n] for n in inside if not forms[n]), parts[inside[-1]])
-            steps = sorted(i for n in inside for i in steps_of(parts[n]))
-            if len(inside) == 1:
-                found.append(main)
-            elif isinstance(main, Fold):
-                found.append(Fold(self, main.label, steps, main.depth, scope=True))
-            else:
-                found.append(self._standing_for(main, steps, depth))
-        edges = self.between([steps_of(part) for part in found])
-        return [found[n] for n in topological(len(found), edges)]
-
-    def _standing_for(self, main: int, steps: list[int], depth: int) -> Fold:
-        name = self.graph.names[main].rpartition(".")[2]
-        return Fold(self, name, steps, depth, main=main)
-
-    def _is_leaf(self, i: int) -> bool:
+    def is_leaf(self, i: int) -> bool:
+        """Whether a value is a leaf, or no gradient comes to it nor to what it is made from."""
         return self.graph.is_leaf(i) or i in self.still
 
     def _repeats(self, units: list[int | Fold], depth: int) -> list[int | Fold]:
@@ -352,7 +287,7 @@ class Parts:
             if self.layered and self.graph.kind(leaf) == "input" and not depth:
                 only = None  # the program's own arguments are looked for
             elif self.layered and fold.main is None and isinstance(only, int):
-                only = parts[n] = self._standing_for(only, [only], depth)
+                only = parts[n] = gathering.standing_for(self, only, [only], depth)
             if isinstance(only, Fold):
                 only.leaves.append(leaf)
             else:

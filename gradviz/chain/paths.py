@@ -155,7 +155,9 @@ def _all(graph: Graph, readers: list[list[Edge]], target: int) -> Iterator[Path]
     for u, edges in enumerate(readers):
         for v, key in edges:
             operands.setdefault(v, []).append((key, u))
-    pending = [((graph.output,), tuple[Edge, ...](), _seed(graph))]
+    pending: list[tuple[tuple[int, ...], tuple[Edge, ...], Any]] = [
+        ((graph.output,), (), _seed(graph))
+    ]
     while pending:
         nodes, way, message = pending.pop()
         v = nodes[0]
@@ -163,8 +165,7 @@ def _all(graph: Graph, readers: list[list[Edge]], target: int) -> Iterator[Path]
             yield Path(nodes, way, message, norm(message))
             continue
         pending += [
-            ((u, *nodes), ((v, key), *way), _sent(graph, v, key, message))
-            for key, u in operands[v]
+            ((u, *nodes), ((v, key), *way), _sent(graph, v, key, message)) for key, u in operands[v]
         ]
 
 

@@ -44,7 +44,7 @@ def to_dot(
     effort = "20" if len(view.arrows) < 100 else "1"  # spent on avoiding crossings
     source = graphviz.Digraph("gradviz")
     source.attr("graph", rankdir=view.direction, newrank="true", mclimit=effort,
-                nodesep="0.17", ranksep="0.2" if view.dense else "0.5", outputorder="edgesfirst",
+                nodesep="0.17", ranksep="0.12" if view.dense else "0.5", outputorder="edgesfirst",
                 bgcolor=colours["ground"], fontname="Arial", fontcolor=colours["ink"],
                 fontsize="13")  # fmt: skip
     if simple:

@@ -16,9 +16,10 @@ from .layout import Curve, Layout, Point, Rectangle
 Segment = tuple[Point, ...]
 """The four points of a Bézier curve."""
 SCREEN = 1200.0  # a layout no longer than this many pixels is seen whole ...
-LONGEST = 2.2  # ... and a longer one is cut where it is so many times as long as wide
-BEST = 0.75  # height by width of a page
+LONGEST = 2.5  # ... and a longer one is cut where it is so many times as long as wide
+PAGE = 1.6 * SCREEN  # so long a page is scrolled through; in one that is too wide, texts are small
 MOST = 8  # columns
+ROOM = 6.0  # between two boxes, for a cut
 GUTTER = 30.0  # between columns, and ...
 TRACK = 9.0  # ... for each edge that runs in it
 CROSSING, FRAME = 0.06, 0.12  # what it costs to cut an edge, and a frame, in columns too short
@@ -38,10 +39,11 @@ def wrapped(layout: Layout, eager: bool) -> Layout:
         return layout
     wide = layout.width > layout.height
     upright = _turned(layout) if wide else layout
-    best = BEST if not wide else 1 / BEST
 
-    def badness(found: Layout) -> float:
-        return abs(math.log(found.height / found.width / best))
+    def badness(found: Layout) -> tuple[bool, float]:
+        across, down = (found.height, found.width) if wide else (found.width, found.height)
+        long, short = max(across, down), min(across, down)
+        return long > LONGEST * short, max(across / SCREEN, down / PAGE)
 
     cuts = _Cuts(upright)
     found = [_cut(upright, chosen) for n in range(1, MOST) if (chosen := cuts.choose(n))]
@@ -89,7 +91,7 @@ class _Cuts:
         self.places: list[tuple[float, float]] = []  # y, cost
         low = 0.0
         for top, bottom in blocked:
-            if low and top - low > 12:
+            if low and top - low > ROOM:
                 y = (low + top) / 2
                 edges = sum(_crosses(segment, y) for segment in segments)
                 frames = sum(t < y < b for parts in layout.groups.values() for _, t, _, b in parts)

@@ -144,3 +144,8 @@ def test_what_carries_no_gradient_is_one_quiet_box_at_most(graph):
         if all(i in folding.still and graph.kind(i) != "input" for i in values_of(part))
     ]  # fmt: skip
     assert len(still) <= 1
+
+
+def test_what_a_function_computes_between_layers_has_its_name(name, view):
+    names = [box.title for box in view.boxes]
+    assert ("rotated" in names) == (name in ("llama", "mixture_of_experts")), names

@@ -1,0 +1,182 @@
+"""Parts of a picture of layers that are one box: forms of a value, a function's call, masks.
+
+Each takes the parts that a fold is opened into, and returns fewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gradviz.chain import background
+from gradviz.chain.columns import topological
+from gradviz.chain.fold import Fold, steps_of
+from gradviz.chain.repeats import stem
+
+if TYPE_CHECKING:
+    from gradviz.chain.parts import Parts
+    from gradviz.graph import Graph
+
+SEVERAL = 3  # operations that are worth the name of their function
+
+
+def formed(folding: Parts, parts: list[int | Fold], depth: int) -> list[int | Fold]:
+    """The parts, with each form of a value in one box with it, or with its only reader.
+
+    A box that just one other reads becomes one with it: that closes no cycle.
+    """
+    graph = folding.graph
+    forms = [isinstance(part, int) and background.is_form(graph, part) for part in parts]
+    if not any(forms):
+        return parts
+    owner = {i: n for n, part in enumerate(parts) for i in steps_of(part)}
+    groups = {n: [n] for n in range(len(parts))}
+    group = list(range(len(parts)))
+
+    def readers(g: int) -> set[int]:
+        of = (v for n in groups[g] for i in steps_of(parts[n]) for v, _ in graph.readers[i])
+        found = {group[owner[v]] if v in owner else -1 for v in of if not folding.is_leaf(v)}
+        return found - {g}
+
+    for n in (n for n, form in enumerate(forms) if form and parts[n] != graph.output):
+        own = group[n]
+        ahead = readers(own)
+        read = {u for m in groups[own] for i in steps_of(parts[m]) for u in graph.operands[i]}
+        behind = {group[owner[u]] for u in read if u in owner} - {own}
+        alone = next(iter(behind), own) if len(behind) == 1 else own
+        only = next(iter(ahead)) if len(ahead) == 1 and -1 not in ahead else own
+        if only != own and isinstance(parts[groups[only][-1]], int):
+            other = only
+        elif alone != own and readers(alone) == {own}:
+            other = alone
+        else:
+            other = only
+        if other != own:
+            groups[other] = sorted(groups[other] + groups.pop(own))
+            for m in groups[other]:
+                group[m] = other
+    found: list[int | Fold] = []
+    for inside in groups.values():
+        main = next((parts[n] for n in inside if not forms[n]), parts[inside[-1]])
+        steps = sorted(i for n in inside for i in steps_of(parts[n]))
+        if len(inside) == 1:
+            found.append(main)
+        elif isinstance(main, Fold):
+            found.append(Fold(folding, main.label, steps, main.depth, scope=True))
+        else:
+            found.append(standing_for(folding, main, steps, depth))
+    edges = folding.between([steps_of(part) for part in found])
+    return [found[n] for n in topological(len(found), edges)]
+
+
+def standing_for(folding: Parts, main: int, steps: list[int], depth: int) -> Fold:
+    """A box for a value and its forms."""
+    name = folding.graph.names[main].rpartition(".")[2]
+    return Fold(folding, name, steps, depth, main=main)
+
+
+def called(folding: Parts, parts: list[int | Fold], depth: int) -> list[int | Fold]:
+    """The parts, with what one call of a function computed between layers in one box."""
+    found: list[int | Fold] = []
+    for name, inside in calls(folding.graph, parts):
+        steps = sorted(i for part in inside for i in steps_of(part))
+        found.append(Fold(folding, name, steps, depth, function=True) if name else inside[0])
+    return found
+
+
+def calls(graph: Graph, parts: Sequence[int | Fold]) -> Iterator[tuple[str, list[int | Fold]]]:
+    """The parts in their order, those that one call computed together with its function's name.
+
+    A call is a row of operations, from the first to the last that stands in one function, or was
+    returned by it at once: what that function calls lies between. A layer's own forward is no
+    such function, and the name of a part that no call computed is "".
+    """
+    sites = [_site(graph, part) for part in parts]
+    at = 0
+    while at < len(parts):
+        end, name = at + 1, ""
+        row = at
+        while row < end:  # a function that calls the first one reaches further
+            for code in sites[row]:
+                last = _end(sites, at, code)
+                if last > end:
+                    end, name = last, code.co_name
+            row += 1
+        if end - at < SEVERAL:
+            end, name = at + 1, ""
+        yield name, list(parts[at:end])
+        at = end
+
+
+def _end(sites: Sequence[dict[Any, int]], at: int, code: Any) -> int:
+    """Where a row of operations ends that one call of a function computed.
+
+    It may loop; but where it begins anew after something else, it is called anew.
+    """
+    end, before = at, -1
+    for row in range(at, len(sites)):
+        if not sites[row]:
+            break
+        offset = sites[row].get(code)
+        if offset is None:
+            continue
+        if offset <= before and end < row:
+            break
+        end, before = row + 1, offset
+    return end
+
+
+def _site(graph: Graph, part: int | Fold) -> dict[Any, int]:
+    """The functions that an operation between layers stands in, each with the place there."""
+    i = part.main if isinstance(part, Fold) else part
+    site = () if i is None or i == graph.output else graph.values[i].site or ()
+    found = dict(zip(site[::2], site[1::2], strict=False))
+    named = (hasattr(code, "co_name") and _is_named(code.co_name) for code in found)
+    return found if all(named) else {}
+
+
+def _is_named(name: str) -> bool:
+    return "forward" not in name and name.isidentifier() and not name.startswith("__")
+
+
+def quiet(folding: Parts, parts: list[int | Fold], depth: int) -> list[int | Fold]:
+    """The parts, with those that no gradient comes to as one box: indices, and what counts them."""
+
+    def is_idle(part: int | Fold) -> bool:
+        between = isinstance(part, int) or part.main is not None
+        return between and folding.idle.issuperset(steps_of(part))
+
+    idle = [part for part in parts if is_idle(part)]
+    others = [part for part in parts if part not in idle]
+    if len(idle) < 2 or not others:
+        return parts
+    steps = sorted(i for part in idle for i in steps_of(part))
+    found = [*others, _still(folding, steps, depth)]
+    edges = folding.between([steps_of(part) for part in found])
+    order = topological(len(found), edges)
+    return [found[n] for n in order] if len(order) == len(found) else parts
+
+
+def still_together(folding: Parts, loose: list[int | Fold], depth: int) -> list[int | Fold]:
+    """What several parts read and no gradient comes to, inputs aside, as one box."""
+    graph = folding.graph
+    quiet = [i for i in loose if i in folding.still and graph.kind(i) != "input"]
+    steps = [i for i in quiet if not graph.is_leaf(i)]
+    if not steps:
+        return loose
+    together = _still(folding, steps, depth)
+    together.leaves = [i for i in quiet if i not in steps]
+    return [*(i for i in loose if i not in quiet), together]
+
+
+def _still(folding: Parts, steps: list[int], depth: int) -> Fold:
+    """A box that no gradient comes to, named by its layer, or by what is read of it."""
+    graph = folding.graph
+    read = [i for i in steps if any(v not in steps for v, _ in graph.readers[i])] or steps
+    scopes = {graph.values[i].scope[depth : depth + 1] for i in read}
+    [inner] = scopes if len(scopes) == 1 else [()]
+    names = [graph.names[i].rpartition(".")[2] for i in read]
+    label = inner[0] if inner else ", ".join(dict.fromkeys(map(stem, names)))
+    together = Fold(folding, label, steps, depth, scope=bool(inner))
+    together.still = True
+    return together
