@@ -413,6 +413,67 @@ def models(turns: int) -> None:
         report(f"{name}: peak memory beyond the model", "MiB", megabytes, {"the step alone": 1.3})
 
 
+def trained(step) -> Callable[[], None]:
+    """A step of training, optimizer included; the first is made."""
+    model, arguments, loss = step
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        output = model(*arguments)
+        (output if loss is None else loss(output)).backward()
+        optimizer.step()
+
+    run()
+    return run
+
+
+def watched(turns: int) -> None:
+    """Time training steps under watch, next to plain ones and to torch's anomaly mode."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    for name in MODELS:
+        torch.manual_seed(0)
+        run = trained(getattr(torch_programs, name)())
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as watches:
+
+            def plain(watches=watches):
+                watches.close()
+
+            def begin(watches=watches, folder=folder, run=run):
+                watches.close()
+                watches.enter_context(gv.watch(folder))
+                run()  # the first looks for optimizers
+
+            def anomalous(_, run=run):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    with torch.autograd.set_detect_anomaly(True):
+                        run()
+
+            runs = {
+                "gradviz, a step watched": (begin, lambda _, run=run: run()),
+                "the step alone": (plain, lambda _, run=run: run()),
+                "torch's anomaly mode": (plain, anomalous),
+            }
+            times = race(runs, 4 * turns)
+        title = f"{name}: a step of training, threads: {torch.get_num_threads()}"
+        report(title, "ms", {n: 1e3 * t for n, t in times.items()}, {"the step alone": 1.03})
+        peaks = {
+            shown: statistics.median(in_process(f"--peak={kind}", f"--model={name}") for _ in "abc")
+            for kind, shown in (("watched", "gradviz, watched"), ("trained", "the steps alone"))
+        }
+        megabytes = {shown: size / 2**20 for shown, size in peaks.items()}
+        report(f"{name}: peak memory beyond the model", "MiB", megabytes, {"the steps alone": 1.02})
+
+
+def train(step, watch=contextlib.nullcontext) -> None:
+    """Take three steps."""
+    run = trained(step)
+    with watch():
+        run()
+        run()
+
+
 def in_process(*arguments: str) -> float:
     """The number that this script prints, run in a process of its own."""
     command = [sys.executable, __file__, *arguments]
@@ -427,7 +488,13 @@ def peak(kind: str, name: str) -> float:
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak until now
     before = memory("VmRSS")
-    kept = {"captured": captured, "stepped": stepped}[kind](*step)
+    kinds = {
+        "captured": lambda: captured(*step),
+        "stepped": lambda: stepped(*step),
+        "trained": lambda: train(step),
+        "watched": lambda: train(step, lambda: gv.watch(tempfile.gettempdir())),
+    }
+    kept = kinds[kind]()
     after = memory("VmHWM")
     del kept
     return after - before
@@ -471,6 +538,7 @@ SECTIONS = {
     ],
     "long": lambda: long(10),
     "models": lambda: models(5),
+    "watch": lambda: watched(5),
     "large": lambda: large(3),
     "processes": lambda: processes(15),
 }
@@ -479,7 +547,9 @@ SECTIONS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description="How fast gradviz is, next to other libraries.")
     parser.add_argument("section", nargs="?", default="all", choices=["all", *SECTIONS])
-    parser.add_argument("--peak", choices=["captured", "stepped"], help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--peak", choices=["captured", "stepped", "trained", "watched"], help=argparse.SUPPRESS
+    )
     parser.add_argument("--model", choices=MODELS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     section = options.section

@@ -193,8 +193,11 @@ def called(site: Instruction | None) -> str:
         return ""
     call = _calls(site[0].co_filename).get(_position(*site[:2]))
     parts: list[str] = []
-    while isinstance(call, ast.Attribute):
-        parts.insert(0, call.attr)
+    while isinstance(call, (ast.Attribute, ast.Subscript)):
+        if isinstance(call, ast.Attribute):
+            parts.insert(0, call.attr)
+        elif isinstance(call.slice, ast.Constant):
+            parts.insert(0, str(call.slice.value))
         call = call.value
     if not isinstance(call, ast.Name):
         return ""

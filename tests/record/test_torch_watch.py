@@ -1,5 +1,6 @@
 """Training under watch: nothing changes, and a step that breaks is made again as it was."""
 
+import inspect
 import math
 import os
 import random
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 import torch.nn.functional as F
+from sick_trainings import SICK
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -412,6 +415,25 @@ def test_a_disk_that_is_full_loses_the_report_and_not_the_run(tmp_path, capsys, 
     assert "No space left" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("training", SICK, ids=lambda training: training.__name__)
+def test_a_sick_training_is_diagnosed_at_its_step_and_line_and_its_healed_twin_is_not(
+    training, tmp_path
+):
+    kind, step = SICK[training]
+    torch.manual_seed(0)
+    with gv.watch(tmp_path) as watch:
+        training(False)
+    assert watch.reports == []
+    with gv.watch(tmp_path) as watch:
+        training(True)
+    (report,) = watch.reports
+    assert (report.alarm.kind, report.alarm.since) == (kind, step)
+    assert report.replay.exact
+    marked = [line.strip() for line in inspect.getsource(training).splitlines() if "# here" in line]
+    if marked and report.finding.source is not None:  # data have no line
+        assert report.finding.source.text == marked[0]
+
+
 # --- as a command --------------------------------------------------------------------------------
 
 SCRIPT = """
@@ -489,3 +511,33 @@ def test_a_script_ends_as_it_would_have_and_its_report_is_whole(how, status, tmp
         ours = ran.stderr.splitlines()
         assert ours[-1] == "KeyError: 'mine'"
         assert sum(line.startswith("  File") for line in ours) == 1
+
+
+def test_lightning_trains_under_watch(tmp_path):
+    """It steps by closures, of several batches each, and clips."""
+    lightning = pytest.importorskip("lightning")
+    from torch.utils.data import DataLoader
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = layers()
+
+        def training_step(self, x, i):
+            return self.net(x).square().mean() * (math.nan if i == 5 else 1)
+
+        def configure_optimizers(self):
+            return adam(self)
+
+    trainer = lightning.Trainer(
+        max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, accelerator="cpu", accumulate_grad_batches=2,
+        gradient_clip_val=1.0,
+    )  # fmt: skip
+    with gv.watch(tmp_path) as watch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a loader without workers, say
+        trainer.fit(Module(), DataLoader(torch.randn(24, 6), batch_size=2))
+    (report,) = watch.reports
+    assert (report.alarm.kind, report.step) == ("loss not finite", 2)
+    assert report.replay.exact
+    assert len(report.graphs) == 2

@@ -233,6 +233,10 @@ class Tape:
             if ref() is not None and id(result.event) in kept
         }
 
+    def called(self) -> list[Event]:
+        """The modules that were called since the last optimizer step."""
+        return [e for e in self.events if e.round == self.round and isinstance(e.call, nn.Module)]
+
     def needed(self, wanted: Iterable[Event]) -> list[Event]:
         """The events that lead to others, and these, in order."""
         found = {id(event) for event in wanted}

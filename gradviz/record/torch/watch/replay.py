@@ -99,13 +99,19 @@ class Repeated(StepCapture):
 
 
 def replay(
-    events: Sequence[Event], parameters: Sequence[Tensor], norm: Any, seen: Replay
+    events: Sequence[Event],
+    roots: Mapping[str, nn.Module],
+    parameters: Sequence[Tensor],
+    norm: Any,
+    seen: Replay,
 ) -> Replay:
     """Make the events again; the program, its gradients and its random numbers are left alone.
 
     Parameters
     ----------
     events : sequence of Event
+    roots : mapping of str to Module
+        All models of the step by name.
     parameters : sequence of Tensor
         Those whose gradients are compared.
     norm : callable
@@ -113,7 +119,6 @@ def replay(
     seen : Replay
         With the losses and the norm of the run; the rest is put in.
     """
-    roots = models(events)
     seen.lost += [f"{event.place}: {event.lost}" for event in events if event.lost]
     if any(event.lost for event in events):
         return seen

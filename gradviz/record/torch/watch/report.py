@@ -70,7 +70,7 @@ class Report:
                 lines += [f'  File "{source.file}", line {source.line}', f"    {source.text}"]
             lines += [f"  {line}" for line in self.finding.text.splitlines()]
         elif self.graph is not None:
-            lines.append("  the graph of the step shows no finding that explains it")
+            lines.append(f"  {_largest(self.graph)}")
         lines.append(f"  {self.replay.verdict}")
         lines += [f"  not replayed: {line}" for line in self.replay.lost]
         where = f"  report: {self.folder}" if self.folder else "  the report could not be written"
@@ -138,6 +138,8 @@ def _sentences(made: Report, names: Mapping[int, str]) -> list[str]:
                 f"When the step began, {', '.join(sick[:6])}{more} already held numbers that are "
                 "not finite: the update before, or what the program wrote there, made them."
             )
+        if made.finding is None:
+            lines.append(_largest(graph))
     lines.append(seen.verdict)
     lines += seen.said
     lines += [f"What could not be replayed: {line}." for line in seen.lost]
@@ -147,6 +149,19 @@ def _sentences(made: Report, names: Mapping[int, str]) -> list[str]:
             "was before the step, so a step that depends on it is not reproduced."
         )
     return lines
+
+
+def _largest(graph: Graph) -> str:
+    """Where the gradients are largest: what is told where nothing is found."""
+    gradients = graph.derivatives.gradients if graph.error is None else {}
+    norms = {i: measure(gradients[i]).norm for i in graph.wrt if i in gradients}
+    if not norms:
+        return "No finding explains it."
+    at = max(norms, key=lambda i: norms[i])
+    return (
+        f"No finding explains it. The largest gradient is that of {graph.names[at]}: its norm is "
+        f"{norms[at]:.3g}."
+    )
 
 
 def _write(

@@ -441,15 +441,21 @@ class Watch:
             seen.norm = norm
         if tape.used and passes:
             seen.lost.append("another optimizer has changed its parameters since the backward pass")
-        events = tape.needed(passes)
+        events, roots = tape.needed(passes), models(tape.events)
+        more = tape.needed([*passes, *tape.called()])  # what nothing came of belongs to the step
+        if not any(event.lost for event in more):
+            events = more
         scale = scale_of(events)
         seen.losses = [x / scale for x in seen.losses]
         if not passes:
             seen.lost.append("no backward pass was seen")
         else:
-            replay(events, parameters, _norm, seen)
-        roots = models(events).items()
-        names = {id(p): name for prefix, root in roots for name, p in root.named_parameters(prefix)}
+            replay(events, roots, parameters, _norm, seen)
+        names = {
+            id(p): name
+            for prefix, root in roots.items()
+            for name, p in root.named_parameters(prefix)
+        }
         return report(self.out, alarm, judge, seen, names)
 
     def last_look(self) -> None:
