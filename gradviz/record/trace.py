@@ -293,9 +293,7 @@ class _Function(Program):
             raise _unknown(wanted, integers, leaves)
         if not isinstance(output, Array):
             self._refuse(output, integers, recorded)
-        first = [
-            written[name].past[0] if name in written else leaf for name, leaf in leaves.items()
-        ]
+        first = [getattr(leaf, "past", [leaf])[0] for leaf in leaves.values()]
         wrt = [leaf for leaf in first if not self.wrt or leaf.operation is PARAMETER]
         found = partial(
             build,

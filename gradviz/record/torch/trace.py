@@ -7,120 +7,31 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from types import FunctionType, NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
-from torch.nn.parameter import is_lazy
 
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
-from gradviz.model import INPUT, PARAMETER, Gradients, Known, Node, Program
+from gradviz.model import Gradients, Known, Program
 from gradviz.record import chance, names
 from gradviz.record.arguments import argument_names, begins, convert_nested, nested, numbered
 from gradviz.record.build import build
-from gradviz.record.chance import States, is_generator
-from gradviz.record.reach import Found, reach
+from gradviz.record.chance import States
 from gradviz.record.torch import keep
+from gradviz.record.torch.again import AS_IT_IS, Again, Given, fixed, slots_of, written
 from gradviz.record.torch.capture import Capture
 from gradviz.record.torch.nodes import TensorNode
 from gradviz.record.torch.overwritten import overwritten
-from gradviz.record.torch.state import Preserved, storage
-from gradviz.statistics import Statistics
+from gradviz.record.torch.search import Search, search
+from gradviz.record.torch.state import Preserved
 from gradviz.words import nearest
 
 LIMIT = 2**20
 """Parameters and arguments of so many numbers are captured whole; of more, lean."""
-
-
-class Given(NamedTuple):
-    """Values of leaves.
-
-    Attributes
-    ----------
-    arguments : dict of str to array
-        By the argument's name.
-    tensors : list of (Tensor, array)
-        Of parameters, and of what else the program reads.
-    """
-
-    arguments: dict[str, Any]
-    tensors: list[tuple[Tensor, Any]]
-
-
-AS_IT_IS = Given({}, [])
-
-
-class Search(NamedTuple):
-    """What a program reaches.
-
-    Attributes
-    ----------
-    found : list of Found
-    roots : dict of str to Module
-        The modules by name, "" where there is but one; not those inside of others.
-    direct : list of Module
-        Those of them that the function itself uses.
-    tensors : list of Tensor
-        All, those of modules too.
-    others : dict of int to str
-        The names of tensors that are no parameters or buffers, by `id`.
-    generators : list
-        Of random numbers.
-    """
-
-    found: list[Found]
-    roots: dict[str, nn.Module]
-    direct: list[nn.Module]
-    tensors: list[Tensor]
-    others: dict[int, str]
-    generators: list[Any]
-
-
-def search(beginnings: Sequence[tuple[str, Any]]) -> Search:
-    """Search what can be reached from functions, modules and arguments."""
-    found = list(reach(beginnings))
-    modules: list[tuple[str, nn.Module, Any]] = []
-    others: dict[int, str] = {}
-    inner: dict[int, set[int]] = {}  # by module what it registers, by `id`
-    for path, value, owner, _ in found:
-        if not isinstance(value, (nn.Module, Tensor)):
-            continue
-        inside = False
-        if isinstance(owner, nn.Module):
-            if id(owner) not in inner:
-                registers = owner._modules, owner._parameters, owner._buffers
-                inner[id(owner)] = {id(part) for r in registers for part in r.values()}
-            inside = id(value) in inner[id(owner)]
-        if isinstance(value, nn.Module):
-            if not inside:
-                modules.append((path, value, owner))
-            continue
-        if not inside and path:
-            others[id(value)] = path
-        if is_lazy(value):
-            raise TraceError(
-                f"{path or 'a parameter'} has no shape yet: run the model once before it is traced"
-            )
-    full = [m for m in modules if next(m[1].parameters(), next(m[1].buffers(), None)) is not None]
-    alone = full[0] if len(full) == 1 else modules[0] if len(modules) == 1 else ("", None, None)
-    taken: Counter[str] = Counter()
-    roots = {}
-    for path, module, owner in modules:
-        variable = path.isidentifier() and isinstance(owner, (FunctionType, partial))
-        path = "" if module is alone[1] and variable else path
-        roots[numbered(path, taken)] = module
-    return Search(
-        found,
-        roots,
-        [m for _, m, owner in modules if isinstance(owner, (FunctionType, partial, NoneType))],
-        [item.value for item in found if isinstance(item.value, Tensor)],
-        others,
-        [item.value for item in found if is_generator(item.value)],
-    )
 
 
 class TorchProgram(Program):
@@ -203,9 +114,9 @@ class TorchProgram(Program):
             try:
                 recorded = self._record(capture, guard, found, args, kwargs, called)
                 nodes = recorded.nodes
-                slots = _slots(capture, guard, found, called)
+                slots = slots_of(capture, guard, found, called)
                 program = Again(
-                    self, slots, _fixed(nodes, slots), given, drawn, _written(nodes, capture)
+                    self, slots, fixed(nodes, slots), given, drawn, written(nodes, capture)
                 )
                 program.precision = max((torch.finfo(d).eps for d in capture.dtypes), default=0.0)
                 return graph_of(capture, recorded, self.title, program)
@@ -415,128 +326,6 @@ def _known(capture: Capture, error: Exception | None, ids: Mapping[int, int]) ->
     if not capture.whole:
         known["underflown"] = frozenset()
     return known
-
-
-class Again(Program):
-    """A PyTorch program that can be run at other values, with the random numbers that it drew.
-
-    Parameters
-    ----------
-    program : TorchProgram
-    slots : dict of str to str or Tensor
-        Where the value of each leaf goes: to an argument, or to a tensor.
-    fixed : dict of str to array
-        The leaves whose tensors the program makes itself, with their values.
-    given : Given
-    states : States
-        Of the random numbers, at its beginning.
-    written : dict of str to (array, array)
-        The leaves that the program writes to: what they held before, and when they were read.
-
-    Attributes
-    ----------
-    precision : float
-        The coarsest ε among the dtypes that it computes in; bfloat16 is kept as float32.
-    """
-
-    def __init__(
-        self,
-        program: TorchProgram,
-        slots: Mapping[str, Any],
-        fixed: Mapping[str, Any],
-        given: Given,
-        states: States,
-        written: Mapping[str, tuple[Any, Any]],
-    ) -> None:
-        self.program, self.slots, self.given, self.states = program, slots, given, states
-        self.fixed, self.written = fixed, written
-        self.precision, self.conjugates = 0.0, True
-
-    def run(self, values: Mapping[str, Any]) -> Any:
-        """See `Program.run`."""
-        return self.program.run_at(self._given(values), self.states)
-
-    def record(self, values: Mapping[str, Any]) -> Graph:
-        """See `Program.record`."""
-        return self.program.record_at(self._given(values), self.states)
-
-    def _given(self, values: Mapping[str, Any]) -> Given:
-        arguments = dict(self.given.arguments)
-        tensors = {id(tensor): (tensor, value) for tensor, value in self.given.tensors}
-        for name, value in values.items():
-            if isinstance(value, Statistics):
-                continue
-            if name in self.fixed:
-                if not np.array_equal(value, self.fixed[name], equal_nan=True):
-                    raise TraceError(
-                        f"{name} is made anew in every run of the program: it cannot be given "
-                        "another value; pass it as an argument, or keep it outside"
-                    )
-                continue
-            if name in self.written:
-                before, read = self.written[name]
-                value = before if np.array_equal(value, read, equal_nan=True) else value
-            slot = self.slots[name]
-            if isinstance(slot, str):
-                arguments[slot] = value
-            else:
-                tensors[id(slot)] = slot, value
-        return Given(arguments, list(tensors.values()))
-
-    def __getstate__(self) -> dict[str, Any]:
-        slots = {k: v if isinstance(v, str) else None for k, v in self.slots.items()}
-        given = Given(self.given.arguments, [])
-        tensors = {id(tensor): value for tensor, value in self.given.tensors}
-        named = {k: tensors[id(v)] for k, v in self.slots.items() if id(v) in tensors}
-        return self.__dict__ | {
-            "slots": slots, "given": given, "named": named,
-            "states": States(self.states.common, []),
-        }  # fmt: skip
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """What a function takes from around it is found anew where the pickle is opened."""
-        named = state.pop("named")
-        self.__dict__ |= state
-        found = self.program.search()
-        names = Capture(found.roots, found.others, self.program.whole).names
-        tensors = {names[id(t)]: t for t in found.tensors if id(t) in names}
-        self.slots = {k: tensors.get(k) if v is None else v for k, v in self.slots.items()}
-        self.given.tensors.extend((tensors[k], v) for k, v in named.items() if k in tensors)
-
-
-def _slots(
-    capture: Capture, guard: Preserved, found: Search, called: Mapping[int, str]
-) -> dict[str, Any]:
-    """Where the values of leaves go."""
-    slots: dict[str, Any] = {capture.names[key]: name for key, name in called.items()}
-    slots |= {
-        capture.names[id(tensor)]: tensor for tensor in found.tensors if id(tensor) in capture.names
-    }
-    theirs = {storage(t) for t in slots.values() if isinstance(t, Tensor)}
-    for name, tensor in capture.leaf_tensors():
-        # (The program makes w.detach().requires_grad_() anew, in memory that another leaf has.)
-        if not guard.is_made(tensor) and storage(tensor) not in theirs:
-            slots.setdefault(name, tensor)
-    return slots
-
-
-def _written(nodes: Sequence[Node], capture: Capture) -> dict[str, tuple[Any, Any]]:
-    before = capture.before
-    return {
-        node.name: (before[node.name], node.value)
-        for node in nodes
-        if node.name in before
-        and capture.whole
-        and not np.array_equal(before[node.name], node.value, equal_nan=True)
-    }
-
-
-def _fixed(nodes: Sequence[Node], slots: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        node.name: node.value
-        for node in nodes
-        if node.operation in (INPUT, PARAMETER) and node.name not in slots
-    }
 
 
 def _holds(tensor: Tensor, value: Any) -> bool:
