@@ -307,9 +307,7 @@ class _Function(Program):
         try:
             return found(recorded)
         except KeyError:  # it depends on values recorded in another thread or before, or written to
-            by_order = {node.order: node for node in (*recorded, *_missing(recorded, output))}
-            by_order.pop(STALE, None)
-            return found([by_order[order] for order in sorted(by_order)])
+            return found(_with_missing(recorded, output))
 
     def _refuse(self, output: Any, integers: list[str], recorded: list[Node]) -> None:
         title = self.title or "the function"
@@ -417,6 +415,12 @@ def _shares(one: Any, other: Any) -> bool:
         return one is not None and np.shares_memory(one, other, 1000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
+
+
+def _with_missing(recorded: list[Node], output: Array) -> list[Node]:
+    by_order = {node.order: node for node in (*recorded, *_missing(recorded, output))}
+    by_order.pop(STALE, None)
+    return [by_order[order] for order in sorted(by_order)]
 
 
 def _missing(recorded: list[Node], output: Node) -> list[Node]:

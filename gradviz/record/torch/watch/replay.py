@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from gradviz.graph import Graph
 from gradviz.record import chance, names
 from gradviz.record.arguments import numbered
+from gradviz.record.torch.search import search
 from gradviz.record.torch.state import Preserved
-from gradviz.record.torch.trace import search
 from gradviz.record.torch.training import StepCapture
 from gradviz.record.torch.watch.events import Buffer, Event, autocast, replaced, tensors_of
 
