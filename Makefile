@@ -4,6 +4,8 @@
 # make bench   speed, next to micrograd, torch, autograd and plain NumPy
 # make fuzz    random programs against torch and finite differences, for MINUTES=10
 # make tables  write docs/coverage.md and docs/conventions.md again
+# make docs    the site, in docs/_build/html, and the tests that read it
+# make dist    the sdist and the wheel, in dist/, checked as for a release
 # make readme  draw the README's pictures again, and say where its texts are old
 # make notebooks  run the notebooks again and keep their outputs
 # make clean   remove all that the others made
@@ -18,13 +20,13 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 # torch's CPU build, a tenth of the one on PyPI. Whoever gave pip sources of their own wants those.
 TORCH_INDEX ?= $(if $(PIP_FIND_LINKS)$(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL),,https://download.pytorch.org/whl/cpu)
 
-.PHONY: demo quick test lint lint-page lint-js bench fuzz tables readme notebooks clean
+.PHONY: demo docs dist quick test lint lint-page lint-js bench fuzz tables readme notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/gradviz demo
 
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest -n auto -m 'not browser' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m 'not browser and not site' $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)  # one at a time: they wait for real programs
 
 # What most changes would break: the mathematics, names, files, and a picture of each kind.
@@ -34,7 +36,7 @@ QUICK = $(addprefix tests/,test_saved.py test_operation.py test_version_0_1.py c
   record/test_expression.py record/test_array.py show/test_text.py show/test_engine.py)
 
 quick: $(VENV)/.installed-dev lint
-	GRADVIZ_QUICK=1 $(BIN)/python -m pytest -n auto -q -m 'not browser and not slow' $(QUICK) $(PYTEST_ARGS)
+	GRADVIZ_QUICK=1 $(BIN)/python -m pytest -n auto -q -m 'not browser and not slow and not site' $(QUICK) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev lint-page
 	$(BIN)/ruff check .
@@ -67,6 +69,18 @@ tables: $(VENV)/.installed-dev
 	$(PIP) install jax
 	$(BIN)/python scripts/coverage_table.py
 	$(BIN)/python scripts/conventions_table.py
+
+docs: $(VENV)/.installed-dev
+	$(PIP) install --editable '.[docs]'
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -E -b html docs docs/_build/html
+	$(BIN)/python -m pytest -q -m site tests/test_site.py
+
+dist: $(VENV)/.installed-dev
+	$(PIP) install --editable '.[release]'
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 readme: $(VENV)/.installed-dev
 	$(BIN)/python scripts/readme.py

@@ -26,6 +26,12 @@ def backprop_222() -> Graph:
     Returns
     -------
     Graph
+
+    Examples
+    --------
+    >>> import gradviz as gv
+    >>> round(float(gv.examples.backprop_222().grad("w5")), 9)
+    0.082167041
     """
     weights = dict(
         zip(

@@ -75,6 +75,18 @@ class Graph(Recording):
     locals, statement_locals : dict or None
         Local derivatives that are known without the operations' rules, by edge (v, key) and, of
         `statements`, by (id of v, id of u): those of a Graph that was loaded from a file.
+
+    Examples
+    --------
+    >>> import gradviz as gv
+    >>> g = gv.expression("z = w*x; (z - 1)**2", w=2, x=3)
+    >>> float(g.value("z")), float(g.grad("w"))
+    (6.0, 30.0)
+    >>> print(g.explain("w").factored)
+    δ[z] = 2 · (z - 1) = 10
+    ∂J/∂w = δ[z] · x = 30
+    >>> bool(g.check())
+    True
     """
 
     __slots__ = ("own",)  # what refers back to its Graph; see `handle`

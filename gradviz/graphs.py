@@ -36,6 +36,13 @@ def load(path: Any, *, max_bytes: int = 128 * 2**20) -> Graph:
         The file is no such Graph; the message says where it is wrong.
     OSError
         The file cannot be read.
+
+    Examples
+    --------
+    >>> import gradviz as gv
+    >>> gv.expression("x * y", x=2, y=3).save("product.json")
+    >>> float(gv.load("product.json").grad("x"))
+    3.0
     """
     from gradviz.keep import reading
 
@@ -82,6 +89,13 @@ def compare(
     Notes
     -----
     A whole capture keeps bfloat16 as float32 arrays, so give it a `tolerance`, such as 0.05.
+
+    Examples
+    --------
+    >>> import gradviz as gv
+    >>> g = gv.expression("h = w * x; h ** 2", w=2, x=3)
+    >>> gv.compare(g, g.update(w=2.5)).first.name
+    'w'
     """
     from gradviz.chain import compare as package
 

@@ -45,7 +45,7 @@ class Node:
     operation : Operation
         The row of the table of operations; of a leaf `INPUT`, `PARAMETER` or `CONSTANT`.
     operands : tuple
-        `Node`s, and plain values where the program put constants.
+        Nodes, and plain values where the program put constants.
     keywords : dict
         The operation's further arguments.
     order : int
@@ -55,6 +55,14 @@ class Node:
         A name given to it by hand, or "".
     site : tuple or None
         Where it was recorded, as the frontend notes it (see `gradviz.record.names`).
+
+    Examples
+    --------
+    >>> import gradviz as gv
+    >>> g = gv.expression("x * y", x=2, y=3)
+    >>> node = g.values[g.output]
+    >>> node.operation.name, float(node.value), len(node.operands)
+    ('multiply', 6.0, 2)
     """
 
     noted: ClassVar[bool] = False

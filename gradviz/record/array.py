@@ -233,7 +233,16 @@ def placed(error: TraceError) -> TraceError:
 
 
 class Array(InPlace):
-    """A recorded NumPy array or scalar. Made by `input`, `parameter` and every operation on one."""
+    """A recorded NumPy array or scalar. Made by `input`, `parameter` and every operation on one.
+
+    Examples
+    --------
+    >>> import numpy as np, gradviz as gv
+    >>> x = gv.input([1.0, 4.0], "x")
+    >>> y = np.sqrt(x)
+    >>> type(y).__name__, y.value
+    ('Array', array([1., 2.]))
+    """
 
     __slots__ = ()
 

@@ -54,12 +54,28 @@ def input(value: Any, name: str = "") -> Array:
     ------
     TypeError
         The value is not numeric.
+
+    Examples
+    --------
+    >>> import gradviz as gv
+    >>> x = gv.input([1.0, 2.0], "x")
+    >>> gv.graph(x @ x).grad("x")
+    array([2., 4.])
     """
     return leaf(value, name, "input", _getframe(1))
 
 
 def parameter(value: Any, name: str = "") -> Array:
-    """A leaf that is to be learned; otherwise as `input`."""
+    """A leaf that is to be learned; otherwise as `input`.
+
+    Examples
+    --------
+    >>> import gradviz as gv
+    >>> w = gv.parameter(0.5, "w")
+    >>> g = gv.graph((w - 1.0) ** 2).step(0.1)
+    >>> round(float(g.value("w")), 6)
+    0.6
+    """
     return leaf(value, name, "parameter", _getframe(1))
 
 

@@ -144,6 +144,13 @@ def graph(output: Any, *, title: str = "") -> Graph:
     ------
     TypeError
         `output` is not a recorded value.
+
+    Examples
+    --------
+    >>> import gradviz as gv
+    >>> x, y = gv.input(-2.0, "x"), gv.input(5.0, "y")
+    >>> {name: float(value) for name, value in gv.graph((x + y) * y).gradients().items()}
+    {'x': 5.0, 'y': 8.0}
     """
     if not isinstance(output, Array):
         raise TypeError(

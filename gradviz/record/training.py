@@ -76,6 +76,17 @@ def load_training(path: str | os.PathLike[str], *, max_bytes: int = 128 * 2**20)
         The file is no recorded training.
     OSError
         The file cannot be read.
+
+    Examples
+    --------
+    >>> import torch, gradviz as gv
+    >>> model = torch.nn.Linear(2, 1)
+    >>> with gv.record_training(model, "run.gvtrain") as recorder:
+    ...     for _ in range(3):
+    ...         with recorder.step():
+    ...             model(torch.ones(1, 2)).sum().backward()
+    >>> gv.load_training("run.gvtrain").graph(2).names[-1]
+    'J'
     """
     from gradviz.graph import Graph
     from gradviz.keep.training import Training
