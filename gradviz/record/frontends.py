@@ -95,7 +95,7 @@ def _jax() -> Callable[..., Program]:
 FRONTENDS = (
     Frontend("torch", ("nn.Module", "Tensor"), ("loss", "capture"), _torch),
     Frontend(
-        "jax", ("Array",), ("loss", "unfold"), _jax,
+        "jax", ("Array",), ("loss", "capture", "unfold"), _jax,
         ("jax", "jaxlib", "flax", "equinox", "optax", "haiku"),
     ),
 )  # fmt: skip

@@ -7,6 +7,7 @@ followed here. Of a loop each round has its own nodes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -16,12 +17,12 @@ from jax.extend.core import Literal
 from gradviz.chain.repeats import repetitions
 from gradviz.model import Node
 from gradviz.record.jax.keep import sliced, spread
+from gradviz.record.jax.lean import Keep
 from gradviz.record.jax.operation import JaxOperation, keywords, notation, slopes
 from gradviz.record.jax.plan import Plan, Step
 from gradviz.record.jax.pure import Pure, is_float, pure
 from gradviz.record.jax.segments import (
     Compiled,
-    Keep,
     Rounds,
     Segment,
     compiled,
@@ -83,17 +84,17 @@ class Capture:
     recorded : list of Node
     """
 
-    def __init__(self, keep: Keep, whole: bool) -> None:
-        self.keep, self.whole = keep, whole
+    def __init__(self, keep: Keep) -> None:
+        self.keep, self.whole = keep, keep.whole
         self.recorded: list[Node] = []
         self.ran: list[Ran] = []
         self.varying: set[int] = set()
         self.gradients: dict[int, Any] = {}
         self.messages: dict[tuple[int, int], Any] = {}
 
-    def leaf(self, value: Any, kept: Any, operation: Any, name: str, varies: bool) -> Live:
+    def leaf(self, value: Any, operation: Any, name: str, varies: bool) -> Live:
         """Record a leaf."""
-        node = self._node(kept, operation, (), (), name=name)
+        node = self._node(_kept(self.keep)(value), operation, (), (), name=name)
         if varies:
             self.varying.add(node.order)
         return Live(value, node)
@@ -131,7 +132,7 @@ class Capture:
         made = compiled(of, live, vary, self.keep)
         results, kept, pulls = made.forward([_plain(x) for x in given])
         nodes = {v: x.node if isinstance(x, Live) else x for v, x in env.items()}
-        told = self._noted(of.steps, kept, nodes, scope)
+        told = self._noted(of.steps, self.keep.unpack(kept), nodes, scope)
         for v, array in zip(of.outputs, results, strict=True):
             node = nodes[v]
             env[v] = Live(array, node) if isinstance(node, Node) else array
@@ -294,7 +295,7 @@ class Capture:
             if all(g is None for g in given):
                 continue
             kept, back = ran.compiled.backward(ran.pulls, given)
-            for told, sent in zip(ran.nodes, kept, strict=True):
+            for told, sent in zip(ran.nodes, self.keep.unpack(kept), strict=True):
                 self._learn(told, sent)
             for v, g in zip(ran.of.inputs, back, strict=True):
                 if g is not None:
@@ -303,7 +304,7 @@ class Capture:
                     upstream[order] = g if known is None else _add(known, g)
         for node in self.recorded:
             if not node.operands and node.order in upstream:
-                self.gradients[node.order] = self.keep(upstream[node.order])
+                self.gradients[node.order] = _kept(self.keep)(upstream[node.order])
         self.upstream = upstream
 
     def _learn(self, told: Any, sent: Any) -> None:
@@ -331,16 +332,23 @@ class Capture:
         for i, body, rows in zip(loop.places, loop.bodies, loop.rows, strict=True):
             for told, one in zip(body, sliced(sent.body, i), strict=True):
                 self._learn(told, one)
-            for row, gradient in zip(rows, sent.rows, strict=True):
+            for k, (row, gradient) in enumerate(zip(rows, sent.rows, strict=True)):
                 if row is not None and gradient is not None:
                     found = sliced(gradient, i)
                     self.gradients[row.order] = found
-                    whole = row.operands[0]
-                    self.messages[row.order, 0] = spread(found, i, whole.value)
+                    made, whole = sent.spread[k], row.operands[0].value
+                    message = spread(found, i, whole) if made is None else sliced(made, i)
+                    self.messages[row.order, 0] = message
                     row.operation.sends((0,))
 
 
 _add: Callable[[Any, Any], Any] = jax.jit(lambda a, b: a + b)
+
+
+@cache
+def _kept(keep: Keep) -> Callable[[Any], Any]:
+    """What is kept of an array outside of compiled code."""
+    return keep if keep.whole else jax.jit(keep)
 
 
 def _row_of(a: Any, i: Any) -> Any:

@@ -79,10 +79,19 @@ def _public() -> frozenset[str]:
     return frozenset(found - _CALLS_BACK)
 
 
+_NORMS = {
+    "LayerNorm": "layer_norm", "RMSNorm": "rms_norm", "BatchNorm": "batch_norm",
+    "GroupNorm": "group_norm", "InstanceNorm": "instance_norm",
+}  # fmt: skip
+"""Modules of libraries that are one operation: what that is called elsewhere."""
+
+
 @cache
 def _called(code: CodeType) -> str:
     """The public name of a library's function; "" for what only passes on to others."""
     name = code.co_name
+    if name == "__call__":
+        return _NORMS.get(code.co_qualname.partition(".")[0], "")
     if name == "_getitem":
         return "getitem"
     name = name.removeprefix("_operator_").strip("_")

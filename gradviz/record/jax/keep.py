@@ -8,12 +8,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from gradviz.statistics import Statistics
-
-
-def whole(value: Any) -> Any:
-    """All of an array."""
-    return value
+from gradviz.record.jax.lean import Told
 
 
 def array(value: Any) -> Any:
@@ -22,8 +17,8 @@ def array(value: Any) -> Any:
     bfloat16 and smaller floats, which NumPy lacks, become float32: every number of them is one of
     float32 too. A key of random numbers is kept by its data.
     """
-    if isinstance(value, Statistics):
-        return value
+    if isinstance(value, Told):
+        return value.statistics()
     dtype = getattr(value, "dtype", None)
     if dtype is not None and is_key(dtype):
         value = jax.random.key_data(value)

@@ -6,7 +6,7 @@ A stretch holds calls and loops whose course does not depend on numbers. Stretch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,11 +14,9 @@ from jax import lax
 from jax import numpy as jnp
 from jax.extend.core import Literal
 
+from gradviz.record.jax.lean import Keep
 from gradviz.record.jax.plan import Plan, Step
 from gradviz.record.jax.pure import Pure, frozen, is_float, pure, wide
-
-Keep = Callable[[Any], Any]
-"""What of an array is kept: all of it, or its statistics."""
 
 
 class Segment(NamedTuple):
@@ -57,12 +55,15 @@ class Rounds(NamedTuple):
         What each round gave to the results that are stacked, or the gradients of that.
     stacks : list
         These results, or their gradients.
+    spread : list
+        The messages to the arrays that are scanned, where `Keep.spread` makes them.
     """
 
     body: Any
     rows: list[Any]
     parts: list[Any]
     stacks: list[Any]
+    spread: Sequence[Any] = ()
 
 
 def segment(steps: Sequence[Step], read_elsewhere: Iterable[Any]) -> Segment:
@@ -104,20 +105,28 @@ class Compiled:
         env = dict(zip(self.of.inputs, inputs, strict=True))
         walk = _Walk(self.keep, set(self.vary))
         kept, pulls = walk.forward(self.of.steps, env)
-        return [env[v] for v in self.of.outputs], kept, pulls
+        return [env[v] for v in self.of.outputs], self.keep.pack(kept), pulls
 
     def _backward(self, pulls: Any, upstream: Sequence[Any]) -> Any:
         gradients = {v: g for v, g in zip(self.of.outputs, upstream, strict=True) if g is not None}
         walk = _Walk(self.keep, set(self.vary))
         kept = walk.backward(self.of.steps, pulls, gradients)
-        return kept, [gradients.get(v) for v in self.of.inputs]
+        return self.keep.pack(kept), [gradients.get(v) for v in self.of.inputs]
 
 
 class _Walk:
     """Goes through steps while JAX traces."""
 
     def __init__(self, keep: Keep, vary: set[Any]) -> None:
-        self.keep, self.vary = keep, vary
+        self.keeper, self.vary = keep, vary
+        self.kept: dict[int, Any] = {}
+
+    def keep(self, value: Any) -> Any:
+        """What is kept of a value: once, though it is a message and a gradient too."""
+        found = self.kept.get(id(value))
+        if found is None:
+            found = self.kept[id(value)] = self.keeper(value), value
+        return found[0]
 
     # (What varies is found anew in each pass: it depends on the steps alone.)
     def _wanted(self, step: Step) -> tuple[int, ...]:
@@ -212,7 +221,7 @@ class _Walk:
             if not isinstance(a, Literal) and a in self.vary
         }  # fmt: skip
         while True:
-            inner = _Walk(self.keep, set(vary))
+            inner = _Walk(self.keeper, set(vary))
             for one in step.inner[0].steps:
                 inner._enter(one)
             more = {
@@ -226,7 +235,7 @@ class _Walk:
         self.vary.update(
             v for v, on in zip(step.writes, outs, strict=True) if on and is_float(v.aval)
         )
-        return _Walk(self.keep, vary)
+        return _Walk(self.keeper, vary)
 
     def _enter(self, step: Step) -> None:
         if step.kind == "scan":
@@ -244,11 +253,11 @@ class _Walk:
             env = given | dict(
                 zip(body.jaxpr.invars, [*operands[:count], *carry, *row], strict=True)
             )
-            walk = _Walk(self.keep, set(vary))
+            walk = _Walk(self.keeper, set(vary))
             kept, pulls = walk.forward(body.steps, env)
             out = [a.val if isinstance(a, Literal) else env[a] for a in body.jaxpr.outvars]
             out = [jnp.asarray(x, v.aval.dtype) for x, v in zip(out, step.writes, strict=True)]
-            rows = [self.keep(x) for x in row]
+            rows = [walk.keep(x) for x in row]
             return out[:carried], (out[carried:], kept, rows, pulls)
 
         start = operands[count : count + carried]
@@ -264,7 +273,7 @@ class _Walk:
         self, step: Step, pulls: Any, upstream: list[Any]
     ) -> tuple[Rounds, list[tuple[int, Any]]]:
         params, body = step.params, step.inner[0]
-        count, carried = params["num_consts"], params["num_carry"]
+        count, carried, length = params["num_consts"], params["num_carry"], params["length"]
         walk = self._inside(step)
         variables = body.jaxpr.invars
         vary = {v for v in variables if v in walk.vary and is_float(v.aval)}
@@ -278,7 +287,7 @@ class _Walk:
 
         def one(state: Any, row: Any) -> Any:
             carry, sums = state
-            one_pulls, parts = row
+            one_pulls, parts, place = row
             gradients: dict[Any, Any] = {}
             ends = [*zip(body.jaxpr.outvars[:carried], carry, strict=True),
                     *zip(body.jaxpr.outvars[carried:], parts, strict=True)]  # fmt: skip
@@ -286,7 +295,8 @@ class _Walk:
                 if g is None or isinstance(atom, Literal):
                     continue
                 gradients[atom] = g if atom not in gradients else gradients[atom] + g
-            kept = _Walk(self.keep, set(walk.vary)).backward(body.steps, one_pulls, gradients)
+            inner = _Walk(self.keeper, set(walk.vary))
+            kept = inner.backward(body.steps, one_pulls, gradients)
             sums = [
                 total if (g := gradients.get(variables[k])) is None else total + g
                 for k, total in zip(constants, sums, strict=True)
@@ -297,17 +307,18 @@ class _Walk:
                 if before[k] is None:
                     before[k] = zeros(variables[count + k])
             found = [gradients.get(v) if v in vary else None for v in variables[count + carried :]]
-            told = [None if g is None else self.keep(g) for g in found]
-            given = [None if g is None else self.keep(g) for g in parts]
-            return (before, sums), (found, kept, told, given)
+            told = [None if g is None else inner.keep(g) for g in found]
+            spread = [None if g is None else self.keeper.spread(g, place, length) for g in found]
+            given = [None if g is None else inner.keep(g) for g in parts]
+            return (before, sums), (found, kept, told, spread, given)
 
         start = [
             None if k not in moving else zeros(v) if g is None else g
             for k, (v, g) in enumerate(zip(step.writes[:carried], upstream, strict=False))
         ]
         state = start, [zeros(variables[k]) for k in constants]
-        (before, sums), (rows, kept, told, given) = lax.scan(
-            one, state, (pulls, upstream[carried:]), length=params["length"],
+        (before, sums), (rows, kept, told, spread, given) = lax.scan(
+            one, state, (pulls, upstream[carried:], jnp.arange(length)), length=length,
             reverse=not params["reverse"],
         )  # fmt: skip
         back = [*zip(constants, sums, strict=True)]
@@ -316,7 +327,7 @@ class _Walk:
         back = [(k, g) for k, g in back if not isinstance(step.reads[k], Literal)
                 and step.reads[k] in self.vary]  # fmt: skip
         stacks = [None if g is None else self.keep(g) for g in upstream[carried:]]
-        return Rounds(kept, told, given, stacks), back
+        return Rounds(kept, told, given, stacks, spread), back
 
 
 def _called(made: Pure, operands: list[Any], wanted: tuple[int, ...]) -> tuple[list[Any], Any]:

@@ -18,13 +18,17 @@ from gradviz.record.arguments import begins
 from gradviz.record.build import build
 from gradviz.record.jax.arguments import Arguments
 from gradviz.record.jax.capture import Capture, Live
-from gradviz.record.jax.keep import array, put, whole
+from gradviz.record.jax.keep import array, put
+from gradviz.record.jax.lean import LEAN, WHOLE
 from gradviz.record.jax.modules import Modules
 from gradviz.record.jax.plan import Plan, plan
 from gradviz.record.jax.pure import wide
 from gradviz.record.jax.words import in_our_words
 from gradviz.statistics import Statistics
 from gradviz.words import nearest
+
+LIMIT = 2**20
+"""Arguments of so many numbers are captured whole; of more, lean."""
 
 
 class JaxProgram(Program):
@@ -39,6 +43,7 @@ class JaxProgram(Program):
     title : str
     loss : callable, optional
     unfold : str or sequence of str, optional
+    capture : str, optional
         See `gradviz.trace`.
     """
 
@@ -51,13 +56,18 @@ class JaxProgram(Program):
         title: str,
         loss: Callable[..., Any] | None = None,
         unfold: str | Sequence[str] = (),
+        capture: str | None = None,
     ) -> None:
+        if capture not in (None, "whole", "lean"):
+            raise ValueError(f"capture={capture!r}: write 'whole' or 'lean'")
         if loss is not None and not callable(loss):
             raise TypeError(f"loss must be a function of the output, got {type(loss).__name__}")
         self.arguments = Arguments(function, args, kwargs)
         self.wrt, self.title, self.loss = wrt, title, loss
         self.unfold = frozenset((unfold,) if isinstance(unfold, str) else unfold)
         self.wanted = self._wanted()
+        size = sum(int(np.size(leaf.value)) for leaf in self.arguments.leaves)
+        self.whole = size <= LIMIT if capture is None else capture == "whole"
         self.wide = wide()
 
     def _wanted(self) -> set[str]:
@@ -142,14 +152,16 @@ class JaxProgram(Program):
         self, steps: Plan, modules: Modules, arrays: Sequence[Any], values: Mapping[str, Any]
     ) -> Graph:
         """The Graph of a plan that is run."""
-        capture = Capture(whole, True)
+        capture = Capture(WHOLE if self.whole else LEAN)
         leaves = [
             capture.leaf(
-                value, value, PARAMETER if self.wrt and leaf.name in self.wanted else INPUT,
-                leaf.name, leaf.name in self.wanted,
+                value,
+                PARAMETER if self.wrt and leaf.name in self.wanted else INPUT,
+                leaf.name,
+                leaf.name in self.wanted,
             )
             for leaf, value in zip(self.arguments.leaves, map(jnp.asarray, arrays), strict=True)
-        ]  # fmt: skip
+        ]
         wrt = [leaf.node for leaf in leaves if leaf.node.name in self.wanted]
         (output,) = capture.run(steps, leaves)
         if not isinstance(output, Live):
@@ -192,6 +204,7 @@ def _built(
     gradients: Mapping[int, Any],
     messages: Mapping[tuple[int, int], Any],
 ) -> Graph:
+    lean = isinstance(output.value, Statistics)
     scoped = any(node.scope for node in recorded)
     if scoped:  # as a picture of layers needs it
         for node in recorded:
@@ -207,6 +220,8 @@ def _built(
         }
         if scoped:
             found |= {"by_operations": True, "legible": 30}
+        if lean:
+            found["underflown"] = frozenset()
         return found
 
     layers = modules.found({node.scope for node in recorded})
@@ -238,7 +253,8 @@ class Again(Program):
 
 
 def _precision(recorded: Sequence[Node]) -> float:
-    kinds = {node.value.dtype for node in recorded}
+    kinds = {jnp.dtype(node.value.dtype) for node in recorded
+             if not str(node.value.dtype).startswith("key")}  # fmt: skip
     floats = [kind for kind in kinds if jnp.issubdtype(kind, jnp.inexact)]
     return max((float(jnp.finfo(k).eps) for k in floats), default=0.0)  # type: ignore[no-untyped-call]
 
