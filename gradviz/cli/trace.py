@@ -28,7 +28,7 @@ from gradviz.words import nearest
               help="Differentiate by these arguments, a,b,... Default: all that hold floats.",
               )  # fmt: skip
 @click.option("--capture", type=click.Choice(["whole", "lean"]),
-              help="Of a PyTorch program, keep every tensor, or of each its statistics. Default: "
+              help="Of a PyTorch or JAX program, keep every array, or of each its statistics. Default: "
                    "whole for small ones.")  # fmt: skip
 @options.picture
 def trace(

@@ -58,13 +58,13 @@ def trace(
     title: str = "",
     **kwargs: Any,
 ) -> Graph:
-    """Run a NumPy or PyTorch function once and record it.
+    """Run a NumPy, PyTorch or JAX function once and record it.
 
     Parameters
     ----------
     function : callable
         Ordinary NumPy code that returns J, a scalar array. Or a `torch.nn.Module`, or a function
-        that gets or uses tensors or modules.
+        that gets or uses tensors or modules. Or a function of JAX, see docs/jax.md.
     *args, **kwargs
         Its arguments. Arrays and numbers of floats are recorded as leaves named after the
         parameters, also in dicts, lists, tuples (``params.w1``, ``layers[0].b``). Anything else,
@@ -76,10 +76,13 @@ def trace(
     title : str, optional
         Default: the function's name.
     loss : callable, optional
-        Of a PyTorch program only: makes J of what `function` returns.
+        Of a PyTorch or JAX program only: makes J of what `function` returns.
     capture : {"whole", "lean"}, optional
-        Of a PyTorch program only: keep every tensor, or of each its `Statistics`. Default: whole
-        where parameters and arguments are up to 2**20 numbers.
+        Of a PyTorch or JAX program only: keep every array, or of each its `Statistics`. Default:
+        whole where parameters and arguments are up to 2**20 numbers.
+    unfold : str or sequence of str, optional
+        Of a JAX program only: the functions of the library, such as ``"log_softmax"``, that are
+        opened into what they compute; ``"all"`` opens all.
 
     Returns
     -------

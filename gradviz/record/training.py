@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from gradviz.record.frontends import frontend_of
 
 if TYPE_CHECKING:
     from gradviz.keep.training import Training
+    from gradviz.record.jax.training import Recorder as JaxRecorder
     from gradviz.record.torch.training import Recorder
 
 
-def record_training(model: Any, path: str | os.PathLike[str], *, every: int = 1) -> Recorder:
-    """Record every n-th step of a PyTorch training loop into a file, as it goes.
+def record_training(
+    model: Any,
+    path: str | os.PathLike[str],
+    *,
+    every: int = 1,
+    wrt: str | Sequence[str] | None = None,
+) -> Recorder | JaxRecorder:
+    """Record every n-th step of a PyTorch or JAX training loop into a file, as it goes.
 
     Of a sampled step the whole graph is kept by its statistics: every value, gradient and message,
     a Graph for each backward pass that it makes. The gradients of parameters are those that the
@@ -21,15 +31,19 @@ def record_training(model: Any, path: str | os.PathLike[str], *, every: int = 1)
 
     Parameters
     ----------
-    model : torch.nn.Module
+    model : torch.nn.Module or callable
+        Of a JAX program the loss, a function of the parameters and the batch.
     path : str or path-like
         Written anew; see `gradviz.load_training`. After a crash, all finished steps can be read.
     every : int, optional
+    wrt : str or sequence of str, optional
+        Of a JAX program only: the parameters, see `gradviz.trace`. Default: the first argument.
 
     Returns
     -------
     Recorder
-        A context manager, whose `step()` goes around each step.
+        A context manager, whose `step()` goes around each step. Of a JAX program `step(params, x,
+        ...)` takes the arguments of the loss, and gives a function for the new parameters.
 
     Raises
     ------
@@ -49,10 +63,31 @@ def record_training(model: Any, path: str | os.PathLike[str], *, every: int = 1)
     ...             loss_of(model(x), t).backward()
     ...             optimizer.step()
     >>> gv.load_training("run.gvtrain").draw()  # doctest: +SKIP
+
+    With JAX:
+
+    >>> with gv.record_training(loss, "run.gvtrain", every=10) as recorder:  # doctest: +SKIP
+    ...     for x, t in batches:
+    ...         with recorder.step(params, x, t) as moved:
+    ...             params, state = update(params, state, x, t)
+    ...             moved(params)
     """
+    if _is_of_jax(model):
+        from gradviz.record.jax.training import Recorder as JaxRecorder
+
+        return JaxRecorder(model, path, every, (wrt,) if isinstance(wrt, str) else wrt)
+    if wrt is not None:
+        raise TypeError("wrt= is for a loss of JAX; a module has its parameters")
     from gradviz.record.torch.training import Recorder
 
     return Recorder(model, path, every)
+
+
+def _is_of_jax(function: Any) -> bool:
+    if not callable(function):
+        return False
+    frontend = frontend_of(function, (), {})
+    return frontend is not None and frontend.library == "jax"
 
 
 def load_training(path: str | os.PathLike[str], *, max_bytes: int = 128 * 2**20) -> Training:

@@ -7,17 +7,16 @@ followed here. Of a loop each round has its own nodes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax import numpy as jnp
 from jax.extend.core import Literal
 
 from gradviz.chain.repeats import repetitions
 from gradviz.model import Node
-from gradviz.record.jax.keep import sliced, spread
-from gradviz.record.jax.lean import Keep
+from gradviz.record.jax.keep import is_key, sliced, spread, spread_statistics, statistics
 from gradviz.record.jax.operation import JaxOperation, keywords, notation, slopes
 from gradviz.record.jax.plan import Plan, Step
 from gradviz.record.jax.pure import Pure, is_float, pure
@@ -29,6 +28,7 @@ from gradviz.record.jax.segments import (
     is_static,
     look,
     segment,
+    unpack,
 )
 
 Scope = tuple[str, ...]
@@ -84,8 +84,9 @@ class Capture:
     recorded : list of Node
     """
 
-    def __init__(self, keep: Keep) -> None:
-        self.keep, self.whole = keep, keep.whole
+    def __init__(self, whole: bool) -> None:
+        self.whole = whole
+        self._measured: dict[Any, Any] = {}
         self.recorded: list[Node] = []
         self.ran: list[Ran] = []
         self.varying: set[int] = set()
@@ -94,7 +95,7 @@ class Capture:
 
     def leaf(self, value: Any, operation: Any, name: str, varies: bool) -> Live:
         """Record a leaf."""
-        node = self._node(_kept(self.keep)(value), operation, (), (), name=name)
+        node = self._node(value, operation, (), (), name=name)
         if varies:
             self.varying.add(node.order)
         return Live(value, node)
@@ -102,9 +103,26 @@ class Capture:
     def _node(
         self, value: Any, operation: Any, operands: tuple[Any, ...], scope: Scope, **about: Any
     ) -> Node:
+        value = self._kept(value)
         node = Node.new(value, operation, operands, order=len(self.recorded), scope=scope, **about)
         self.recorded.append(node)
         return node
+
+    def _unpacked(self, packed: Any) -> Any:
+        """What compiled code has computed."""
+        self._measured.clear()
+        return unpack(packed, _fetched)
+
+    def _kept(self, value: Any) -> Any:
+        """An array, or its statistics, taken once though it be a message and a gradient."""
+        if self.whole:
+            return value
+        if not isinstance(value, np.ndarray):
+            return statistics(value)
+        key = value.__array_interface__["data"][0], value.shape
+        if key not in self._measured:
+            self._measured[key] = statistics(value), value
+        return self._measured[key][0]
 
     # --- forwards ---------------------------------------------------------------------------------
 
@@ -129,10 +147,10 @@ class Capture:
         given = [env[v] for v in of.inputs]
         live = [isinstance(x, Live) for x in given]
         vary = [isinstance(x, Live) and x.node.order in self.varying for x in given]
-        made = compiled(of, live, vary, self.keep)
+        made = compiled(of, live, vary)
         results, kept, pulls = made.forward([_plain(x) for x in given])
         nodes = {v: x.node if isinstance(x, Live) else x for v, x in env.items()}
-        told = self._noted(of.steps, self.keep.unpack(kept), nodes, scope)
+        told = self._noted(of.steps, self._unpacked(kept), nodes, scope)
         for v, array in zip(of.outputs, results, strict=True):
             node = nodes[v]
             env[v] = Live(array, node) if isinstance(node, Node) else array
@@ -295,7 +313,7 @@ class Capture:
             if all(g is None for g in given):
                 continue
             kept, back = ran.compiled.backward(ran.pulls, given)
-            for told, sent in zip(ran.nodes, self.keep.unpack(kept), strict=True):
+            for told, sent in zip(ran.nodes, self._unpacked(kept), strict=True):
                 self._learn(told, sent)
             for v, g in zip(ran.of.inputs, back, strict=True):
                 if g is not None:
@@ -304,7 +322,7 @@ class Capture:
                     upstream[order] = g if known is None else _add(known, g)
         for node in self.recorded:
             if not node.operands and node.order in upstream:
-                self.gradients[node.order] = _kept(self.keep)(upstream[node.order])
+                self.gradients[node.order] = self._kept(upstream[node.order])
         self.upstream = upstream
 
     def _learn(self, told: Any, sent: Any) -> None:
@@ -313,42 +331,40 @@ class Capture:
             return
         for node, gradient, messages in zip(told.nodes, *sent, strict=bool(told.nodes)):
             if gradient is not None:
-                self.gradients[node.order] = gradient
+                self.gradients[node.order] = self._kept(gradient)
             for position, message in messages.items():
-                self.messages[node.order, position] = message
+                self.messages[node.order, position] = self._kept(message)
             node.operation.sends(messages)
 
     def _learn_loop(self, loop: Loop, sent: Rounds) -> None:
         for k, node in enumerate(loop.stacks):
             if node is None or k >= len(sent.stacks) or sent.stacks[k] is None:
                 continue
-            self.gradients[node.order] = sent.stacks[k]
+            self.gradients[node.order] = self._kept(sent.stacks[k])
             for i, part in enumerate(node.operands):
                 if isinstance(part, Node) and part.order in self.varying:
-                    self.messages[node.order, i] = sliced(sent.parts[k], i)
+                    self.messages[node.order, i] = self._kept(sliced(sent.stacks[k], i))
             node.operation.sends(range(len(node.operands)))
         if sent.body is None:
             return
         for i, body, rows in zip(loop.places, loop.bodies, loop.rows, strict=True):
             for told, one in zip(body, sliced(sent.body, i), strict=True):
                 self._learn(told, one)
-            for k, (row, gradient) in enumerate(zip(rows, sent.rows, strict=True)):
+            for row, gradient in zip(rows, sent.rows, strict=True):
                 if row is not None and gradient is not None:
                     found = sliced(gradient, i)
-                    self.gradients[row.order] = found
-                    made, whole = sent.spread[k], row.operands[0].value
-                    message = spread(found, i, whole) if made is None else sliced(made, i)
-                    self.messages[row.order, 0] = message
+                    self.gradients[row.order] = self._kept(found)
+                    made = spread if self.whole else spread_statistics
+                    self.messages[row.order, 0] = made(found, i, row.operands[0].value.shape)
                     row.operation.sends((0,))
 
 
 _add: Callable[[Any, Any], Any] = jax.jit(lambda a, b: a + b)
 
 
-@cache
-def _kept(keep: Keep) -> Callable[[Any], Any]:
-    """What is kept of an array outside of compiled code."""
-    return keep if keep.whole else jax.jit(keep)
+def _fetched(value: Any) -> Any:
+    """An array as NumPy's, which on the processor is the same memory; a key as it is."""
+    return value if is_key(value.dtype) else np.asarray(value)
 
 
 def _row_of(a: Any, i: Any) -> Any:

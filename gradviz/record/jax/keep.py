@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 
-from gradviz.record.jax.lean import Told
+from gradviz.statistics import Statistics, measure, places
 
 
 def array(value: Any) -> Any:
@@ -17,8 +18,8 @@ def array(value: Any) -> Any:
     bfloat16 and smaller floats, which NumPy lacks, become float32: every number of them is one of
     float32 too. A key of random numbers is kept by its data.
     """
-    if isinstance(value, Told):
-        return value.statistics()
+    if isinstance(value, Statistics):
+        return value
     dtype = getattr(value, "dtype", None)
     if dtype is not None and is_key(dtype):
         value = jax.random.key_data(value)
@@ -49,9 +50,32 @@ def sliced(kept: Any, i: int) -> Any:
     return jax.tree_util.tree_map(lambda a: a[i], kept)
 
 
-def spread(row: Any, i: int, whole: Any) -> Any:
+def statistics(value: Any) -> Statistics:
+    """The statistics of an array."""
+    if isinstance(value, Statistics):
+        return value
+    found, dtype = measure(array(value)), str(value.dtype)
+    return replace(found, dtype=dtype) if dtype.startswith(("bfloat", "float")) else found
+
+
+def spread(row: Any, i: int, shape: tuple[int, ...]) -> Any:
     """The message to an array of which a row was taken: zeros but for that row."""
-    shape = np.shape(whole)
     found = np.zeros(shape, row.dtype)
     found[i] = row
     return found
+
+
+def spread_statistics(row: Any, i: int, shape: tuple[int, ...]) -> Statistics:
+    """The statistics of that, without making it."""
+    found, length = statistics(row), shape[0]
+    if length == 1 or not found.size:
+        return replace(found, shape=shape)
+    at = places(found.size * length)
+    flat = np.ravel(array(row))
+    flat = np.abs(flat) if flat.dtype.kind == "c" else flat
+    return replace(
+        found, shape=shape, low=min(0.0, found.low), high=max(0.0, found.high),
+        mean=found.mean / length, zeros=(found.zeros + length - 1) / length,
+        nonfinite=found.nonfinite / length,
+        sample=np.where(at // found.size == i, flat[at % found.size], 0).astype(flat.dtype),
+    )  # fmt: skip

@@ -6,15 +6,15 @@ A stretch holds calls and loops whose course does not depend on numbers. Stretch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-from jax import lax
+from jax import lax, tree_util
 from jax import numpy as jnp
 from jax.extend.core import Literal
 
-from gradviz.record.jax.lean import Keep
 from gradviz.record.jax.plan import Plan, Step
 from gradviz.record.jax.pure import Pure, frozen, is_float, pure, wide
 
@@ -51,19 +51,13 @@ class Rounds(NamedTuple):
     body : list
     rows : list
         What each round got of the arrays that are scanned, or the gradients of that.
-    parts : list
-        What each round gave to the results that are stacked, or the gradients of that.
     stacks : list
-        These results, or their gradients.
-    spread : list
-        The messages to the arrays that are scanned, where `Keep.spread` makes them.
+        What the rounds gave to the results that are stacked, or the gradients of that.
     """
 
     body: Any
     rows: list[Any]
-    parts: list[Any]
     stacks: list[Any]
-    spread: Sequence[Any] = ()
 
 
 def segment(steps: Sequence[Step], read_elsewhere: Iterable[Any]) -> Segment:
@@ -88,14 +82,14 @@ class Compiled:
     Attributes
     ----------
     forward : callable
-        ``forward(inputs)``: outputs, what is kept of all values, and what `backward` needs.
+        ``forward(inputs)``: outputs, all values (packed), and what `backward` needs.
     backward : callable
-        ``backward(that, gradients of the outputs)``: what is kept of all gradients and messages,
+        ``backward(that, gradients of the outputs)``: all gradients and messages,
         and the gradients of the inputs; None where there is none.
     """
 
-    def __init__(self, of: Segment, live: Sequence[bool], vary: Sequence[bool], keep: Keep) -> None:
-        self.of, self.keep = of, keep
+    def __init__(self, of: Segment, live: Sequence[bool], vary: Sequence[bool]) -> None:
+        self.of = of
         self.live = {v for v, on in zip(of.inputs, live, strict=True) if on}
         self.vary = {v for v, on in zip(of.inputs, vary, strict=True) if on}
         self.forward = jax.jit(self._forward)
@@ -103,30 +97,22 @@ class Compiled:
 
     def _forward(self, inputs: Sequence[Any]) -> Any:
         env = dict(zip(self.of.inputs, inputs, strict=True))
-        walk = _Walk(self.keep, set(self.vary))
+        walk = _Walk(set(self.vary))
         kept, pulls = walk.forward(self.of.steps, env)
-        return [env[v] for v in self.of.outputs], self.keep.pack(kept), pulls
+        return [env[v] for v in self.of.outputs], pack(kept), pulls
 
     def _backward(self, pulls: Any, upstream: Sequence[Any]) -> Any:
         gradients = {v: g for v, g in zip(self.of.outputs, upstream, strict=True) if g is not None}
-        walk = _Walk(self.keep, set(self.vary))
+        walk = _Walk(set(self.vary))
         kept = walk.backward(self.of.steps, pulls, gradients)
-        return self.keep.pack(kept), [gradients.get(v) for v in self.of.inputs]
+        return pack(kept), [gradients.get(v) for v in self.of.inputs]
 
 
 class _Walk:
     """Goes through steps while JAX traces."""
 
-    def __init__(self, keep: Keep, vary: set[Any]) -> None:
-        self.keeper, self.vary = keep, vary
-        self.kept: dict[int, Any] = {}
-
-    def keep(self, value: Any) -> Any:
-        """What is kept of a value: once, though it is a message and a gradient too."""
-        found = self.kept.get(id(value))
-        if found is None:
-            found = self.kept[id(value)] = self.keeper(value), value
-        return found[0]
+    def __init__(self, vary: set[Any]) -> None:
+        self.vary = vary
 
     # (What varies is found anew in each pass: it depends on the steps alone.)
     def _wanted(self, step: Step) -> tuple[int, ...]:
@@ -140,7 +126,7 @@ class _Walk:
         return wanted
 
     def forward(self, steps: Sequence[Step], env: dict[Any, Any]) -> tuple[list[Any], list[Any]]:
-        """What is kept of the values, and the VJPs; the values are put in `env`."""
+        """The values, and the VJPs; the values are put in `env`."""
         kept: list[Any] = []
         pulls: list[Any] = []
         for step in steps:
@@ -151,7 +137,7 @@ class _Walk:
                 results, told, pull = self._scan(step, operands)
             else:
                 results, pull = _called(pure(step), operands, wanted)
-                told = [self.keep(v) for v in results]
+                told = results
             env.update(zip(step.writes, results, strict=True))
             kept.append(told)
             pulls.append(pull)
@@ -160,7 +146,7 @@ class _Walk:
     def backward(
         self, steps: Sequence[Step], pulls: Sequence[Any], gradients: dict[Any, Any]
     ) -> list[Any]:
-        """What is kept of the gradients and messages; the gradients are put in `gradients`."""
+        """The gradients and messages; the gradients are put in `gradients`."""
         wanted = [self._wanted(step) for step in steps]
         kept: list[Any] = []
         for step, pull, to in zip(reversed(steps), reversed(pulls), reversed(wanted), strict=True):
@@ -203,11 +189,7 @@ class _Walk:
                     rest = sum(sent[k].get(position, 0) for k in active[:-1])
                     sent[active[-1]][position] = message - rest
             back = [pair for k in active for pair in sent[k].items()]
-        keep = self.keep
-        return Sent(
-            [None if g is None else keep(g) for g in upstream],
-            [{k: keep(m) for k, m in one.items()} for one in sent],
-        ), back
+        return Sent(upstream, sent), back
 
     # --- loops ------------------------------------------------------------------------------------
 
@@ -221,7 +203,7 @@ class _Walk:
             if not isinstance(a, Literal) and a in self.vary
         }  # fmt: skip
         while True:
-            inner = _Walk(self.keeper, set(vary))
+            inner = _Walk(set(vary))
             for one in step.inner[0].steps:
                 inner._enter(one)
             more = {
@@ -235,7 +217,7 @@ class _Walk:
         self.vary.update(
             v for v, on in zip(step.writes, outs, strict=True) if on and is_float(v.aval)
         )
-        return _Walk(self.keeper, vary)
+        return _Walk(vary)
 
     def _enter(self, step: Step) -> None:
         if step.kind == "scan":
@@ -253,11 +235,11 @@ class _Walk:
             env = given | dict(
                 zip(body.jaxpr.invars, [*operands[:count], *carry, *row], strict=True)
             )
-            walk = _Walk(self.keeper, set(vary))
+            walk = _Walk(set(vary))
             kept, pulls = walk.forward(body.steps, env)
             out = [a.val if isinstance(a, Literal) else env[a] for a in body.jaxpr.outvars]
             out = [jnp.asarray(x, v.aval.dtype) for x, v in zip(out, step.writes, strict=True)]
-            rows = [walk.keep(x) for x in row]
+            rows = list(row)
             return out[:carried], (out[carried:], kept, rows, pulls)
 
         start = operands[count : count + carried]
@@ -267,7 +249,7 @@ class _Walk:
             one, start, operands[count + carried :], length=params["length"],
             reverse=params["reverse"],
         )  # fmt: skip
-        return [*carry, *ys], Rounds(kept, rows, [], [self.keep(y) for y in ys]), pulls
+        return [*carry, *ys], Rounds(kept, rows, list(ys)), pulls
 
     def _scan_back(
         self, step: Step, pulls: Any, upstream: list[Any]
@@ -280,14 +262,14 @@ class _Walk:
         constants = [k for k in range(count) if variables[k] in vary]
         moving = [k for k in range(carried) if variables[count + k] in vary]
         if all(g is None for g in upstream) or not vary:
-            return Rounds(None, [], [], []), []
+            return Rounds(None, [], []), []
 
         def zeros(atom: Any) -> Any:
             return jnp.zeros(atom.aval.shape, atom.aval.dtype)
 
         def one(state: Any, row: Any) -> Any:
             carry, sums = state
-            one_pulls, parts, place = row
+            one_pulls, parts = row
             gradients: dict[Any, Any] = {}
             ends = [*zip(body.jaxpr.outvars[:carried], carry, strict=True),
                     *zip(body.jaxpr.outvars[carried:], parts, strict=True)]  # fmt: skip
@@ -295,7 +277,7 @@ class _Walk:
                 if g is None or isinstance(atom, Literal):
                     continue
                 gradients[atom] = g if atom not in gradients else gradients[atom] + g
-            inner = _Walk(self.keeper, set(walk.vary))
+            inner = _Walk(set(walk.vary))
             kept = inner.backward(body.steps, one_pulls, gradients)
             sums = [
                 total if (g := gradients.get(variables[k])) is None else total + g
@@ -307,18 +289,15 @@ class _Walk:
                 if before[k] is None:
                     before[k] = zeros(variables[count + k])
             found = [gradients.get(v) if v in vary else None for v in variables[count + carried :]]
-            told = [None if g is None else inner.keep(g) for g in found]
-            spread = [None if g is None else self.keeper.spread(g, place, length) for g in found]
-            given = [None if g is None else inner.keep(g) for g in parts]
-            return (before, sums), (found, kept, told, spread, given)
+            return (before, sums), (found, kept)
 
         start = [
             None if k not in moving else zeros(v) if g is None else g
             for k, (v, g) in enumerate(zip(step.writes[:carried], upstream, strict=False))
         ]
         state = start, [zeros(variables[k]) for k in constants]
-        (before, sums), (rows, kept, told, spread, given) = lax.scan(
-            one, state, (pulls, upstream[carried:], jnp.arange(length)), length=length,
+        (before, sums), (rows, kept) = lax.scan(
+            one, state, (pulls, upstream[carried:]), length=length,
             reverse=not params["reverse"],
         )  # fmt: skip
         back = [*zip(constants, sums, strict=True)]
@@ -326,8 +305,7 @@ class _Walk:
         back += [(count + carried + k, g) for k, g in enumerate(rows) if g is not None]
         back = [(k, g) for k, g in back if not isinstance(step.reads[k], Literal)
                 and step.reads[k] in self.vary]  # fmt: skip
-        stacks = [None if g is None else self.keep(g) for g in upstream[carried:]]
-        return Rounds(kept, told, given, stacks, spread), back
+        return Rounds(kept, rows, upstream[carried:]), back
 
 
 def _called(made: Pure, operands: list[Any], wanted: tuple[int, ...]) -> tuple[list[Any], Any]:
@@ -347,18 +325,50 @@ def _called(made: Pure, operands: list[Any], wanted: tuple[int, ...]) -> tuple[l
     return list(results), pull
 
 
+# --- out of compiled code -------------------------------------------------------------------------
+
+
+class Layout(NamedTuple):
+    """Which of the packed arrays is where."""
+
+    tree: Any
+    order: tuple[int, ...]
+
+
+@partial(tree_util.register_dataclass, data_fields=["arrays"], meta_fields=["layout"])
+class Packed:
+    """Arrays, each once, though it be a message and a gradient too."""
+
+    def __init__(self, arrays: Any, layout: Layout) -> None:
+        self.arrays, self.layout = arrays, layout
+
+
+def pack(kept: Any) -> Packed:
+    """A tree of arrays, as it leaves compiled code."""
+    leaves, tree = tree_util.tree_flatten(kept)
+    unique = {id(leaf): leaf for leaf in leaves}
+    first = {key: n for n, key in enumerate(unique)}
+    return Packed([*unique.values()], Layout(tree, tuple(first[id(leaf)] for leaf in leaves)))
+
+
+def unpack(packed: Packed, convert: Callable[[Any], Any]) -> Any:
+    """The tree again, of arrays that went through `convert`, each once."""
+    arrays = list(map(convert, packed.arrays))
+    return tree_util.tree_unflatten(packed.layout.tree, [arrays[n] for n in packed.layout.order])
+
+
 # --- alike ----------------------------------------------------------------------------------------
 
 _known: dict[Any, Compiled] = {}
 
 
-def compiled(of: Segment, live: Sequence[bool], vary: Sequence[bool], keep: Keep) -> Compiled:
+def compiled(of: Segment, live: Sequence[bool], vary: Sequence[bool]) -> Compiled:
     """A stretch, compiled; stretches that do the same share it."""
-    key = shape_of(of.steps, of.inputs, of.outputs), tuple(live), tuple(vary), keep, wide()
+    key = shape_of(of.steps, of.inputs, of.outputs), tuple(live), tuple(vary), wide()
     if key not in _known:
         if len(_known) > 2_000:  # programs without end
             _known.clear()
-        _known[key] = Compiled(of, live, vary, keep)
+        _known[key] = Compiled(of, live, vary)
     return _known[key]
 
 

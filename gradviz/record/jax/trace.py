@@ -19,7 +19,6 @@ from gradviz.record.build import build
 from gradviz.record.jax.arguments import Arguments
 from gradviz.record.jax.capture import Capture, Live
 from gradviz.record.jax.keep import array, put
-from gradviz.record.jax.lean import LEAN, WHOLE
 from gradviz.record.jax.modules import Modules
 from gradviz.record.jax.plan import Plan, plan
 from gradviz.record.jax.pure import wide
@@ -129,7 +128,7 @@ class JaxProgram(Program):
     def plan(self, arrays: Sequence[Any]) -> tuple[Plan, Modules]:
         """What the function does with such arrays, traced by JAX, and which modules it calls."""
         modules = Modules()
-        with in_our_words(self.title), modules.watched():
+        with modules.watched():
             closed = jax.make_jaxpr(partial(self.output, meet=modules.meet))(*arrays)
         return plan(closed, self.unfold, modules.root), modules
 
@@ -144,7 +143,7 @@ class JaxProgram(Program):
 
     def record(self, values: Mapping[str, Any]) -> Graph:
         """See `Program.record`."""
-        with jax.enable_x64(self.wide):
+        with jax.enable_x64(self.wide), in_our_words(self.title):
             arrays = self._arrays(values)
             return self.graph(*self.plan(arrays), arrays, values)
 
@@ -152,7 +151,7 @@ class JaxProgram(Program):
         self, steps: Plan, modules: Modules, arrays: Sequence[Any], values: Mapping[str, Any]
     ) -> Graph:
         """The Graph of a plan that is run."""
-        capture = Capture(WHOLE if self.whole else LEAN)
+        capture = Capture(self.whole)
         leaves = [
             capture.leaf(
                 value,
