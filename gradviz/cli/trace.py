@@ -28,8 +28,8 @@ from gradviz.words import nearest
               help="Differentiate by these arguments, a,b,... Default: all that hold floats.",
               )  # fmt: skip
 @click.option("--capture", type=click.Choice(["whole", "lean"]),
-              help="Of a PyTorch or JAX program, keep every array, or of each its statistics. Default: "
-                   "whole for small ones.")  # fmt: skip
+              help="Of a PyTorch or JAX program, keep every array, or of each its statistics. "
+                   "Default: whole for small ones.")  # fmt: skip
 @options.picture
 def trace(
     target: str, values: tuple[str, ...], wrt: str, capture: str | None, **asked: Any
