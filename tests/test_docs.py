@@ -16,7 +16,7 @@ def test_the_page_about_jax_prints_what_it_says(tmp_path, monkeypatch):
     for library in ("flax", "optax", "torch"):
         pytest.importorskip(library)
     monkeypatch.chdir(tmp_path)
-    text = (readme.ROOT / "docs" / "jax.md").read_text(encoding="utf-8")
+    text = (readme.ROOT / "docs" / "guides" / "jax.md").read_text(encoding="utf-8")
     printed, namespace = "", {}
     for n, (kind, code) in enumerate(BLOCK.findall(text)):
         if kind == "text":

@@ -64,7 +64,7 @@ def trace(
     ----------
     function : callable
         Ordinary NumPy code that returns J, a scalar array. Or a `torch.nn.Module`, or a function
-        that gets or uses tensors or modules. Or a function of JAX, see docs/jax.md.
+        that gets or uses tensors or modules. Or a function of JAX, see docs/guides/jax.md.
     *args, **kwargs
         Its arguments. Arrays and numbers of floats are recorded as leaves named after the
         parameters, also in dicts, lists, tuples (``params.w1``, ``layers[0].b``). Anything else,
