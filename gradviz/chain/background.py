@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradviz.errors import TraceError
+from gradviz.chain.backward import known_derivatives
+from gradviz.ops import forms
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
-FORMS = frozenset(
-    "view view_as reshape flatten unflatten squeeze unsqueeze transpose permute movedim swapaxes t "
-    "T mT contiguous clone expand expand_as to type type_as float double half bfloat16 getitem "
-    "select narrow chunk split unbind tensor_split expand_dims broadcast_to astype".split()
-)
-"""Operations whose result has numbers of their operand and no others."""
+FORMS = forms.MOVES | forms.CASTS
 JOINS = frozenset("cat concat stack".split())
 
 
@@ -28,10 +24,7 @@ def still(graph: Graph) -> tuple[set[int], set[int]]:
     Leaves are among the former; there are none where there are no gradients at all.
     """
     found: set[int] = set()
-    try:
-        gradients, _ = graph.derivatives
-    except TraceError:
-        return found, set()
+    gradients, _ = known_derivatives(graph)
     if graph.output not in gradients:
         return found, set()
     idle = [i for i in range(len(graph)) if i not in gradients]

@@ -20,8 +20,6 @@ from gradviz.words import Site
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
-STATES = ("not computed", "disconnected", "zero", "underflown", "non-finite", "number")
-
 
 K = TypeVar("K")
 
@@ -98,12 +96,28 @@ class ByEdge(Listed[tuple[int, int]]):
 
 
 def state(graph: Graph, i: int) -> str:
-    """Which of `STATES` the gradient of a value is in."""
+    """See `Graph.grad_state`."""
     gradients = graph.derivatives.gradients
     if i not in gradients:
         return "disconnected" if i in graph.varying else "not computed"
     found = _state_of_number(gradients[i])
     return "underflown" if found == "zero" and i in graph.underflown else found
+
+
+def known_derivatives(graph: Graph) -> Gradients:
+    """What the backward pass found; nothing where it cannot be done, as asking for it says why."""
+    try:
+        return graph.derivatives
+    except TraceError:
+        return Gradients({}, {})
+
+
+def known_state(graph: Graph, i: int) -> str:
+    """See `Graph.grad_state`; where the backward pass cannot be done, nothing is computed."""
+    try:
+        return graph.grad_state(i)
+    except TraceError:
+        return "not computed"
 
 
 def adjoint(graph: Graph, i: int) -> Any:

@@ -23,6 +23,7 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.model import CONSTANT, Known, Node, Program
+from gradviz.ops import forms
 from gradviz.ops.element import SUM_OF_PRODUCTS, Element, Given
 from gradviz.ops.extent import Checked
 from gradviz.ops.operation import Operation
@@ -36,13 +37,10 @@ if TYPE_CHECKING:
 Term = tuple[float, list[int]]
 """A coefficient, and the ids of the factors."""
 
-SUMS = frozenset(
-    "sum mean reshape view view_as ravel flatten unflatten transpose permute t T mT swapaxes "
-    "swapdims moveaxis movedim squeeze unsqueeze expand expand_as expand_dims broadcast_to "
-    "broadcast_arrays getitem select narrow unbind concatenate concat cat stack hstack vstack "
-    "dstack column_stack split array_split chunk flip fliplr flipud roll rot90 diag diagonal "
-    "trace triu tril tile repeat contiguous clone copy cumsum atleast_1d atleast_2d atleast_3d "
-    "float double to type diff scatter".split()
+SUMS = forms.MOVES | frozenset(
+    "sum mean broadcast_arrays concatenate concat cat stack hstack vstack dstack column_stack "
+    "array_split flip fliplr flipud roll rot90 diag diagonal trace triu tril tile repeat cumsum "
+    "diff scatter atleast_1d atleast_2d atleast_3d float double to type".split()
 )
 """Operations that are sums of numbers, with coefficients, whatever these are."""
 PRODUCTS = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from gradviz.chain.summary import gradients_of, state
+from gradviz.chain.backward import known_derivatives, known_state
 from gradviz.statistics import measure
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def frame(graph: Graph) -> Any:
             "to_pandas needs pandas: pip install 'gradviz-dag[pandas]', or, in a clone, "
             "pip install '.[pandas]'; g.summary() needs nothing"
         ) from error
-    gradients = gradients_of(graph)
+    gradients = known_derivatives(graph).gradients
     rows = []
     for i, node in enumerate(graph.values):
         found, gradient, source = measure(node.value), gradients.get(i), graph.source(i)
@@ -39,7 +39,7 @@ def frame(graph: Graph) -> Any:
                 "mean": found.mean,
                 "max": found.high,
                 "grad_norm": math.nan if gradient is None else measure(gradient).norm,
-                "grad_state": state(graph, i),
+                "grad_state": known_state(graph, i),
                 "memory": graph.memory.get(i),
                 "source": "" if source is None else f"{source[0]}:{source[1]}",
             }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gradviz.chain.backward import known_derivatives, known_state
 from gradviz.chain.result import GraphResult
-from gradviz.errors import TraceError
 from gradviz.highlight import Highlight
 from gradviz.ops import notation
 from gradviz.statistics import measure
@@ -168,7 +168,7 @@ def _by_values(graph: Graph) -> Iterator[SummaryRow]:
         if graph.kind(i) == "constant":
             continue
         expression = graph.expression(i)
-        known = state(graph, i)
+        known = known_state(graph, i)
         told = known == "number" or (i not in graph.wrt and known == "not computed")
         gradient = total.gradients.get(i)
         found = measure(node.value)
@@ -185,22 +185,6 @@ def _by_values(graph: Graph) -> Iterator[SummaryRow]:
         )
 
 
-def gradients_of(graph: Graph) -> Mapping[int, Any]:
-    """The gradients by id; none where they cannot be computed, as asking for one says why."""
-    try:
-        return graph.derivatives.gradients
-    except TraceError:
-        return {}
-
-
-def state(graph: Graph, i: int) -> str:
-    """See `Graph.grad_state`; where nothing could be computed, that."""
-    try:
-        return graph.grad_state(i)
-    except TraceError:
-        return "not computed"
-
-
 class _Count:
     """What every scope holds."""
 
@@ -208,7 +192,7 @@ class _Count:
         self.graph = graph
         self.parameters = [i for i in range(len(graph)) if graph.kind(i) == "parameter"]
         self.all = sum(measure(graph.values[i].value).size for i in self.parameters)
-        self.gradients = gradients_of(graph)
+        self.gradients = known_derivatives(graph).gradients
         self.held: dict[Scope, list[int]] = {}  # the parameters, by each scope around them
         for entered in ((), *graph.layers):
             for scope in _around(entered):
@@ -281,7 +265,7 @@ class _Count:
         leaving = self.leaving.get(scope)
         count = sum(measure(graph.values[i].value).size for i in held)
         asked = [i for i in held if i in graph.wrt]
-        states = {state(graph, i) for i in asked}
+        states = {known_state(graph, i) for i in asked}
         sent = [measure(self.gradients[i]).norm for i in asked if i in self.gradients]
         return SummaryRow(
             scope,

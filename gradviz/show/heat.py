@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz import words
-from gradviz.chain.summary import state
+from gradviz.chain.backward import known_state
 from gradviz.statistics import norm
 
 from .view import HEATS, Arrow, Box, Row, Scale, View, output_name
@@ -214,7 +214,7 @@ def _most(graph: Graph, known: Mapping[int, float]) -> str:
         name = ".".join(scope) or ("outside all layers" if scopes != {()} else graph.names[i])
         kept[name] = kept.get(name, 0) + size
     calls = (i for i in range(len(graph)) if not graph.is_leaf(i) and i not in known)
-    unknown = any(state(graph, i) not in ("not computed", "disconnected") for i in calls)
+    unknown = any(known_state(graph, i) not in ("not computed", "disconnected") for i in calls)
     least = "at least " if unknown else ""
     said = f"keeps {least}{words.size(round(total))}"
     if not total:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradviz import words
+from gradviz.chain.backward import known_state
 from gradviz.chain.fold import Fold
 from gradviz.chain.folding import Folding
-from gradviz.chain.summary import state
 from gradviz.chain.totals import Tally, Totals
 from gradviz.highlight import Highlight
 from gradviz.statistics import norm
@@ -140,6 +140,6 @@ def _gradient(tally: Tally, values: list[int]) -> str:
     known = [norm(tally.gradients[i]) for i in values if i in tally.gradients]
     if any(known):
         return _together(known)
-    states = {state(tally.graph, i) for i in values}
+    states = {known_state(tally.graph, i) for i in values}
     found = next((s for s in ("underflown", "zero", "disconnected") if s in states), "not computed")
     return words.STATES[found].format(tally.graph.names[tally.graph.output])

@@ -11,13 +11,13 @@ from __future__ import annotations
 import ast
 import itertools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from gradviz import words
-from gradviz.chain.backward import state
+from gradviz.chain.backward import known_derivatives
 from gradviz.errors import TraceError
 from gradviz.model import CONSTANT, PARAMETER
 from gradviz.ops import notation, tex
@@ -142,7 +142,7 @@ def steps(graph: Graph) -> list[Step]:
     found: list[Step] = [["given"]]
     found += [["value", i] for i in range(len(graph)) if not graph.is_leaf(i)]
     number = {(v, key): n for n, (_, v, key) in enumerate(graph.edges())}
-    messages = _messages(graph)
+    messages = known_derivatives(graph).messages
     if messages:
         found.append(["seed", graph.output])
     for v in range(graph.output, -1, -1):
@@ -150,13 +150,6 @@ def steps(graph: Graph) -> list[Step]:
             if (v, key) in messages:
                 found.append(["message", number[v, key]])
     return [*found, ["done"]]
-
-
-def _messages(graph: Graph) -> Mapping[tuple[int, int], Any]:
-    try:
-        return graph.derivatives.messages
-    except TraceError:
-        return {}
 
 
 # --- the numbers ---------------------------------------------------------------------------------
@@ -169,7 +162,7 @@ def numbers(graph: Graph, detail: str | None = None) -> Numbers:
     try:
         derivatives = shown.derivatives
         gradients, messages = derivatives.gradients, derivatives.messages
-        states = [cast(GradientState, state(shown, i)) for i in range(len(shown))]
+        states = [cast(GradientState, shown.grad_state(i)) for i in range(len(shown))]
     except TraceError as error:
         gradients, messages, trouble = {}, {}, str(error)
         states = ["not computed"] * len(shown)

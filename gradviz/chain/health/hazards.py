@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradviz.ops import hazards, table
+from gradviz.ops import forms, hazards, table
 from gradviz.ops.hazards import Hazard
 from gradviz.statistics import Statistics
 
@@ -19,10 +19,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-RESHAPES = _names("""
-    transpose reshape ravel squeeze expand_dims swapaxes moveaxis astype copy t T mT permute view
-    flatten unflatten unsqueeze contiguous clone movedim swapdims to float half bfloat16 double
-""")
+RESHAPES = forms.SHAPES | forms.ORDERS | forms.CASTS
 """After these a parameter is still itself."""
 MASKING = (
     _names("""

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from gradviz.errors import TraceError
+from gradviz.ops import forms
 from gradviz.record import names
 from gradviz.record.torch import keep
 from gradviz.record.torch.operation import Call, Slot
 
-TOLD = frozenset(
+QUERIES = frozenset(
     "dim ndimension size numel nelement stride storage_offset is_contiguous is_floating_point "
     "is_complex element_size data_ptr untyped_storage storage get_device register_hook "
     "register_post_accumulate_grad_hook retain_grad requires_grad_ __len__ __hash__ __repr__ "
@@ -32,14 +33,9 @@ RANDOM = frozenset(
     "normal multinomial gumbel_softmax scaled_dot_product_attention lstm gru rnn_tanh rnn_relu "
     "fractional_max_pool2d fractional_max_pool3d randn_like rand_like randint_like".split()
 )
-ALIASES = frozenset(
-    "view reshape flatten unflatten squeeze unsqueeze contiguous clone detach view_as".split()
-)
-"""Calls whose result has the numbers of their operand."""
-TURNED = frozenset("transpose permute T mT movedim swapaxes t".split())
-"""The same in another order."""
-SAME = ALIASES | TURNED
-VIEWS = SAME | frozenset("getitem select chunk split unbind narrow".split())
+SAME = forms.SHAPES | forms.ORDERS | {"detach"}
+"""Calls whose result has the numbers of their operand, all of them."""
+VIEWS = SAME | forms.MOVES
 WRITES = frozenset("setitem iadd isub imul idiv itruediv ipow write".split())
 """Calls that write to their operand, beside those whose name ends so: ``add_``."""
 
@@ -63,7 +59,7 @@ def called(function: Any) -> str:
     if name == "__get__":
         name = str(getattr(function.__self__, "__name__", ""))
         return name if name in GETTERS else ""
-    if name in TOLD or name in ("__set__", "__delete__"):
+    if name in QUERIES or name in ("__set__", "__delete__"):
         return ""
     return name if name in READS else name.removeprefix("__").removesuffix("__")
 

@@ -27,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 from gradviz.files import writable
 from gradviz.layers import Layer
 from gradviz.model import CONSTANT, INPUT, PARAMETER, Node
+from gradviz.ops import forms
 from gradviz.ops.operation import Operation
 from gradviz.record import names
 from gradviz.record.arguments import numbered
@@ -37,7 +38,6 @@ from gradviz.record.torch.calls import (
     RANDOM,
     READS,
     SAME,
-    TURNED,
     call_of,
     called,
     is_transformed,
@@ -385,7 +385,7 @@ class Capture(Messages, TorchFunctionMode):
         known = None if alike is None else alike.value
         dtype = keep.name(tensor.dtype)
         if isinstance(known, Statistics) and (known.size, known.dtype) == (tensor.numel(), dtype):
-            turned = operation.name in TURNED
+            turned = operation.name in forms.ORDERS
             chosen = keep.sample(tensor) if turned else known.sample
             value: Any = replace(known, shape=tuple(tensor.shape), sample=chosen)
         else:

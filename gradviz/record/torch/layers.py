@@ -39,7 +39,7 @@ def layer(module: nn.Module, training: bool) -> Layer:
 
 def _arguments(module: Any) -> str:
     for kind in type(module).__mro__:
-        told = TOLD.get(kind) or ELSEWHERE.get(f"{kind.__module__}.{kind.__qualname__}")
+        told = WRITTEN.get(kind) or ELSEWHERE.get(f"{kind.__module__}.{kind.__qualname__}")
         if told is not None:
             return ", ".join(part for part in told(module) if part)
         if "extra_repr" in vars(kind) and not _is_torch(kind):
@@ -185,7 +185,7 @@ def _nothing(_: Any) -> list[str]:
     return []
 
 
-TOLD: dict[type, Callable[[Any], list[str]]] = {
+WRITTEN: dict[type, Callable[[Any], list[str]]] = {
     nn.Linear: _mapping,
     nn.Bilinear: _bilinear,
     nn.modules.conv._ConvNd: _convolution,
