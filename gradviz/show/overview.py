@@ -107,7 +107,9 @@ def view_of(
         if folding.layered and not _stands_apart(graph, part):
             box = _layer(graph, folding, part, tally, n, mark, target)
         elif isinstance(part, Fold):
-            box = _box(graph, part, tally.totals[n], mark, target)
+            total = tally.totals[n]
+            rows = _contents(graph, part, total, mark, target)
+            box = replace(_box(graph, part, total, mark, target), rows=rows)
         else:
             path = [fold.label for fold in around if fold.scope]
             box = box_of(f"n{part}", part, table, mark, target, path)
@@ -224,6 +226,30 @@ def _layer(
 
 
 def _box(graph: Graph, fold: Fold, total: Totals, mark: Highlight, target: str) -> Box:
+    """A fold, without its rows."""
+    role, badge = _pointed_out(fold, mark)
+    if broken := total.broken_values + total.broken_gradients:
+        said = f"{broken} not finite"
+    else:
+        hooked = not graph.changed_by_hooks.keys().isdisjoint(fold.values)
+        said = "changed by a hook" if hooked else ""
+    last = total.leaving if total.leaving >= 0 else fold.values[-1]
+    return Box(
+        id=f"n{last}",
+        name=fold.title,
+        kind="fold",
+        tag=words.counted(total.operations, "operation", ","),
+        expression=caption(graph, fold),
+        role=role or ("sick" if broken else ""),
+        badge=badge or said,
+        tooltip=_tooltip(graph, fold, total, target),
+    )
+
+
+def _contents(
+    graph: Graph, fold: Fold, total: Totals, mark: Highlight, target: str
+) -> tuple[Row, ...]:
+    """What a fold holds: how many parameters and paths, and how large what passes through it."""
     rows = []
     if total.parameters:
         rows.append(Row("ink", "parameters", (f"{total.parameters:,}",)))
@@ -240,28 +266,10 @@ def _box(graph: Graph, fold: Fold, total: Totals, mark: Highlight, target: str) 
             _row("gradient", "‖gradient‖ out", least.out, most.out),
         ),
     )
-    broken = total.broken_values + total.broken_gradients
     proved = layers.proved(mark, fold.values)
     if proved is not None:
         rows[-1] = replace(rows[-1], mark=proved)
-    role, badge = _pointed_out(fold, mark)
-    if broken:
-        said = f"{broken} not finite"
-    else:
-        hooked = not graph.changed_by_hooks.keys().isdisjoint(fold.values)
-        said = "changed by a hook" if hooked else ""
-    last = total.leaving if total.leaving >= 0 else fold.values[-1]
-    return Box(
-        id=f"n{last}",
-        name=fold.title,
-        kind="fold",
-        tag=words.counted(total.operations, "operation", ","),
-        expression=caption(graph, fold),
-        rows=tuple(rows),
-        role=role or ("sick" if broken else ""),
-        badge=badge or said,
-        tooltip=_tooltip(graph, fold, total, target),
-    )
+    return tuple(rows)
 
 
 def _row(kind: str, label: str, least: float | None, most: float | None) -> Row | None:

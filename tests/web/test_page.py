@@ -78,6 +78,30 @@ def press(page, key: str, times: int = 1) -> None:
         page.keyboard.press(key)
 
 
+def ask(page, name: str):
+    """Ask about a value; the field in which another can be typed."""
+    node(page, name).click()
+    return page.get_by_role("textbox", name=f"New value of {name}")
+
+
+def enter(field, text: str) -> None:
+    field.fill(text)
+    field.press("Enter")
+
+
+def blocks_of(count: int, depth: int, prefix: str = "block"):
+    """A program of so many scopes, each of so many turns of a loop."""
+
+    def program(x):
+        for n in range(count):
+            with gv.scope(f"{prefix}{n}"):
+                for _ in range(depth):
+                    x = np.sin(x) + 0.1 * x
+        return x * x
+
+    return program
+
+
 def test_the_page_opens_from_disk_with_the_published_numbers(opened, network):
     page = opened(network)
     assert_shows(page, network)
@@ -264,13 +288,10 @@ def test_several_targets_give_the_ledger_that_python_gives(opened, network):
 
 def test_a_typed_value_changes_every_number_as_in_python(opened, network):
     page = opened(network)
-    node(page, "w1").click()
-    field = page.get_by_role("textbox", name="New value of w1")
-    field.fill("-2.5")
-    field.press("Enter")
+    field = ask(page, "w1")
+    enter(field, "-2.5")
     assert_shows(page, network.update(w1=-2.5))
-    field.fill("1e-3")
-    field.press("Enter")
+    enter(field, "1e-3")
     assert_shows(page, network.update(w1=1e-3))
     node(page, "x2").click()
     page.get_by_role("slider", name="New value of x2").focus()
@@ -297,17 +318,13 @@ def test_a_number_in_the_picture_can_be_dragged(opened, network):
 @pytest.mark.parametrize("typed", ["abc", "", "1,5", "0x", "NaN", "Infinity", "--1"])
 def test_what_is_no_number_is_refused_and_said(opened, network, typed):
     page = opened(network)
-    node(page, "w1").click()
-    field = page.get_by_role("textbox", name="New value of w1")
-    field.fill("0.3")
-    field.press("Enter")
-    field.fill(typed)
-    field.press("Enter")
+    field = ask(page, "w1")
+    enter(field, "0.3")
+    enter(field, typed)
     assert "is no number" in page.locator(".notice").inner_text()
     assert field.get_attribute("aria-invalid") == "true"
     assert_shows(page, network.update(w1=0.3))
-    field.fill("0.2")
-    field.press("Enter")
+    enter(field, "0.2")
     assert page.locator(".notice").is_hidden()
     assert_shows(page, network.update(w1=0.2))
 
@@ -315,16 +332,13 @@ def test_what_is_no_number_is_refused_and_said(opened, network, typed):
 def test_values_that_leave_the_numbers_are_shown_and_said(opened):
     graph = gv.expression("a = log(x); b = a * y; b**2", x=2.0, y=3.0)
     page = opened(graph)
-    node(page, "x").click()
-    field = page.get_by_role("textbox", name="New value of x")
-    field.fill("-1")
-    field.press("Enter")
+    field = ask(page, "x")
+    enter(field, "-1")
     assert "is nan" in page.locator(".notice").inner_text()
     with np.errstate(all="ignore"):
         close(page.evaluate("gradviz.get('numbers')"), numbers(graph.update(x=-1.0)))
     assert "non-finite" in shown(page, graph)["x"][1]
-    field.fill("4")
-    field.press("Enter")
+    enter(field, "4")
     assert page.locator(".notice").is_hidden()
     close(page.evaluate("gradviz.get('numbers')"), numbers(graph.update(x=4.0)))
 
@@ -362,10 +376,8 @@ def test_scopes_fold_into_a_box_in_every_combination(opened, network):
     page.get_by_role("button", name="Fold o2 into one box").click()
     page.locator('g.node[data-node="n21"]').wait_for(state="detached")
     assert "2 folded" in page.locator('g.node[data-node="n22"]').text_content()
-    node(page, "w1").click()
-    field = page.get_by_role("textbox", name="New value of w1")
-    field.fill("0.9")
-    field.press("Enter")
+    field = ask(page, "w1")
+    enter(field, "0.9")
     cards = shown(page, network)
     changed = network.update(w1=0.9)
     assert cards["a_h1"][0] == pretty(changed.value("a_h1"))
@@ -377,14 +389,7 @@ def test_scopes_fold_into_a_box_in_every_combination(opened, network):
 
 
 def test_an_opened_fold_offers_those_in_it_and_keeps_the_rest(opened):
-    def deep(x):
-        for n in range(12):
-            with gv.scope(f"blocks.{n}"):
-                for _ in range(12):
-                    x = np.sin(x) + 0.1 * x
-        return x * x
-
-    page = opened(gv.trace(deep, 0.3), detail="operations")
+    page = opened(gv.trace(blocks_of(12, 12, "blocks."), 0.3), detail="operations")
     buttons = page.locator("button.fold")
     before = buttons.all_inner_texts()
     assert "▸ blocks" in before
@@ -419,14 +424,7 @@ def corner(locator) -> tuple[float, float]:
 
 
 def test_a_closed_fold_opens_where_it_is_and_closes_by_its_heading(opened):
-    def deep(x):
-        for n in range(3):
-            with gv.scope(f"block{n}"):
-                for _ in range(3):
-                    x = np.sin(x) + 0.1 * x
-        return x * x
-
-    page = opened(gv.trace(deep, 0.3), detail="operations")
+    page = opened(gv.trace(blocks_of(3, 3), 0.3), detail="operations")
     frame = page.locator('rect.group[data-scope="block1"]')
     heading = page.get_by_role("button", name="block1", exact=True)
     assert heading.get_attribute("aria-expanded") == "true"
@@ -635,15 +633,12 @@ def test_arrays_step_explain_themselves_and_are_typed(opened):
     graph = gv.trace(loss, np.array([[0.5, -0.3], [0.8, 0.2]]), np.zeros(2), np.ones(2),
                      np.array([0.0, 1.0]), wrt=("w", "b"))  # fmt: skip
     page = opened(graph)
-    node(page, "w").click()
-    field = page.get_by_role("textbox", name="New value of w")
-    field.fill("[[1, 2], [3, 4]]")
-    field.press("Enter")
+    field = ask(page, "w")
+    enter(field, "[[1, 2], [3, 4]]")
     changed = graph.update(w=[[1, 2], [3, 4]])
     page.wait_for_function(f"gradviz.get('numbers').values[0].norm > {np.sqrt(29.9)}")
     close(page.evaluate("gradviz.get('numbers')"), numbers(changed))
-    field.fill("[[1, 2], [3]]")
-    field.press("Enter")
+    enter(field, "[[1, 2], [3]]")
     assert "the shape 2×2" in page.locator(".notice").inner_text()
     close(page.evaluate("gradviz.get('numbers')"), numbers(changed))
     node(page, "w").click()
