@@ -6,6 +6,9 @@ import contextlib
 import os
 from pathlib import Path
 
+PICTURES = {f".{kind}": kind for kind in ("svg", "png", "pdf", "dot", "tex")} | {".txt": "text"}
+"""What a picture is written as: the suffix, and the property of a Drawing that makes it."""
+
 
 def writable(text: str) -> str:
     """`text` with � for lone surrogates (parts of characters), which UTF-8 and terminals refuse.

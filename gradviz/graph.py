@@ -520,9 +520,9 @@ class Graph(Recording):
 
             save_film(self, path, suffix, **options)
         else:
-            from gradviz.show.drawing import SUFFIXES
+            from gradviz.files import PICTURES
 
-            choose("file type", suffix, (*SUFFIXES, ".html", ".json", ".gif", ".mp4"))
+            choose("file type", suffix, (*PICTURES, ".html", ".json", ".gif", ".mp4"))
             self.draw(**options).save(path)
 
     def frames(self, *targets: str, **options: Any) -> list[str]:

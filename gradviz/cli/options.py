@@ -9,21 +9,21 @@ from typing import Any
 import click
 
 from gradviz.cli.usage import Misuse, names
-
-SUFFIXES = ("svg", "png", "pdf", "dot", "tex", "txt")
+from gradviz.files import PICTURES
 
 
 def _check_output(_: click.Context, __: click.Parameter, output: str | None) -> str | None:
     """Refuse a suffix before anything is computed."""
-    if output not in (None, "-") and Path(output).suffix.lower().lstrip(".") not in SUFFIXES:
-        raise Misuse(f"{output!r} must end in {', '.join('.' + s for s in SUFFIXES)}")
+    if output not in (None, "-") and Path(output).suffix.lower() not in PICTURES:
+        raise Misuse(f"{output!r} must end in {', '.join(PICTURES)}")
     return output
 
 
 output = click.option(
     "-o", "--output", metavar="FILE", callback=_check_output,
-    help=f"Write the picture; the suffix says as what ({', '.join(SUFFIXES)}). '-' writes SVG to "
-         "stdout. Without it the text is printed.",
+    help="Write the picture; the suffix says as what "
+         f"({', '.join(kind[1:] for kind in PICTURES)}). '-' writes SVG to stdout. Without it the "
+         "text is printed.",
 )  # fmt: skip
 theme = click.option("--theme", type=click.Choice(["light", "dark", "auto"]), default="light")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from gradviz.chain.folding import is_large
 from gradviz.chain.result import GraphResult
+from gradviz.files import PICTURES, write_atomic
 from gradviz.highlight import Highlight
 from gradviz.model import Recording
 from gradviz.words import choose
@@ -18,7 +19,6 @@ from . import heat, style
 from .overview import overview
 from .view import View, backward_view, beside_view, forward_view
 
-SUFFIXES = {kind: kind[1:] for kind in (".svg", ".png", ".pdf", ".dot", ".tex")} | {".txt": "text"}
 __all__ = ["Drawing", "Highlight", "draw"]
 
 
@@ -105,14 +105,12 @@ class Drawing:
         Raises
         ------
         ValueError
-            If the suffix is not one of .svg, .png, .pdf, .dot, .tex, .txt.
+            If the suffix is not one of `PICTURES`.
         """
-        from gradviz.files import write_atomic
-
         suffix = Path(path).suffix.lower()
         if suffix in (".html", ".json"):
             raise ValueError(f"a picture is no {suffix[1:]}: write g.save({Path(path).name!r})")
-        kind = SUFFIXES[choose("file type", suffix, SUFFIXES)]
+        kind = PICTURES[choose("file type", suffix, PICTURES)]
         data: str | bytes = getattr(self, kind)
         return write_atomic(path, data)
 
