@@ -1,4 +1,4 @@
-"""The entries of an array as the cells of a heat map: a byte each, scaled by the largest."""
+"""The entries of an array for the panel: numbers, and the cells of a heat map, a byte each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ import numpy as np
 
 from gradviz.statistics import Statistics
 
-from .wire import HeatMap
+from .wire import HeatMap, Scalar
 
 SIDE = 64  # a map has at most so many cells in a row and in a column ...
 ROOM = 2**18  # ... and all maps of a graph so many together
 SMALLEST = 8  # smaller maps say nothing
+NUMBERS = 240  # so many numbers of an array are sent
 ZERO, BROKEN = 127, 255  # 0 to 254 stand for -top to top
+
+
+def scalar(value: Any) -> Scalar:
+    """A number; what JSON lacks as text."""
+    number = float(value)
+    return number if math.isfinite(number) else "NaN" if math.isnan(number) else str(number)
 
 
 def side(values: list[Any]) -> int:
@@ -24,6 +31,24 @@ def side(values: list[Any]) -> int:
     maps = sum(size > 1 for size in sizes)
     fitting = math.isqrt(ROOM // max(maps, 1))
     return min(fitting, SIDE) if fitting >= SMALLEST else 0
+
+
+def first(value: Any, most: int) -> list[Scalar] | None:
+    """The first entries of an array, in whole lines if one fits; None of what floats do not hold.
+
+    `most` is how many cells a heat map has in a row: the numbers take as much room as the map.
+    """
+    if isinstance(value, Statistics):
+        return None
+    array = np.asarray(value)
+    exact = array.dtype.kind in "bf" or (array.dtype.kind in "iu" and (abs(array) < 2**53).all())
+    if not array.size or not exact or array.dtype.itemsize > 8:
+        return None
+    across = array.shape[-1]
+    count = min(array.size, NUMBERS, most * most // 8)
+    if count < array.size and count > across:
+        count -= count % across
+    return [scalar(entry) for entry in array.ravel()[:count]] or None
 
 
 def heat_map(value: Any, most: int) -> HeatMap | None:

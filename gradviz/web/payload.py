@@ -24,9 +24,9 @@ from gradviz.ops import notation, tex
 from gradviz.ops.mathml import mathml, symbol
 from gradviz.statistics import Statistics, measure
 
-from .cells import heat_map, side
+from .cells import first, heat_map, scalar, side
 from .pictures import scopes
-from .program import program_of, scalar
+from .program import program_of
 from .reasons import reason
 from .wire import (
     Formula,
@@ -194,7 +194,7 @@ def _local(graph: Graph, v: int, key: int) -> Quantity | None:
 def quantity(value: Any, most: int = 0) -> Quantity:
     """A number as a number (what JSON lacks as text), anything else as what is shown of it.
 
-    Of an array a heat map of at most `most` cells in a row, too.
+    Of an array its first numbers and a heat map of at most `most` cells in a row, too.
     """
     single = value.mean if isinstance(value, Statistics) else value
     if np.ndim(value) == 0 and np.asarray(single).dtype.kind in "fiub":
@@ -207,6 +207,9 @@ def quantity(value: Any, most: int = 0) -> Quantity:
         "shape": words.shape(value),
         "norm": size if math.isfinite(size) else "NaN",
     }
+    entries = first(value, most)
+    if entries:
+        shown["first"] = entries
     if lines:
         return {**shown, "listed": texts[0]}
     heat = heat_map(value, most)

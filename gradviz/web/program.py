@@ -18,6 +18,7 @@ from gradviz.ops.looks import Id, Look
 from gradviz.ops.operation import OPERAND_NAMES, Operation
 from gradviz.statistics import Statistics
 
+from .cells import scalar
 from .links import links
 from .wire import Entries, Guard, Program, ProgramNode, ProgramTree, Row, Scalar, ShownSteps
 
@@ -39,12 +40,6 @@ NAMES = frozenset((*OPERAND_NAMES[:3], "v", "g")) | frozenset(
     "all axis keepdims ddof source shape position subscripts back factors".split()
 )
 """What formulas name: operands, the value, the upstream term, the settings of a call."""
-
-
-def scalar(value: Any) -> Scalar:
-    """A number; what JSON lacks as text."""
-    number = float(value)
-    return number if math.isfinite(number) else "NaN" if math.isnan(number) else str(number)
 
 
 MOST_NUMBERS = 2**18  # so many numbers of constants, leaves and indices a page carries ...

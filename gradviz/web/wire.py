@@ -142,7 +142,7 @@ class HeatMap(TypedDict):
 
 
 class Shown(TypedDict):
-    """What is shown of an array."""
+    """What is shown of an array; `first` are its first numbers, of a small array all."""
 
     cells: list[str]
     full: str
@@ -150,6 +150,7 @@ class Shown(TypedDict):
     norm: Scalar
     short: NotRequired[str]
     listed: NotRequired[str]
+    first: NotRequired[list[Scalar]]
     heat: NotRequired[HeatMap]
 
 

@@ -161,6 +161,8 @@ def same_told(ours, theirs):
     else:
         assert (ours["cells"], ours["full"]) == (theirs["cells"], theirs["full"])
     assert np.isclose(ours["norm"], theirs["norm"], 1e-5)
+    assert ("first" in ours) == ("first" in theirs)
+    np.testing.assert_allclose(ours.get("first", []), theirs.get("first", []), rtol=1e-5)
     if "heat" in theirs:
         assert ours["heat"].keys() == theirs["heat"].keys()
         assert (ours["heat"]["rows"], ours["heat"]["columns"]) == (

@@ -4,6 +4,7 @@ import { block, button, fill, formula, hint, html } from "./elements.js";
 import { Field } from "./field.js";
 import { few } from "./formulas.js";
 import { heatMaps } from "./heatmap.js";
+import { Lens } from "./lens.js";
 import { held } from "./narration.js";
 import { finite, full, isNumber, norm, scalar, short } from "./numbers.js";
 import { factored, gradient, localLines, message, pathLines, valueLines } from "./rule.js";
@@ -25,7 +26,8 @@ export class Panel {
     this.field = new Field(session, host);
     this.asked = html("div", { class: "asked" });
     this.answers = html("div", { class: "answers" });
-    this.root = html("section", {}, this.asked, this.field.root, this.answers);
+    this.lens = new Lens(session, host);
+    this.root = html("section", {}, this.asked, this.field.root, this.lens.root, this.answers);
   }
 
   refresh() {
@@ -39,6 +41,7 @@ export class Panel {
       fill(this.asked, edge === undefined ? this.hints() : this.aboutEdge(edge));
       fill(this.answers);
     }
+    this.lens.show({ node, edge });
     this.field.show(node !== undefined && session.nodes[node].leaf ? node : null);
   }
 

@@ -1,41 +1,33 @@
 // Both passes of a program, once.
 
-import { fit, flat, mapped, sameShape, shapeOf, spreadTo, top } from "./arrays.js";
-import { evaluate, exact, FUNCTIONS, rounding } from "./functions.js";
+import { flat, mapped, sameShape, shapeOf, spreadTo, top } from "./arrays.js";
+import { evaluate, exact, FUNCTIONS } from "./functions.js";
 import { finite } from "./numbers.js";
+import { LETTERS, Rules } from "./rules.js";
 
 /** @import { Value } from "./arrays.js" */
-/** @import { Names } from "./functions.js" */
 /** @import { Machine } from "./program.js" */
 /** @typedef {Record<number, Value>} Leaves by shown node */
 
 const TINY = { float64: 2.2250738585072014e-308, float32: 1.1754943508222875e-38 };
-const LETTERS = ["a", "b", "c"];
 
 /** @type {(x: Value) => boolean} */
 const isZero = (x) => top(x) === 0;
 
 /** Both passes of a program for some leaf values. */
-export class Run {
+export class Run extends Rules {
   /**
    * @param {Machine} machine
    * @param {Leaves} leaves
    */
   constructor(machine, leaves) {
-    this.machine = machine;
-    const { program, constants } = machine;
-    this.program = program;
-    this.varying = machine.varying;
-    /** @type {Value[]} */
-    this.values = [];
-    for (const [v, value] of constants) this.values[v] = value;
+    super(machine);
+    const { program } = machine;
     program.shown.forEach(([own], i) => {
       if (i in leaves) this.values[own] = leaves[i];
     });
     program.nodes.forEach(([name], v) => {
-      if (!name) return;
-      const { value } = program.rows[name];
-      this.values[v] = evaluate(value, this.names(v), rounding(program.types[v]));
+      if (name) this.compute(v);
     });
     /** @type {(Value | undefined)[]} */
     this.gradients = [];
@@ -55,71 +47,6 @@ export class Run {
     });
   }
 
-  /**
-   * @param {number} v
-   * @returns {Names}
-   */
-  names(v) {
-    const { nodes, types, constants } = this.program;
-    const round = rounding(types[v]);
-    // A number of Python's own takes the type of the array it meets.
-    const all = nodes[v][1].map((u) => {
-      const value = this.values[u];
-      return u in constants && typeof value === "number" ? round(value) : value;
-    });
-    const [a, b, c] = all;
-    return { ...this.machine.settings[v], a, b, c, all, v: this.values[v] };
-  }
-
-  /** @param {number} v */
-  row(v) {
-    return this.program.rows[this.program.nodes[v][0] ?? ""];
-  }
-  /** @type {(v: number, key: number) => boolean} */
-  carries(v, key) {
-    const { locals, messages, variadic } = this.row(v);
-    const at = variadic ? 0 : key;
-    return (locals[at] ?? messages[at]) !== null;
-  }
-  /**
-   * The message to an operand: the upstream term times its local derivative, or its VJP.
-   * @type {(v: number, key: number, g: Value) => Value}
-   */
-  pull(v, key, g) {
-    const { nodes, types } = this.program;
-    const u = nodes[v][1][key];
-    const { locals, messages, variadic } = this.row(v);
-    const at = variadic ? 0 : key;
-    const round = rounding(types[v]);
-    /** @type {Names} */
-    const names = { ...this.names(v), g, position: key };
-    const { all, back, extra } = names;
-    if (back) {
-      const others = all.filter((/** @type {Value} */ _, /** @type {number} */ k) => k !== key);
-      Object.assign(names, { back: back[key], factors: [g, ...others, ...extra[key]] });
-    }
-    const whole = messages[at];
-    const message =
-      whole !== null
-        ? evaluate(whole, names, round)
-        : round(mapped(FUNCTIONS["*"], g, evaluate(locals[at] ?? 0, names, round)));
-    return rounding(types[u])(fit(message, shapeOf(this.values[u])));
-  }
-
-  /** The local derivative of an operation, for each element; null of a linear map. @type {(v: number, key: number) => Value | null} */
-  local(v, key) {
-    if (!this.carries(v, key)) return null;
-    const [value, operand] = [this.values[v], this.values[this.program.nodes[v][1][key]]];
-    if (flat(value).length === 1 && shapeOf(value).length <= shapeOf(operand).length) {
-      return this.pull(v, key, spreadTo(1, shapeOf(value)));
-    }
-    const { locals, variadic } = this.row(v);
-    const rule = locals[variadic ? 0 : key];
-    if (rule === null) return null;
-    const local = evaluate(rule, this.names(v), rounding(this.program.types[v]));
-    return spreadTo(local, shapeOf(value));
-  }
-
   backward() {
     const { nodes, output } = this.program;
     const { gradients, varying } = this;
@@ -134,12 +61,6 @@ export class Run {
         gradients[u] = this.added(u, gradients[u], message);
       });
     }
-  }
-
-  /** @type {(u: number, sum: Value | undefined, term: Value) => Value} */
-  added(u, sum, term) {
-    if (sum === undefined) return term;
-    return rounding(this.program.types[u])(mapped(FUNCTIONS["+"], sum, term));
   }
 
   /** What underflows, once somebody asks. */

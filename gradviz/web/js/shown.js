@@ -7,6 +7,7 @@ import { digitsOf, wire } from "./numbers.js";
 
 const [SIDE, LINE, LISTED] = [4, 8, 22]; // as in gradviz/words.py
 const [CELLS, ROOM, SMALLEST, MIDDLE_BYTE, NOT_FINITE] = [64, 2 ** 18, 8, 127, 255]; // as in web/cells.py
+const NUMBERS = 240;
 
 /** @type {(x: number, dtype: string, digits?: number) => string} */
 function written(x, dtype, digits = 5) {
@@ -140,6 +141,14 @@ function heatOf({ shape, data }, most) {
   };
 }
 
+/** The first numbers of an array, in whole lines if one fits. @type {(x: Grid, most: number) => Scalar[]} */
+function firstOf({ shape, data }, most) {
+  const across = shape[shape.length - 1];
+  let count = Math.min(data.length, NUMBERS, Math.floor((most * most) / 8));
+  if (count < data.length && count > across) count -= count % across;
+  return Array.from(data.subarray(0, count), wire);
+}
+
 /**
  * What the page shows of a value; of an array a heat map of at most `most` cells in a row.
  * @type {(value: Value, dtype: string, most?: number) => Quantity}
@@ -149,7 +158,9 @@ export function quantity(value, dtype, most = 0) {
   const size = length(value);
   const lines = entriesOf(value, dtype);
   const texts = cellsOf(value, dtype);
+  const first = firstOf(value, most);
   const shown = {
+    ...(first.length && { first }),
     cells: lines.length ? lines : texts,
     full: fullOf(value, dtype),
     shape: value.shape.join("×"),

@@ -131,7 +131,7 @@ interface HeatMap {
   sampled: boolean;
 }
 
-/** What is shown of an array. */
+/** What is shown of an array; `first` are its first numbers, of a small array all. */
 interface Shown {
   cells: string[];
   full: string;
@@ -139,6 +139,7 @@ interface Shown {
   norm: Scalar;
   short?: string;
   listed?: string;
+  first?: Scalar[];
   heat?: HeatMap;
 }
 

@@ -7,6 +7,7 @@ import { flat, fromLists, OF_ARRAYS, shapeOf } from "../../../gradviz/web/js/arr
 import { courseOf } from "../../../gradviz/web/js/course.js";
 import { numeral } from "../../../gradviz/web/js/formulas.js";
 import { FUNCTIONS } from "../../../gradviz/web/js/functions.js";
+import { axesOf, Jacobians } from "../../../gradviz/web/js/jacobian.js";
 import { PageModel } from "../../../gradviz/web/js/local.js";
 import { scalar, short, wire } from "../../../gradviz/web/js/numbers.js";
 import { Machine, numbersOfRun } from "../../../gradviz/web/js/program.js";
@@ -76,6 +77,19 @@ const CALLS = {
       .get("lesson")
       .questions.map((q) => (q.kind === "reused" ? terms(session, q).reused : [])),
   judged: (n, given) => judged(session, session.get("lesson").questions[n], given, 0.01),
+  /** The Jacobian of each edge by its rows, or why there is none. */
+  jacobians: () => {
+    const jacobians = new Jacobians(session);
+    return session.edges.map(({ v }, e) => {
+      try {
+        const row = jacobians.edge(e);
+        const size = axesOf(session.nodes[v].shape).reduce((all, n) => all * n, 1);
+        return Array.from({ length: size }, (_, k) => row(k));
+      } catch (error) {
+        return error.message;
+      }
+    });
+  },
   edge: (e) => [...localLines(session, e), message(session, e)],
 };
 
