@@ -49,10 +49,10 @@ export class Lens {
     this.along = [];
     if (node !== undefined) fill(this.root, this.ofNode(node));
     else fill(this.root, edge === undefined ? null : this.ofEdge(edge));
-    if (!this.session.get("lesson")) {
-      this.session.pointed = this.along;
-      this.host.mark();
-    }
+    // Drawing marks again takes a dot under way from its edge.
+    if (this.session.get("lesson") || String(this.session.pointed) === String(this.along)) return;
+    this.session.pointed = this.along;
+    this.host.mark();
   }
 
   /** @param {number} i */
