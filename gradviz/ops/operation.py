@@ -73,6 +73,13 @@ class Derivative:
         return getattr(self, attribute)
 
 
+@functools.cache
+def unwritten(name: str) -> Derivative:
+    """The rule of a linear map that a library applies, and that no formula is known of."""
+    called = re.sub(r"\W", "_", name.rstrip("]"))
+    return Derivative(lambda *_: None, f"vjp_{called}(g)")
+
+
 class _Variadic:
     """The rule of a variadic operation at each position."""
 

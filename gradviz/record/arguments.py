@@ -14,6 +14,14 @@ from typing import Any
 import numpy as np
 
 
+def check_options(loss: Any, capture: Any) -> None:
+    """Refuse what `gradviz.trace` does not know of a program of a library."""
+    if capture not in (None, "whole", "lean"):
+        raise ValueError(f"capture={capture!r}: write 'whole' or 'lean'")
+    if loss is not None and not callable(loss):
+        raise TypeError(f"loss must be a function of the output, got {type(loss).__name__}")
+
+
 def argument_names(function: Callable[..., Any], count: int) -> list[str]:
     """The names of the first `count` positional arguments."""
     if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,7 +13,7 @@ from jax import numpy as jnp
 
 from gradviz.errors import TraceError
 from gradviz.ops import table
-from gradviz.ops.operation import Derivative, Operation
+from gradviz.ops.operation import Derivative, Operation, unwritten
 from gradviz.record.jax.keep import array, put
 from gradviz.record.jax.plan import Step
 from gradviz.record.jax.pure import Pure, wide
@@ -81,7 +80,7 @@ class JaxOperation(Operation):
         """A rule for each operand that a message goes to."""
         if position not in self.carries:
             return None
-        return self.slopes[position] if self.slopes else _linear(self.name)
+        return self.slopes[position] if self.slopes else unwritten(self.name)
 
     def pull(
         self, position: int, g: Any, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
@@ -159,9 +158,3 @@ def notation(step: Step, count: int) -> str:
         power = step.eqns[-1].params.get("y") if step.name == "power" else None
         return "" if power is None else f"a ** {power}"
     return formula
-
-
-@cache
-def _linear(name: str) -> Derivative:
-    called = re.sub(r"\W", "_", name.rstrip("]"))
-    return Derivative(lambda *_: None, f"vjp_{called}(g)")  # the rule has no formula

@@ -14,7 +14,7 @@ from gradviz.errors import TraceError
 from gradviz.graph import Graph
 from gradviz.model import INPUT, PARAMETER, Gradients, Known, Node, Program
 from gradviz.record import names
-from gradviz.record.arguments import begins
+from gradviz.record.arguments import begins, check_options
 from gradviz.record.build import build
 from gradviz.record.jax.arguments import Arguments
 from gradviz.record.jax.capture import Capture, Live
@@ -57,10 +57,7 @@ class JaxProgram(Program):
         unfold: str | Sequence[str] = (),
         capture: str | None = None,
     ) -> None:
-        if capture not in (None, "whole", "lean"):
-            raise ValueError(f"capture={capture!r}: write 'whole' or 'lean'")
-        if loss is not None and not callable(loss):
-            raise TypeError(f"loss must be a function of the output, got {type(loss).__name__}")
+        check_options(loss, capture)
         self.arguments = Arguments(function, args, kwargs)
         self.wrt, self.title, self.loss = wrt, title, loss
         self.unfold = frozenset((unfold,) if isinstance(unfold, str) else unfold)

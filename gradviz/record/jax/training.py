@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +15,11 @@ from gradviz.keep import training
 from gradviz.record.arguments import title
 from gradviz.record.jax.arguments import Arguments
 from gradviz.record.jax.trace import JaxProgram
+from gradviz.record.sampling import Sampler
 from gradviz.statistics import measure
 
 
-class Recorder:
+class Recorder(Sampler):
     """Samples every n-th step; see `gradviz.record_training`."""
 
     def __init__(
@@ -30,19 +29,8 @@ class Recorder:
         every: int,
         wrt: Sequence[str] | None,
     ) -> None:
-        if type(every) is not int or every < 1:
-            raise ValueError(f"every={every!r}: write a whole number of steps, 1 or more")
-        self.loss, self.path, self.every, self.wrt = loss, Path(path), every, wrt
-        self.count = 0
-        self._said: set[str] = set()
-        with open(self.path, "wb"):  # refused now, not after the first step
-            pass
-
-    def __enter__(self) -> Recorder:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        return None
+        super().__init__(path, every)
+        self.loss, self.wrt = loss, wrt
 
     @contextmanager
     def step(self, *args: Any, **kwargs: Any) -> Iterator[Callable[[Any], None]]:
@@ -65,9 +53,9 @@ class Recorder:
         try:
             self._write(number, graph, note, moved)
         except Exception as error:
-            self._warn(f"step {number} could not be written to {self.path}: {error}", "writing")
+            self._warn(f"step {number} could not be written to {self.path}: {error}", "writing", 4)
         if note:
-            self._warn(f"step {number} has no Graph in {self.path.name}: {note}", note)
+            self._warn(f"step {number} has no Graph in {self.path.name}: {note}", note, 4)
 
     def _graph(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
         program = JaxProgram(
@@ -113,11 +101,6 @@ class Recorder:
             return None
         apart = np.subtract(np.array(jnp.asarray(after)), before, dtype=float)
         return float(np.sqrt(np.mean(np.square(apart)))) if apart.size else 0.0
-
-    def _warn(self, text: str, kind: str) -> None:
-        if kind not in self._said:
-            self._said.add(kind)
-            warnings.warn(text, RuntimeWarning, stacklevel=4)
 
 
 ENTRIES = 2**22

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gradviz.errors import TraceError
 from gradviz.ops import notation
-from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation
+from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, unwritten
 from gradviz.record.arguments import nested
 from gradviz.record.torch.formulas import LOCAL, MESSAGES, slopes
 from gradviz.record.torch.keep import array
@@ -201,11 +201,11 @@ class TorchOperation(Operation):
             return None
         name = self.plain
         if self.call is None and name != self.name:  # what is written may be a view's base
-            return _linear(self.name)
+            return unwritten(self.name)
         if name in LOCAL:
             return Derivative(lambda *_: None, self._formula, self._slope)
         return (
-            Derivative(lambda *_: None, self._formula) if name in MESSAGES else _linear(self.name)
+            Derivative(lambda *_: None, self._formula) if name in MESSAGES else unwritten(self.name)
         )
 
     @property
@@ -218,7 +218,7 @@ class TorchOperation(Operation):
         unseen = self.call is None and self.plain != self.name
         written = None if unseen else slopes(self.plain, count, self.call, keywords)
         found = written[position] if written and position < len(written) else None
-        return found or str(_linear(self.name).formula)
+        return found or str(unwritten(self.name).formula)
 
     def _slope(self, *_: Any, **__: Any) -> Any:
         raise TraceError(f"the slope of {self.name} by which operand?")
@@ -353,12 +353,6 @@ def _writes_twice(call: Call, operands: Sequence[Any]) -> bool:
     else:
         chosen = numbers.index_select(place, index)
     return torch.bincount(chosen.flatten()).max().item() > 1 if chosen.numel() else False
-
-
-@cache
-def _linear(name: str) -> Derivative:
-    called = re.sub(r"\W", "_", name.rstrip("]"))
-    return Derivative(lambda *_: None, f"vjp_{called}(g)")  # the rule has no formula
 
 
 def _written(name: str, symbols: str, count: int, keywords: Mapping[str, Any]) -> str:

@@ -18,7 +18,14 @@ from gradviz.errors import TraceError
 from gradviz.graph import Graph
 from gradviz.model import Gradients, Known, Program
 from gradviz.record import chance, names
-from gradviz.record.arguments import argument_names, begins, convert_nested, nested, numbered
+from gradviz.record.arguments import (
+    argument_names,
+    begins,
+    check_options,
+    convert_nested,
+    nested,
+    numbered,
+)
 from gradviz.record.build import build
 from gradviz.record.chance import States
 from gradviz.record.torch import keep
@@ -63,10 +70,7 @@ class TorchProgram(Program):
             compiled: Any = function
             function = getattr(compiled, "_orig_mod", None) or compiled._torchdynamo_orig_callable
             warnings.warn("a compiled program is traced as it was before compilation", stacklevel=4)
-        if capture not in (None, "whole", "lean"):
-            raise ValueError(f"capture={capture!r}: write 'whole' or 'lean'")
-        if loss is not None and not callable(loss):
-            raise TypeError(f"loss must be a function of the output, got {type(loss).__name__}")
+        check_options(loss, capture)
         self.function, self.args, self.kwargs, self.loss = function, args, dict(kwargs), loss
         self.wrt, self.title = wrt, title
         forward = function.forward if isinstance(function, nn.Module) else function

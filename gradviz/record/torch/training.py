@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from torch.optim import optimizer as optimizers
 
 from gradviz.graph import Graph
 from gradviz.keep import training
+from gradviz.record.sampling import Sampler
 from gradviz.record.torch import keep
 from gradviz.record.torch.capture import Capture
 from gradviz.record.torch.nodes import TensorNode
@@ -38,26 +37,14 @@ PASSES: tuple[Callable[..., Any], ...] = (
 )
 
 
-class Recorder:
+class Recorder(Sampler):
     """Samples every n-th step; see `gradviz.record_training`."""
 
     def __init__(self, model: nn.Module, path: str | os.PathLike[str], every: int) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"record_training needs a torch.nn.Module, got {type(model).__name__}")
-        if type(every) is not int or every < 1:
-            raise ValueError(f"every={every!r}: write a whole number of steps, 1 or more")
+        super().__init__(path, every)
         self.model: nn.Module = getattr(model, "_orig_mod", model)  # of a compiled one
-        self.path, self.every = Path(path), every
-        self.count = 0
-        self._said: set[str] = set()
-        with open(self.path, "wb"):  # refused now, not after the first step
-            pass
-
-    def __enter__(self) -> Recorder:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        return None
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -96,14 +83,9 @@ class Recorder:
                 note=note,
             )
         except Exception as error:
-            self._warn(f"step {number} could not be written to {self.path}: {error}", "writing")
+            self._warn(f"step {number} could not be written to {self.path}: {error}", "writing", 5)
         if note:
-            self._warn(f"step {number} has no Graph in {self.path.name}: {note}", note)
-
-    def _warn(self, text: str, kind: str) -> None:
-        if kind not in self._said:
-            self._said.add(kind)
-            warnings.warn(text, RuntimeWarning, stacklevel=5)
+            self._warn(f"step {number} has no Graph in {self.path.name}: {note}", note, 5)
 
 
 class _Weight:
