@@ -73,8 +73,9 @@ def incident_page(
     parts = [f"<h1>{escape(clean(title))}</h1>"]
     parts += [f"<p>{escape(clean(line))}</p>" for line in happened]
     if health is not None and graph is not None:
-        parts.append(f"<h2>The finding</h2><pre>{escape(writable(health.text))}</pre>")
         finding = health.findings[0] if health.findings else None
+        if finding is not None:
+            parts.append(f"<h2>The finding</h2><pre>{escape(writable(health.text))}</pre>")
         drawn = (finding or graph).draw(theme="light")
         where = "The step, with the path of the first finding" if finding else "The step"
         svg = drawn.svg[drawn.svg.index("<svg") :]

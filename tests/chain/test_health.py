@@ -281,7 +281,7 @@ SICK = [
     Case(softmax_that_overflows, "non-finite value", "exp", "np.exp", ("inf / inf",)),
     Case(product_that_overflows, "non-finite value", "multiply", "h * h * h", ("float32",)),
     Case(row_that_is_masked_entirely, "non-finite value", "subtract", "np.max", ("inf - inf",)),
-    Case(bad_data, "non-finite value", "input", "", ("x is NaN in 1 of 256", "it went in so")),
+    Case(bad_data, "non-finite value", "input", "", ("x is NaN in 1 of 256", "in so at test_")),
     Case(bad_parameter, "non-finite value", "parameter", "", ("w is inf in 1 of 2",)),
     Case(slope_of_a_root_at_zero, "non-finite gradient", "sqrt", "np.sqrt", ("sqrt of 0", "a, b")),
     Case(branch_not_taken, "non-finite gradient", "log", "np.log", ("log of 0", "0 · inf = NaN")),

@@ -112,7 +112,9 @@ class NonFinite(Evidence):
         if graph.is_leaf(v):
             if graph.values[v].operation is PARAMETER:
                 return "it went in so", "an earlier step made it: diagnose the step before"
-            return "it went in so", "look for it in the data, and in what prepares them"
+            sites = (graph.source(reader) for reader, _ in graph.readers[v])
+            at = next((f" at {site.place}" for site in sites if site is not None), "")
+            return f"it went in so{at}", "look for it in the data, and in what prepares them"
         nan = self._nan(v)
         if bad := self._bad(graph.operands[v]):
             how = hazards.meeting(op, list(map(self._stats, graph.operands[v])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import sys
@@ -70,7 +71,7 @@ class Report:
                 lines += [f'  File "{source.file}", line {source.line}', f"    {source.text}"]
             lines += [f"  {line}" for line in self.finding.text.splitlines()]
         elif self.graph is not None:
-            lines.append(f"  {_largest(self.graph)}")
+            lines.append(f"  {_largest(self.graph, self.alarm)}")
         lines.append(f"  {self.replay.verdict}")
         lines += [f"  not replayed: {line}" for line in self.replay.lost]
         where = f"  report: {self.folder}" if self.folder else "  the report could not be written"
@@ -139,7 +140,7 @@ def _sentences(made: Report, names: Mapping[int, str]) -> list[str]:
                 "not finite: the update before, or what the program wrote there, made them."
             )
         if made.finding is None:
-            lines.append(_largest(graph))
+            lines.append(_largest(graph, alarm))
     lines.append(seen.verdict)
     lines += seen.said
     lines += [f"What could not be replayed: {line}." for line in seen.lost]
@@ -151,7 +152,7 @@ def _sentences(made: Report, names: Mapping[int, str]) -> list[str]:
     return lines
 
 
-def _largest(graph: Graph) -> str:
+def _largest(graph: Graph, alarm: Alarm) -> str:
     """Where the gradients are largest: what is told where nothing is found."""
     gradients = graph.derivatives.gradients if graph.error is None else {}
     norms = {i: measure(gradients[i]).norm for i in graph.wrt if i in gradients}
@@ -160,7 +161,27 @@ def _largest(graph: Graph) -> str:
     at = max(norms, key=lambda i: norms[i])
     return (
         f"No finding explains it. The largest gradient is that of {graph.names[at]}: its norm is "
-        f"{norms[at]:.3g}."
+        f"{norms[at]:.3g}.{_steepest(graph) if alarm.kind == 'spike' else ''}"
+    )
+
+
+def _steepest(graph: Graph) -> str:
+    """The operation through which the norm of the gradient grows the most, on its way back."""
+    norms = {i: measure(g).norm for i, g in graph.derivatives.gradients.items()}
+    ways = [
+        (norms[operand] / norms[i], i, operand)
+        for i in norms
+        if norms[i] > 0
+        for operand in graph.operands[i]
+        if operand in norms and len(graph.readers[operand]) == 1  # what it got came from here
+    ]
+    growth, i, operand = max(ways, default=(0.0, 0, 0))
+    source = graph.source(i)
+    if not 10 <= growth < math.inf or source is None:
+        return ""
+    return (
+        f" On its way back the gradient grows the most at {graph.names[i]} ({source.place}): its "
+        f"norm is {norms[i]:.3g} there, and {norms[operand]:.3g} at {graph.names[operand]}."
     )
 
 

@@ -207,7 +207,9 @@ class Watch:
         if name in READS:
             result = func(*args, **kwargs)
             if type(result) is float and result - result != 0:  # the program may end for it
-                tape.read = tape.find(args[0]) or tape.read
+                found = tape.find(args[0])
+                if found is not None and found.event.round == tape.round:  # no step has used it
+                    tape.read = found
             return result
         with self._surely(tape):
             tape.settle()
@@ -473,8 +475,9 @@ class Watch:
             tape.passes = [event]
             tape.used = tape.whole = False
             (value,) = norms.numbers([event.loss])
-            alarm = Alarm("loss not finite", f"the program has ended after it read {value}")
             judge = max((*self.judges.values(), self._none), key=lambda j: j.count)
+            text = f"the program has ended after it read {value}"
+            alarm = Alarm("loss not finite", text, since=judge.count)
             judge.losses.append(value)
             judge.norms.append(None)
             judge.count += 1
