@@ -536,16 +536,23 @@ class Recording:
 
     def summed(self, v: int, key: int, message: ast.expr) -> ast.expr:
         """A message's formula with the sum over the axes along which the operand was broadcast."""
-        rule = self.values[v].operation.rule(key)
+        operation = self.values[v].operation
+        rule = operation.rule(key)
         whole = np.shape(self.values[v].value)
-        part = np.shape(self.values[self.operands[v][key]].value)
-        if rule is None or rule.local is None or whole == part:
+        shapes = [np.shape(self.values[u].value) for u in self.operands[v]]
+        part = shapes[key]
+        if rule is not None and operation.name == "matmul":  # the axes of stacks of matrices
+            whole = whole[: len(whole) - sum(len(shape) > 1 for shape in shapes)]
+            part = part[:-2]
+        elif rule is None or rule.local is None:
+            return message
+        if whole == part:
             return message
         extra = len(whole) - len(part)
         stretched = [extra + i for i, n in enumerate(part) if n == 1 and whole[extra + i] != 1]
         axes = [*range(extra), *stretched]
         keywords = []
-        if part and axes:
+        if axes and (part or operation.name == "matmul"):
             axis: ast.expr = ast.Constant(axes[0])
             if len(axes) > 1:
                 axis = ast.Tuple([ast.Constant(i) for i in axes], ast.Load())

@@ -131,15 +131,17 @@ class EntryExplanation(Explanation):
                 rf"\text{{: no other number depends on it}}",
             )
         symbols, products = [], []
+        real = True
         for v, key, place, local in self.parts[:SHOWN_PATHS]:
             above = indexed(graph.names[v], place)
             slope = notation.derivative(above, self.name)
             if graph.alone(v, key):
                 slope = notation.partial(above, key)
-            factors, numbers = [slope], [float(local)]
+            real = real and not np.iscomplexobj(graph.values[v].value)
+            factors, numbers = [slope], [float(local.real)]
             if v != graph.output:
                 factors.insert(0, notation.derivative(output, above))
-                numbers.insert(0, float(np.asarray(graph.adjoint(v))[place]))
+                numbers.insert(0, float(np.asarray(graph.adjoint(v))[place].real))
             symbols.append(
                 (" · ".join(f.id for f in factors), _DOT.join(map(tex.formula, factors)))
             )
@@ -156,7 +158,7 @@ class EntryExplanation(Explanation):
         if more:
             text[0] += f"\n  + {many} more: it serves as many numbers"
             latex[0] += rf" \\ &+ \cdots \text{{ ({many} more)}}"
-        else:
+        elif real:  # of complex numbers a part is sent, which no product of real ones is
             text.append("= " + " + ".join(t for t, _ in products))
             latex.append("&= " + " + ".join(x for _, x in products))
         text.append(f"= {_plain(self.value)}")
@@ -391,7 +393,7 @@ class _Reading:
             raise _Unread
         axis = options.get("axis")
         axes = range(len(of.shape)) if axis is None else np.atleast_1d(axis).tolist()
-        axes = [a % len(of.shape) for a in axes]
+        axes = [range(len(of.shape))[a] for a in axes]
         kept = bool(options.get("keepdims"))
 
         def at(place: Place) -> ast.expr:

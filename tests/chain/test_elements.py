@@ -80,6 +80,13 @@ def test_one_weight_is_explained_by_the_numbers_that_it_meets():
     assert not any(name.startswith(("W[1", "W[2")) for name in ids)
 
 
+def test_a_number_that_complex_numbers_are_computed_from_is_no_product_of_real_ones():
+    graph = gv.trace(lambda x: np.sum(np.abs(np.exp(1j * x) + x)), np.array([0.3, 0.7]))
+    lines = graph.explain("x[0]").formula.text.splitlines()
+    assert lines[-1] == f"= {graph.grad('x')[0]:.6g}"
+    assert not any("·" in line for line in lines if line.startswith("="))
+
+
 def test_numbers_are_saved_stepped_drawn_and_shown_in_a_page(tmp_path):
     graph = softmax_regression()
     elements = graph.elements()

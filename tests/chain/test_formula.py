@@ -309,3 +309,26 @@ def test_a_long_sum_without_names_is_broken_up():
     g = gv.trace(f, 1.0)
     assert g.statements.grad("x") == 0.5 * 1999 * 2000 / 2
     assert g.draw().dot
+
+
+@pytest.mark.parametrize("shapes", [
+    ((2, 4, 3), (3, 5)), ((4, 3), (2, 3, 5)), ((2, 4, 3), (3,)), ((3,), (2, 3, 5)),
+    ((1, 4, 3), (2, 3, 5)),
+])  # fmt: skip
+def test_messages_of_stacks_of_matrices_are_summed_over_the_stack(shapes):
+    a, b = (np.random.default_rng(0).normal(size=s) for s in shapes)
+    graph = gv.trace(lambda a, b: np.sum((a @ b) ** 2), a, b)
+    for name, other in (("a", b), ("b", a)):
+        written = graph.explain(name).factored.text.splitlines()[-1]
+        v = graph.names[graph.readers[graph.id(name)][0][0]]
+        upstream = graph.grad(v)
+        columns = upstream[..., None] if b.ndim == 1 else upstream
+        columns = columns[..., None, :] if a.ndim == 1 else columns
+        matrix = np.atleast_2d(other) if other is a else other.reshape(len(other), -1)
+        matrix = other if other.ndim > 1 else matrix
+        stack = columns @ matrix.mT if name == "a" else matrix.mT @ columns
+        wanted = graph.grad(name)
+        assert ("sum(" in written) == (stack.size != wanted.size)
+        axis = written.partition("axis=")[2].partition(")")[0].partition(",")[0]
+        found = stack.sum(int(axis)) if axis else stack
+        np.testing.assert_allclose(found.reshape(wanted.shape), wanted)

@@ -69,6 +69,8 @@ EVALUATED = [
     ("linear", F.linear, (R(5, 3), R(2, 3), R(2))),
     ("linear", F.linear, (R(4, 5, 3), R(2, 3), R(2))),
     ("linear", F.linear, (R(5, 3), R(2, 3))),
+    ("linear", lambda a, b, c: F.linear(a, bias=c, weight=b), (R(6, 3), R(2, 3), R(2))),
+    ("dropout", lambda a: F.dropout(a, 1.0), (R(4),)),
     ("matmul", torch.matmul, (R(2, 3), R(3, 4))),
     ("bmm", torch.bmm, (R(1, 2, 3), R(1, 3, 4))),
     ("softmax", lambda a: torch.softmax(a, -1), (R(3, 4),)),
@@ -91,6 +93,9 @@ EVALUATED = [
     ("batch_norm", lambda a, d, e: nn_norm(a, d, e, False), (R(2, 3, 2), R(3), R(3))),
     ("embedding", F.embedding, (BATCH, R(4, 2))),
     ("scaled_dot_product_attention", F.scaled_dot_product_attention, (R(3, 2), R(4, 2), R(4, 2))),
+    ("scaled_dot_product_attention",
+     lambda q, k, v: F.scaled_dot_product_attention(q, value=v, key=k),
+     (R(3, 2), R(4, 2), R(4, 3))),
     ("flatten", torch.flatten, (R(2, 3),)),
     ("t", torch.t, (R(2, 3),)),
     ("sum", torch.sum, (R(2, 3),)),
@@ -188,6 +193,7 @@ def test_the_formula_of_a_derivative_evaluates_to_autograds_message(case):
     assert checked == sum(a.requires_grad for a in leaves)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of arguments that PyTorch once had
 def test_what_no_textbook_has_is_called_by_its_name_alone():
     image, kernel = R(1, 1, 4, 4), R(1, 1, 2, 2).requires_grad_()
     for function in (
@@ -197,6 +203,13 @@ def test_what_no_textbook_has_is_called_by_its_name_alone():
         lambda k: F.cross_entropy(k.reshape(2, 2), torch.tensor([0, 1]), label_smoothing=0.1),
         lambda k: F.scaled_dot_product_attention(k, k, k, is_causal=True),
         lambda k: torch.add(k, k, alpha=2),
+        lambda k: torch.add(k, 2, k),
+        lambda k: F.cross_entropy(k.reshape(2, 2), torch.tensor([0, 1]), size_average=False),
+        lambda k: F.cross_entropy(k.reshape(2, 2), torch.tensor([0, -100])),
+        lambda k: F.mse_loss(k.reshape(4, 1), R(4, 3)),
+        lambda k: F.layer_norm(R(3, 4), (4,), None, k.reshape(4)),
+        lambda k: F.linear(R(3, 4), k.reshape(4)),
+        lambda k: F.linear(R(3, 4), R(4, 4), k.reshape(4)[:1]),
     ):
         graph = gv.trace(lambda k, f=function: f(k).sum(), kernel, capture="whole")
         assert "vjp_" in graph.explain("k").factored.text

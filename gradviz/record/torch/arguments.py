@@ -20,6 +20,8 @@ SPREAD = frozenset("stride padding dilation kernel_size output_padding".split())
 UNTOLD = frozenset("out inplace size shape sizes training train key".split())
 """A result's shape stands beside it, and the others change no number."""
 _NONE: Any = object()  # no default
+_SCALED = (torch.add, torch.sub, Tensor.add, Tensor.sub, Tensor.add_, Tensor.sub_)
+_CLASSIFYING = (torch.nn.functional.cross_entropy, torch.nn.functional.nll_loss)
 
 
 def arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,6 +33,8 @@ def arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     kinds = tuple(map(_kind, args))
     if not kwargs and kinds.count("Tensor") == len(kinds):
         return {}
+    if kinds[:1] + kinds[2:] == ("Tensor", "Tensor") and function in _SCALED:
+        return {"alpha": args[1]}  # add(a, 2, b), as it once was written
     names, usual = _named(function, kinds, frozenset(kwargs))
     if names and names[-1][:1] == "*":  # x.permute(0, 2, 1)
         last = len(names) - 1
@@ -45,6 +49,13 @@ def arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
         and "Tensor" not in _kind(value)
         and not _same(short := _short(name, value), _short(name, usual.get(name, _NONE)))
     }
+
+
+def told_by_targets(function: Any, args: tuple[Any, ...]) -> dict[str, Any]:
+    """The default of `ignore_index`, where a loss of classes meets it among its targets."""
+    if function not in _CLASSIFYING or len(args) < 2 or args[1].is_floating_point():
+        return {}
+    return {"ignore_index": -100} if bool((args[1] == -100).any()) else {}
 
 
 def _is_place(part: Any) -> bool:

@@ -109,7 +109,8 @@ def call_of(
     def put(argument: Any) -> Any:
         if isinstance(argument, Tensor):
             stride = argument.stride() if keep.is_dense(argument) else None
-            return Slot(next(positions), argument.dtype, argument.device, stride)
+            shape = tuple(argument.shape)
+            return Slot(next(positions), argument.dtype, argument.device, stride, shape)
         if isinstance(argument, dict):
             return {k: put(v) for k, v in argument.items()}
         if type(argument) in (tuple, list):

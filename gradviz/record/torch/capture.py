@@ -32,7 +32,7 @@ from gradviz.ops.operation import Operation
 from gradviz.record import names
 from gradviz.record.arguments import numbered
 from gradviz.record.torch import keep, memory
-from gradviz.record.torch.arguments import arguments
+from gradviz.record.torch.arguments import arguments, told_by_targets
 from gradviz.record.torch.calls import (
     OPENED,
     RANDOM,
@@ -43,6 +43,7 @@ from gradviz.record.torch.calls import (
     is_transformed,
     is_unreadable,
 )
+from gradviz.record.torch.formulas import MESSAGES
 from gradviz.record.torch.layers import layer
 from gradviz.record.torch.messages import Messages, described
 from gradviz.record.torch.nodes import Crossing, Form, GradientEdge, TensorNode, edge_of, version_of
@@ -54,6 +55,9 @@ from gradviz.record.torch.operation import (
 )
 from gradviz.record.torch.state import storage
 from gradviz.statistics import Statistics
+
+_ORDER = {name: n for n, name in enumerate("self input query key value weight".split())}
+"""The operands that are given by name, in the order that formulas have them in."""
 
 
 class Capture(Messages, TorchFunctionMode):
@@ -200,8 +204,8 @@ class Capture(Messages, TorchFunctionMode):
             self._recording = False
             with self.sending():
                 return func(*args, **kwargs)
-        if kwargs and name in SYMBOLS:  # sub(other=b, input=a) is a - b
-            kwargs = dict(sorted(kwargs.items(), key=lambda item: item[0] not in ("input", "self")))
+        if len(kwargs) > 1 and (name in SYMBOLS or name in MESSAGES):  # sub(other=b, input=a)
+            kwargs = dict(sorted(kwargs.items(), key=lambda item: _ORDER.get(item[0], len(_ORDER))))
         given = tensors_in((args, kwargs))
         if any(map(is_unreadable, given)):
             return func(*args, **kwargs)
@@ -247,6 +251,8 @@ class Capture(Messages, TorchFunctionMode):
             numbers = iter(operands)
             shown = [next(numbers) if isinstance(a, Tensor) else a for a in args]
         keywords = arguments(func, args, kwargs) if shown is operands else {}
+        if call is not None:
+            keywords = told_by_targets(func, args) | keywords
         if len(fresh) > 1:  # one may be computed from another
             fresh.sort(key=lambda r: r.grad_fn._sequence_nr() if r.grad_fn is not None else -1)
         for tensor in fresh:

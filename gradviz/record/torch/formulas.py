@@ -27,13 +27,14 @@ name_function("phi", r"\varphi")
 
 
 class About:
-    """A call: how many operands it has, of what rank, and what it was told besides them.
+    """A call: how many operands it has, of what shape, and what it was told besides them.
 
     Attributes
     ----------
     count : int
-    ranks : sequence of int or None
+    shapes : sequence of tuple of int or None
         None where they are not known.
+    ranks : sequence of int or None
     """
 
     def __init__(self, count: int, call: Call | None, keywords: Mapping[str, Any]) -> None:
@@ -49,10 +50,15 @@ class About:
         return sorted(found, key=lambda slot: slot.position)
 
     @property
+    def shapes(self) -> list[tuple[int, ...] | None]:
+        """The shape of each operand."""
+        known: list[tuple[int, ...] | None] = [slot.shape for slot in self.slots]
+        return known + [None] * (self.count - len(known))
+
+    @property
     def ranks(self) -> list[int | None]:
         """The number of axes of each operand."""
-        known = [None if s.stride is None else len(s.stride) for s in self.slots]
-        return known + [None] * (self.count - len(known))
+        return [None if shape is None else len(shape) for shape in self.shapes]
 
     def usual(self, *names: str, **more: Any) -> bool:
         """Whether the named arguments have their defaults, and the others these values."""
@@ -108,7 +114,9 @@ def _dropout(about: About) -> Slopes | None:
     if training is None:
         return None
     kept = 1 - float(about.keywords.get("p", 0.5))
-    return (f"kept / {kept:.6g}" if training and kept < 1 else "1",)
+    if not training or kept == 1:
+        return ("1",)
+    return (f"kept / {kept:.6g}" if kept else "0",)
 
 
 def _softmax(about: About) -> Slopes | None:
@@ -124,8 +132,10 @@ def _log_softmax(about: About) -> Slopes | None:
 
 
 def _linear(about: About) -> Slopes | None:
-    rank = about.ranks[0]
-    if rank is None or rank > 3:
+    rank, matrix, *others = about.ranks[0], *about.shapes[1:]
+    if not rank or rank > 3 or matrix is None or len(matrix) != 2:
+        return None
+    if others and others[0] != matrix[:1]:
         return None
     weight = ("g @ a.T", "g.T @ a", "einsum('bti,btj->ij', g, a)")[rank - 1]
     bias = ("g", "sum(g, axis=0)", "sum(g, axis=(0, 1))")[rank - 1]
@@ -171,6 +181,8 @@ def _layer_norm(about: About) -> Slopes | None:
         or about.keywords.keys() - {"eps"} > {"normalized_shape"}
     ):
         return None
+    if about.count > 1 and about.given("weight") is None:  # a bias alone
+        return None
     axis, before = _axes(range(-len(shape), 0)), range(rank - len(shape))
     over = f", axis={_axes(before)}" if before else ""
     whole = _normalized("g * b" if about.count > 1 else "g", axis, "deviation(a)")
@@ -200,7 +212,8 @@ def _embedding(about: About) -> Slopes | None:
 
 
 def _attention(about: About) -> Slopes | None:
-    if about.count != 3 or about.keywords or None in about.ranks:
+    stacks = {None if shape is None else shape[:-2] for shape in about.shapes}
+    if about.count != 3 or about.keywords or None in stacks or len(stacks) > 1:
         return None
     weights = "softmax(a @ b.T / sqrt(d))"
     scores = f"({weights} * (g @ c.T - sum(g * v, axis=-1, keepdims=True)))"
@@ -223,7 +236,7 @@ def _nll_loss(about: About) -> Slopes | None:
 
 def _loss(*slopes: str) -> Told:
     def told(about: About) -> Slopes | None:
-        same = about.count == 2 and None not in about.ranks and len({*about.ranks}) == 1
+        same = about.count == 2 and None not in about.shapes and len({*about.shapes}) == 1
         return _reduced(about, slopes) if same and about.usual("weight", "pos_weight") else None
 
     return told
@@ -231,6 +244,8 @@ def _loss(*slopes: str) -> Told:
 
 def _reduced(about: About, slopes: Slopes) -> Slopes | None:
     """Of a loss that is a mean, a sum, or one for each."""
+    if not about.usual("size_average", "reduce"):  # what they once were told by
+        return None
     reduction = about.given("reduction")
     if reduction == "mean":
         return tuple(slope and f"{slope} / n" for slope in slopes)

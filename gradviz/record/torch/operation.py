@@ -51,6 +51,7 @@ class Slot:
     dtype: torch.dtype
     device: torch.device
     stride: tuple[int, ...] | None  # where it is dense: random numbers come in memory's order
+    shape: tuple[int, ...]
 
 
 class Call(NamedTuple):
