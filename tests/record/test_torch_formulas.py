@@ -213,3 +213,14 @@ def test_what_no_textbook_has_is_called_by_its_name_alone():
     ):
         graph = gv.trace(lambda k, f=function: f(k).sum(), kernel, capture="whole")
         assert "vjp_" in graph.explain("k").factored.text
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_a_textbooks_formula_is_not_written_of_pytorchs_conjugates(capture):
+    z = torch.tensor([1.0 + 2.0j, 0.5 - 1.0j], dtype=torch.complex128)
+    w = torch.tensor([0.3, -0.7], dtype=torch.float64, requires_grad=True)
+    graph = gv.trace(lambda w: (w * z).square().abs().sum(), w, capture=capture)
+    written = graph.explain("w").factored.text
+    assert "vjp_mul" in written
+    assert "vjp_square" in written
+    assert "vjp_abs" in written

@@ -258,6 +258,7 @@ class Capture(Messages, TorchFunctionMode):
         for tensor in fresh:
             index = next(i for i, r in enumerate(results) if r is tensor)
             operation = TorchOperation(name, call, index, len(results) > 1)
+            operation.real = not any(t.is_complex() for t in (*given, tensor))
             alike = operands[0] if name in SAME and len(operands) == 1 else None
             base = tensor._base if tensor is target else None
             if base is not None and base.requires_grad and self._form(tensor) is None:

@@ -144,12 +144,16 @@ class TorchOperation(Operation):
     siblings : dict of int to int
         The positions of operands that are results of the same call, as the state that an LSTM
         cell's output is computed from, and which of its results they are.
+    real : bool
+        Whether no complex number is in it. PyTorch's gradient of a complex number is the conjugate
+        of the textbook's, so of such a call no formula is written.
     """
 
-    __slots__ = ("call", "carries", "index", "siblings")
+    __slots__ = ("call", "carries", "index", "real", "siblings")
 
     def __init__(self, name: str, call: Call | None, index: int, several: bool) -> None:
         self.call, self.index, self.carries = call, index, set[int]()
+        self.real = True
         self.siblings: dict[int, int] = {}
         name = f"{name}[{index}]" if several else name
         super().__init__(
@@ -201,7 +205,7 @@ class TorchOperation(Operation):
         if position not in self.carries:
             return None
         name = self.plain
-        if self.call is None and name != self.name:  # what is written may be a view's base
+        if self._untold:
             return unwritten(self.name)
         if name in LOCAL:
             return Derivative(lambda *_: None, self._formula, self._slope)
@@ -214,10 +218,14 @@ class TorchOperation(Operation):
         """The name without the mark of a write."""
         return self.name.rstrip("_")
 
+    @property
+    def _untold(self) -> bool:
+        """Whether no formula is known to be right; what is written may be a view's base."""
+        return not self.real or (self.call is None and self.plain != self.name)
+
     def _formula(self, position: int, count: int, keywords: Mapping[str, Any]) -> str:
         """What a textbook writes; where it has nothing, the operation's name."""
-        unseen = self.call is None and self.plain != self.name
-        written = None if unseen else slopes(self.plain, count, self.call, keywords)
+        written = None if self._untold else slopes(self.plain, count, self.call, keywords)
         found = written[position] if written and position < len(written) else None
         return found or str(unwritten(self.name).formula)
 
@@ -231,7 +239,7 @@ class TorchOperation(Operation):
         same = position < len(operands) and np.shape(operands[position]) == np.shape(v)
         if position not in self.carries or self.plain not in LOCAL or not same:
             return None
-        if np.size(v) > LARGE or self.call is None:
+        if np.size(v) > LARGE or self.call is None or not self.real:
             return None
         return self.pull(position, np.ones_like(v), v, operands, keywords)
 
