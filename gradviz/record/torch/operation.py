@@ -223,11 +223,14 @@ class TorchOperation(Operation):
         """Whether no formula is known to be right; what is written may be a view's base."""
         return not self.real or (self.call is None and self.plain != self.name)
 
-    def _formula(self, position: int, count: int, keywords: Mapping[str, Any]) -> str:
-        """What a textbook writes; where it has nothing, the operation's name."""
+    def _told(self, position: int, count: int, keywords: Mapping[str, Any]) -> str:
+        """What a textbook writes; "" where it has nothing."""
         written = None if self._untold else slopes(self.plain, count, self.call, keywords)
-        found = written[position] if written and position < len(written) else None
-        return found or str(unwritten(self.name).formula)
+        return (written[position] if written and position < len(written) else None) or ""
+
+    def _formula(self, position: int, count: int, keywords: Mapping[str, Any]) -> str:
+        """The same, or the operation's name."""
+        return self._told(position, count, keywords) or str(unwritten(self.name).formula)
 
     def _slope(self, *_: Any, **__: Any) -> Any:
         raise TraceError(f"the slope of {self.name} by which operand?")
@@ -254,10 +257,8 @@ class TorchOperation(Operation):
         rule = self.rule(position)
         if rule is None or rule.local is None:
             return None
-        written = slopes(self.plain, len(operands), self.call, keywords)
-        if not written or position >= len(written):
-            return None
-        return self._filled(str(written[position]), {"v": value}, operands, keywords)
+        written = self._told(position, len(operands), keywords)
+        return self._filled(written, {"v": value}, operands, keywords) if written else None
 
     def message(
         self,
