@@ -1,9 +1,10 @@
 """A training run on disk: lean Graphs of every n-th step, readable up to the last whole one.
 
-A file is a sequence of gzip members, one for each step: a line of JSON with the step's number, its
-losses and a few numbers of each parameter, then a Graph for each of its backward passes, in the
-format of `gradviz.keep`. A member is appended and flushed when its step is over, so a crash costs
-at most the step it happened in.
+A file is a sequence of gzip members, two for each step: a line of JSON with the step's number, its
+losses and a few numbers of each parameter; then a Graph for each of its backward passes, in the
+format of `gradviz.keep`. The line says how long the second member is, so that ten thousand steps
+are opened without unpacking a Graph. Both are appended and flushed when the step is over: a crash
+costs at most the step it happened in.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
     from gradviz.show.timeline import Timeline
 
-FORMAT, VERSION = "gradviz training", 2
-"""Version 1, of gradviz 0.1, has one Graph and changes relative to weights: see `_of_0_1`."""
+FORMAT, VERSION = "gradviz training", 3
+"""Version 2 has one member for a step. Version 1, of gradviz 0.1, has one Graph and changes
+relative to weights: see `_of_0_1`."""
 _GZIP = 31  # zlib's window bits for the gzip format
-_CHUNK, _LINE, _MOST = 2**16, 2**24, 2**62
+_CHUNK, _LINE, _MOST = 2**13, 2**24, 2**62
 
 T = TypeVar("T")
 
@@ -127,12 +129,12 @@ def append(
         },
         "graphs": [len(text) for text in texts],
     }
-    packer = zlib.compressobj(wbits=_GZIP)
-    raw = b"".join(packer.compress(part) for part in (f"{json.dumps(head)}\n".encode(), *texts))
+    body = zlib.compress(b"".join(texts), wbits=_GZIP)
+    first = f"{json.dumps({**head, 'bytes': len(body)})}\n".encode()
     with open(path, "ab") as file:
         end = file.tell()
         try:
-            file.write(raw + packer.flush())
+            file.write(zlib.compress(first, wbits=_GZIP) + body)
             file.flush()
             os.fsync(file.fileno())
         except BaseException:  # what comes after a piece of a step could not be read
@@ -166,6 +168,69 @@ def _written(number: float | None) -> float | str | None:
     return float(number) if math.isfinite(number) else str(float(number))
 
 
+class Steps(Sequence[Step]):
+    """The steps of a run, kept as arrays: a `Step` is made when one is asked for.
+
+    Attributes
+    ----------
+    numbers : list of int
+    losses : list of float or None
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.losses: list[float | None] = []
+        self._sizes: list[dict[str, int]] = []  # one dict for all steps alike
+        self._rows: list[tuple[np.ndarray, np.ndarray]] = []  # numbers, and which are known
+        self._others: list[tuple[tuple[float, ...], bool, str]] = []
+
+    def add(self, number: int, loss: float | None, losses: tuple[float, ...], stepped: bool,
+            note: str, rows: Mapping[str, Row]) -> None:  # fmt: skip
+        """Append a step."""
+        sizes = {name: row.size for name, row in rows.items()}
+        if self._sizes and self._sizes[-1] == sizes:
+            sizes = self._sizes[-1]
+        self._sizes.append(sizes)
+        kept = [row[1:] for row in rows.values()]
+        known = np.array([[x is not None for x in row] for row in kept], bool)
+        self._rows.append((np.array([[x or 0.0 for x in row] for row in kept]), known))
+        self._others.append((losses, stepped, note))
+        self.numbers.append(number)
+        self.losses.append(loss)
+
+    @property
+    def names(self) -> list[str]:
+        """All parameters of all steps."""
+        distinct = {id(sizes): sizes for sizes in self._sizes}
+        return list(dict.fromkeys(name for sizes in distinct.values() for name in sizes))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> Step: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Step]: ...
+
+    def __getitem__(self, place: int | slice) -> Step | list[Step]:
+        """A step, or several."""
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        sizes, (values, known) = self._sizes[place], self._rows[place]
+
+        def of(column: int) -> dict[str, float]:
+            told = zip(sizes, values.tolist(), known.tolist(), strict=True)
+            return {name: row[column] for name, row, has in told if has[column]}
+
+        weights, gradients, changes = map(of, range(3))
+        relative = {n: _relative(changes[n], weights[n]) for n in changes if n in weights}
+        return Step(
+            self.numbers[place], self.losses[place], *self._others[place], dict(sizes),
+            weights, gradients, changes, relative,
+        )  # fmt: skip
+
+
 class Training(Result):
     """A recorded run.
 
@@ -177,7 +242,7 @@ class Training(Result):
 
     Attributes
     ----------
-    steps : list of Step
+    steps : sequence of Step
         The finished steps that were sampled.
     cut : bool
         Whether the file ends in the middle of a step.
@@ -195,55 +260,84 @@ class Training(Result):
 
     def __init__(self, path: str | os.PathLike[str], max_bytes: int, make: type[Graph]) -> None:
         self.path, self.max_bytes, self.make = Path(path), max_bytes, make
-        self.steps: list[Step] = []
-        self.cut = False
-        self._places: list[tuple[int, int]] = []
-        self._lengths: list[list[int]] = []  # of the texts of each step's Graphs
-        start = 0
-        for size, line in self._members():
-            if line is None:
-                self.cut = True
-                break
-            try:
-                step, lengths = _step(line)
-            except (ValueError, TypeError, AttributeError, RecursionError) as error:
-                raise ValueError(f"{self.path}: not a recorded training: {error}") from None
-            self.steps.append(step)
-            self._lengths.append(lengths)
-            self._places.append((start, size))
-            start += size
+        self._clear()
+        self.more()
 
-    def _members(self) -> Iterator[tuple[int, bytes | None]]:
-        """Each member's size on disk and its first line; None for one that is not whole."""
+    def _clear(self) -> None:
+        self.steps = Steps()
+        self.cut = False
+        self._end = 0
+        self._places: list[tuple[int, int]] = []
+        self._bodies: list[tuple[int, list[int]]] = []  # where Graphs are, how long each text is
+
+    def more(self) -> int:
+        """Read what was written since the file was opened, or since the last call.
+
+        Returns
+        -------
+        int
+            How many steps are new. Of a file that was begun anew all are.
+        """
         with open(self.path, "rb") as file:
-            rest = file.read(_CHUNK)
-            while rest:
-                unpacker, line, size, length = zlib.decompressobj(wbits=_GZIP), b"", 0, 0
-                while not unpacker.eof:
-                    given = len(rest)
-                    try:
-                        part = unpacker.decompress(rest, _CHUNK)
-                    except zlib.error as error:
-                        raise ValueError(f"{self.path}: not a recorded training: {error}") from None
-                    length += len(part)
-                    if length > self.max_bytes + _LINE:
-                        raise ValueError(
-                            f"{self.path}: a step of more than {self.max_bytes} bytes; "
-                            "max_bytes=... allows more"
-                        )
-                    if b"\n" not in line:
-                        line += part
-                        if len(line) > _LINE and b"\n" not in line:
-                            raise ValueError(f"{self.path}: not a recorded training: no first line")
-                    rest = unpacker.unused_data or unpacker.unconsumed_tail
-                    size += given - len(rest)
-                    if not rest and not unpacker.eof:
-                        rest = file.read(_CHUNK)
-                        if not rest and not part:
-                            yield size, None
-                            return
-                yield size, line.partition(b"\n")[0]
-                rest = rest or file.read(_CHUNK)
+            length = file.seek(0, os.SEEK_END)
+            if length < self._end:
+                self._clear()
+            known, self.cut = len(self.steps), False
+            while self._end < length and not self.cut:
+                file.seek(self._end)
+                self.cut = not self._read(file, length)
+        return len(self.steps) - known
+
+    def _read(self, file: IO[bytes], length: int) -> bool:
+        """Read the step at this place; False if it is not whole."""
+        found = self._member(file)
+        if found is None:
+            return False
+        line, size = found
+        try:
+            version, step, lengths, more = _step(line)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{self.path}: not a recorded training: {error}") from None
+        if sum(lengths) > self.max_bytes + _LINE and version > 1:
+            raise self._too_large()
+        if self._end + size + more > length:
+            return False
+        self.steps.add(*step)
+        self._places.append((self._end, size + more))
+        self._bodies.append((self._end + size if more else self._end, lengths))
+        self._end += size + more
+        return True
+
+    def _member(self, file: IO[bytes]) -> tuple[bytes, int] | None:
+        """The first line of the gzip member at this place, and its size; None if it is cut off."""
+        unpacker, line, size, length = zlib.decompressobj(wbits=_GZIP), b"", 0, 0
+        rest, chunk = file.read(_CHUNK), _CHUNK
+        while not unpacker.eof:
+            given = len(rest)
+            try:
+                part = unpacker.decompress(rest, 8 * _CHUNK)
+            except zlib.error as error:
+                raise ValueError(f"{self.path}: not a recorded training: {error}") from None
+            length += len(part)
+            if length > self.max_bytes + _LINE:
+                raise self._too_large()
+            if b"\n" not in line:
+                line += part
+                if len(line) > _LINE and b"\n" not in line:
+                    raise ValueError(f"{self.path}: not a recorded training: no first line")
+            rest = unpacker.unused_data or unpacker.unconsumed_tail
+            size += given - len(rest)
+            if not rest and not unpacker.eof:
+                chunk = min(2 * chunk, 2**20)
+                rest = file.read(chunk)
+                if not rest and not part:
+                    return None
+        return line.partition(b"\n")[0], size
+
+    def _too_large(self) -> ValueError:
+        return ValueError(
+            f"{self.path}: a step of more than {self.max_bytes} bytes; max_bytes=... allows more"
+        )
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -266,22 +360,27 @@ class Training(Result):
         KeyError
             The step was not sampled, or has no such backward pass.
         """
-        numbers = [step.number for step in self.steps]
+        numbers = self.steps.numbers
         if number not in numbers:
             near = sorted(numbers, key=lambda n: abs(n - number))[:4]
             raise KeyError(f"step {number} was not recorded; the nearest are {sorted(near)}")
         place = numbers.index(number)
-        lengths, note = self._lengths[place], self.steps[place].note
+        at, lengths = self._bodies[place]
         if not 0 <= index < len(lengths):
             has = f"has {len(lengths)} backward passes, number {index} is not among them"
+            note = self.steps[place].note
             raise KeyError(f"step {number} {has if lengths else f'has no Graph: {note}'}")
         start, size = self._places[place]
         with open(self.path, "rb") as file:
-            file.seek(start)
-            raw = zlib.decompressobj(wbits=_GZIP).decompress(
-                file.read(size), self.max_bytes + _LINE
-            )
-        begin = raw.index(b"\n") + 1 + sum(lengths[:index])
+            file.seek(at)
+            try:
+                raw = zlib.decompressobj(wbits=_GZIP).decompress(
+                    file.read(start + size - at), self.max_bytes + _LINE
+                )
+            except zlib.error as error:
+                raise ValueError(f"{self.path}: step {number} is damaged: {error}") from None
+        begin = raw.index(b"\n") + 1 if at == start else 0
+        begin += sum(lengths[:index])
         text = raw[begin : begin + lengths[index]]
         return loads(text, self.path, self.max_bytes, self.make)
 
@@ -299,7 +398,7 @@ class Training(Result):
         return "\n".join(lines)
 
     @property
-    def rows(self) -> list[Step]:
+    def rows(self) -> Sequence[Step]:
         """The `steps`."""
         return self.steps
 
@@ -310,15 +409,15 @@ class Training(Result):
         return Timeline(self, what, theme)
 
 
-def _step(line: bytes) -> tuple[Step, list[int]]:
-    """A step, and how long the text of each of its Graphs is."""
+def _step(line: bytes) -> tuple[int, tuple[Any, ...], list[int], int]:
+    """The version, a step, how long the text of each of its Graphs is, and what follows."""
     head = json.loads(line)
     if type(head) is not dict or head.get("format") != FORMAT:
         raise ValueError(f'"format" is not "{FORMAT}"')
     version = head.get("version")
-    if type(version) is not int or version not in (1, VERSION):
+    if type(version) is not int or not 1 <= version <= VERSION:
         raise ValueError(
-            f"it has version {str(version)[:20]} of the format, this gradviz reads 1 and {VERSION}"
+            f"it has version {str(version)[:20]} of the format, this gradviz reads 1 to {VERSION}"
         )
     if version == 1 and "graphs" not in head:
         head = _of_0_1(head)
@@ -328,21 +427,15 @@ def _step(line: bytes) -> tuple[Step, list[int]]:
     for name, row in _of(dict, get("parameters")).items():
         size, *numbers = _of(list, row)
         rows[writable(name)] = Row(_count(size), *map(_number, numbers))
-    weights = {name: row.weight for name, row in rows.items() if row.weight is not None}
-    changes = {name: row.change for name, row in rows.items() if row.change is not None}
-    step = Step(
+    step = (
         _count(get("step")),
         _number(get("loss")),
         tuple(_number(loss) or 0.0 for loss in _of(list, get("losses"))),
         _of(bool, get("stepped")),
         writable(_of(str, get("note"))),
-        {name: row.size for name, row in rows.items()},
-        weights,
-        {name: row.gradient for name, row in rows.items() if row.gradient is not None},
-        changes,
-        {name: _relative(changes[name], weights[name]) for name in changes if name in weights},
+        rows,
     )
-    return step, lengths
+    return version, step, lengths, _count(get("bytes")) if version > 2 else 0
 
 
 def _of_0_1(head: dict[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def _svg(training: Training, what: str, theme: str) -> str:
     if not training.steps:
         raise ValueError(f"{training.path}: no step was finished")
     steps = spread(training.steps, COLUMNS)
-    names = {name: None for step in training.steps for name in step.sizes}
+    names = training.steps.names
     if not names:
         raise ValueError(f"{training.path}: no parameter was recorded")
     rows = _layers(names)

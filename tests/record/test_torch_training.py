@@ -180,6 +180,27 @@ def test_a_file_that_is_cut_off_anywhere_keeps_its_whole_steps(tmp_path):
         training = gv.load_training(path)
         assert len(training) == sum(end <= length for end in ends)
         assert training.cut == (length not in ends)
+        with path.open("ab") as file:  # the run goes on
+            file.write(raw[length:])
+        assert training.more() == sum(end > length for end in ends)
+        assert not training.cut
+        assert training.steps[:] == gv.load_training(path).steps[:]
+    path.write_bytes(raw[: ends[0]])  # a new run in the same place
+    assert (training.more(), len(training)) == (1, 1)
+
+
+def test_a_run_is_opened_without_unpacking_its_graphs(tmp_path):
+    path = tmp_path / "run.gvtrain"
+    run(2, Recorded(path, 1))
+    whole = gv.load_training(path)
+    raw = bytearray(path.read_bytes())
+    raw[whole._bodies[0][0] + 20] ^= 255  # in the middle of a Graph
+    path.write_bytes(raw)
+    damaged = gv.load_training(path)
+    assert damaged.steps[:] == whole.steps[:]
+    assert damaged.graph(1).names == whole.graph(1).names
+    with pytest.raises(ValueError, match=r"run\.gvtrain"):
+        damaged.graph(0)
 
 
 def small():
@@ -569,7 +590,7 @@ def test_a_file_that_unpacks_to_much_is_refused_without_unpacking_it(tmp_path):
     [
         {"loss": 10**400}, {"loss": True}, {"loss": "1"}, {"step": -1}, {"step": 1.5},
         {"losses": 3}, {"losses": [[]]}, {"stepped": 1}, {"note": None}, {"graphs": [-1]},
-        {"graphs": [10**30]}, {"parameters": []}, {"parameters": {"w": 3}}, {"version": 3},
+        {"graphs": [10**30]}, {"parameters": []}, {"parameters": {"w": 3}}, {"version": 4},
         {"parameters": {"w": [1, 2]}}, {"parameters": {"w": [1, 2, 3, 4, 5]}},
         {"parameters": {"w": [10**400, 1, 1, 1]}}, {"parameters": {"w": [1, {}, 1, 1]}},
         {"format": "another"},
