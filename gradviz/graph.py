@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from gradviz.model import (
     Gradients,
@@ -94,11 +94,11 @@ class Graph(Recording):
     origin: ByNames | None = None
     own: dict[str, Any]
 
-    def __new__(cls, *_: Any, **__: Any) -> Self:
-        """A Graph with nothing of its own yet."""
-        new = super().__new__(cls)
-        new.own = {}
-        return new
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute != "own":
+            return super().__getattribute__(attribute)  # which raises what it has raised
+        self.own = {}  # nothing, yet
+        return self.own
 
     def handle(self) -> Graph:
         """This Graph once more, for what it keeps itself: such a reference makes no cycle.

@@ -31,7 +31,7 @@ LEAVES = {"input": INPUT, "parameter": PARAMETER, "constant": CONSTANT}
 
 
 N = TypeVar("N", bound="Node")
-_NO_KEYWORDS: Mapping[str, Any] = {}
+NO_KEYWORDS: Mapping[str, Any] = {}
 _ORDER = operator.attrgetter("order")
 
 
@@ -117,7 +117,7 @@ class Node:
         """A node with all its fields set."""
         node = cls.__new__(cls)
         node.value, node.operation, node.operands = value, operation, operands
-        node.keywords, node.order, node.scope = keywords or _NO_KEYWORDS, order, scope
+        node.keywords, node.order, node.scope = keywords or NO_KEYWORDS, order, scope
         node.name, node.site = name, site
         return node
 

@@ -7,8 +7,7 @@ asks it again, and knows where the program would have gone another way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -46,15 +45,18 @@ class Id(int):
 _noted: ContextVar[list[Look] | None] = ContextVar("noted", default=None)
 
 
-@contextmanager
-def looking() -> Iterator[list[Look]]:
+class looking:
     """Keep the questions that are asked in this context."""
-    kept: list[Look] = []
-    token = _noted.set(kept)
-    try:
-        yield kept
-    finally:
-        _noted.reset(token)
+
+    __slots__ = ("token",)
+
+    def __enter__(self) -> list[Look]:
+        kept: list[Look] = []
+        self.token = _noted.set(kept)
+        return kept
+
+    def __exit__(self, *_: object) -> None:
+        _noted.reset(self.token)
 
 
 def look(

@@ -67,7 +67,7 @@ def convert_nested(value: Any, name: str, convert: Callable[[Any, str], Any]) ->
     Containers are dicts, lists, tuples, `UserDict`s and dataclasses, and what inherits from them;
     one in which nothing was converted is passed as it is.
     """
-    parts = _parts(value)
+    parts = None if type(value) in _WHOLE else _parts(value)
     if parts is None:
         return convert(value, name)
     new = [convert_nested(part, f"{name}{place}", convert) for place, _, part in parts]
@@ -86,9 +86,12 @@ def convert_nested(value: Any, name: str, convert: Callable[[Any, str], Any]) ->
     return copied
 
 
+_WHOLE = frozenset((np.ndarray, np.float64, np.float32, float, int, complex, bool, str))
+
+
 def _parts(value: Any) -> list[tuple[str, Any, Any]] | None:
     """What a container holds: how its place is written, its key, itself."""
-    if type(value) is np.ndarray or type(value) is float:  # (asking for a UserDict takes longer)
+    if type(value) in _WHOLE:  # (asking for a UserDict takes longer)
         return None
     if isinstance(value, (dict, UserDict)):
         return [(f".{key}", key, part) for key, part in value.items()]

@@ -13,14 +13,17 @@ import math
 import sys
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from inspect import CO_VARARGS
 from itertools import islice
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from gradviz.ops import elementwise, products, reductions
+from gradviz.record.buffer import LISTED
 from gradviz.record.chance import is_generator
 from gradviz.record.names import LIBRARIES, per_code, source
 from gradviz.record.reach import (
@@ -102,14 +105,47 @@ _UNNAMED = frozenset(
 )
 """Names by which a program comes to what it does not name."""
 _IMPORT = dis.opmap["IMPORT_NAME"]
+_BUILD = {dis.opmap[n] for n in dis.opmap if n.startswith(("BUILD_", "LIST_")) or n.endswith("_EX")}
+_ROWS = (*elementwise.ELEMENTWISE, *products.PRODUCTS, *reductions.REDUCTIONS)
+_SINGLE = frozenset(row.name for row in _ROWS) | frozenset(
+    "np numpy linalg T pi e newaxis shape ndim size".split()
+)
+"""Names of what is, or returns, no list or tuple of recorded values."""
+
+
+class _Alone(NamedTuple):
+    """What the code of a function which `stands_alone` says.
+
+    Attributes
+    ----------
+    code : tuple of CodeType
+        Its own, and that of functions inside it.
+    called : frozenset of str or None
+        All that it calls is among these names; None: it may be more.
+    listless : frozenset of str or None
+        The same where it gets no list or tuple: then it may have none, and what is asked for
+        because of lists alone is not among these.
+    draws : bool
+        It names what draws random numbers.
+    """
+
+    code: tuple[CodeType, ...]
+    called: frozenset[str] | None
+    listless: frozenset[str] | None
+    draws: bool
 
 
 @per_code
-def called_names(code: CodeType) -> frozenset[str] | None:
-    """All that a function which `stands_alone` calls is among these names; None: it may be more."""
-    imports = any(_IMPORT in inner.co_code[::2] for inner in codes(code))
+def alone(code: CodeType) -> _Alone:
+    """See `_Alone`."""
+    inside = tuple(codes(code))
     found = names_in(code)
-    return None if imports or not _UNNAMED.isdisjoint(found) else found
+    steps = [inner.co_code[::2] for inner in inside]
+    unnamed = any(_IMPORT in step for step in steps) or not _UNNAMED.isdisjoint(found)
+    builds = len(inside) > 1 or code.co_flags & CO_VARARGS or not _BUILD.isdisjoint(steps[0])
+    called = None if unnamed else found
+    listless = called and called - LISTED if found <= _SINGLE and not builds else called
+    return _Alone(inside, called, listless, not _SAID.isdisjoint(found))
 
 
 def value_read(program: Iterable[CodeType]) -> str:
@@ -161,14 +197,14 @@ def _line(code: CodeType, offset: int) -> str:
     return f"{file}:{line}: {text}"
 
 
-def survey(*roots: Any) -> tuple[list[CodeType], list[Any] | None]:
+def survey(*roots: Any) -> tuple[Sequence[CodeType], list[Any] | None]:
     """The code of the program's own functions, and the generators of random numbers it may ask.
 
     None instead of these where it draws no random numbers, from NumPy's and Python's own either.
     """
     if stands_alone(*roots):
-        code = roots[0].__code__
-        return [*codes(code)], [] if draws(roots[0]) else None
+        itself = alone(roots[0].__code__)
+        return itself.code, [] if itself.draws else None
     program: list[CodeType] = []
     generators: list[Any] = []
     chance = False

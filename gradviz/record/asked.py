@@ -43,6 +43,8 @@ def _as_now(operand: Any) -> Any:
 
 def by_ids(looks: list[Any], ids: Any) -> tuple[Any, ...]:
     """The looks with the ids of recorded operands, by order of recording; -1 for unknown ones."""
+    if not looks:
+        return ()
 
     def at(operand: Any, order: int) -> Any:
         if not isinstance(operand, Node):

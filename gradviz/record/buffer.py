@@ -284,7 +284,8 @@ _LISTED = (
     "sort diff diag trapezoid polyval tile repeat reshape ravel transpose where"
 )
 
-
+LISTED = frozenset((*_JOINING.split(), *_LISTED.split(), "norm"))
+"""What stands for these has to do with lists of recorded values alone."""
 _LISTS = frozenset((list, tuple))
 
 
@@ -475,7 +476,7 @@ class traced:
     and of other libraries, reach the functions themselves.
     """
 
-    __slots__ = ("alive", "function", "names", "token")
+    __slots__ = ("alive", "function", "homes", "names", "token")
 
     def __init__(self, function: Any, names: Set[str] | None = None) -> None:
         self.function, self.names = function, names
@@ -490,16 +491,18 @@ class traced:
             )
         if self.names is None:
             homes, spaces = _homes, _spaces(self.function)
-        else:
-            homes, spaces = _named(self.names, len(_homes)), [self.function.__globals__]
-        with _lock:
-            _running += 1
-            for home, (originals, instead) in homes:
-                _exchange(home, originals, instead)
-                for space in spaces:
-                    if both := originals.keys() & space.keys():
-                        theirs = {n: originals[n] for n in both}
-                        _exchange(space, theirs, {n: instead[n] for n in both})
+        else:  # what it calls stands in those modules, or it would not stand alone
+            homes, spaces = _named(self.names, len(_homes)), []
+        self.homes = homes
+        if homes:
+            with _lock:
+                _running += 1
+                for home, (originals, instead) in homes:
+                    _exchange(home, originals, instead)
+                    for space in spaces:
+                        if both := originals.keys() & space.keys():
+                            theirs = {n: originals[n] for n in both}
+                            _exchange(space, theirs, {n: instead[n] for n in both})
         self.alive: list[WeakValueDictionary[int, Buffer]] = []
         self.token = _alive.set(self.alive)
 
@@ -507,11 +510,12 @@ class traced:
         global _running
         alive = self.alive
         _alive.reset(self.token)
-        with _lock:
-            _running -= 1
-            while _replaced and not _running:
-                space, (originals, instead) = _replaced.pop()
-                _put(space, instead, originals)
+        if self.homes:
+            with _lock:
+                _running -= 1
+                while _replaced and not _running:
+                    space, (originals, instead) = _replaced.pop()
+                    _put(space, instead, originals)
         if alive and _alive.get() is None and (kept := list(alive[0].values())):
             _hand_back(kept)
 

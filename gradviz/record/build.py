@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
 from gradviz.graph import Graph
 from gradviz.layers import Layers
-from gradviz.model import CONSTANT, INPUT, PARAMETER, Known, Node, Program
+from gradviz.model import CONSTANT, INPUT, NO_KEYWORDS, PARAMETER, Known, Node, Program
 from gradviz.record import names
 
 
@@ -58,38 +57,35 @@ def build(
     ids: dict[int, int] = {}  # by the order of recording
     constants: dict[int, int] = {}  # by the id of a constant array
     named = named or {}
-
-    def constant(value: Any, reader: Node) -> int:
-        if isinstance(value, np.ndarray) and id(value) in constants:
-            return constants[id(value)]
-        name = named.get(id(value), "") if isinstance(value, np.ndarray) else ""
-        # A constant stands where its first reader stands.
-        values.append(
-            Node.new(
-                value, INPUT if name else CONSTANT, scope=() if name else reader.scope, name=name
-            )
-        )
-        operands.append(())
-        constants[id(value)] = len(values) - 1
-        return len(values) - 1
-
     last = -2
     for node in recorded:
-        if node.order <= last:
-            raise KeyError(node.order)
-        last = node.order
-        try:
-            found = tuple(
-                [ids[o.order] if isinstance(o, Node) else constant(o, node) for o in node.operands]
-            )
-        except KeyError:  # an operand was written to later: it is not among the values until here
-            found = tuple(
-                ids[o.order] if isinstance(o, Node) else constant(o, node)
-                for o in node.read_operands()
-            )
-        ids[node.order] = len(values)
+        order = node.order
+        if order <= last:
+            raise KeyError(order)
+        last = order
+        found = []
+        for o in node.operands:
+            if isinstance(o, Node):
+                i = ids.get(o.order)
+                if i is None:  # it was written to later: it is not among the values until here
+                    i = ids[o.before(order).order]
+            elif (i := constants.get(id(o))) is None:
+                i = len(values)
+                made = Node()
+                made.value, made.order, made.site = o, -1, None
+                made.operands, made.keywords = (), NO_KEYWORDS
+                # A constant stands where its first reader stands.
+                made.operation, made.scope, made.name = CONSTANT, node.scope, ""
+                if isinstance(o, np.ndarray):
+                    constants[id(o)] = i
+                    if name := named.get(id(o)):
+                        made.operation, made.scope, made.name = INPUT, (), name
+                values.append(made)
+                operands.append(())
+            found.append(i)
+        ids[order] = len(values)
         values.append(node)
-        operands.append(found)
+        operands.append(tuple(found))
     result = ids[output.order]
     leaves = [
         ids[node.order]

@@ -43,14 +43,14 @@ class Frontend:
     program: Callable[[], Callable[..., Program]]
     written: tuple[str, ...] = ()
 
-    def accepts(self, function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
-        """Whether a program is of this library."""
+    def accepts(self, function: Any, args: Any, kwargs: Any, alone: bool) -> bool:
+        """Whether a program is of this library; `alone` is what `stands_alone` says."""
         library = sys.modules.get(self.library)
         if library is None:
             return False
         if self.written and self._names(function):
             return True
-        if stands_alone(function, args, kwargs):
+        if alone:
             return False
         kinds = tuple(attrgetter(name)(library) for name in self.values)
         given = list(nested((args, kwargs)))
@@ -101,6 +101,13 @@ FRONTENDS = (
 )  # fmt: skip
 
 
-def frontend_of(function: Callable[..., Any], args: Any, kwargs: Any) -> Frontend | None:
+def frontend_of(
+    function: Callable[..., Any], args: Any, kwargs: Any, alone: bool | None = None
+) -> Frontend | None:
     """The library that a program is of; None for NumPy."""
-    return next((one for one in FRONTENDS if one.accepts(function, args, kwargs)), None)
+    if alone is None:
+        alone = stands_alone(function, args, kwargs)
+    for frontend in FRONTENDS:
+        if frontend.accepts(function, args, kwargs, alone):
+            return frontend
+    return None

@@ -29,7 +29,8 @@ def leaf(value: Any, name: str, kind: str, frame: FrameType | None = None) -> Ar
     if array.dtype.kind in "iub":
         array = array.astype(float)
     keywords = FROM_PYTHON if type(value) in (float, complex) else NO_KEYWORDS
-    node = record_floats(LEAVES[kind], array[()], (), keywords, frame, name)
+    array = array if array.ndim else array[()]
+    node = record_floats(LEAVES[kind], array, (), keywords, frame, name)
     if type(value) is np.ndarray and not value.ndim:
         node.views = []
     return node

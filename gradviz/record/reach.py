@@ -64,7 +64,10 @@ def stands_alone(function: Any, *given: Any) -> bool:
                 return False
             if not _of_library(value.__name__) and not names.isdisjoint(vars(value)):
                 return False
-    return all(map(_is_plain, given))
+    for value in given:  # noqa: SIM110 - at half the time of all()
+        if not _is_plain(value):
+            return False
+    return True
 
 
 def _is_plain(value: Any) -> bool:
@@ -73,9 +76,14 @@ def _is_plain(value: Any) -> bool:
     if kind is dict:
         value = value.values()
     elif kind is not tuple and kind is not list:
+        if kind in _ATOMS:
+            return True
         numbers = kind is np.ndarray or issubclass(kind, (np.number, np.bool))
-        return kind in _ATOMS or (numbers and value.dtype.kind in "fciub")
-    return all(map(_is_plain, value))
+        return numbers and value.dtype.kind in "fciub"
+    for part in value:  # noqa: SIM110
+        if not _is_plain(part):
+            return False
+    return True
 
 
 def reach(roots: Iterable[tuple[str, Any]], attributes: bool = True) -> Iterator[Found]:

@@ -6,14 +6,15 @@ import inspect
 import itertools
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ContextDecorator, contextmanager
+from collections.abc import Callable
+from contextlib import ContextDecorator
 from contextvars import ContextVar
 from sys import _getframe
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy._core import umath
 
 from gradviz.errors import TraceError
 from gradviz.files import writable
@@ -33,17 +34,51 @@ recording: ContextVar[tuple[Callable[[Node], None], tuple[str, ...]]] = ContextV
 )
 
 
-@contextmanager
-def tape() -> Iterator[list[Node]]:
+class tape:
     """Keep every value recorded in this context, also those that nothing depends on."""
-    kept: list[Node] = []
-    token = recording.set((kept.append, ()))
-    told: Any = {kind: "call" for kind, how in np.geterr().items() if how == "warn"}
-    try:
-        with np.errstate(call=_warn, **told):
-            yield kept
-    finally:
-        recording.reset(token)
+
+    __slots__ = ("errors", "token")
+
+    def __enter__(self) -> list[Node]:
+        kept: list[Node] = []
+        self.errors = telling()
+        self.errors.__enter__()
+        self.token = recording.set((kept.append, ()))
+        return kept
+
+    def __exit__(self, *error: Any) -> None:
+        recording.reset(self.token)
+        self.errors.__exit__(*error)
+
+
+_treated: ContextVar[Any] = getattr(
+    umath, "_extobj_contextvar", ContextVar("treated", default=None)
+)
+"""How NumPy treats numbers that are not finite, see `numpy.errstate`: one object."""
+
+
+class telling:
+    """Have NumPy's warnings of numbers that are not finite name the user's line (see `_warn`).
+
+    What stands for how it treats them is made once, which saves a tenth of a short trace.
+    """
+
+    __slots__ = ("token",)
+    known: ClassVar[tuple[Any, Any]] = (None, None)
+    """How NumPy treated them when this was last asked for, and what stood for it."""
+
+    def __enter__(self) -> None:
+        found = _treated.get()
+        before, during = self.known
+        if before is not found or before is None:
+            told: Any = {kind: "call" for kind, how in np.geterr().items() if how == "warn"}
+            with np.errstate(call=_warn, **told):
+                during = _treated.get()
+            telling.known = found, during
+        self.token = _treated.set(during)
+
+    def __exit__(self, *_: object) -> None:
+        _treated.reset(self.token)
 
 
 def _warn(kind: str, _: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -27,9 +26,8 @@ from gradviz.record.arguments import (
 )
 from gradviz.record.arguments import title as named_after
 from gradviz.record.around import (
+    alone,
     asked,
-    called_names,
-    draws,
     plain_numbers,
     survey,
     unseen,
@@ -117,9 +115,22 @@ def trace(
     """
     wanted = (wrt,) if isinstance(wrt, str) else wrt
     called = title or named_after(function)
-    frontend = frontend_of(function, args, kwargs)
-    own = frontend.options if frontend else ()
+    by_itself = stands_alone(function, args, kwargs)
+    frontend = frontend_of(function, args, kwargs, by_itself)
+    if frontend is None:
+        if wrt or title:
+            _refuse_taken(function, wrt, title)
+        return _Function(function, args, kwargs, wanted, called).record({}, by_itself)
+    own = frontend.options
     options = {name: kwargs[name] for name in own if kwargs.get(name) is not None}
+    _refuse_taken(function, wrt, title, options)
+    given = {name: value for name, value in kwargs.items() if name not in own}
+    graph: Graph = frontend.program()(function, args, given, wanted, called, **options).record({})
+    return graph
+
+
+def _refuse_taken(function: Any, wrt: Any, title: str, options: Iterable[str] = ()) -> None:
+    """Raise where an option that is given has the name of an argument of the function's."""
     for name in (*options, *["wrt"][: bool(wrt)], *["title"][: bool(title)]):
         if takes(getattr(function, "forward", function), name):
             whose = named_after(function) or "the function"
@@ -128,10 +139,6 @@ def trace(
                 f"function's, bind it: gv.trace(functools.partial(f, {name}=...), ...), or pass "
                 "it by position; for gv.trace's, hide it: gv.trace(lambda x: f(x), ...)"
             )
-    make = frontend.program() if frontend else _Function
-    given = {name: value for name, value in kwargs.items() if name not in own}
-    graph: Graph = make(function, args, given, wanted, called, **options).record({})
-    return graph
 
 
 def graph(output: Any, *, title: str = "") -> Graph:
@@ -199,7 +206,7 @@ class _Function(Program):
     # (Of the class too, for pickles of version 0.1 have none of these.)
     has_run = False
     drawn: States | None = None
-    _code: list[CodeType] | None = None
+    _code: Sequence[CodeType] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_code": None}
@@ -210,22 +217,25 @@ class _Function(Program):
         return self.function, self.args, self.kwargs
 
     @property
-    def code(self) -> list[CodeType]:
+    def code(self) -> Sequence[CodeType]:
         """That of the program's own functions."""
         if self._code is None:
             self._code, _ = survey(*self.roots)
         return self._code
 
-    def call(self, change: Callable[[Any, str], Any], alone: bool = False) -> Any:
+    def call(self, change: Callable[[Any, str], Any], by_itself: bool = False) -> Any:
         """Run the function on arguments whose arrays went through `change(value, name)`.
 
-        `alone`: it is known to stand alone (see `gradviz.record.reach`).
+        `by_itself`: it is known to stand alone (see `gradviz.record.reach`).
         Each has a name of its own, where ``{"a.b": x, "a": {"b": y}}`` has one twice.
         """
         taken: dict[str, int] = {}
 
         def convert(value: Any, name: str) -> Any:
-            return change(value, numbered(name, taken))
+            if name in taken:
+                name = numbered(name, taken)
+            taken[name] = 1
+            return change(value, name)
 
         args = [
             convert_nested(value, name, convert)
@@ -235,8 +245,9 @@ class _Function(Program):
         if not self.has_run:  # the first run's numbers are the user's own
             self.has_run = True
             generators: list[Any] | None
-            if alone:
-                generators = [] if draws(self.function) else None
+            if by_itself:
+                own = alone(self.function.__code__)
+                self._code, generators = own.code, [] if own.draws else None
             else:
                 self._code, generators = survey(*self.roots)
             self.drawn = None if generators is None else states(generators)
@@ -258,13 +269,15 @@ class _Function(Program):
             output = self.call(convert)
         return output.value if isinstance(output, Array) else output
 
-    def record(self, values: Mapping[str, Any]) -> Graph:
+    def record(self, values: Mapping[str, Any], by_itself: bool | None = None) -> Graph:
+        """See `Program.record`. `by_itself`: what `stands_alone` says, where it is known."""
         leaves: dict[str, Array] = {}
         named: dict[int, str] = {}
         given: dict[str, np.ndarray[Any, Any]] = {}
         kept: list[Any] = []
         integers: list[str] = []
         reached: set[str] = set()
+        only = self.wrt
 
         def convert(value: Any, name: str) -> Any:
             if name in values:
@@ -280,40 +293,49 @@ class _Function(Program):
                     kept.append(value := value.copy())  # the program may write into it
                     named[id(snapshot(value))] = name
                 return value
-            wanted = begins(name, self.wrt)
-            reached.update(wanted)
-            leaves[name] = leaf(value, name, "parameter" if wanted else "input")
-            return leaves[name]
+            kind = "input"
+            if only and (wanted := begins(name, only)):
+                reached.update(wanted)
+                kind = "parameter"
+            leaves[name] = made = leaf(value, name, kind)
+            return made
 
-        alone = stands_alone(*self.roots)
-        called = called_names(self.function.__code__) if alone else None
+        if by_itself is None:
+            by_itself = stands_alone(*self.roots)
+        called = None
+        if by_itself:
+            own = alone(self.function.__code__)
+            given_list = _has_list((*self.args, *self.kwargs.values()))
+            called = own.called if given_list else own.listless
         try:
             with tape() as recorded, looking() as looks, traced(self.function, called):
-                output = self.call(convert, alone)
+                output = self.call(convert, by_itself)
                 _ = getattr(output, "value", None)  # of a view, as its array is now
         except (TypeError, ValueError) as error:
             if (told := _in_our_words(error)) is error:
                 raise
             raise told from None
-        # (What was written to is the result of an operation now.)
-        written = {name: leaf for name, leaf in leaves.items() if leaf.operands}
-        if written:
-            _refuse_shared(written, given)
-        for wanted in set(self.wrt or ()) - reached:
+        for wanted in set(only or ()) - reached:
             raise _unknown(wanted, integers, leaves)
         if not isinstance(output, Array):
             self._refuse(output, integers, recorded)
-        first = [getattr(leaf, "past", [leaf])[0] for leaf in leaves.values()]
-        wrt = [leaf for leaf in first if not self.wrt or leaf.operation is PARAMETER]
-        found = partial(
-            build,
-            output=output,
-            wrt=wrt,
-            named=named,
-            program=_Rerun(self, values),
-            title=self.title,
-            known=lambda ids: {"looks": by_ids(looks, ids)},
-        )
+        first = [*leaves.values()]
+        # (What was written to is the result of an operation now.)
+        if written := {name: leaf for name, leaf in leaves.items() if leaf.operands}:
+            _refuse_shared(written, given)
+            first = [leaf.past[0] if leaf.operands else leaf for leaf in first]
+
+        def found(recorded: list[Node]) -> Graph:
+            return build(
+                recorded,
+                output,
+                wrt=[leaf for leaf in first if leaf.operation is PARAMETER] if only else first,
+                named=named,
+                program=_Rerun(self, values),
+                title=self.title,
+                known=lambda ids: {"looks": by_ids(looks, ids)},
+            )
+
         try:
             return found(recorded)
         except KeyError:  # it depends on values recorded in another thread or before, or written to
@@ -336,6 +358,15 @@ class _Function(Program):
             f"{title} returned {output.__class__.__name__}, which depends on no recorded argument"
             f"{hint}"
         )
+
+
+def _has_list(values: Iterable[Any]) -> bool:
+    """Whether there is a list or a tuple among the arguments of what stands alone."""
+    for value in values:
+        kind = type(value)
+        if kind is list or kind is tuple or (kind is dict and _has_list(value.values())):
+            return True
+    return False
 
 
 def _in_our_words(error: Exception) -> Exception:
