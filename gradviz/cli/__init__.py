@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 import gradviz as gv
-from gradviz.cli import demo, draw, saved, trace, watch
+from gradviz.cli import demo, draw, follow, saved, trace, watch
 from gradviz.cli.output import say
 from gradviz.cli.usage import one_line
 
@@ -25,7 +25,8 @@ if not hasattr(gv, "draw_dot"):  # its __init__.py has taken the place of ours
     raise SystemExit(f"Error: {_NAMESAKE}.")
 
 COMMANDS = (
-    demo.demo, draw.draw, trace.trace, watch.watch, saved.compare, saved.summary, saved.training,
+    demo.demo, draw.draw, trace.trace, watch.watch, follow.follow, saved.compare, saved.summary,
+    saved.training,
 )  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from gradviz.record.frontends import frontend_of
 
 if TYPE_CHECKING:
-    from gradviz.keep.training import Training
     from gradviz.record.jax.training import Recorder as JaxRecorder
+    from gradviz.record.run import Run
     from gradviz.record.torch.training import Recorder
 
 
@@ -90,7 +90,7 @@ def _is_of_jax(function: Any) -> bool:
     return frontend is not None and frontend.library == "jax"
 
 
-def load_training(path: str | os.PathLike[str], *, max_bytes: int = 128 * 2**20) -> Training:
+def load_training(path: str | os.PathLike[str], *, max_bytes: int = 128 * 2**20) -> Run:
     """A run that `record_training` wrote, or is still writing.
 
     Parameters
@@ -101,9 +101,10 @@ def load_training(path: str | os.PathLike[str], *, max_bytes: int = 128 * 2**20)
 
     Returns
     -------
-    Training
+    Run
         Its sampled `steps`, each with its losses and a few numbers of every parameter; `graph(n)`
-        is the Graph of a step, by statistics; it draws itself as a map of layers by steps.
+        is the Graph of a step, by statistics; it draws itself as a map of layers by steps, and
+        `save("run.html")` writes a page of all of it.
 
     Raises
     ------
@@ -124,6 +125,6 @@ def load_training(path: str | os.PathLike[str], *, max_bytes: int = 128 * 2**20)
     'J'
     """
     from gradviz.graph import Graph
-    from gradviz.keep.training import Training
+    from gradviz.record.run import Run
 
-    return Training(path, max_bytes, Graph)
+    return Run(path, max_bytes, Graph)

@@ -79,12 +79,12 @@ def _svg(training: Training, what: str, theme: str) -> str:
     names = training.steps.names
     if not names:
         raise ValueError(f"{training.path}: no parameter was recorded")
-    rows = _layers(names)
-    cells = [[_combined(step, members, what) for step in steps] for members in rows.values()]
+    rows = layers(names)
+    cells = [[combined(step, members, what) for step in steps] for members in rows.values()]
     return _Map(training, steps, list(rows), cells, what, theme).svg()
 
 
-def _layers(names: Iterable[str]) -> dict[str, list[str]]:
+def layers(names: Iterable[str]) -> dict[str, list[str]]:
     """Parameters by layer: as deep into the names as `ROWS` allows."""
     paths = [(name, tuple(name.split(".")[:-1]) or (name,)) for name in names]
     depth = max(len(path) for _, path in paths)
@@ -97,7 +97,7 @@ def _layers(names: Iterable[str]) -> dict[str, list[str]]:
         depth -= 1
 
 
-def _combined(step: Step, names: Sequence[str], what: str) -> float | None:
+def combined(step: Step, names: Sequence[str], what: str) -> float | None:
     """One number for several parameters, as if they were one; None where they have none."""
     values = getattr(step, what)
     found = [n for n in names if n in values and n in step.sizes]

@@ -151,18 +151,22 @@ def to_html(
 
 def _document(states: list[dict[str, Any]], columns: int) -> str:
     """A page of one or more graphs, with one set of scripts."""
-    several = len(states) > 1
     for state in states[1:]:
         del state["words"]  # they are the first one's
-    script = joined("alone") + "openPage();\n"
     css = stylesheet()
     if columns > 1:
         css += f"\n.gradviz-page .several{{grid-template-columns:repeat({columns},minmax(0,1fr))}}"
+    layout = "several" if len(states) > 1 else ""
+    return document(states, joined("alone") + "openPage();\n", css, layout)
+
+
+def document(states: list[dict[str, Any]], script: str, css: str, layout: str) -> str:
+    """One file: some states, each with a place, and the script that shows them."""
     data = [f'<script type="application/json">{_inert(state)}</script>' for state in states]
     return _PAGE.format(
         language=states[0]["language"] or "en",
         title=escape(", ".join(dict.fromkeys(filter(None, (s["title"] for s in states))))),
-        layout="several" if several else "",
+        layout=layout,
         places='<div class="place"></div>' * len(states),
         style=css,
         style_hash=_hash(css),
@@ -198,7 +202,7 @@ def _state(
     if told["program"] and wanted(color, False):
         told |= {"program": None, "refusal": FIXED}
     large: dict[str, Any] = {"story": told, "numbers": numbers(graph, detail)}
-    first = {"drawing": pictures[0], "drawings": _packed(pictures), "folded": list(kept[0])}
+    first = {"drawing": pictures[0], "drawings": packed(pictures), "folded": list(kept[0])}
     title = (asked and asked.title) or told["title"] or "gradviz"
     state = {
         **more,
@@ -207,8 +211,8 @@ def _state(
         **({} if step is None else {"step": max(step, 0)}),
     }
     if asked is not None:  # no number stands there in clear
-        return {**state, "packed": _packed({**large, **first, "lesson": travelling(asked)})}
-    return {**state, **first, **(large if count <= IN_FULL else {"packed": _packed(large)})}
+        return {**state, "packed": packed({**large, **first, "lesson": travelling(asked)})}
+    return {**state, **first, **(large if count <= IN_FULL else {"packed": packed(large)})}
 
 
 def _inert(state: Any) -> str:
@@ -220,7 +224,7 @@ def _inert(state: Any) -> str:
     return re.sub(unsafe, lambda character: f"\\u{ord(character[0]):04x}", written)
 
 
-def _packed(value: Any) -> str:
+def packed(value: Any) -> str:
     """JSON, compressed: pictures of one graph are much alike."""
     raw = json.dumps(value, separators=(",", ":")).encode()
     return base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode()

@@ -287,3 +287,44 @@ class State(TypedDict):
     compact: bool
     progress: Progress
     edits: Annotated[list[int], "[number, number]"]
+
+
+class Column(TypedDict):
+    """A step of a recorded run; `passes` backward passes were made in it."""
+
+    step: int
+    loss: Scalar | None
+    passes: int
+    stepped: bool
+    note: str
+
+
+class FoundOverTime(TypedDict):
+    """A finding of a run: the step it began at, and the columns it was seen in."""
+
+    kind: str
+    severity: str
+    where: str
+    text: str
+    first: int
+    at: list[int]
+
+
+class Recorded(TypedDict):
+    """A recorded run; of the curve each part's first step, least, greatest, and what is none."""
+
+    title: str
+    total: int
+    what: dict[str, str]
+    curve: list[list[Any]]
+    columns: list[Column]
+    rows: list[str]
+    cells: dict[str, list[list[Any]]]
+    findings: list[FoundOverTime]
+
+
+class OpenedStep(TypedDict):
+    """The Graph of a step, compressed; its structure is that of `story`."""
+
+    story: str
+    packed: str

@@ -36,7 +36,7 @@ def opened(chromium, tmp_path: Path) -> Iterator[Callable]:
         page.on("dialog", lambda dialog: noise.append(f"dialog: {dialog.message}"))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())
-        page.locator(".gradviz-app g.node").first.wait_for()
+        page.locator(".gradviz-app g.node, .gradviz-run .column").first.wait_for()
         return page
 
     yield open_page

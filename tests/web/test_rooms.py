@@ -60,7 +60,7 @@ def test_the_modules_own_tests_pass(node):
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("entry", ["widget", "alone"])
+@pytest.mark.parametrize("entry", ["widget", "alone", "recorded", "recorded_widget"])
 def test_the_rooms_joined_are_one_module_that_imports_nothing(node, tmp_path, entry):
     path = tmp_path / "joined.mjs"
     path.write_text(joined(entry), encoding="utf-8")
@@ -69,7 +69,7 @@ def test_the_rooms_joined_are_one_module_that_imports_nothing(node, tmp_path, en
 
 
 def test_every_room_belongs_to_the_page_and_keeps_to_one_concern():
-    shipped = joined("widget") + joined("alone")
+    shipped = joined("widget") + joined("alone") + joined("recorded")
     for path in JS.glob("*.js"):
         source = path.read_text(encoding="utf-8")
         assert len(source.splitlines()) <= 300, path.name

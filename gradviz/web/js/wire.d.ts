@@ -262,3 +262,40 @@ interface State {
   progress: Progress;
   edits: [number, number];
 }
+
+/** A step of a recorded run; `passes` backward passes were made in it. */
+interface Column {
+  step: number;
+  loss: Scalar | null;
+  passes: number;
+  stepped: boolean;
+  note: string;
+}
+
+/** A finding of a run: the step it began at, and the columns it was seen in. */
+interface FoundOverTime {
+  kind: string;
+  severity: string;
+  where: string;
+  text: string;
+  first: number;
+  at: number[];
+}
+
+/** A recorded run; of the curve each part's first step, least, greatest, and what is none. */
+interface Recorded {
+  title: string;
+  total: number;
+  what: { [key: string]: string };
+  curve: any[][];
+  columns: Column[];
+  rows: string[];
+  cells: { [key: string]: any[][] };
+  findings: FoundOverTime[];
+}
+
+/** The Graph of a step, compressed; its structure is that of `story`. */
+interface OpenedStep {
+  story: string;
+  packed: string;
+}

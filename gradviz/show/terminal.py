@@ -1,0 +1,72 @@
+"""A recorded run on a terminal: the loss as a line of bars, and the layers by steps in shades."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gradviz import words
+from gradviz.words import clean
+
+from .timeline import combined, layers, spread
+
+if TYPE_CHECKING:
+    from gradviz.keep.training import Training
+
+BARS, SHADES = "▁▂▃▄▅▆▇█", " ░▒▓█"
+NAME = 24
+"""So many characters of a layer's name."""
+
+
+def board(training: Training, width: int = 80, height: int = 24, what: str = "gradients") -> str:
+    """What is known of a run, in so many columns and lines of text.
+
+    A sign for each step: the height of its loss, the size of each layer's gradient by orders of
+    magnitude; 0 for exactly zero, ✗ for what is not finite, · for none.
+    """
+    steps = spread(training.steps, max(width - NAME - 2, 1))
+    if not steps:
+        return f"{clean(training.path.name)}: no step was finished yet"
+    last = steps[-1]
+    loss = "–" if last.loss is None else words.number(last.loss, 5)
+    lines = [
+        f"{clean(training.path.name, 40)}: {len(training)} recorded steps, the last is "
+        f"{last.number}, its loss {loss}"[:width]
+    ]
+    lines.append(f"{'loss':>{NAME}}  {_bars([step.loss for step in steps])}")
+    rows = layers(training.steps.names) if training.steps.names else {}
+    cells = {name: [combined(s, members, what) for s in steps] for name, members in rows.items()}
+    sizes = [c for row in cells.values() for c in row if c is not None and 0 < c < math.inf]
+    low, high = (math.log10(f(sizes, default=1.0)) for f in (min, max))
+    for name, row in list(cells.items())[: max(height - 4, 1)]:
+        shown = clean(name, 2 * NAME)
+        shown = shown if len(shown) <= NAME else f"…{shown[1 - NAME :]}"
+        signs = "".join(_shade(value, low, high) for value in row)
+        lines.append(f"{shown:>{NAME}}  {signs}")
+    if len(cells) > max(height - 4, 1):
+        lines.append(f"{'':>{NAME}}  and {len(cells) - max(height - 4, 1)} more layers")
+    first = str(steps[0].number)
+    lines.append(f"{'step':>{NAME}}  {first}{last.number:>{max(len(steps) - len(first), 1)}}")
+    return "\n".join(lines)
+
+
+def _bars(losses: Sequence[float | None]) -> str:
+    known = [loss for loss in losses if loss is not None and math.isfinite(loss)]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+
+    def bar(loss: float | None) -> str:
+        if loss is None or not math.isfinite(loss):
+            return " " if loss is None else "✗"
+        return BARS[min(int(len(BARS) * (loss - low) / ((high - low) or 1.0)), len(BARS) - 1)]
+
+    return "".join(map(bar, losses))
+
+
+def _shade(value: float | None, low: float, high: float) -> str:
+    if value is None:
+        return "·"
+    if not math.isfinite(value) or not value:
+        return "0" if value == 0 else "✗"
+    part = (math.log10(value) - low) / ((high - low) or 1.0)
+    return SHADES[1 + min(int((len(SHADES) - 1) * part), len(SHADES) - 2)]

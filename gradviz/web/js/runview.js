@@ -1,0 +1,291 @@
+// A recorded run: the loss, the map of layers by steps, the findings over time, and the graphs of
+// the steps that are asked for.
+
+import { App } from "./app.js";
+import { button, fill, hint, html, OURS, set, svg } from "./elements.js";
+import { PageModel, unpacked } from "./local.js";
+import { scalar, short } from "./numbers.js";
+import { FOUND, number, RunMap } from "./runmap.js";
+import { paint, watch } from "./theme.js";
+import { filled, languageOf } from "./words.js";
+
+/** @import { Model } from "./session.js" */
+
+export class RunView {
+  /**
+   * @param {Model} model
+   * @param {HTMLElement} el
+   */
+  constructor(model, el) {
+    this.model = model;
+    this.what = "gradients";
+    /** @type {(number | undefined)[]} the steps that are shown, and compared */
+    this.chosen = [undefined, undefined];
+    this.second = false;
+    this.serial = 0;
+    /** @type {App[]} */
+    this.apps = [];
+    const all = model.get("words");
+    this.language = languageOf(all, model.get("language"));
+    this.root = html("div", { class: "gradviz-app gradviz-run", lang: this.language, ...OURS });
+    el.append(this.root);
+    const repaint = () => paint(this.root, model.get("theme"));
+    repaint();
+    this.unwatch = watch(repaint);
+    this.map = svg("svg", { class: "map", role: "img", "aria-label": this.t("run map") });
+    this.choice = html("div", { class: "choice" });
+    this.said = html("ul", { class: "over-time" });
+    this.told = html("div", { class: "told", "aria-live": "polite" });
+    this.places = html("div", { class: "several" });
+    this.title = html("strong", { class: "title" });
+    const options = Object.keys(this.run.what).map((value) =>
+      html("option", { value }, this.t(`run ${value}`)),
+    );
+    this.root.append(
+      html(
+        "header",
+        {},
+        this.title,
+        html(
+          "label",
+          {},
+          this.t("run map"),
+          " ",
+          html(
+            "select",
+            {
+              onchange: ({ target }) => {
+                this.what = target.value;
+                this.draw();
+              },
+            },
+            options,
+          ),
+        ),
+      ),
+      html("div", { class: "scroll" }, this.map),
+      this.choice,
+      this.said,
+      this.told,
+      this.places,
+    );
+    this.listeners = { "change:run": () => this.refresh(), "change:graphs": () => this.show() };
+    for (const [event, listener] of Object.entries(this.listeners)) model.on(event, listener);
+    this.refresh();
+  }
+
+  /** @returns {Recorded} */
+  get run() {
+    return this.model.get("run");
+  }
+
+  /** @type {(key: string, places?: Record<string, string | number>) => string} */
+  t(key, places = {}) {
+    return filled(this.model.get("words")[this.language][key], places).join("");
+  }
+
+  close() {
+    for (const [event, listener] of Object.entries(this.listeners)) this.model.off(event, listener);
+    for (const app of this.apps) app.close();
+    this.unwatch();
+    this.root.remove();
+  }
+
+  refresh() {
+    const { run } = this;
+    this.title.textContent = this.t("run title", { name: run.title, n: run.total });
+    this.chosen = this.chosen.map((step) => (this.place(step) < 0 ? undefined : step));
+    this.draw();
+  }
+
+  /** @param {number | undefined} step */
+  place(step) {
+    return this.run.columns.findIndex((column) => column.step === step);
+  }
+
+  draw() {
+    const { run } = this;
+    const choose = (/** @type {number} */ step, /** @type {boolean} */ other) =>
+      this.choose(step, other || this.second);
+    const map = new RunMap(run, this.what, (key, places) => this.t(key, places), choose);
+    const { width, height } = map;
+    set(this.map, { viewBox: `0 0 ${width} ${height}`, width, height });
+    fill(this.map, map.parts());
+    this.chooser();
+    fill(
+      this.said,
+      run.findings.map(({ text, severity, first }) => {
+        const open = this.t("run open", { step: first });
+        const opener = button(open, open, () => this.choose(first));
+        return html("li", { class: `is-${severity}` }, FOUND[severity], " ", text, " ", opener);
+      }),
+    );
+    this.mark();
+  }
+
+  /** The steps by keyboard, and whether two are compared. */
+  chooser() {
+    const { columns } = this.run;
+    const slider = (/** @type {number} */ which) => {
+      const place = this.place(this.chosen[which]);
+      return html("input", {
+        type: "range",
+        min: 0,
+        max: Math.max(columns.length - 1, 0),
+        value: place < 0 ? columns.length - 1 : place,
+        "aria-label": this.t(which ? "run other" : "run step"),
+        "aria-valuetext": String(columns[place]?.step ?? ""),
+        onchange: ({ target }) => this.choose(columns[Number(target.value)].step, which === 1),
+      });
+    };
+    if (!columns.length) return;
+    fill(
+      this.choice,
+      html("label", {}, this.t("run step"), " ", this.chosen[0] ?? "–", " ", slider(0)),
+      html(
+        "label",
+        {},
+        html("input", {
+          type: "checkbox",
+          checked: this.second,
+          onchange: ({ target }) => {
+            this.second = target.checked;
+            if (!this.second) this.chosen[1] = undefined;
+            this.draw();
+            this.show();
+          },
+        }),
+        " ",
+        this.t("run compare"),
+      ),
+      this.second &&
+        html("label", {}, this.t("run other"), " ", this.chosen[1] ?? "–", " ", slider(1)),
+      hint(this.t("run hint")),
+    );
+  }
+
+  mark() {
+    for (const column of this.map.querySelectorAll(".column")) {
+      const step = Number(column.getAttribute("data-step"));
+      column.classList.toggle("is-first", step === this.chosen[0]);
+      column.classList.toggle("is-second", step === this.chosen[1]);
+    }
+  }
+
+  /**
+   * @param {number} step
+   * @param {boolean} other whether it is the one to compare with
+   */
+  choose(step, other = false) {
+    if (other) this.second = true;
+    this.chosen[other && this.chosen[0] !== undefined ? 1 : 0] = step;
+    this.chooser();
+    this.mark();
+    this.show();
+  }
+
+  // The graphs
+
+  async show() {
+    const serial = ++this.serial;
+    const steps = this.chosen.filter((step) => step !== undefined);
+    const graphs = this.model.get("graphs");
+    /** @type {any[]} */
+    const opened = [];
+    for (const step of steps) {
+      if (!(step in graphs) && this.model.get("kernel")) {
+        this.model.send({ kind: "open", step });
+        fill(this.told, hint(this.t("run asked", { step })));
+        return; // it comes with what has changed then
+      }
+      opened.push(graphs[step] && (await this.unpack(graphs[step])));
+    }
+    if (serial !== this.serial) return; // something else was asked for meanwhile
+    fill(this.told, steps.length === 2 ? this.comparison() : []);
+    for (const app of this.apps) app.close();
+    this.apps = [];
+    this.places.replaceChildren(
+      ...steps.map((step, n) => {
+        const { loss, passes, note } = this.run.columns[this.place(step)];
+        const place = html(
+          "div",
+          { class: "place" },
+          html(
+            "h3",
+            {},
+            this.t("run at", { step, loss: loss === null ? "–" : short(scalar(loss)) }),
+          ),
+          passes > 1 && hint(this.t("run passes", { n: passes })),
+          note && hint(note),
+        );
+        const state = opened[n];
+        if (!state) place.append(hint(this.t("run no graph", { step })));
+        else {
+          const { findings, ...rest } = state;
+          place.append(html("pre", { hidden: !findings.length }, findings.join("\n")));
+          const { model } = this;
+          const [words, theme] = [model.get("words"), model.get("theme")];
+          const shown = { ...rest, words, theme, language: this.language };
+          this.apps.push(new App(new PageModel(shown), place));
+        }
+        return place;
+      }),
+    );
+    this.places.classList.toggle("is-two", steps.length === 2);
+  }
+
+  /** @param {OpenedStep} opened */
+  async unpack({ story, packed }) {
+    const rest = await unpacked(packed);
+    return { ...rest, story: await unpacked(this.model.get("stories")[story]) };
+  }
+
+  /** The rows of the map at both steps, the most different first. */
+  comparison() {
+    const [a, b] = this.chosen.map((step) => this.place(step));
+    const cells = this.run.cells[this.what];
+    const rows = this.run.rows.map((name, i) => {
+      const [one, other] = [number(cells[i][a]), number(cells[i][b])];
+      const apart = Math.abs(Math.log((other || 1e-300) / (one || 1e-300)));
+      return { name, one, other, apart: Number.isNaN(apart) ? Infinity : apart };
+    });
+    rows.sort((x, y) => y.apart - x.apart);
+    const said = (/** @type {number | undefined} */ x) => (x === undefined ? "–" : short(x));
+    const times = (/** @type {any} */ { one, other }) => (one ? `×${short(other / one, 3)}` : "");
+    return html(
+      "div",
+      { class: "scroll" },
+      html(
+        "table",
+        { class: "compared" },
+        html(
+          "thead",
+          {},
+          html(
+            "tr",
+            {},
+            [this.t(`run ${this.what}`), ...this.chosen, ""].map((cell) =>
+              html("th", { scope: "col" }, cell ?? ""),
+            ),
+          ),
+        ),
+        html(
+          "tbody",
+          {},
+          rows
+            .slice(0, 12)
+            .map((row) =>
+              html(
+                "tr",
+                {},
+                html("th", { scope: "row" }, row.name),
+                html("td", {}, said(row.one)),
+                html("td", {}, said(row.other)),
+                html("td", {}, row.one === undefined || row.other === undefined ? "" : times(row)),
+              ),
+            ),
+        ),
+      ),
+    );
+  }
+}

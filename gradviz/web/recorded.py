@@ -1,0 +1,229 @@
+"""A recorded run for the browser: its curve, its map, its findings, and Graphs of its steps.
+
+However many steps a run has, so many columns are shown and so many bytes are sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from gradviz.chain.health.over_time import OverTime
+from gradviz.errors import TraceError
+from gradviz.show.style import PALETTES
+from gradviz.show.timeline import QUANTITIES, combined, layers
+from gradviz.words import choose, clean, shape
+
+from .cells import scalar
+from .page import document, packed, stylesheet, words
+from .payload import IN_FULL, numbers, story
+from .pictures import drawings, folds
+from .rooms import joined
+from .wire import Column, FoundOverTime, OpenedStep, Recorded
+
+if TYPE_CHECKING:
+    from gradviz.chain.health import Health
+    from gradviz.graph import Graph
+    from gradviz.keep.training import Training
+
+COLUMNS, POINTS, FINDINGS, PASSES = 56, 600, 24, 3
+"""So many steps, points of the curve and findings are shown, and passes of a step examined."""
+BYTES = 6 * 2**20
+"""So much of Graphs is in a page."""
+
+
+class Telling:
+    """What is told of a run, which may still go on.
+
+    Parameters
+    ----------
+    training : Training
+    columns : int, optional
+        So many steps are examined and shown at most, besides those at which findings began.
+    """
+
+    def __init__(self, training: Training, columns: int = COLUMNS) -> None:
+        self.training, self.columns = training, columns
+        self.stories: dict[str, str] = {}
+        self._over_time = OverTime(self._healths)
+
+    def clear(self) -> None:
+        """Forget what was examined: the file was begun anew."""
+        self._over_time = OverTime(self._healths)
+
+    def _healths(self, step: int) -> Iterator[Health]:
+        for index in range(PASSES):
+            try:
+                graph = self.training.graph(step, index)
+            except KeyError:
+                return
+            yield graph.diagnose()
+
+    def told(self) -> tuple[Recorded, list[int]]:
+        """What the page shows, and the places of its columns among the steps."""
+        steps = self.training.steps
+        looked = spread(len(steps), self.columns)
+        onsets = self._over_time.onsets([steps.numbers[i] for i in looked], steps.numbers)
+        place = {number: i for i, number in enumerate(steps.numbers)}
+        onsets = onsets[:FINDINGS]
+        began = {place[step] for o in onsets for step in (o.before, o.first) if step is not None}
+        places = sorted({*looked, *began})
+        column = {steps.numbers[i]: n for n, i in enumerate(places)}
+        shown = [steps[i] for i in places]
+        rows = layers(steps.names) if steps.names else {}
+        found: list[FoundOverTime] = [
+            {
+                "kind": one.kind,
+                "severity": one.severity,
+                "where": clean(one.where, 60),
+                "text": clean(one.text, 400),
+                "first": one.first,
+                "at": [column[step] for step in one.seen if step in column],
+            }
+            for one in onsets
+        ]
+        told: Recorded = {
+            "title": clean(self.training.path.name),
+            "total": len(steps),
+            "what": dict(QUANTITIES),
+            "curve": curve(steps.numbers, steps.losses),
+            "columns": [_column(step) for step in shown],
+            "rows": [clean(name, 60) for name in rows],
+            "cells": {
+                what: [
+                    [_short(combined(step, members, what)) for step in shown]
+                    for members in rows.values()
+                ]
+                for what in QUANTITIES
+            },
+            "findings": found,
+        }
+        return told, places
+
+    def opened(self, place: int) -> OpenedStep | None:
+        """The Graph of a step for the page, with the story that it shares with others; or None."""
+        try:
+            graph = self.training.graph(self.training.steps.numbers[place])
+        except KeyError:
+            return None
+        return {"story": self._story(graph), "packed": packed(_opened(graph))}
+
+    def _story(self, graph: Graph) -> str:
+        """The key of the structure of a Graph: steps of one program have one."""
+        shapes = [shape(node.value) for node in graph.values]
+        program = repr((graph.names, graph.operands, graph.output, shapes))
+        key = hashlib.sha256(program.encode()).hexdigest()[:16]
+        if key not in self.stories:
+            large = len(graph.detailed(None)) > IN_FULL
+            self.stories[key] = packed(story(graph, None, set() if large else None))
+        return key
+
+
+def _opened(graph: Graph) -> dict[str, Any]:
+    kept = folds(graph)[:1]
+    picture = drawings(graph, kept)[0]
+    findings: list[str] = []
+    with suppress(TraceError):
+        for finding in graph.diagnose().findings[:5]:
+            findings += [clean(line, 1000) for line in finding.text.splitlines()]
+    return {
+        "numbers": numbers(graph),
+        "drawing": picture,
+        "drawings": packed([picture]),
+        "folded": list(kept[0]),
+        "findings": findings,
+    }
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many places, evenly spread, the last among them.
+
+    Those of a longer run are among those of a shorter one, but for the last: what is known of them
+    stays of use.
+    """
+    stride = 1
+    while count > stride * (most - 1) + 1:
+        stride *= 2
+    return sorted({*range(0, count, stride), *([count - 1] if count else [])})
+
+
+def curve(numbers: Sequence[int], losses: Sequence[float | None]) -> list[list[Any]]:
+    """The losses in parts of the run: its first step, the least, the greatest, one that is none."""
+    found: list[list[Any]] = []
+    size = max(1, math.ceil(len(numbers) / POINTS))
+    for start in range(0, len(numbers), size):
+        known = [loss for loss in losses[start : start + size] if loss is not None]
+        finite = [loss for loss in known if math.isfinite(loss)]
+        broken = next((scalar(loss) for loss in known if not math.isfinite(loss)), None)
+        ends = [_short(min(finite)), _short(max(finite))] if finite else [None, None]
+        found.append([numbers[start], *ends, broken])
+    return found
+
+
+def _column(step: Any) -> Column:
+    return {
+        "step": step.number,
+        "loss": None if step.loss is None else scalar(step.loss),
+        "passes": len(step.losses),
+        "stepped": step.stepped,
+        "note": clean(step.note, 200),
+    }
+
+
+def _short(value: float | None) -> Any:
+    """A number in four digits."""
+    return None if value is None else scalar(float(f"{value:.4g}"))
+
+
+@cache
+def run_stylesheet() -> str:
+    """The style sheet of a run's page."""
+    return stylesheet() + (files("gradviz.web") / "run.css").read_text(encoding="utf-8")
+
+
+def graphs_of(run: Telling, places: Sequence[int]) -> dict[int, OpenedStep]:
+    """The Graphs of the columns as far as they fit: evenly spread, whatever does not fit."""
+    found: dict[int, OpenedStep] = {}
+    room = BYTES
+    for n in _coarse_first(len(places)):
+        if room <= 0:
+            break
+        opened = run.opened(places[n])
+        if opened is not None:
+            found[run.training.steps.numbers[places[n]]] = opened
+            room -= len(opened["packed"])
+    return found
+
+
+def _coarse_first(count: int) -> list[int]:
+    """The places 0 ... count - 1: the last, the first, those in the middle, and so on."""
+    order: dict[int, None] = dict.fromkeys([count - 1] if count else [])
+    stride = 1 << max(count - 1, 0).bit_length()
+    while stride:
+        order |= dict.fromkeys(range(0, count, stride))
+        stride //= 2
+    return list(order)
+
+
+def run_page(training: Training, theme: str = "auto", language: str = "") -> str:
+    """One file for a whole run."""
+    choose("theme", theme, PALETTES)
+    if language:
+        choose("language", language, words())
+    run = Telling(training)
+    told, places = run.told()
+    state = {
+        "title": told["title"],
+        "theme": theme,
+        "language": language,
+        "words": words(),
+        "run": told,
+        "graphs": graphs_of(run, places),
+        "stories": run.stories,
+    }
+    return document([state], joined("recorded") + "openRun();\n", run_stylesheet(), "recorded")
