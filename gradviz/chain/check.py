@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 PATHS = 100
-"""So many paths of a leaf are summed; a leaf with more is left to the other proofs."""
+"""So many paths of a leaf are summed ..."""
+ALL_PATHS = 300
+"""... and of all together; a leaf with more is left to the other proofs."""
+ALONE = 64
+"""So many entries of a leaf are moved, each alone ..."""
+WORK = 20_000
+"""... or fewer, where the program would compute more values than this for it; but ..."""
+SOME = 16
+"""... so many where the slope of all together is not what the gradient says."""
 HOW = {
     "differences": "by finite differences",
     "messages": "as the sum of its messages",
@@ -44,6 +52,8 @@ class CheckRow:
     corners : int
         At so many of the entries J has a corner or a jump, as relu at 0, where the differences to
         either side disagree: there the gradient was held to lie between them.
+    together : bool
+        Whether one of the numbers is the slope along a direction in which all entries move.
     """
 
     graph: Graph = field(repr=False, compare=False)
@@ -53,6 +63,7 @@ class CheckRow:
     error: float
     ok: bool
     corners: int = 0
+    together: bool = False
 
     @property
     def name(self) -> str:
@@ -107,6 +118,11 @@ class Check(GraphResult):
                 f"{'✗' if wrong else '✓'} {words}: {len(rows) - len(wrong)} of {len(rows)} "
                 f"gradients agree, {entries} numbers compared"
             )
+            if count := sum(row.together for row in rows):
+                lines.append(
+                    f"  · of {count} of them, all numbers were moved together, along one "
+                    f"direction; check(entries={ALONE}) moves so many alone, and takes longer"
+                )
             lines += [
                 f"  · {row.name}: at {row.corners} of {row.entries} numbers J has a corner or a "
                 "jump; the gradient lies between the slopes of both sides"
@@ -197,7 +213,11 @@ def _conventions(graph: Graph, name: str) -> list[str]:
 
 
 def check(
-    graph: Graph, *, entries: int = 64, step: float | None = None, tolerance: float | None = None
+    graph: Graph,
+    *,
+    entries: int | None = None,
+    step: float | None = None,
+    tolerance: float | None = None,
 ) -> Check:
     r"""Compute every gradient in other ways and compare.
 
@@ -211,7 +231,9 @@ def check(
     ----------
     graph : Graph
     entries : int, optional
-        Of a leaf at most so many entries are moved for the differences, spread over all of it.
+        Of a leaf at most so many entries are moved for the differences, each alone, spread over all
+        of it. Default: 64; where many runs of a long program would take too long, fewer, and all
+        entries of the leaf together along one direction.
     step : float, optional
         h, relative to max(1, \|u\|). Default: ∛ε.
     tolerance : float, optional
@@ -239,7 +261,12 @@ def check(
         random, other = _again(graph, limit)
         if not random:
             moving = [i for i in sorted(graph.wrt) if graph.names[i] not in fixed]
-            rows = [_differences(graph, i, h, entries, limit) for i in moving]
+            few = min(ALONE, WORK // (2 * len(graph) * max(1, len(moving))))
+            for i in moving:
+                if entries is None:
+                    rows.append(_together(graph, i, h, few, limit))
+                else:
+                    rows.append(_differences(graph, i, h, entries, limit))
     rows += _sums(graph, 1e-9 if precision < 1e-10 else max(1e-3, 4 * precision))
     return Check(graph, tuple(rows), limit, random, other, tuple(notes))
 
@@ -291,11 +318,57 @@ def _number(graph: Graph) -> float:
     return float(np.asarray(graph.values[graph.output].value).reshape(()))
 
 
-def _differences(graph: Graph, i: int, h: float, entries: int, limit: float) -> CheckRow:
+def _together(graph: Graph, i: int, h: float, few: int, limit: float) -> CheckRow:
+    """A gradient by the slope along a direction in which all entries move, and by a few alone.
+
+    Where the slope is another than the gradient says, the entry that it comes from is sought by
+    halves, and moved alone: it may be at a corner.
+    """
+    value, gradient = np.asarray(graph.leaf_values()[graph.names[i]]), np.ravel(graph.adjoint(i))
+    if value.size <= few or value.dtype.kind != "f" or not np.isfinite(gradient).all():
+        return _differences(graph, i, h, ALONE, limit)
+    # The way that J grows fastest, where a slope is seen best; entries of gradient 0 move too.
+    size = np.abs(gradient)
+    whole = np.where(gradient < 0, -1.0, 1.0) * (size + (float(np.mean(size)) or 1.0))
+    width = h * max(1.0, float(np.max(np.abs(value))))
+
+    def error(part: Any) -> float:
+        way = np.zeros_like(whole)
+        way[part] = whole[part] / np.linalg.norm(whole[part])
+        said = float(way @ gradient)
+        scale = max(1.0, abs(said), abs(_number(graph)))
+        output = partial(_moved, graph, i, way.reshape(value.shape))
+        slope = (output(width) - output(-width)) / (2 * width)
+        if limit * scale < abs(slope - said) < np.inf:
+            slope, corner = _beside(output, width, said, limit * scale)
+            slope = np.inf if corner else slope
+        return abs(slope - said) / scale
+
+    if (found := error(part := np.arange(value.size))) <= limit:
+        row = _differences(graph, i, h, few, limit)
+        return replace(row, entries=row.entries + 1, error=max(row.error, found), together=True)
+    while len(part) > 1:
+        half = len(part) // 2
+        part = part[half:] if error(part[:half]) <= limit else part[:half]
+    return _differences(graph, i, h, max(few, SOME), limit, also=part)
+
+
+def _moved(graph: Graph, i: int, way: Any, shift: Any) -> float:
+    """J where a leaf is moved so far in a direction."""
+    leaves, name = graph.leaf_values(), graph.names[i]
+    value = np.asarray(leaves[name])
+    moved = (value + shift * way).astype(value.dtype)
+    with np.errstate(all="ignore"), held(graph):
+        return float(np.asarray(graph.program.run({**leaves, name: moved[()]})).reshape(()))
+
+
+def _differences(
+    graph: Graph, i: int, h: float, entries: int, limit: float, also: Any = ()
+) -> CheckRow:
     leaves = graph.leaf_values()
     name = graph.names[i]
     value = np.asarray(leaves[name])
-    chosen = places(value.size, entries)
+    chosen = np.union1d(places(value.size, entries), also).astype(int)
     gradient = np.ravel(graph.adjoint(i))
     slopes, corners = [], 0
 
@@ -330,11 +403,13 @@ def _beside(
     jump it is the slope across that grows.
     """
     across, gaps = [], []
-    for near in (width, width / 4, width / 16):
-        left, right = ([output(side * k * near) for k in (1, 2, 3)] for side in (-1, 1))
-        across.append((right[0] - left[0]) / (2 * near))
+    for part in (1, 4, 16, 64):
+        near = width / part
+        across.append((output(near) - output(-near)) / (2 * near))
         if abs(across[-1] - gradient) <= slack:
             return across[-1], False
+    for near in (width, width / 4, width / 16):
+        left, right = ([output(side * k * near) for k in (1, 2, 3)] for side in (-1, 1))
         beside = []
         for side, (a, b, c) in ((-1, left), (1, right)):
             beside.append((b - a) / (side * near))
@@ -342,7 +417,7 @@ def _beside(
             beside.append((-5 * a + 8 * b - 3 * c) / (2 * side * near))
         gaps.append(max(beside) - min(beside))
     bends = gaps[-1] > max(slack, gaps[0] / 6)  # a smooth function's shrink to a sixteenth
-    jumps = abs(across[-1]) > 8 * abs(across[0])
+    jumps = abs(across[-2]) > 8 * abs(across[0])
     if (bends or jumps) and min(beside) - slack <= gradient <= max(beside) + slack:
         return gradient, True
     return across[0], False
@@ -354,6 +429,11 @@ def _sums(graph: Graph, limit: float) -> list[CheckRow]:
     messages = graph.derivatives.messages
     readers = carrying(graph)
     counts = count_paths(graph, graph.wrt)
+    few, summed = 0, set()
+    for i in sorted(graph.wrt, key=lambda i: (counts[i], i)):
+        few += counts[i]
+        if counts[i] <= PATHS and few <= ALL_PATHS:
+            summed.add(i)
     everything = slice(None)
     for i in sorted(graph.derivatives.gradients):
         if i == graph.output:
@@ -362,7 +442,7 @@ def _sums(graph: Graph, limit: float) -> list[CheckRow]:
             continue
         total = sum(np.ravel(messages[edge]) for edge in readers[i])
         rows.append(_row(graph, i, "messages", total, everything, limit))
-        if i in graph.wrt and counts[i] <= PATHS:
+        if i in summed:
             values = [path.value for path in paths(graph, i)]
             if any(value is None for value in values):  # an operation cannot be computed again
                 continue
