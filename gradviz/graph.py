@@ -217,7 +217,10 @@ class Graph(Recording):
 
     def gradients(self) -> dict[str, Any]:
         """The gradient of each leaf that was asked for, by name."""
-        return {self.names[i]: self.adjoint(i) for i in sorted(self.wrt)}
+        from gradviz.chain.backward import adjoint
+
+        names = self.names
+        return {names[i]: adjoint(self, i) for i in sorted(self.wrt)}
 
     # --- as NetworkX graphs ------------------------------------------------------------------
 

@@ -65,8 +65,8 @@ class Node:
     ('multiply', 6.0, 2)
     """
 
-    noted: ClassVar[bool] = False
-    """Whether any value of this process was ever read as a plain number."""
+    noted: ClassVar[int] = -1
+    """The largest order of a value of this process that was ever read as a plain number."""
 
     __slots__ = ("keywords", "name", "operands", "operation", "order", "scope", "site", "value")
 
@@ -177,6 +177,10 @@ class Program:
     def numbers(self) -> Iterable[Any]:
         """The plain numbers that the program has: its literals, what stands around it."""
         return ()
+
+    def suspect(self) -> bool:
+        """Whether, by its text, it may do what `reads` or `asks` tell."""
+        return bool(self.reads() or self.asks())
 
     def reads(self) -> str:
         """Where the program reads plain numbers unnoticed, by its text; "" for nowhere."""

@@ -14,6 +14,7 @@ from gradviz.chain.reads import warn_of_end
 from gradviz.errors import TraceError
 from gradviz.model import Gradients, Node
 from gradviz.ops.operation import block, fit
+from gradviz.quiet import quiet
 from gradviz.statistics import Statistics, zeros
 from gradviz.words import Site
 
@@ -197,6 +198,8 @@ def _state_of_number(gradient: Any) -> str:
 def _real_scalar(graph: Graph) -> Any:
     """J, if it has gradients."""
     output = graph.values[graph.output].value
+    if type(output) is np.float64:
+        return output
     if np.size(output) != 1:
         raise TraceError(
             f"{graph.names[graph.output]} has shape {np.shape(output)}; a gradient needs a scalar: "
@@ -229,11 +232,12 @@ def backward(graph: Graph) -> Gradients:
     if not varying[graph.output]:
         return Gradients(gradients, messages)
     gradient, message_at, starts = gradients.found, messages.found, messages.starts
-    gradient[graph.output] = np.ones_like(output)[()]
+    single = type(output) is np.float64
+    gradient[graph.output] = np.float64(1.0) if single else np.ones_like(output)[()]
     arrays = False
     value_of_all = [node.value for node in values]
     value_of = value_of_all.__getitem__
-    with np.errstate(all="ignore"):  # what is not finite is shown, not warned of
+    with quiet():  # what is not finite is shown, not warned of
         try:
             for v in range(graph.output, -1, -1):
                 upstream = gradient[v]

@@ -29,7 +29,7 @@ CLOSE = 1e-7
 def reads(graph: Graph) -> dict[int, str]:
     """By id the values that the program read as plain numbers: how and where."""
     found: dict[int, str] = {}
-    if not Node.noted:
+    if not _noted(graph):
         return found
     for i, node in enumerate(graph.values):
         read = getattr(node, "read", ())
@@ -40,6 +40,11 @@ def reads(graph: Graph) -> dict[int, str]:
         if said:
             found[i] = ", ".join(said[:3])
     return found
+
+
+def _noted(graph: Graph) -> bool:
+    """Whether a value of the Graph may have been read."""
+    return Node.noted >= next((node.order for node in graph.values if node.order >= 0), 0)
 
 
 def ended(graph: Graph, i: int) -> str:
@@ -59,10 +64,12 @@ def returned(graph: Graph) -> dict[int, str]:
     A Graph without a program (`gradviz.graph`) cannot be run with what it read: there a number
     that was computed after the read, and that is none of the program's literals, counts as one.
     """
-    noted: dict[int, Any] = {i: getattr(graph.values[i], "read", None) for i in graph.reads}
-    reads = {i: graph.reads[i] for i, read in noted.items() if isinstance(read, dict)}
     program = graph.recorded_program
     hidden = program.reads() if program else ""
+    if not hidden and not graph.reads:
+        return {}
+    noted: dict[int, Any] = {i: getattr(graph.values[i], "read", None) for i in graph.reads}
+    reads = {i: graph.reads[i] for i, read in noted.items() if isinstance(read, dict)}
     if not reads and not hidden:
         return {}
     wanted = sorted(graph.wrt) if hidden else sorted(graph.wrt & _before(graph, reads))
@@ -141,6 +148,8 @@ def _rounding(graph: Graph) -> float:
 
 def partly(graph: Graph) -> dict[int, str]:
     """Of `returned` those that stand beside a path to J: the gradient is no zero, but wrong."""
+    if not graph.returned:
+        return {}
     gradients = graph.derivatives.gradients
     return {
         i: how
@@ -289,6 +298,9 @@ class held:
 
 def warn_of(graph: Graph) -> None:
     """Warn if the gradients lack a part, or are another J's than the program's by itself."""
+    program = graph.recorded_program
+    if program is not None and not program.suspect() and not _noted(graph):
+        return
     lost, astray = partly(graph), graph.astray
     if not lost and not astray:
         return  # before any value gets its name: that takes as long as a backward pass

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 
+_THERE = "where it was recorded"
+
+
 class Replay(Program):
     """The recorded operations, evaluated again in their order."""
 
@@ -30,7 +33,10 @@ class Replay(Program):
     def record(self, values: Mapping[str, Any]) -> Graph:
         """See `Program.record`."""
         # What the program read as plain numbers are constants here, as they were.
-        return self.graph.with_values(self._evaluate(values))
+        said = self.graph.astray
+        if said and not said.startswith(_THERE):
+            said = f"{_THERE}, {said}"
+        return self.graph.with_values(self._evaluate(values), {"astray": said})
 
     def _evaluate(self, values: Mapping[str, Any]) -> list[Any]:
         graph = self.graph

@@ -192,6 +192,12 @@ def _kinds_asked(code: CodeType) -> tuple[int, ...]:
     )
 
 
+@per_code
+def suspect(code: CodeType) -> bool:
+    """Whether code does what `value_read` or `asked` tell."""
+    return bool(_values_asked(code) or _kinds_asked(code))
+
+
 def _line(code: CodeType, offset: int) -> str:
     file, line, text = source((code, offset)) or ("?", 0, "")
     return f"{file}:{line}: {text}"

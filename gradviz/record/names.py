@@ -307,12 +307,11 @@ def unique(
         if name:
             groups.setdefault(name, []).append(i)
     result = list(names)
-    own = Counter(names[i] for i in leaves)
-    kept = {i for i in leaves if names[i] and own[names[i]] == 1}
+    several = {name: members for name, members in groups.items() if len(members) > 1}
+    own = Counter(names[i] for i in leaves) if several else {}
+    kept = {i for i in leaves if names[i] and own[names[i]] == 1} if several else set()
     reserved = {names[i] for i in kept}
-    for name, members in groups.items():
-        if len(members) == 1:
-            continue
+    for name, members in several.items():
         apart = len({scopes[i] for i in members}) > 1
         counts: Counter[str] = Counter()
         if not kept.isdisjoint(members):

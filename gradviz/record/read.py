@@ -125,11 +125,12 @@ class Read(Held):
         """The value; that it was read is noted."""
         if not hasattr(self, "read"):
             self.read = {}
-            Node.noted = True
+        value = self.value  # of a view, as its array is now; then it has its order again
+        Node.noted = max(Node.noted, self.order)
         user = user_frame(frame)
         self.read.setdefault((how, user and site(user)), next_order())
         latest_read[0] = how, user
-        return self.value
+        return value
 
     def _without_us_noted(self, how: str, frame: FrameType | None) -> Any:
         self._noted(how, frame)

@@ -30,6 +30,7 @@ from gradviz.record.around import (
     asked,
     plain_numbers,
     survey,
+    suspect,
     unseen,
     value_read,
 )
@@ -420,6 +421,9 @@ class _Rerun(Program):
 
     def numbers(self) -> Iterable[Any]:
         return plain_numbers(*self.function.roots)
+
+    def suspect(self) -> bool:
+        return any(map(suspect, self.function.code))
 
     def reads(self) -> str:
         return value_read(self.function.code)

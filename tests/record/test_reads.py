@@ -433,6 +433,17 @@ def test_a_program_that_asks_for_types_is_recorded_as_it_runs_alone_or_told_with
     assert "another J" in [finding.kind for finding in told.graph.diagnose().findings]
 
 
+def test_a_loaded_graph_at_other_values_still_tells_that_the_program_computes_another_J(tmp_path):
+    told = Told(lambda x: np.sum(x ** QUESTIONS["type name"](x)), V)
+    told.graph.save(tmp_path / "asked.json")
+    with pytest.warns(UserWarning, match="another J: on plain numbers"):
+        loaded = gv.load(tmp_path / "asked.json")
+    moved = loaded.update(x=2 * V)
+    with pytest.warns(UserWarning, match="another J: where it was recorded, on plain numbers the"):
+        moved.grad("x")
+    assert moved.update(x=3 * V).astray == moved.astray  # said once, not once for each replay
+
+
 def test_a_type_that_is_asked_for_without_consequence_is_not_warned_of():
     def program(x):
         if not isinstance(x, (float, np.ndarray, np.floating)) or type(x) is str:

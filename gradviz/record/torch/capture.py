@@ -223,7 +223,7 @@ class Capture(Messages, TorchFunctionMode):
             raise
         if name in READS and operands:
             operands[0].read = f"{name.strip('_')}()", _site()
-            Node.noted = True
+            Node.noted = max(Node.noted, operands[0].order)
         results = tensors_in(result)
         if any(map(is_unreadable, results)):
             return result
