@@ -4,6 +4,7 @@ from gradviz import examples
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
 from gradviz.graphs import compare, load
+from gradviz.language import set_language
 from gradviz.model import Node
 from gradviz.ops.custom import operation
 from gradviz.record.array import Array
@@ -40,6 +41,7 @@ __all__ = [
     "parameter",
     "record_training",
     "scope",
+    "set_language",
     "stop_gradient",
     "trace",
     "watch",

@@ -6,13 +6,11 @@ import copy
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from gradviz.model import (
-    Gradients,
-    Program,
-    Recording,
-)
+from gradviz.language import asked, speaking
+from gradviz.model import Gradients, Program, Recording
+from gradviz.options import Frames, Picture, Saved, Shown, named
 from gradviz.words import choose
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from gradviz.chain.summary import Summary
     from gradviz.chain.table import Table
     from gradviz.show.drawing import Drawing
-    from gradviz.show.heat import Colour
     from gradviz.web.widget import Widget
 
 
@@ -53,7 +50,6 @@ class Graph(Recording):
         The leaves that gradients are asked for.
     layers : mapping of tuple of str to Layer
         By scope the module that it is, of a PyTorch program; the scope () is the program's own.
-
     legible : int
         A picture of more values is folded.
     by_operations : bool
@@ -287,7 +283,12 @@ class Graph(Recording):
         return None if summary is None else summary.graph(Graph)
 
     def explain(
-        self, name: str, *, after: str | Sequence[str] = (), detail: str | None = None
+        self,
+        name: str,
+        *,
+        after: str | Sequence[str] = (),
+        detail: str | None = None,
+        language: str = "",
     ) -> Explanation:
         """The chain rule for ∂J/∂name, in symbols and in numbers.
 
@@ -298,14 +299,16 @@ class Graph(Recording):
         after : str or sequence of str, optional
             Targets whose gradients are already computed; the factors that they share are marked
             as reused.
-        detail : {"names", "operations"}, optional
-            What counts as a step, see `draw`.
+        detail, language : str, optional
+            What counts as a step, and what it is told in, see `draw`.
         """
         from gradviz.chain.formula import explain
 
-        return explain(self.detailed(detail), name, (after,) if isinstance(after, str) else after)
+        earlier = (after,) if isinstance(after, str) else after
+        with speaking(language):
+            return explain(self.detailed(detail), name, earlier)
 
-    def reuse(self, *targets: str, detail: str | None = None) -> Reuse:
+    def reuse(self, *targets: str, detail: str | None = None, language: str = "") -> Reuse:
         """The ledger of upstream terms computed and reused, target by target.
 
         Parameters
@@ -313,12 +316,13 @@ class Graph(Recording):
         *targets : str
             Names, in the order in which their gradients are computed; default: every leaf asked
             for, from the output backwards.
-        detail : {"names", "operations"}, optional
-            What counts as a step, see `draw`.
+        detail, language : str, optional
+            What counts as a step, and what it is told in, see `draw`.
         """
         from gradviz.chain.reuse import reuse
 
-        return reuse(self.detailed(detail), targets)
+        with speaking(language):
+            return reuse(self.detailed(detail), targets)
 
     def lesson(
         self,
@@ -336,16 +340,16 @@ class Graph(Recording):
             The lesson asks for all that their gradients take (`Lesson.about`). Without any it is
             empty: its methods add what you ask, ``g.lesson().value("z").gradient("w")``.
         title : str, optional
-        language : {"en", "zh"}, optional
-            Default: the reader's own.
+        language : {"", "en", "zh"}
+            Default: the one that is set, else the reader's own.
         tolerance : float
             So far, relative to the right number, an answer may be off.
-        detail : {"names", "operations"}, optional
+        detail : str, optional
             As in `draw`.
         """
         from gradviz.chain.lesson import Lesson
 
-        empty = Lesson(self, detail, (), title, language, tolerance)
+        empty = Lesson(self, detail, (), title, asked(language), tolerance)
         return empty.about(*targets) if targets else empty
 
     def detailed(self, detail: str | None = None) -> Graph:
@@ -380,32 +384,28 @@ class Graph(Recording):
         TraceError
             The arrays were not kept (a lean capture), or a hook changed a gradient.
         """
-        from gradviz.chain.elements import ElementsProgram, Opened
+        from gradviz.chain.lens import elements
 
-        whole: Graph = self.origin.whole if self.origin else self
-        opened = Opened(whole, names, limit, products)
-        return Graph(
-            opened.values,
-            opened.operands,
-            opened.naming,
-            opened.all(whole.output)[0],
-            [j for i in whole.wrt for j in opened.all(i)],
-            sources=self._source,
-            program=ElementsProgram(opened, limit),
-            title=self.title,
-            layers=self.layers,
-            known=opened.known(),
-        )
+        return elements(self, names, limit, products, Graph)
 
-    def check(self, *, detail: str | None = None, **options: Any) -> Check:
-        """Every gradient computed another way (see `gradviz.chain.check.check` for the options).
+    def check(
+        self,
+        *,
+        entries: int = 64,
+        step: float | None = None,
+        tolerance: float | None = None,
+        detail: str | None = None,
+        language: str = "",
+    ) -> Check:
+        """Every gradient computed another way; the options: `gradviz.chain.check.check`.
 
         Leaf gradients by central finite differences of the program run again, every gradient as
         the sum of its messages, and as the sum over its paths.
         """
         from gradviz.chain.check import check
 
-        return check(self.detailed(detail), **options)
+        with speaking(language):
+            return check(self.detailed(detail), entries=entries, step=step, tolerance=tolerance)
 
     def diagnose(self, *, rate: float | None = None) -> Health:
         """What is wrong with the numbers of this computation, where, why, and what to do.
@@ -428,7 +428,7 @@ class Graph(Recording):
 
         return diagnose(self, rate)
 
-    def summary(self, depth: int | None = None) -> Summary:
+    def summary(self, depth: int | None = None, *, language: str = "") -> Summary:
         """The layers of the program in a table: class, result, parameters, gradients, memory.
 
         Parameters
@@ -446,7 +446,8 @@ class Graph(Recording):
         """
         from gradviz.chain.summary import summary
 
-        return summary(self, depth)
+        with speaking(language):
+            return summary(self, depth)
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with a row for each value, by id; needs the extra ``pandas``.
@@ -459,7 +460,7 @@ class Graph(Recording):
 
         return frame(self)
 
-    def shares(self, *, detail: str | None = None) -> Shares:
+    def shares(self, *, detail: str | None = None, language: str = "") -> Shares:
         """Each leaf's share in the first-order change of J by one step of gradient descent.
 
         J changes by -η Σ (∂J/∂w)²: a leaf's share is its part of this sum. Backpropagation gives
@@ -468,74 +469,74 @@ class Graph(Recording):
         """
         from gradviz.chain.shares import shares
 
-        return shares(self.detailed(detail))
+        with speaking(language):
+            return shares(self.detailed(detail))
 
-    def draw(self, *, detail: str | None = None, color: Colour = "auto", **options: Any) -> Drawing:
+    @named(Picture)
+    def draw(self, **options: Unpack[Picture]) -> Drawing:
         """The picture; of a large Graph, folded into boxes that ``unfold=`` opens.
 
         Parameters
         ----------
-        detail : {"names", "operations"}, optional
-            ``"names"`` (the default) shows a box for each value that the program names, with the
-            unnamed steps inside it; ``"operations"`` a box for each operation. A program that
-            names no intermediate value is always shown by its operations.
-        color : {"auto", "gradient", "memory", None}, mapping or callable, optional
-            What boxes and edges are coloured by: the size of gradients (of a graph with layers the
-            default), the bytes kept for the backward pass, numbers of your own by the names of
-            values or layers, a function of a value's name, or nothing.
         **options
-            See `gradviz.show.drawing.draw`.
+            See `gradviz.options.Picture`.
         """
         from gradviz.show.drawing import draw
 
-        if self.returned and options.get("highlight") is None:
-            from gradviz.chain.health.findings import read_marks
+        more: dict[str, Any] = {**options}
+        detail = more.pop("detail", None)
+        with speaking(more.pop("language", "")):
+            if self.returned and more.get("highlight") is None:
+                from gradviz.chain.health.findings import read_marks
 
-            options["highlight"] = read_marks(self, detail)
-        return draw(self.detailed(detail), color=color, **options)
+                more["highlight"] = read_marks(self, detail)
+            return draw(self.detailed(detail), **more)
 
-    def save(self, path: Any, **options: Any) -> None:
+    @named(Saved)
+    def save(self, path: Any, **options: Unpack[Saved]) -> None:
         """Write a picture, a page, or the Graph itself: the suffix says what.
 
         Parameters
         ----------
-        path : str or path-like
+        path : path-like
             ``.svg``, ``.png``, ``.pdf``, ``.dot``, ``.tex`` and ``.txt`` are pictures. An ``.html``
             is a page of its own that steps through both passes, explains every value and
             recomputes. A ``.json`` holds the whole Graph, for `gradviz.load`. A ``.gif`` or
             ``.mp4`` (extra ``film``) plays both passes.
         **options
-            Of a picture, see `draw`; of a page, see `gradviz.web.page.to_html`; of a film those of
-            `frames`, ``targets=`` and ``seconds=`` for a step.
+            Of a picture, see `draw`; of a page, `gradviz.options.Page`; of a film, `frames`, with
+            ``targets=`` and ``seconds=`` for a step.
         """
         suffix = os.path.splitext(path)[1].lower()
+        given: dict[str, Any] = {**options}
         if suffix == ".json":
             from gradviz.keep.writing import save
 
-            save(self, path, **options)
+            save(self, path, **given)
         elif suffix == ".html":
             from gradviz.files import write_atomic
             from gradviz.web.page import to_html
 
-            write_atomic(path, to_html(self, **options))
+            write_atomic(path, to_html(self, **given))
         elif suffix in (".gif", ".mp4"):
             from gradviz.web.frames import save_film
 
-            save_film(self, path, suffix, **options)
+            save_film(self, path, suffix, **given)
         else:
             from gradviz.files import PICTURES
 
             choose("file type", suffix, (*PICTURES, ".html", ".json", ".gif", ".mp4"))
-            self.draw(**options).save(path)
+            self.draw(**given).save(path)
 
-    def frames(self, *targets: str, **options: Any) -> list[str]:
+    @named(Frames)
+    def frames(self, *targets: str, **options: Unpack[Frames]) -> list[str]:
         """Both passes as SVG pictures, one a step, for slides: all of one layout.
 
         Parameters
         ----------
         *targets : str
             The backward pass is then their ledger, in its order.
-        detail, direction, theme, engine : str, optional
+        **options
             As in `draw`; the theme is "light" or "dark".
         """
         from gradviz.web.frames import frames
@@ -557,11 +558,19 @@ class Graph(Recording):
 
         return unpickled(copy.deepcopy(pack(self), memo), self.recorded_program)
 
-    def widget(self, **options: Any) -> Widget:
-        """The Jupyter widget (see `gradviz.web.widget.Widget`); needs the extra ``widget``."""
+    @named(Shown)
+    def widget(self, **options: Unpack[Shown]) -> Widget:
+        """The Jupyter widget (see `gradviz.web.widget.Widget`); needs the extra ``widget``.
+
+        Parameters
+        ----------
+        **options
+            As of a page, see `gradviz.options.Page`; and ``rate``, the learning rate.
+        """
         from gradviz.web.widget import Widget
 
-        return Widget(self, **options)
+        given: dict[str, Any] = {**options}
+        return Widget(self, **given)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         return self.draw()._repr_mimebundle_(include, exclude)
@@ -608,10 +617,7 @@ class Graph(Recording):
 
 
 def unpickled(document: dict[str, Any], program: Program | None, functions: Any = ()) -> Graph:
-    """The Graph in a pickle.
-
-    `functions` are those of operations that were added; to unpickle them has added them here.
-    """
+    """The Graph in a pickle; to unpickle added operations' `functions` has added them here."""
     from gradviz.keep.reading import unpack
 
     return unpack(document, program, Graph)

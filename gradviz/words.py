@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from gradviz.language import say
 from gradviz.statistics import Statistics
 
 
@@ -118,7 +119,7 @@ def listed(names: Iterable[str], most: int = 3) -> str:
 
 STATES = {
     "not computed": "not computed",
-    "disconnected": "no path to {}",
+    "disconnected": "no path to {J}",
     "zero": "0 exactly",
     "underflown": "0 by underflow",
     "non-finite": "non-finite",
@@ -215,14 +216,14 @@ def cells(value: Any) -> tuple[str, ...]:
     if not getattr(value, "shape", ()):
         return (number(value.mean if isinstance(value, Statistics) else value),)
     if value.size == 0:
-        return ("empty",)
+        return (say("empty"),)
     if isinstance(value, Statistics):
         if value.low == value.high:
-            return (f"all {number(value.low, 4)}",)
+            return (say("all {x}", x=number(value.low, 4)),)
         return tuple(number(x, 3) for x in (value.low, value.mean, value.high))
     kind = value.dtype.kind
     if kind not in "biufc":
-        return (_nested(value) if value.size <= 4 else f"{value.size} objects",)
+        return (_nested(value) if value.size <= 4 else say("{n} objects", n=value.size),)
     listed = _nested(value) if value.size <= 4 else ""
     if value.size == 1 or 0 < len(listed) <= LISTED:
         return (listed,)
@@ -232,7 +233,7 @@ def cells(value: Any) -> tuple[str, ...]:
         real = np.abs(value) if kind == "c" else value
         low, high = real.min(), real.max()
         if (value == value.flat[0]).all():
-            return (f"all {number(value.flat[0], 4)}",)
+            return (say("all {x}", x=number(value.flat[0], 4)),)
         if entries(value):
             return (_nested(value, _digits(value)),)
         return tuple(number(x, 3) for x in (low, real.mean(dtype=float), high))
@@ -284,7 +285,7 @@ def local(value: Any) -> str:
     if isinstance(value, Statistics) or value.size < 2 or value.dtype.kind not in "biufc":
         return texts[0] if len(texts[0]) <= LISTED else shape(value)
     if (value == value.flat[0]).all():
-        return f"all {number(value.flat[0], 4)}"
+        return say("all {x}", x=number(value.flat[0], 4))
     if len(texts[0]) <= LISTED:
         return texts[0]
     complex_ = value.dtype.kind == "c"
@@ -296,7 +297,7 @@ def full(value: Any) -> str:
     if getattr(value, "shape", ()) and (value.size > 16 or isinstance(value, Statistics)):
         texts = cells(value)
         names = STATISTICS if len(texts) == 3 else ("",)
-        parts = (f"{a} {b}".strip() for a, b in zip(names, texts, strict=True))
+        parts = (f"{say(a)} {b}".strip() for a, b in zip(names, texts, strict=True))
         return f"{shape(value)} {value.dtype}: " + ", ".join(parts)
     if isinstance(value, Statistics):
         value = value.mean  # of a single number, the number

@@ -13,6 +13,7 @@ from gradviz.chain.paths import carrying, count_paths, paths
 from gradviz.chain.reads import held
 from gradviz.chain.result import GraphResult
 from gradviz.highlight import Highlight
+from gradviz.language import in_its_language, say
 from gradviz.statistics import Statistics, places
 
 if TYPE_CHECKING:
@@ -33,6 +34,26 @@ HOW = {
     "messages": "as the sum of its messages",
     "paths": "as the sum over its paths",
 }
+
+AGREE = ": {n} of {m} gradients agree, {k} numbers compared"
+TOGETHER = (
+    "of {n} of them, all numbers were moved together, along one direction; check(entries={m}) "
+    "moves so many alone, and takes longer"
+)
+CORNERS = (
+    ": at {n} of {m} numbers J has a corner or a jump; the gradient lies between the slopes of "
+    "both sides"
+)
+READ = "{v} was read as a plain number {how}"
+LEFT_OUT = "{v} is not compared with finite differences: {why}"
+RANDOM = (
+    "not by finite differences: the program computes another {v} each time that it is run ({a}, "
+    "{b}); where it draws random numbers, give it a generator as an argument, or a seed"
+)
+OTHER = (
+    "{v} is {a} where the program runs alone, and {b} was recorded: does it ask for type(x) or "
+    "hasattr(x, ...), or change what it reads?"
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +125,7 @@ class Check(GraphResult):
         return self.ok
 
     @property
+    @in_its_language
     def text(self) -> str:
         """A line per way of proof, and a line per row that fails."""
         lines = [f"✗ {self.other}"] if self.other else []
@@ -114,42 +136,36 @@ class Check(GraphResult):
                 continue
             wrong = [row for row in rows if not row.ok]
             entries = sum(row.entries for row in rows)
-            lines.append(
-                f"{'✗' if wrong else '✓'} {words}: {len(rows) - len(wrong)} of {len(rows)} "
-                f"gradients agree, {entries} numbers compared"
-            )
+            agree = say(AGREE, n=len(rows) - len(wrong), m=len(rows), k=entries)
+            lines.append(f"{'✗' if wrong else '✓'} {say(words)}{agree}")
             if count := sum(row.together for row in rows):
-                lines.append(
-                    f"  · of {count} of them, all numbers were moved together, along one "
-                    f"direction; check(entries={ALONE}) moves so many alone, and takes longer"
-                )
+                lines.append(f"  · {say(TOGETHER, n=count, m=ALONE)}")
             lines += [
-                f"  · {row.name}: at {row.corners} of {row.entries} numbers J has a corner or a "
-                "jump; the gradient lies between the slopes of both sides"
+                f"  · {row.name}{say(CORNERS, n=row.corners, m=row.entries)}"
                 for row in rows
                 if row.corners
             ]
             for row in wrong:
-                lines.append(f"  ✗ {row.name}: off by {row.error:.2g}")
+                lines.append(f"  ✗ {row.name}{say(': off by {x}', x=f'{row.error:.2g}')}")
                 lines += [f"    {words}" for words in _hooked(self.graph, row)]
                 if how == "differences":
                     meant = _conventions(getattr(self.graph, "whole", self.graph), row.name)
-                    lines += [f"    {words}: that is meant" for words in meant]
+                    lines += [f"    {words}{say(': that is meant')}" for words in meant]
             if wrong and how == "differences":
                 whole: Graph = getattr(self.graph, "whole", self.graph)
                 lines += [
-                    f"    {whole.names[i]} was read as a plain number {read}"
-                    for i, read in whole.ends.items()
+                    f"    {say(READ, v=whole.names[i], how=read)}" for i, read in whole.ends.items()
                 ]
                 lines += [f"    {cut}" for cut in _cuts(whole)]
         return "\n".join((*lines, *(f"· {note}" for note in self.notes)))
 
+    @in_its_language
     def highlight(self) -> Highlight:
         """A mark at each gradient: whether all its proofs hold."""
         marks: dict[int, bool] = {}
         for row in self.rows:
             marks[row.node] = marks.get(row.node, True) and row.ok
-        return Highlight(marks=marks, title="Every gradient, computed another way")
+        return Highlight(marks=marks, title=say("Every gradient, computed another way"))
 
 
 def _cuts(graph: Graph) -> Iterator[str]:
@@ -172,8 +188,8 @@ def _cuts(graph: Graph) -> Iterator[str]:
             continue
         if lost and str(dtype).startswith(("float", "complex", "bfloat")):
             source = graph.source(v)
-            where = f" at {source.place}" if source else ""
-            yield f"{operation.name} ended the history of {lost[0]}{where}"
+            where = say(" at {place}", place=source.place) if source else ""
+            yield say("{op} ended the history of {v}", op=operation.name, v=lost[0]) + where
 
 
 def _behind(graph: Graph, value: int) -> set[int]:
@@ -194,7 +210,7 @@ def _hooked(graph: Graph, row: CheckRow) -> Iterator[str]:
         if row.how != "messages" and not reached.isdisjoint(operands):
             reached.add(v)
         if v in reached and (hook := graph.changed_by_hooks.get(v)):
-            yield f"the gradient of {graph.names[v]} was changed by {hook}"
+            yield say("the gradient of {v} was changed by {hook}", v=graph.names[v], hook=hook)
 
 
 def _conventions(graph: Graph, name: str) -> list[str]:
@@ -208,7 +224,8 @@ def _conventions(graph: Graph, name: str) -> list[str]:
             values = [graph.values[u].value for u in operands]
             if convention and (words := convention(values)):
                 source = graph.source(v)
-                found.append(f"{words}{f' at {source.place}' if source else ''}")
+                where = say(" at {place}", place=source.place) if source else ""
+                found.append(f"{words}{where}")
     return list(dict.fromkeys(found))
 
 
@@ -249,11 +266,11 @@ def check(
     h = step or float(np.cbrt(precision))
     limit = tolerance or 100 * h**2
     rows: list[CheckRow] = []
-    fixed = dict.fromkeys(getattr(graph.program, "fixed", ()), "every run makes it anew")
+    fixed = dict.fromkeys(getattr(graph.program, "fixed", ()), say("every run makes it anew"))
     for name in getattr(graph.program, "written", ()):
-        fixed.setdefault(name, "the program writes to it before it reads it")
+        fixed.setdefault(name, say("the program writes to it before it reads it"))
     notes = [
-        f"{graph.names[i]} is not compared with finite differences: {fixed[graph.names[i]]}"
+        say(LEFT_OUT, v=graph.names[i], why=fixed[graph.names[i]])
         for i in sorted(graph.wrt)
         if graph.names[i] in fixed
     ]
@@ -290,16 +307,8 @@ def _again(graph: Graph, limit: float) -> tuple[str, str]:
         return "", ""
     name = graph.names[graph.output]
     if not np.array_equal(again[0], again[1], equal_nan=True):
-        return (
-            f"not by finite differences: the program computes another {name} each time that it is "
-            f"run ({again[0]:.6g}, {again[1]:.6g}); where it draws random numbers, give it a "
-            "generator as an argument, or a seed",
-            "",
-        )
-    return "", (
-        f"{name} is {again[0]:.6g} where the program runs alone, and {np.asarray(recorded):.6g} "
-        "was recorded: does it ask for type(x) or hasattr(x, ...), or change what it reads?"
-    )
+        return say(RANDOM, v=name, a=f"{again[0]:.6g}", b=f"{again[1]:.6g}"), ""
+    return "", say(OTHER, v=name, a=f"{again[0]:.6g}", b=f"{np.asarray(recorded):.6g}")
 
 
 def _row(graph: Graph, i: int, how: str, other: Any, chosen: Any, limit: float) -> CheckRow:

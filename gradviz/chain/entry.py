@@ -23,9 +23,11 @@ from gradviz.chain.formula import (
     _plain,
     _signed,
     _spoken,
+    _tex_said,
 )
 from gradviz.chain.paths import Path, paths
 from gradviz.errors import TraceError
+from gradviz.language import in_its_language, say
 from gradviz.ops import notation, tex
 from gradviz.statistics import Statistics
 
@@ -117,6 +119,7 @@ class EntryExplanation(Explanation):
         return found
 
     @cached_property
+    @in_its_language
     def formula(self) -> Formula:
         """The gradient as a sum over the numbers that depend on it."""
         graph = self.graph
@@ -126,9 +129,9 @@ class EntryExplanation(Explanation):
         head = notation.derivative(output, self.name)
         if not self.parts:
             return Formula(
-                f"{head.id} = {_plain(self.value)}: no other number depends on {self.name}",
-                rf"{tex.formula(head)} = {_latex_number(self.value)} "
-                rf"\text{{: no other number depends on it}}",
+                f"{head.id} = {_plain(self.value)}{say(NO_READER, u=self.name)}",
+                f"{tex.formula(head)} = {_latex_number(self.value)} "
+                f"{_tex_said(NO_READER, u=tex.formula(notation.name(self.name)))}",
             )
         symbols, products = [], []
         real = True
@@ -156,8 +159,8 @@ class EntryExplanation(Explanation):
         text = [f"{head.id} = " + "\n  + ".join(t for t, _ in symbols)]
         latex = [f"{tex.formula(head)} &= " + r" \\ &+ ".join(x for _, x in symbols)]
         if more:
-            text[0] += f"\n  + {many} more: it serves as many numbers"
-            latex[0] += rf" \\ &+ \cdots \text{{ ({many} more)}}"
+            text[0] += f"\n  + {say('{n} more: it serves as many numbers', n=many)}"
+            latex[0] += rf" \\ &+ \cdots \text{{ ({say('{n} more', n=many)})}}"
         elif real:  # of complex numbers a part is sent, which no product of real ones is
             text.append("= " + " + ".join(t for t, _ in products))
             latex.append("&= " + " + ".join(x for _, x in products))
@@ -166,9 +169,10 @@ class EntryExplanation(Explanation):
         return Formula("\n".join(text), _aligned(latex))
 
     @cached_property
+    @in_its_language
     def factored(self) -> Formula:
         """The gradient of the array by upstream terms, and where this number stands in it."""
-        whole = Explanation(self.graph, self.target, self.after).factored
+        whole = super().factored
         stands = None if self.disconnected else self._stands()
         if stands is None:
             return whole
@@ -204,8 +208,8 @@ class EntryExplanation(Explanation):
             return None
         numbers = notation.substitute(tree, _numbers(tree, known))
         head = notation.derivative(graph.names[graph.output], self.name)
-        text = [f"so {head.id} = {_spoken(tree)}"]
-        latex = [rf"\text{{so }} {tex.formula(head)} &= {tex.formula(tree, _DOT)}"]
+        text = [f"{say('so ')}{head.id} = {_spoken(tree)}"]
+        latex = [rf"\text{{{say('so ')}}} {tex.formula(head)} &= {tex.formula(tree, _DOT)}"]
         if notation.text(numbers) != notation.text(tree):
             text.append(_NEGATIVE.sub(r"(\1)", _spoken(numbers)))
             latex.append(tex.formula(numbers, _DOT))
@@ -216,6 +220,7 @@ class EntryExplanation(Explanation):
 
 
 _DOT = r" \cdot "
+NO_READER = ": no other number depends on {u}"
 SHOWN_ENOUGH = 64
 """So many numbers that depend on one are looked at; there may be more."""
 

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +15,17 @@ import numpy as np
 from gradviz.chain.paths import Path, carrying, count_paths, needs, paths
 from gradviz.chain.result import GraphResult
 from gradviz.highlight import Highlight
+from gradviz.language import commas, in_its_language, say, some, translated
 from gradviz.ops import notation, tex
 from gradviz.statistics import Statistics
-from gradviz.words import counted
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 _DOT = r" \cdot "
+NO_PATH = ": no path leads from {u} to {v}"
+ALONE = ": by operand {n} alone, {u}, with the others held fixed"
+ALREADY = "computed already for {names}"
 SHOWN_PATHS = 8
 """So many paths are written out; the rest is a number."""
 SHOWN_ENDS = 20
@@ -143,6 +147,7 @@ class Explanation(GraphResult):
         return self._largest
 
     @cached_property
+    @in_its_language
     def formula(self) -> Formula:
         """The gradient as a sum over paths: symbols, numbers, result.
 
@@ -157,14 +162,14 @@ class Explanation(GraphResult):
         if self.disconnected:
             ends = tex.formula(notation.name(name)), tex.formula(notation.name(output))
             return Formula(
-                f"{head.id}: no path leads from {name} to {output}",
-                rf"{tex.formula(head)} \text{{: no path leads from }} {ends[0]} "
-                rf"\text{{ to }} {ends[1]}",
+                f"{head.id}{say(NO_PATH, u=name, v=output)}",
+                f"{tex.formula(head)} {_tex_said(NO_PATH, u=ends[0], v=ends[1])}",
             )
         symbols = [self._factors(path) for path in self._shown]
         rest = self.path_count - len(symbols)
-        more_text = f"\n  + {rest} more paths" if rest else ""
-        more_latex = rf" \\ &+ \cdots \text{{ ({rest} more paths)}}" if rest else ""
+        more = say("{n} more paths", n=rest)
+        more_text = f"\n  + {more}" if rest else ""
+        more_latex = rf" \\ &+ \cdots \text{{ ({more})}}" if rest else ""
         text = [f"{head.id} = " + "\n  + ".join(t for t, _ in symbols) + more_text]
         latex = [f"{tex.formula(head)} &= " + r" \\ &+ ".join(x for _, x in symbols) + more_latex]
         scalar = self._all_numbers()
@@ -176,13 +181,13 @@ class Explanation(GraphResult):
             text.append(f"= {_plain(self.value)}")
             latex.append(f"&= {_latex_number(self.value)}")
         else:
-            text.append(f"= array of shape {np.shape(self.value)}")
+            text.append(f"= {_of_shape(self.value)}")
             latex.append(rf"&\in \mathbb{{R}}^{{{_shape(self.value)}}}")
         for told, written in self._held():
             text.append(told)
             latex.append(written)
         if self.reused:
-            marked = f"⟦…⟧ computed already for {', '.join(self.after)}"
+            marked = f"⟦…⟧ {say(ALREADY, names=commas(self.after))}"
             if any("⟦" in t for t, _ in symbols):
                 text.append(marked)
         return Formula("\n".join(text), _aligned(latex))
@@ -213,8 +218,8 @@ class Explanation(GraphResult):
         text, latex = [], []
         for edge in _elided(list(reversed(path.edges))):
             if isinstance(edge, int):
-                text.append(f"… ({edge} more)")
-                latex.append(rf"\cdots \text{{({edge} more)}}")
+                text.append(f"… ({say('{n} more', n=edge)})")
+                latex.append(rf"\cdots \text{{({say('{n} more', n=edge)})}}")
             else:
                 factor = self.graph.slope(*edge)
                 text.append(factor.id)
@@ -225,7 +230,8 @@ class Explanation(GraphResult):
         )
         if 0 < shared < len(text):
             text[:shared] = ["⟦" + " · ".join(text[:shared]) + "⟧"]
-            label = rf"\text{{reused from {', '.join(map(tex.escape, self.after))}}}"
+            names = commas(map(tex.escape, self.after))
+            label = rf"\text{{{say('reused from {names}', names=names)}}}"
             latex[:shared] = [rf"\underbrace{{{_DOT.join(latex[:shared])}}}_{{{label}}}"]
         return " · ".join(text), _DOT.join(latex)
 
@@ -238,12 +244,12 @@ class Explanation(GraphResult):
         for v, key in alone[:SHOWN_ENDS]:
             slope, name = graph.slope(v, key), notation.name(graph.names[graph.operands[v][key]])
             lines.append((
-                f"{slope.id}: by operand {key + 1} alone, {name.id}, with the others held fixed",
-                rf"&{tex.formula(slope)} \text{{: by operand {key + 1} alone, }}"
-                rf"{tex.formula(name)} \text{{, with the others held fixed}}",
+                f"{slope.id}{say(ALONE, n=key + 1, u=name.id)}",
+                f"&{tex.formula(slope)} {_tex_said(ALONE, n=str(key + 1), u=tex.formula(name))}",
             ))  # fmt: skip
         if (left_out := len(alone) - SHOWN_ENDS) > 0:
-            lines.append((f"… ({left_out} more)", rf"&\cdots \text{{ ({left_out} more)}}"))
+            more = say("{n} more", n=left_out)
+            lines.append((f"… ({more})", rf"&\cdots \text{{ ({more})}}"))
         return lines
 
     @property
@@ -323,6 +329,7 @@ class Explanation(GraphResult):
         return _spoken(message), tex.formula(message, r" \odot ")
 
     @cached_property
+    @in_its_language
     def factored(self) -> Formula:
         """The gradient by upstream terms: δ of a value is ∂J/∂value, each computed once.
 
@@ -338,14 +345,16 @@ class Explanation(GraphResult):
         left_out = len(needed) - 2 * SHOWN_ENDS
         for n, term in enumerate(self.terms):
             if left_out > 0 and n == SHOWN_ENDS:
-                text.append(f"… ({left_out} more upstream terms)")
-                latex.append(rf"&\vdots \text{{ ({left_out} more upstream terms)}}")
+                more = say("{n} more upstream terms", n=left_out)
+                text.append(f"… ({more})")
+                latex.append(rf"&\vdots \text{{ ({more})}}")
             is_target = term.node == self.target
             symbol = f"∂{output}/∂{term.name}" if is_target else _delta(graph, term.node)
             head = notation.name(symbol)
             size = np.size(term.value)
-            number = _plain(term.value) if size == 1 else f"array of shape {np.shape(term.value)}"
-            mark = f"    ⟦computed already for {', '.join(self.after)}⟧" if term.reused else ""
+            number = _plain(term.value) if size == 1 else _of_shape(term.value)
+            already = say(ALREADY, names=commas(self.after))
+            mark = f"    ⟦{already}⟧" if term.reused else ""
             written = number if term.text == number else f"{term.text} = {number}"
             text.append(f"{head.id} = {written}{mark}")
             tail = (
@@ -353,13 +362,13 @@ class Explanation(GraphResult):
                 if size == 1
                 else rf"\in \mathbb{{R}}^{{{_shape(term.value)}}}"
             )
-            note = r" \quad\text{(reused)}" if term.reused else ""
+            note = rf" \quad\text{{({say('reused')})}}" if term.reused else ""
             latex.append(f"{tex.formula(head)} &= {term.latex} {tail}{note}")
         return Formula("\n".join(text), _aligned(latex))
 
     @property
     def _paths(self) -> str:
-        return counted(self.path_count, "path")
+        return some(self.path_count, "path")
 
     # --- shown -------------------------------------------------------------------------------
 
@@ -373,13 +382,14 @@ class Explanation(GraphResult):
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/latex": self._repr_latex_(), "text/plain": self.text}
 
+    @in_its_language
     def highlight(self) -> Highlight:
         """The paths, each in its own colour and dash pattern, the largest first."""
         graph = self.graph
         shown = self._largest
         boxes: dict[int, Any] = dict.fromkeys(range(len(graph)), "unneeded")
         arrows: dict[tuple[int, int, int], Any] = dict.fromkeys(graph.edges(), "unneeded")
-        legend = [("target", "the explained value")]
+        legend = [("target", say("the explained value"))]
         for n, path in reversed(list(enumerate(shown, 1))):
             boxes |= dict.fromkeys(path.nodes, "path")
             for v, key in path.edges:
@@ -388,15 +398,16 @@ class Explanation(GraphResult):
                 arrows[edge] = (f"path {n}", *on)  # an edge may serve several paths
         for n, path in enumerate(shown, 1):
             if path.value is None:
-                size = f"‖·‖ about {path.gain:.2g}"
+                size = say("‖·‖ about {x}", x=f"{path.gain:.2g}")
             elif np.size(path.value) == 1:
                 size = _plain(path.value)
             else:
                 size = f"‖·‖ = {path.norm:.4g}"
-            legend.append((f"path {n}", f"path {n}: {size}"))
+            legend.append((f"path {n}", say("path {n}: {size}", n=n, size=size)))
         boxes |= dict.fromkeys(self.reused & {i for p in shown for i in p.nodes}, "cached")
         if self.reused:
-            legend.append(("cached", f"upstream term computed for {', '.join(self.after)}"))
+            said = say("upstream term computed for {names}", names=commas(self.after))
+            legend.append(("cached", said))
         boxes[self.target] = "target"
         return Highlight(
             boxes=boxes,
@@ -473,6 +484,19 @@ def _latex_number(value: Any) -> str:
 
 def _latex_signed(number: float) -> str:
     return rf"({_latex_number(number)})" if number < 0 else _latex_number(number)
+
+
+def _of_shape(value: Any) -> str:
+    return say("array of shape {shape}", shape=np.shape(value))
+
+
+def _tex_said(sentence: str, **places: str) -> str:
+    """A sentence with mathematics in its places, in LaTeX."""
+    parts = []
+    for words, place, _, _ in Formatter().parse(translated(sentence)):
+        parts += [rf"\text{{{words}}}"] if words else []
+        parts += [places[place]] if place else []
+    return " ".join(parts)
 
 
 def _shape(value: Any) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import numpy as np
 
 from gradviz.chain.paths import carrying, count_paths
 from gradviz.chain.reuse import reuse
 from gradviz.errors import TraceError
+from gradviz.options import Page, named
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -178,9 +179,11 @@ class Lesson:
             return float(np.asarray(graph.derivatives.messages[question.edge]))
         return float(np.asarray(graph.local(*question.edge)))
 
-    def save(self, path: Any, **options: Any) -> None:
+    @named(Page)
+    def save(self, path: Any, **options: Unpack[Page]) -> None:
         """Write the lesson as a page, see `Graph.save`; with ``paper=True`` as a sheet to print."""
-        self.whole.save(path, lesson=self, **options)
+        options["lesson"] = self
+        self.whole.save(path, **options)
 
     def __len__(self) -> int:
         return len(self.questions)

@@ -18,6 +18,7 @@ from gradviz.chain import background, gathering
 from gradviz.chain.columns import topological
 from gradviz.chain.fold import Fold, first_of, steps_of
 from gradviz.chain.repeats import common, repetitions, stem
+from gradviz.language import say
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -196,7 +197,8 @@ class Parts:
         run = Fold(self, fold.label, units, fold.depth, period=fold.period, first=first)
         run.blocks = fold.blocks
         named = [unit.label for unit in (units[0], units[-1]) if isinstance(unit, Fold)]
-        name = " … ".join(named) if fold.blocks else f"iterations {first}–{last}"
+        stretch = say("iterations {first}–{last}", first=first, last=last)
+        name = " … ".join(named) if fold.blocks else stretch
         run.call(f"{fold.key}/{first}-{last}", name, fold.inside)
         return run
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from gradviz.files import write_atomic
 from gradviz.highlight import Highlight
+from gradviz.language import asked
+from gradviz.options import Picture, named
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -23,7 +25,17 @@ class Result:
         All of it, in words.
     rows : collection
         The same as data.
+    language : str
+        In which it was asked for; "" for English where nothing else is set.
     """
+
+    language: str
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """A result speaks as it was asked, however late it is told."""
+        new = super().__new__(cls)
+        object.__setattr__(new, "language", asked())
+        return new
 
     @property
     def text(self) -> str:
@@ -34,7 +46,8 @@ class Result:
         """The picture."""
         raise NotImplementedError
 
-    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
+    @named(Picture)
+    def save(self, path: str | os.PathLike[str], **options: Unpack[Picture]) -> Path:
         """Write the picture, as `Drawing.save` does; to a ``.txt`` the `text`."""
         if Path(path).suffix.lower() == ".txt":
             return write_atomic(path, f"{self.text}\n")
@@ -78,6 +91,10 @@ class GraphResult(Result):
             )
         return self.highlight()
 
-    def draw(self, **options: Any) -> Drawing:
+    @named(Picture)
+    def draw(self, **options: Unpack[Picture]) -> Drawing:
         """The picture, with what was found pointed out (options as in `Graph.draw`)."""
-        return self.graph.draw(**{"detail": self.detail, "highlight": self} | options)
+        options.setdefault("detail", self.detail)
+        options.setdefault("highlight", self)
+        options.setdefault("language", self.language)
+        return self.graph.draw(**options)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from gradviz.chain.paths import Edge, carrying, needs
 from gradviz.chain.result import GraphResult
 from gradviz.highlight import Highlight
-from gradviz.words import listed
+from gradviz.language import columns, commas, in_its_language, padded, say, several
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
+COSTS = "{n} with the cache, {m} path by path"
+ALL_COSTS = "{n} VJPs with the cache, {m} path by path"
 MOST = 8
 """Of a longer list so many terms and targets are named."""
 
@@ -106,35 +108,41 @@ class Reuse(GraphResult):
         return {self.graph.names[v]: len(edges) for v, edges in self._reads.items()}
 
     @property
+    @in_its_language
     def text(self) -> str:
         """The ledger in words, a paragraph per target."""
         output = self.graph.names[self.graph.output]
 
         def terms(names: Sequence[str]) -> str:
             most = len(names) if len(names) <= MOST + 2 else MOST
-            return listed([f"∂{output}/∂{name}" for name in names], most) or "nothing"
+            return several([f"∂{output}/∂{name}" for name in names], most) or say("nothing")
 
+        labels = [say("computes"), say("reuses"), say("reads"), say("VJPs")]
+        width = max(map(columns, labels)) + 2
+        computes, reuses, reads, vjps = (f"    {padded(label, width)}" for label in labels)
         lines: list[str] = []
         shown = self.rows if len(self.rows) <= MOST + 2 else self.rows[:MOST]
         for row in shown:
             lines += [
                 f"∂{output}/∂{row.target}",
-                f"    computes  {terms(row.computed)}",
-                f"    reuses    {terms(row.reused)}",
-                f"    reads     {terms(row.read)} from the cache",
-                f"    VJPs      {row.vjps} with the cache, {row.vjps_without_cache} path by path",
+                f"{computes}{terms(row.computed)}",
+                f"{reuses}{terms(row.reused)}",
+                f"{reads}{say('{names} from the cache', names=terms(row.read))}",
+                f"{vjps}{say(COSTS, n=row.vjps, m=row.vjps_without_cache)}",
             ]
         if len(shown) < len(self.rows):
-            lines.append(f"… and {len(self.rows) - len(shown)} more targets")
-        lines.append(
-            f"together      {self.vjps} VJPs with the cache, {self.vjps_without_cache} path by path"
-        )
+            lines.append(say("… and {n} more targets", n=len(self.rows) - len(shown)))
+        costs = say(ALL_COSTS, n=self.vjps, m=self.vjps_without_cache)
+        lines.append(f"{padded(say('together'), width + 4)}{costs}")
         most = sorted(self.reads.items(), key=lambda item: -item[1])
         if len(self.rows) > MOST or len(most) > 2 * MOST:  # of a large graph, what matters most
             told = [f"∂{output}/∂{name} ×{count}" for name, count in most[:MOST] if count > 1]
-            lines.append(f"most read     {', '.join(told) or 'none is read twice'}")
+            lines.append(
+                f"{padded(say('most read'), width + 4)}{commas(told) or say('none is read twice')}"
+            )
         return "\n".join(lines)
 
+    @in_its_language
     def highlight(self) -> Highlight:
         """What the picture shows: cached terms, the edges that read them, what is not needed."""
         graph = self.graph
@@ -151,19 +159,19 @@ class Reuse(GraphResult):
                 arrows[graph.operands[reader][key], reader, key] = role
             if v in self._cached:
                 badges[v] = f"×{len(edges)}"
-        order = ", ".join(row.target for row in self.rows)
+        order = commas(row.target for row in self.rows)
         return Highlight(
             boxes=boxes,
             arrows=arrows,
             badges=badges,
             marks={},
-            title=f"Reuse of cached upstream terms: {order}",
+            title=say("Reuse of cached upstream terms: {names}", names=order),
             legend=(
-                ("target", "target"),
-                ("computed", "upstream term, computed once"),
-                ("cached", "cached upstream term, ×k = read k times"),
-                ("read", "reads a cached term"),
-                ("unneeded", "not needed"),
+                ("target", say("target")),
+                ("computed", say("upstream term, computed once")),
+                ("cached", say("cached upstream term, ×k = read k times")),
+                ("read", say("reads a cached term")),
+                ("unneeded", say("not needed")),
             ),
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gradviz.chain.result import GraphResult
 from gradviz.highlight import Highlight
+from gradviz.language import in_its_language, say
 from gradviz.statistics import measure
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Shares(GraphResult):
             for name, share in self.rows.items()
         )
 
+    @in_its_language
     def highlight(self) -> Highlight:
         """The share of each leaf as its badge."""
         return Highlight(
@@ -42,8 +44,10 @@ class Shares(GraphResult):
                 self.graph.id(name): f"{share:.1%}" if share >= 0.001 or not share else "< 0.1%"
                 for name, share in self.rows.items()
             },
-            title="Each parameter's share in the first-order change of "
-            f"{self.graph.names[self.graph.output]}",
+            title=say(
+                "Each parameter's share in the first-order change of {v}",
+                v=self.graph.names[self.graph.output],
+            ),
         )
 
 

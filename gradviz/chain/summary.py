@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gradviz.chain.backward import known_derivatives, known_state
 from gradviz.chain.result import GraphResult
 from gradviz.highlight import Highlight
+from gradviz.language import columns, in_its_language, padded, say
 from gradviz.ops import notation
 from gradviz.statistics import measure
 from gradviz.words import STATES, clean, number, size
@@ -81,20 +82,35 @@ class Summary(GraphResult):
     @property
     def cells(self) -> list[list[str]]:
         """The table as text, its heading first; columns in which there is nothing are left out."""
+        return self._table()[0]
+
+    @in_its_language
+    def _table(self) -> tuple[list[list[str]], list[str]]:
+        """The same, and for each column whether it begins at its "left" or ends at its "right"."""
         J = self.graph.names[self.graph.output]
         what = "value" if self.by_values else "layer" if self.graph.layers else "scope"
         w = what[0] if self.by_values else "w"
         lines = [
-            [what, "what it is", "result", "parameters", "share", f"‖{w}‖", f"‖∂{J}/∂{w}‖", "kept"],
+            [
+                say(what),
+                say("what it is"),
+                say("result"),
+                say("parameters"),
+                say("share"),
+                f"‖{w}‖",
+                f"‖∂{J}/∂{w}‖",
+                say("kept"),
+            ],
             *(self._cells(row) for row in self.rows),
         ]
         used = [n for n in range(len(lines[0])) if n == 0 or any(line[n] for line in lines[1:])]
-        return [[clean(line[n]) if n else line[n] for n in used] for line in lines]
+        ways = ["left" if n < 2 else "right" for n in used]  # words begin at their left
+        return [[clean(line[n]) if n else line[n] for n in used] for line in lines], ways
 
     def _cells(self, row: SummaryRow) -> list[str]:
-        program = clean(self.graph.title) or clean(row.kind.partition(" ")[0]) or "all"
+        program = clean(self.graph.title) or clean(row.kind.partition(" ")[0]) or say("all")
         name = clean(row.scope[-1]) if row.scope else program
-        instead = STATES.get(row.state, "").format(self.graph.names[self.graph.output])
+        instead = say(STATES.get(row.state, ""), J=self.graph.names[self.graph.output])
         return [
             "  " * len(row.scope) + name,
             row.kind,
@@ -109,13 +125,12 @@ class Summary(GraphResult):
     @property
     def text(self) -> str:
         """A line per layer under the names of the columns."""
-        heading, *rows = self.cells
-        widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
-        left = {n for n, name in enumerate(heading) if name in _WORDS}
+        (heading, *rows), ways = self._table()
+        widths = [max(map(columns, column)) for column in zip(heading, *rows, strict=True)]
         lines = [
             "  ".join(
-                cell.ljust(width) if n in left else cell.rjust(width)
-                for n, (cell, width) in enumerate(zip(line, widths, strict=True))
+                padded(cell, width) if way == "left" else " " * (width - columns(cell)) + cell
+                for cell, width, way in zip(line, widths, ways, strict=True)
             ).rstrip()
             for line in (heading, ["─" * width for width in widths], *rows)
         ]
@@ -124,15 +139,15 @@ class Summary(GraphResult):
     def __repr__(self) -> str:
         return f"<Summary of {self.graph.names[self.graph.output]}: {len(self.rows)} rows>"
 
+    @in_its_language
     def highlight(self) -> Highlight:
         """The bytes that each call keeps."""
         kept = {i: size(bytes_) for i, bytes_ in self.graph.memory.items() if bytes_}
-        return Highlight(badges=kept, title="Kept for the backward pass" if kept else "")
+        return Highlight(badges=kept, title=say("Kept for the backward pass") if kept else "")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        heading, *rows = self.cells
-        style = "style='text-align: {}; white-space: pre'"
-        ways = [style.format("left" if name in _WORDS else "right") for name in heading]
+        (heading, *rows), sides = self._table()
+        ways = [f"style='text-align: {side}; white-space: pre'" for side in sides]
 
         def line(cells: list[str], tag: str) -> str:
             parts = zip(cells, ways, strict=True)
@@ -142,10 +157,6 @@ class Summary(GraphResult):
         body = "".join(line(row, "td") for row in rows)
         table = f"<table><thead>{line(heading, 'th')}</thead><tbody>{body}</tbody></table>"
         return {"text/html": table, "text/plain": self.text}
-
-
-_WORDS = frozenset(("layer", "scope", "value", "what it is"))
-"""The columns of words, which begin at their left."""
 
 
 def summary(graph: Graph, depth: int | None = None) -> Summary:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gradviz import words
+from gradviz.language import say, spoken
 
 from . import mathtext
 from .mathtext import Runs
-from .view import SIZES, Arrow, Box, Row, View
+from .view import OVER, SIZES, Arrow, Box, Row, View
 
 NAME, SMALL, DATA, TINY, HEAD = 17.0, 11.5, 12.5, 9.5, 8.5  # font sizes
 PAD, GAP = 11.0, 12.0
@@ -120,9 +121,13 @@ def _width(cell: Runs) -> float:
     return mathtext.line_width(cell, DATA)
 
 
-@lru_cache(maxsize=2048)
 def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     """The card of a box, of at least the given width and height."""
+    return _box_card(box, least, spoken())
+
+
+@lru_cache(maxsize=2048)
+def _box_card(box: Box, least: tuple[float, float], _language: str) -> Card:
     # Long: one way from the top of a card to its bottom, each step from where the last one ended.
     title = mathtext.elide(name_runs(box), NAME, name_limit(box))
     tag = mathtext.plain(box.tag)
@@ -138,14 +143,14 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     labels = [mathtext.plain(row.label) for row in box.rows]
     grid = [[_cell(row, text) for text in row.cells] for row in box.rows]
     role = box.role if box.role in ("target", "computed", "cached") else ""
-    chip_text = " ".join(filter(None, (role, box.badge)))
+    chip_text = " ".join(filter(None, (say(role), box.badge)))
     chip = mathtext.plain(chip_text, "bold")
 
     label_width = max((mathtext.line_width(runs, TINY) for runs in labels), default=0)
     sizes = any(row.kind == SIZES for row in box.rows)
-    over = ("‖value‖", "‖gradient‖") if sizes else words.STATISTICS
+    over = OVER if sizes else words.STATISTICS
     columns = max((len(row.cells) for row in box.rows if not row.across), default=0)
-    heads = [mathtext.plain(word) for word in over] if columns > 1 else []
+    heads = [mathtext.plain(say(word)) for word in over] if columns > 1 else []
     widths = _widths(box.rows, grid, heads)
     spans = (sum(own) + GAP * (n - 1) + 2 * BRACKET * small for (small, n), own in widths.items())
     data_width = max(spans, default=0.0)

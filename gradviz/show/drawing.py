@@ -12,7 +12,9 @@ from gradviz.chain.folding import is_large
 from gradviz.chain.result import GraphResult
 from gradviz.files import PICTURES, write_atomic
 from gradviz.highlight import Highlight
+from gradviz.language import asked, in_its_language, speaking
 from gradviz.model import Recording
+from gradviz.options import Colour
 from gradviz.words import choose
 
 from . import heat, style
@@ -48,10 +50,12 @@ class Drawing:
         self.view = view
         self.format = "svg"
         self._words = words
+        self.language = asked()
         self.theme = choose("theme", theme, style.PALETTES)
         self.engine = engine
 
     @cached_property
+    @in_its_language
     def svg(self) -> str:
         """The picture as SVG text."""
         from .svg import to_svg
@@ -59,6 +63,7 @@ class Drawing:
         return to_svg(self.view, self.theme, self.engine)
 
     @cached_property
+    @in_its_language
     def dot(self) -> str:
         """The picture as DOT source, for any Graphviz."""
         from .dot import to_dot
@@ -66,6 +71,7 @@ class Drawing:
         return to_dot(self.view, self.theme)
 
     @cached_property
+    @in_its_language
     def tex(self) -> str:
         """The picture as a standalone TikZ document."""
         from .tikz import to_tikz
@@ -73,6 +79,7 @@ class Drawing:
         return to_tikz(self.view, self.engine)
 
     @cached_property
+    @in_its_language
     def text(self) -> str:
         """The picture in words: the forward pass, then the backward pass, in sentences."""
         return self._words()
@@ -95,7 +102,8 @@ class Drawing:
         """SVG in one palette: what is not a browser cannot follow a reader's setting."""
         if self.theme != "auto":
             return self.svg
-        return Drawing(self.view, theme="light", engine=self.engine).svg
+        with speaking(self.language):
+            return Drawing(self.view, theme="light", engine=self.engine).svg
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture; the suffix of `path` says as what.
@@ -110,7 +118,7 @@ class Drawing:
         suffix = Path(path).suffix.lower()
         if suffix in (".html", ".json"):
             raise ValueError(f"a picture is no {suffix[1:]}: write g.save({Path(path).name!r})")
-        kind = PICTURES[choose("file type", suffix, PICTURES)]
+        kind = PICTURES[choose("file type", suffix, (*PICTURES, ".html", ".json"))]
         data: str | bytes = getattr(self, kind)
         return write_atomic(path, data)
 
@@ -151,7 +159,7 @@ def draw(
     engine: str = "auto",
     budget: int | None = None,
     unfold: str | Iterable[str] = (),
-    color: heat.Colour = "auto",
+    color: Colour = "auto",
 ) -> Drawing:
     """Draw a graph.
 
@@ -165,35 +173,8 @@ def draw(
     graph : Graph
         Of one that is not folded, anything with a `table` (and `backward_table`) of the documented
         schema.
-    show : iterable of str, optional
-        Names of the nodes (or scopes) to show; what lies between them becomes a dashed arrow.
-    highlight : Highlight or result, optional
-        What to point out: also a `Reuse`, `Explanation`, `Check`, `Shares`, `Health`, `Comparison`
-        of this very graph.
-    backward : {None, "beside", "alone"}
-        "beside" adds the backward graph to the picture: a card per gradient, an arrow per message.
-        "alone" shows nothing else.
-    theme : {"light", "dark", "auto"}
-    direction : {"LR", "TB"}, optional
-        Left to right, or top to bottom. By default the latter only where a graph is folded and more
-        boxes lie one after the other than fit on a page.
-    title : str, optional
-        Heading; by default the graph's name.
-    engine : {"auto", "graphviz-pure", "dot"}
-    budget : int, optional
-        A graph of more values is folded, into at most so many boxes. A model is drawn by its
-        layers, with norms and not formulas; ``budget=len(graph)`` draws every value.
-    unfold : str or iterable of str, optional
-        What else to open, by the key in its tooltip, such as ``"blocks.0/attn"``, or by
-        the name of a value: all that it lies in. All other folds stay as they are.
-    color : {"auto", "gradient", "memory", None}, mapping or callable, optional
-        What boxes and edges are coloured by, on one scale that the picture tells. "gradient": the
-        norms of gradients and of the messages between them; "auto" does so for a graph with layers,
-        and for no other. "memory": the bytes that each layer keeps for the backward pass
-        (`Graph.memory`), with their total and the largest. Else numbers of your own: a mapping from
-        names of values or layers, or a function of a value's name, or of its name and its data
-        (those of `Graph.dag`). Edges have a width too, and each card says its number in figures.
-        None (or False): by nothing.
+    show, highlight, backward, theme, direction, title, engine, budget, unfold, color
+        See `gradviz.options.Picture`.
 
     Raises
     ------

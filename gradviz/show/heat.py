@@ -12,20 +12,24 @@ import numpy as np
 
 from gradviz import words
 from gradviz.chain.backward import known_state
+from gradviz.language import say, several
+from gradviz.options import Colour
 from gradviz.statistics import norm
 
 from .view import HEATS, Arrow, Box, Row, Scale, View, output_name
 
 if TYPE_CHECKING:
+    from gradviz.chain.table import Table
     from gradviz.chain.totals import Tally
     from gradviz.graph import Graph
 
-Colour = str | bool | Mapping[str, Any] | Callable[..., Any] | None
-"""What `gradviz.show.drawing.draw` takes for ``color=``."""
 KINDS = ("auto", "gradient", "memory")
 LEAST = 1e2  # a scale spans at least this ratio, so that what is nearly alike looks so ...
 MOST = 1e8  # ... and at most this one
 SICK = "not finite"
+SHRINKS = "On its way back the gradient shrinks from {large} to {small}."
+GROWS = "On its way back the gradient grows from {small} to {large}."
+SPREAD = "The gradient is largest, {large}, and smallest, {small}."
 
 
 @dataclass
@@ -90,7 +94,7 @@ def of_parts(
         return view
     if color != "gradient":
         return painted(view, _held(graph, color, parts))
-    sizes = Sizes(f"‖gradient‖ ∂{output_name(graph.table)}/∂·")
+    sizes = Sizes(_of_gradients(graph.table))
     sizes.arrows |= flows
     zeros: dict[str, str] = {}
     rows: dict[str, Row] = {}
@@ -115,7 +119,7 @@ def of_values(graph: Any, view: View, color: Colour) -> View:
         boxes = (box for panel in view.panels() for box in panel.boxes)
         return painted(view, _held(graph, color, {b.id: (int(b.id[1:]),) for b in boxes}))
     table = graph.table
-    sizes = Sizes(f"‖gradient‖ ∂{output_name(table)}/∂·")
+    sizes = Sizes(_of_gradients(table))
     zeros, rows = dict[str, str](), dict[str, Row]()
     for node, data in table.nodes.items():
         if data.get("grad") is None:
@@ -134,11 +138,15 @@ def of_values(graph: Any, view: View, color: Colour) -> View:
     return painted(view, replace(sizes, zeros=zeros, rows=rows))
 
 
+def _of_gradients(table: Table) -> str:
+    return say("‖gradient‖ {d}", d=f"∂{output_name(table)}/∂·")
+
+
 def _norm_row(ident: str, gradient: Any, size: float) -> dict[str, Row]:
     """The norm of an array, whose card tells entries, or their range."""
     if not (size and np.ndim(gradient) and math.isfinite(size)):
         return {}
-    return {ident: Row("gradient", "‖gradient‖", (words.number(size, 3),), "number")}
+    return {ident: Row("gradient", say("‖gradient‖"), (words.number(size, 3),), "number")}
 
 
 # --- what else there is than gradients -----------------------------------------------------------
@@ -150,17 +158,17 @@ def _held(graph: Graph, color: Colour, parts: Mapping[str, Sequence[int]]) -> Si
     if isinstance(color, str):
         known = memory(graph)
         sizes = Sizes(
-            "bytes kept for the backward pass",
-            nothing="0 B, or counted where it was kept first",
+            say("bytes kept for the backward pass"),
+            nothing=say("0 B, or counted where it was kept first"),
             note=_most(graph, known),
         )
         sizes.write = lambda size: words.size(round(size))
-        label, join = "keeps", sum
+        label, join = say("keeps"), sum
     else:
         own = own_numbers(graph, color)
-        label = getattr(color, "__name__", "number").replace("<lambda>", "number")
+        label = getattr(color, "__name__", "number").replace("<lambda>", say("number"))
         several = any(sum(i in own for i in values) > 1 for values in parts.values())
-        note = "of a box the largest in it" if several else ""
+        note = say("of a box the largest in it") if several else ""
         sizes = Sizes(label, note=note, even=True)
         sizes.write = lambda size: words.number(size, 3)
         known, join = own, _largest
@@ -211,18 +219,18 @@ def _most(graph: Graph, known: Mapping[int, float]) -> str:
     scopes = {graph.values[i].scope for i in known}
     for i, size in known.items():
         scope = graph.values[i].scope
-        name = ".".join(scope) or ("outside all layers" if scopes != {()} else graph.names[i])
+        name = ".".join(scope) or (say("outside all layers") if scopes != {()} else graph.names[i])
         kept[name] = kept.get(name, 0) + size
     calls = (i for i in range(len(graph)) if not graph.is_leaf(i) and i not in known)
     unknown = any(known_state(graph, i) not in ("not computed", "disconnected") for i in calls)
-    least = "at least " if unknown else ""
-    said = f"keeps {least}{words.size(round(total))}"
+    kept_in_all = words.size(round(total))
+    said = say("keeps at least {x}" if unknown else "keeps {x}", x=kept_in_all)
     if not total:
         return said
     most = max(kept, key=lambda name: kept[name])
     around = any(".".join(scope).startswith(f"{most}.") for scope in scopes)
-    calls_ = " (its own calls)" if around else ""
-    return f"{said}; most: {words.clean(most)}{calls_} {words.size(round(kept[most]))}"
+    told = "{told}; most: {layer} (its own calls) {x}" if around else "{told}; most: {layer} {x}"
+    return say(told, told=said, layer=words.clean(most), x=words.size(round(kept[most])))
 
 
 def own_numbers(graph: Graph, color: Colour) -> dict[int, float]:
@@ -329,13 +337,13 @@ def painted(view: View, sizes: Sizes) -> View:
     found = panel_of(view)
     legend = found.legend
     if sizes.meaning[0] == "‖":
-        exactly = "0 exactly; a message of 0" if messages else "0 exactly"
+        exactly = say("0 exactly; a message of 0") if messages else say("0 exactly")
         legend += (("zero", exactly),) * zeros["zero"]
-        legend += (("underflown", "0 by underflow"),) * zeros["underflown"]
+        legend += (("underflown", say("0 by underflow")),) * zeros["underflown"]
     else:
         legend += (("zero", sizes.nothing),) * zeros["zero"]
     if zeros.get("sick") and "sick" not in dict(legend):
-        legend += (("sick", SICK),)
+        legend += (("sick", say(SICK)),)
     scale = scale._replace(note=sizes.note, told=_told(found, sizes))
     return replace(found, legend=legend, scale=scale if shown or sizes.note else None)
 
@@ -351,7 +359,7 @@ def _scale(shown: list[float], sizes: Sizes) -> tuple[Callable[[float], int], Sc
         def part(size: float) -> float:
             return size / (top - low) - low / (top - low) if top > low else 1.0
 
-        return _steps(part), Scale(*ends, f"{sizes.meaning}, linear")
+        return _steps(part), Scale(*ends, say("{what}, linear", what=sizes.meaning))
     bottom = max(min(low, top / LEAST), top / MOST)
     less = "≤ " if low < bottom else ""
 
@@ -359,7 +367,9 @@ def _scale(shown: list[float], sizes: Sizes) -> tuple[Callable[[float], int], Sc
         return math.log(max(size, bottom) / bottom) / math.log(top / bottom)
 
     return _steps(power), Scale(
-        less + sizes.write(bottom), sizes.write(top), f"{sizes.meaning}, logarithmic"
+        less + sizes.write(bottom),
+        sizes.write(top),
+        say("{what}, logarithmic", what=sizes.meaning),
     )
 
 
@@ -374,28 +384,32 @@ def _told(view: View, sizes: Sizes) -> str:
     """What the colours show, in sentences."""
     names = {box.id: words.clean(box.name) for box in view.boxes}
     known = {i: s for i, s in sizes.boxes.items() if i in names and s and math.isfinite(s)}
-    sentences = [f"{sizes.note[0].upper()}{sizes.note[1:]}."] if sizes.note else []
+    note = f"{sizes.note[:1].upper()}{sizes.note[1:]}"
+    sentences = [say("{told}.", told=note)] if note else []
     if known:
         least, most = min(known, key=lambda i: known[i]), max(known, key=lambda i: known[i])
-        small, large = (f"{sizes.write(known[i])} at {names[i]}" for i in (least, most))
+        small, large = (
+            say("{x} at {v}", x=sizes.write(known[i]), v=names[i]) for i in (least, most)
+        )
+        ends = dict(what=sizes.meaning, x=sizes.write(known[most]), small=small, large=large)
         if known[least] == known[most]:
-            sentences.append(f"{sizes.meaning}: {sizes.write(known[most])} everywhere.")
+            sentences.append(say("{what}: {x} everywhere.", **ends))
         elif sizes.meaning[0] != "‖":
-            sentences.append(f"{sizes.meaning}: from {small} to {large}.")
+            sentences.append(say("{what}: from {small} to {large}.", **ends))
         elif most in _after(view, least):
-            sentences.append(f"On its way back the gradient shrinks from {large} to {small}.")
+            sentences.append(say(SHRINKS, **ends))
         elif least in _after(view, most):
-            sentences.append(f"On its way back the gradient grows from {small} to {large}.")
+            sentences.append(say(GROWS, **ends))
         else:
-            sentences.append(f"The gradient is largest, {large}, and smallest, {small}.")
+            sentences.append(say(SPREAD, **ends))
     for heat, said in (
-        ("zero", "0" if sizes.meaning[0] != "‖" else "0 exactly"),
-        ("underflown", "0 by underflow"),
-        ("sick", SICK),
+        ("zero", "0" if sizes.meaning[0] != "‖" else say("0 exactly")),
+        ("underflown", say("0 by underflow")),
+        ("sick", say(SICK)),
     ):
         if there := [names[box.id] for box in view.boxes if box.heat == heat]:
-            sentences.append(f"It is {said} at {words.listed(there, 12)}.")
-    return " ".join(sentences)
+            sentences.append(say("It is {what} at {names}.", what=said, names=several(there, 12)))
+    return say(" ").join(sentences)
 
 
 def _after(view: View, ident: str) -> set[str]:

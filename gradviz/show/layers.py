@@ -19,6 +19,7 @@ from gradviz.chain.fold import Fold
 from gradviz.chain.folding import Folding
 from gradviz.chain.totals import Tally, Totals
 from gradviz.highlight import Highlight
+from gradviz.language import say
 from gradviz.statistics import norm
 
 from .view import SIZES, Row
@@ -33,11 +34,11 @@ def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
     """What a box of layers is called, and what it is."""
     inside = fold.repeated
     if fold.still:
-        return fold.name, "no gradient"
+        return fold.name, say("no gradient")
     if fold.main is not None:
         return operation(graph, fold.main)
     if inside:
-        return fold.name, _several(folding, inside) or f"{inside.count} times"
+        return fold.name, _several(folding, inside) or say("{n} times", n=inside.count)
     layer = folding.layer(fold)
     if layer is None:
         return fold.name, ""
@@ -93,7 +94,7 @@ def rows(
         out = _size(graph.values[i].value), _gradient(tally, [i])
     parameters = [i for i in values if graph.is_leaf(i) and graph.kind(i) == "parameter"]
     others = set(values).difference(parameters)
-    found = [Row(SIZES, "output", out, mark=proved(mark, others))]
+    found = [Row(SIZES, say("output"), out, mark=proved(mark, others))]
     if len(parameters) <= PARAMETERS:
         for i in parameters:
             name = graph.names[i].rpartition(".")[2]
@@ -105,7 +106,7 @@ def rows(
         count = sum(int(np.size(graph.values[i].value)) for i in parameters)
         size = _together([norm(graph.values[i].value) for i in parameters])
         cells = size, _gradient(tally, parameters)
-        label = f"{count:,} parameters"
+        label = say("{n} parameters", n=f"{count:,}")
         found.append(Row(SIZES, label, cells, mark=proved(mark, parameters)))
     return tuple(found)
 
@@ -142,4 +143,4 @@ def _gradient(tally: Tally, values: list[int]) -> str:
         return _together(known)
     states = {known_state(tally.graph, i) for i in values}
     found = next((s for s in ("underflown", "zero", "disconnected") if s in states), "not computed")
-    return words.STATES[found].format(tally.graph.names[tally.graph.output])
+    return say(words.STATES[found], J=tally.graph.names[tally.graph.output])

@@ -15,6 +15,8 @@ from gradviz.chain.parts import ROW
 from gradviz.chain.repeats import common
 from gradviz.chain.totals import OVER, Bundle, Tally, Totals
 from gradviz.highlight import ROLES, Highlight
+from gradviz.language import commas, say, some
+from gradviz.options import Colour
 from gradviz.statistics import norm
 
 from . import heat, layers
@@ -45,7 +47,7 @@ def overview(
     backward: str | None = None,
     direction: str | None = None,
     title: str | None = None,
-    color: heat.Colour = "auto",
+    color: Colour = "auto",
 ) -> View:
     """A View of at most `budget` boxes, and what is unfolded (see `gradviz.show.drawing.draw`)."""
     if budget is not None and budget < 1:
@@ -74,8 +76,8 @@ def overview(
         view,
         boxes=tuple(ahead),
         arrows=tuple(replace(arrow, symbol="", number="") for arrow in view.arrows),
-        caption="Forward pass: values",
-        below=View(behind, messages, caption="Backward pass: gradients"),
+        caption=say("Forward pass: values"),
+        below=View(behind, messages, caption=say("Backward pass: gradients")),
     )
 
 
@@ -96,7 +98,7 @@ def view_of(
     folding: Folding,
     opened: Iterable[Fold],
     mark: Highlight,
-    color: heat.Colour = "auto",
+    color: Colour = "auto",
 ) -> View:
     """What is seen when some folds are open: a box for each part, an arrow between each two."""
     table, target = graph.table, output_name(graph.table)
@@ -121,15 +123,17 @@ def view_of(
     arrows, flows = _arrows(graph, folding, [part for part, _ in cut], boxes, tally, mark)
     folds = [part for part, _ in cut if isinstance(part, Fold)]
     hidden = sum(len(fold.values) for fold in folds)
-    boxed = f"{len(folds)} boxes" if len(folds) != 1 else "1 box"
+    one = len(folds) == 1
+    boxed = say("{n} nodes are folded into 1 box" if one else "{n} nodes are folded into {m} boxes",
+                n=hidden, m=len(folds))  # fmt: skip
     own = _legend(boxes, arrows) if folding.layered else legend_of(boxes, arrows, target)
     legend = mark.legend or own
     if folds and not folding.layered:
-        legend += (("fold", "several values in one box"), ("", "‖·‖: Euclidean norm"))
+        legend += (("fold", say("several values in one box")), ("", say("‖·‖: Euclidean norm")))
     view = View(
         boxes=tuple(boxes),
         arrows=tuple(arrows),
-        description=description(table, f"{hidden} nodes are folded into {boxed}"),
+        description=description(table, boxed),
         legend=legend,
         dense=folding.layered,
     )
@@ -176,9 +180,10 @@ def _arrows(
 
 
 def _legend(boxes: list[Box], arrows: list[Arrow]) -> tuple[tuple[str, str], ...]:
-    entries = [("fold", "several operations in one box")] * any(b.kind == "fold" for b in boxes)
-    entries += [("shared", "the same parameters again")] * any(a.shared for a in arrows)
-    return (*entries, ("", "‖·‖: Euclidean norm; on each edge the shape of what passes"))
+    many = ("fold", say("several operations in one box"))
+    entries = [many] * any(b.kind == "fold" for b in boxes)
+    entries += [("shared", say("the same parameters again"))] * any(a.shared for a in arrows)
+    return (*entries, ("", say("‖·‖: Euclidean norm; on each edge the shape of what passes")))
 
 
 def _stands_apart(graph: Graph, part: int | Fold) -> bool:
@@ -229,16 +234,16 @@ def _box(graph: Graph, fold: Fold, total: Totals, mark: Highlight, target: str) 
     """A fold, without its rows."""
     role, badge = _pointed_out(fold, mark)
     if broken := total.broken_values + total.broken_gradients:
-        said = f"{broken} not finite"
+        said = say("{n} not finite", n=broken)
     else:
         hooked = not graph.changed_by_hooks.keys().isdisjoint(fold.values)
-        said = "changed by a hook" if hooked else ""
+        said = say("changed by a hook") if hooked else ""
     last = total.leaving if total.leaving >= 0 else fold.values[-1]
     return Box(
         id=f"n{last}",
         name=fold.title,
         kind="fold",
-        tag=words.counted(total.operations, "operation", ","),
+        tag=some(total.operations, "operation", ","),
         expression=caption(graph, fold),
         role=role or ("sick" if broken else ""),
         badge=badge or said,
@@ -252,18 +257,18 @@ def _contents(
     """What a fold holds: how many parameters and paths, and how large what passes through it."""
     rows = []
     if total.parameters:
-        rows.append(Row("ink", "parameters", (f"{total.parameters:,}",)))
+        rows.append(Row("ink", say("parameters"), (f"{total.parameters:,}",)))
     if total.size.into is not None:
-        rows.append(Row("ink", f"paths to {target}", (_short(total.paths),)))
+        rows.append(Row("ink", say("paths to {J}", J=target), (_short(total.paths),)))
     if graph.output in fold.values:
         rows.append(Row("value", target, words.cells(graph.values[graph.output].value)[:1]))
     least, most = total.least, total.most
     rows += filter(
         None,
         (
-            _row("value", "‖value‖", least.value, most.value),
-            _row("gradient", "‖gradient‖ in", least.into, most.into),
-            _row("gradient", "‖gradient‖ out", least.out, most.out),
+            _row("value", say("‖value‖"), least.value, most.value),
+            _row("gradient", say("‖gradient‖ in"), least.into, most.into),
+            _row("gradient", say("‖gradient‖ out"), least.out, most.out),
         ),
     )
     proved = layers.proved(mark, fold.values)
@@ -277,12 +282,12 @@ def _row(kind: str, label: str, least: float | None, most: float | None) -> Row 
     if least is None or most is None:
         return None
     if not math.isfinite(most):
-        return Row(kind, label, (f"{words.number(most)} (non-finite)",), "non-finite")
+        return Row(kind, label, (say("{x} (non-finite)", x=words.number(most)),), "non-finite")
     return Row(kind, label, (words.span(least, most),), "number")
 
 
 def _short(paths: int) -> str:
-    return "over 1e300" if paths >= OVER else words.number(paths, 2)
+    return say("over 1e300") if paths >= OVER else words.number(paths, 2)
 
 
 def caption(graph: Graph, fold: Fold) -> str:
@@ -323,22 +328,24 @@ def _pointed_out(fold: Fold, mark: Highlight) -> tuple[str, str]:
 
 
 def _tooltip(graph: Graph, fold: Fold, total: Totals, target: str) -> str:
-    lines = [f"{words.clean(fold.title)}, opened by unfold={words.clean(fold.key)!r}"]
-    counts = (len(fold.values), "value"), (total.operations, "operation")
-    lines.append(", ".join(words.counted(count, what, ",") for count, what in counts))
+    key = words.clean(fold.key)
+    lines = [say("{name}, opened by unfold={key!r}", name=words.clean(fold.title), key=key)]
+    counts = some(len(fold.values), "value", ","), some(total.operations, "operation", ",")
+    lines.append(commas(counts))
     if total.size.into is not None:
-        paths = "over 10^300" if total.paths >= OVER else str(total.paths)
-        lines.append(f"paths through it to {target}: {paths}")
+        paths = say("over 10^300") if total.paths >= OVER else str(total.paths)
+        lines.append(say("paths through it to {J}: {n}", J=target, n=paths))
     for label, size in (
-        ("values that leave it", total.size.value),
-        ("their gradients", total.size.into),
-        ("messages to what lies before it", total.size.out),
+        (say("values that leave it"), total.size.value),
+        (say("their gradients"), total.size.into),
+        (say("messages to what lies before it"), total.size.out),
     ):
         if size is not None:
-            lines.append(f"{label}: ‖·‖ = {size!r}")
-    for label, count in (("values", total.broken_values), ("gradients", total.broken_gradients)):
-        if count:
-            lines.append(f"{label} that are not finite: {count}")
+            lines.append(say("{what}: {x}", what=label, x=f"‖·‖ = {size!r}"))
+    if total.broken_values:
+        lines.append(say("values that are not finite: {n}", n=total.broken_values))
+    if total.broken_gradients:
+        lines.append(say("gradients that are not finite: {n}", n=total.broken_gradients))
     if source := graph.source(fold.steps[-1]):
         lines.append(words.clean(source.place))
     return "\n".join(lines)
@@ -349,20 +356,20 @@ def _flow(graph: Graph, own: Arrow, tail: Box, bundle: Bundle) -> Arrow:
     v, key = bundle.first
     value = graph.values[graph.operands[v][key]].value
     if bundle.shared and tail.kind != "parameter":
-        tooltip = f"{own.tooltip}\nthe same parameters"
+        tooltip = f"{own.tooltip}\n{say('the same parameters')}"
         return replace(own, number="", shared=True, tooltip=tooltip)
-    shape = words.shape(value) if bundle.single else f"{bundle.count} values"
+    shape = words.shape(value) if bundle.single else say("{n} values", n=bundle.count)
     return replace(own, number=shape)
 
 
 def _arrow(tail: Box, head: Box, bundle: Bundle, roles: dict[str, None]) -> Arrow:
     known = [role for role in roles if role != "unneeded"] or list(roles)
     lines = [f"{words.clean(tail.name)} → {words.clean(head.name)}"]
-    lines[0] += f": {words.counted(bundle.count, 'edge', ',')}"
+    lines[0] = say("{what}: {x}", what=lines[0], x=some(bundle.count, "edge", ","))
     number = ""
     if bundle.norm is not None:
         number = f"‖·‖ {words.number(bundle.norm, 3)}"
-        lines.append(f"messages that flow back: ‖·‖ = {bundle.norm!r}")
+        lines.append(say("messages that flow back: {x}", x=f"‖·‖ = {bundle.norm!r}"))
         if not math.isfinite(bundle.norm):
             known = known or ["sick"]
     return Arrow(tail.id, head.id, number=number, roles=tuple(known), tooltip="\n".join(lines))

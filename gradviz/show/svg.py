@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from html import escape
 
+from gradviz.language import say
 from gradviz.words import clean
 
 from . import card as cards
@@ -80,7 +81,7 @@ class _Painter:
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {_n(width)} {_n(height)}"'
             f' class="gradviz gradviz-{self.theme}" role="img" font-family="{FAMILIES["sans"]}"'
             f"{'' if self.live else _FLUID} aria-label={_attribute(about)}>",
-            f"<title>{_lines(view.title or 'Computational graph')}</title>",
+            f"<title>{_lines(view.title or say('Computational graph'))}</title>",
             f"<desc>{_lines(view.description)}</desc>",
             *self._style(),
             *([] if self.live else [f"<rect {size} {paint}/>"]),
@@ -322,7 +323,7 @@ class _Painter:
 
     def _mark(self, x: float, y: float, holds: bool) -> None:
         path = "l3 3.5l5.5 -8" if holds else "m0 -4.5l7 8m0 -8l-7 8"
-        word = "proved" if holds else "not proved"
+        word = say("proved") if holds else say("not proved")
         paint = self._paint(stroke="computed" if holds else "gradient")
         self.out.append(
             f'<path d="M{_n(x)} {_n(y + 4)}{path}" {paint} stroke-width="2">'

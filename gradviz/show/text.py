@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from gradviz import words
 from gradviz.highlight import Highlight
-from gradviz.words import clean, joined, ordinal
+from gradviz.language import commas, say, several
+from gradviz.words import clean, ordinal
 
-from .view import SIZES, Box, Row, Scale, View, _select
+from .view import OVER, SIZES, Box, Row, Scale, View, _select
 
 if TYPE_CHECKING:
     from gradviz.chain.table import Table
 
 _MOST = 12  # so many names of cached terms are listed
+LEAVES = {
+    "input": ("The input is {names}.", "The inputs are {names}."),
+    "parameter": ("The parameter is {names}.", "The parameters are {names}."),
+    "constant": ("The constant is {names}.", "The constants are {names}."),
+}
+AGAIN = "Gradients cached once and read again: of {names}."
+APART = "No path leads to {J}, so the gradient is 0: {names}."
+UNASKED = "No gradient was asked for: {names}."
 _NO_GRADIENT = ("not computed", "disconnected")
 
 
@@ -54,9 +63,11 @@ def of_view(view: View) -> str:
     lines = [clean(view.title), ""] if view.title else []
     lines += [view.description, *filter(None, [view.scale and view.scale.told])]
     for panel in view.panels():
-        lines += ["", f"{panel.caption}." if panel.caption else "Each box from those before it."]
+        lines += ["", say("{caption}.", caption=panel.caption) if panel.caption else say(
+            "Each box from those before it."
+        )]  # fmt: skip
         lines += [_told(count, box, view) for count, box in enumerate(panel.boxes, 1)]
-    lines += ["", "What leads to what, and what flows back."]
+    lines += ["", say("What leads to what, and what flows back.")]
     boxes = {box.id: box for box in view.boxes}
     for arrow in view.arrows:
         tail, head = (clean(boxes[end].name) for end in arrow.ends)
@@ -68,7 +79,7 @@ def of_view(view: View) -> str:
 
 def _told(count: int, box: Box, view: View) -> str:
     """A box: where it is, what it is, what the picture points out in it, and its numbers."""
-    scope = "In " + ", ".join(map(clean, box.scope)) + ": " if box.scope else ""
+    scope = _within(box.scope)
     name, said = clean(box.name), clean(box.expression)
     formula, notes = "", [box.tag]
     if box.kind == "layer" or (box.kind == "fold" and box.title):  # layers say what they are
@@ -84,11 +95,22 @@ def _told(count: int, box: Box, view: View) -> str:
     )
 
 
+def _within(scope: Iterable[str]) -> str:
+    """Where a value is computed, before what is said of it."""
+    path = [*map(clean, scope)]
+    return say("In {names}: ", names=commas(path)) if path else ""
+
+
 def _row(row: Row) -> str:
     said = f"{row.label} {row.text}"
     if row.kind == SIZES:
-        said = f"{row.label} (‖value‖ {row.cells[0]}, ‖gradient‖ {row.cells[1]})"
-    return said if row.mark is None else f"{said}, {'proved' if row.mark else 'not proved'}"
+        value, gradient = (
+            f"{say(over)} {cell}" for over, cell in zip(OVER, row.cells, strict=True)
+        )
+        said = f"{row.label} ({value}, {gradient})"
+    if row.mark is None:
+        return said
+    return f"{said}, {say('proved') if row.mark else say('not proved')}"
 
 
 def _meaning(view: View, role: str) -> str:
@@ -112,10 +134,10 @@ class _Teller:
 
     def lines(self) -> Iterator[str]:
         yield from self.highlights()
-        yield "Forward pass: each value from those before it."
+        yield say("Forward pass: each value from those before it.")
         yield from self.forward()
         if self.hidden:
-            yield f"({self.hidden} of {len(self.table.nodes)} values are left out.)"
+            yield say("({n} of {m} values are left out.)", n=self.hidden, m=len(self.table.nodes))
         yield ""
         yield from self.backward()
 
@@ -127,22 +149,26 @@ class _Teller:
             members = self.chain(role) or self.boxes(role) or self.edges(role)
             if members and role != "unneeded":
                 found = True
-                yield f"{clean(said)}: {members}."
-        for holds, said in ((True, "Proved"), (False, "Not proved")):
-            members = joined(self.name(n) for n, mark in self.mark.marks.items() if mark is holds)
-            if members:
-                found = True
-                yield f"{said}: the gradient of {members}."
+                yield say("{what}: {names}.", what=clean(said), names=members)
+        proved, unproved = (
+            several(self.name(n) for n, mark in self.mark.marks.items() if mark is holds)
+            for holds in (True, False)
+        )
+        if proved:
+            yield say("Proved: the gradient of {names}.", names=proved)
+        if unproved:
+            yield say("Not proved: the gradient of {names}.", names=unproved)
+        found = found or bool(proved or unproved)
         if found:
             yield ""
 
     def boxes(self, role: str) -> str:
         chosen = sorted((n for n, r in self.mark.boxes.items() if r == role), reverse=True)
-        return joined(f"{self.name(n)} {self.mark.badges.get(n, '')}".strip() for n in chosen)
+        return several(f"{self.name(n)} {self.mark.badges.get(n, '')}".strip() for n in chosen)
 
     def edges(self, role: str) -> str:
         chosen = sorted((e for e in self.mark.arrows if role in self.roles(e)), reverse=True)
-        return joined(f"{self.name(u)} reads {self.name(v)}" for u, v, _ in chosen)
+        return several(say("{u} reads {v}", u=self.name(u), v=self.name(v)) for u, v, _ in chosen)
 
     def chain(self, role: str) -> str:
         """A path, from its beginning to the output."""
@@ -164,72 +190,73 @@ class _Teller:
             if kind == "constant":  # a number stands in the formulas themselves
                 leaves = [node for node in leaves if getattr(self.data(node)["value"], "shape", ())]
             if leaves:
-                told = joined(f"{self.name(n)}{_amount(self.data(n)['value'])}" for n in leaves)
-                yield f"The {kind}{'s are' if leaves[1:] else ' is'} {told}."
+                told = several(f"{self.name(n)}{_amount(self.data(n)['value'])}" for n in leaves)
+                yield say(LEAVES[kind][len(leaves) > 1], names=told)
         steps = [node for node in self.nodes if self.data(node)["kind"] == "operation"]
         for count, node in enumerate(steps, 1):
             data = self.data(node)
-            scope = "In " + ", ".join(map(clean, data["scope"])) + ": " if data["scope"] else ""
             formula = clean(data["expression"] or data["op"])
-            end = "; this is the output" if node == self.output else ""
-            yield f"{count:>3}. {scope}{self.name(node)} = {formula}{_amount(data['value'])}{end}."
+            end = say("; this is the output") if node == self.output else ""
+            told = f"{self.name(node)} = {formula}{_amount(data['value'])}{end}"
+            yield f"{count:>3}. {_within(data['scope'])}{say('{told}.', told=told)}"
 
     def backward(self) -> Iterator[str]:
         states = {node: self.data(node)["grad_state"] for node in self.nodes}
         reached = [n for n in reversed(self.nodes) if states[n] not in _NO_GRADIENT]
-        target = self.name(self.output) if self.output in self.table.nodes else "the output"
+        target = self.name(self.output) if self.output in self.table.nodes else say("the output")
         if not reached:
-            yield "Backward pass: not computed."
+            yield say("Backward pass: not computed.")
             return
-        yield f"Backward pass: the gradient of {target} by each value, from {target} backwards."
+        yield say("Backward pass: the gradient of {J} by each value, from {J} backwards.", J=target)
         for count, node in enumerate(reached, 1):
             yield from self.gradient(count, node)
         again = [(n, k) for n, k in self.reads.items() if k > 1]
         again.sort(key=lambda item: -item[1])
-        told = [f"{self.name(n)} ({k} times)" for n, k in again[:_MOST]]
-        told += [f"{len(again) - _MOST} more"] if again[_MOST:] else []
-        notes = [f"Gradients cached once and read again: of {joined(told)}."] if told else []
-        for state, said in (
-            ("disconnected", f"No path leads to {target}, so the gradient is 0:"),
-            ("not computed", "No gradient was asked for:"),
-        ):
+        told = [say("{v} ({n} times)", v=self.name(n), n=k) for n, k in again[:_MOST]]
+        told += [say("{n} more", n=len(again) - _MOST)] if again[_MOST:] else []
+        notes = [say(AGAIN, names=several(told))] if told else []
+        for state, said in (("disconnected", APART), ("not computed", UNASKED)):
             rest = [n for n in self.nodes if states[n] == state and not self.is_number(n)]
             if rest:
-                notes.append(f"{said} {joined(map(self.name, rest))}.")
+                notes.append(say(said, J=target, names=several(map(self.name, rest))))
         yield from ["", *notes] if notes else []
 
     def gradient(self, count: int, node: int) -> Iterator[str]:
         edges = sorted(self.table.outgoing[node], key=lambda e: e[1:3])
         messages = [self.message(v, edge) for _, v, _, edge in edges if edge["message"] is not None]
-        head = f"{count:>3}. {self.name(node)} has the gradient{_gradient(self.data(node))}"
+        gradient = _gradient(self.data(node))
+        head = f"{count:>3}. {say('{v} has the gradient{x}', v=self.name(node), x=gradient)}"
         if not messages:
-            yield head + (", where the pass starts." if node == self.output else ".")
+            yield head + (say(", where the pass starts.") if node == self.output else say("."))
         elif len(messages) == 1:
-            yield f"{head}: {messages[0][0]}."
+            yield f"{head}{say(': {how}.', how=messages[0][0])}"
         else:
-            yield f"{head}, the sum of {len(messages)} messages:"
-            yield from (f"     {said} gives{amount}." for said, amount in messages)
+            yield f"{head}{say(', the sum of {n} messages:', n=len(messages))}"
+            for said, amount in messages:
+                yield f"     {say('{how} gives{x}.', how=said, x=amount)}"
 
     def message(self, v: int, edge: Mapping[str, Any]) -> tuple[str, str]:
         """What one edge sends back: how it comes about, and how much it is."""
         self.reads[v] += 1
         upstream, local = self.data(v)["grad"], edge["local"]
         shape = words.shape(upstream)
-        said = f"{self.name(v)}'s gradient{f' ({shape})' if shape else _amount(upstream, '')}"
-        if self.reads[v] > 1:
-            said += f" (cached, read the {ordinal(self.reads[v])} time)"
+        amount = f" ({shape})" if shape else _amount(upstream, "")
+        said = say("{v}'s gradient{x}", v=self.name(v), x=amount)
+        if (n := self.reads[v]) > 1:
+            said += say(" (cached, read the {nth} time)", n=n, nth=ordinal(n))
         formula = clean(edge["derivative"] or "")
         number = "" if local is None else _amount(local, "")
+        everywhere = say("all {x}", x=formula)
         if local is None:
-            said += " through the VJP"
-            said += f", with the local derivative {formula}" if formula else ""
-        elif formula and (number == f" {formula}" or words.local(local) == f"all {formula}"):
-            said += f" times the local derivative {formula}"
+            said += say(" through the VJP")
+            said += say(", with the local derivative{x}", x=f" {formula}") if formula else ""
+        elif formula and (number == f" {formula}" or words.local(local) == everywhere):
+            said += say(" times the local derivative{x}", x=f" {formula}")
         else:
-            number = _amount(local) if formula else number
-            said += f" times the local derivative{f' {formula}' if formula else ''}{number}"
+            number = f" {formula}{_amount(local)}" if formula else number
+            said += say(" times the local derivative{x}", x=number)
         if words.shape(local) not in ("", words.shape(edge["message"])):
-            said += ", summed over what it was broadcast to"
+            said += say(", summed over what it was broadcast to")
         return said, _amount(edge["message"], "")
 
     # --- words -----------------------------------------------------------------------------------
@@ -239,7 +266,7 @@ class _Teller:
         return found
 
     def name(self, node: int) -> str:
-        return clean(self.data(node)["name"]) or "(no name)"
+        return clean(self.data(node)["name"]) or say("(no name)")
 
     def is_number(self, node: int) -> bool:
         data = self.data(node)
@@ -252,7 +279,10 @@ def _amount(value: Any, sign: str = " =") -> str:
     shape = words.shape(value)
     if len(cells) == len(words.STATISTICS):
         low, mean, high = cells
-        return f" ({shape}, from {low} to {high}, mean {mean})"
+        return say(
+            " ({shape}, from {low} to {high}, mean {mean})",
+            shape=shape, low=low, high=high, mean=mean,
+        )  # fmt: skip
     return f" ({shape}, {cells[0]})" if shape and cells[0][:1] != "[" else f"{sign} {cells[0]}"
 
 
@@ -261,5 +291,5 @@ def _gradient(data: Mapping[str, Any]) -> str:
     if state == "number":
         return _amount(data["grad"], "")
     if state == "non-finite":
-        return f"{_amount(data['grad'], '')}, which is not finite"
-    return f" {words.STATES[state]}"
+        return f"{_amount(data['grad'], '')}{say(', which is not finite')}"
+    return f" {say(words.STATES[state])}"

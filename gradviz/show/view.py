@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from gradviz import words
 from gradviz.highlight import Highlight, Roles
+from gradviz.language import commas, say
 from gradviz.ops import layout, notation, symbols
 from gradviz.ops.arrays import STOP
 from gradviz.ops.layout import Seen
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gradviz.chain.table import EdgeRow, Table
 
 DIRECTIONS = ("LR", "TB")
+OVER = ("‖value‖", "‖gradient‖")
 SIZES = "sizes"  # the kind of a row of two norms: of a value, and of its gradient
 HEATS = 8  # steps of a scale of colours
 
@@ -178,10 +180,10 @@ def backward_view(
     return View(
         boxes=boxes,
         arrows=arrows,
-        title=title if title is not None else "Backward pass",
+        title=title if title is not None else say("Backward pass"),
         description=description(dag, hidden),
         direction=direction_of(direction),
-        legend=_BACKWARD_LEGEND,
+        legend=_backward_legend(),
     )
 
 
@@ -218,7 +220,7 @@ def beside_view(
             box,
             rows=box.rows[:1],
             role=box.role or ("value" if read[box.id] else ""),
-            badge=box.badge or (f"read ×{read[box.id]}" if read[box.id] else ""),
+            badge=box.badge or (say("read ×{n}", n=read[box.id]) if read[box.id] else ""),
         )
         for box in ahead
     )
@@ -228,16 +230,17 @@ def beside_view(
         title=title_of(title, highlight or Highlight(), dag),
         description=description(dag, hidden),
         direction=direction_of(direction),
-        legend=(("value", "cached value that the backward pass reads"), *_BACKWARD_LEGEND),
-        caption="Forward pass: values",
-        below=View(boxes=behind, arrows=messages, caption="Backward pass: gradients"),
+        legend=(("value", say("cached value that the backward pass reads")), *_backward_legend()),
+        caption=say("Forward pass: values"),
+        below=View(boxes=behind, arrows=messages, caption=say("Backward pass: gradients")),
     )
 
 
-_BACKWARD_LEGEND = (
-    ("cached", "upstream term, computed once and read by several messages"),
-    ("local", "local derivative: what a message multiplies"),
-)
+def _backward_legend() -> tuple[tuple[str, str], ...]:
+    return (
+        ("cached", say("upstream term, computed once and read by several messages")),
+        ("local", say("local derivative: what a message multiplies")),
+    )
 
 
 def _cached_terms(dag: Table) -> Highlight:
@@ -301,7 +304,7 @@ def _parts(
     boxes = tuple(box_of(ids[node], node, dag, highlight, target) for node in shown)
     arrows = tuple(_arrows(dag, nodes, set(shown), highlight, ids, backward))
     hidden = len(nodes) - len(shown)
-    return boxes, arrows, f"{hidden} nodes are not shown" if hidden else ""
+    return boxes, arrows, say("{n} nodes are not shown", n=hidden) if hidden else ""
 
 
 def box_of(
@@ -322,7 +325,9 @@ def box_of(
     shape = words.shape(value) if getattr(value, "shape", None) is not None else ""
     tree = None if gradient or leaf else _tree(data, "expression")
     if gradient:
-        kind, expression = "gradient", f"sum of {messages} messages" if messages > 1 else ""
+        kind, expression = "gradient", ""
+        if messages > 1:
+            expression = say("sum of {n} messages", n=messages)
         rows: tuple[Row, ...] = (_gradient_row(data, value, mark.marks.get(node), target),)
     else:
         kind = "output" if output else data["kind"]
@@ -333,7 +338,7 @@ def box_of(
             tree = notation.substitute(tree, inner) if inner else tree
             expression = notation.text(tree)
         rows = (
-            _row("value", "value", value),
+            _row("value", say("value"), value),
             _gradient_row(data, data.get("grad"), mark.marks.get(node), target),
         )
         if kind == "constant":  # no gradient is ever asked of it
@@ -343,7 +348,7 @@ def box_of(
             ident, words.number(value), kind, scope=tuple(data.get("scope", ())),
             role=mark.boxes.get(node) or "", badge=_badge(node, data, mark), tooltip=_tooltip(data),
         )  # fmt: skip
-    said = data["kind"] if leaf and not gradient else "output" if output and not gradient else ""
+    said = "" if gradient else say(data["kind"]) if leaf else say("output") if output else ""
     return Box(
         id=ident,
         name=data["name"],
@@ -374,12 +379,12 @@ def _gradient_row(data: Mapping[str, Any], grad: Any, mark: bool | None, target:
     state = data.get("grad_state", "not computed")
     if "of" in data and state == "not computed":  # its value is the gradient, its own is not asked
         state = "number"
-    row = _row("gradient", "gradient", grad, state, mark)
+    row = _row("gradient", say("gradient"), grad, state, mark)
     if state == "non-finite" and len(row.cells) == 1:
-        return replace(row, cells=(f"{row.cells[0]} (non-finite)",))
+        return replace(row, cells=(say("{x} (non-finite)", x=row.cells[0]),))
     if state in ("number", "non-finite"):
         return row
-    return replace(row, cells=(words.STATES[state].format(target),), across=0)
+    return replace(row, cells=(say(words.STATES[state], J=target),), across=0)
 
 
 def _row(kind: str, label: str, value: Any, state: str = "", mark: bool | None = None) -> Row:
@@ -391,22 +396,25 @@ def _row(kind: str, label: str, value: Any, state: str = "", mark: bool | None =
 
 
 def _badge(node: int, data: Mapping[str, Any], mark: Highlight) -> str:
-    hooked = "changed by a hook" if data.get("changed_by_hook") else ""
-    return ", ".join(filter(None, (mark.badges.get(node), hooked)))
+    hooked = say("changed by a hook") if data.get("changed_by_hook") else ""
+    return commas(filter(None, (mark.badges.get(node), hooked)))
 
 
 def _tooltip(data: Mapping[str, Any]) -> str:
     name = words.clean(data["name"])
     text = words.clean(data.get("expression") or "")
     lines = [f"{name} = {text}" if text else name]
-    lines.append(f"{data['op']} ({data['kind']})" if data["op"] != data["kind"] else data["kind"])
-    lines.append(f"value: {words.full(data.get('value'))}")
+    kind = say(data["kind"])
+    lines.append(f"{data['op']} ({kind})" if data["op"] != data["kind"] else kind)
+    lines.append(say("value: {x}", x=words.full(data.get("value"))))
     if "of" not in data:
         state = data.get("grad_state", "not computed")
         grad = words.full(data.get("grad")) if data.get("grad") is not None else ""
-        lines.append(f"gradient: {grad if state == 'number' else f'{state} {grad}'.strip()}")
+        told = grad if state == "number" else f"{say(state)} {grad}".strip()
+        lines.append(say("gradient: {x}", x=told))
     if data.get("changed_by_hook"):
-        lines.append(f"its gradient was changed by {words.clean(data['changed_by_hook'])}")
+        lines.append(say("its gradient was changed by {hook}",
+                         hook=words.clean(data["changed_by_hook"])))  # fmt: skip
     if data.get("source"):
         lines.append(words.clean(words.Site(*data["source"]).place))
     return "\n".join(lines)
@@ -450,17 +458,17 @@ def arrow_of(
         if symbol[:4] == "vjp_" and data.get("message") is not None:
             norm = measure(data["message"]).norm
             symbol, number = "", f"‖·‖ {words.number(norm, 3)}"
-            tooltip += f"\nits norm: {norm!r}"
+            tooltip += "\n" + say("its norm: {x}", x=repr(norm))
         elif symbol[:4] == "vjp_" or len(symbol) > LONGEST_VJP:
-            symbol = "linear map"
+            symbol = say("linear map")
     said = "derivative" if data.get("derivative") else "vjp"
-    said_again = number in (symbol, f"all {symbol}")
-    tree = None if said_again or symbol in ("", "linear map") else _tree(data, said)
+    said_again = number in (symbol, say("all {x}", x=symbol))
+    tree = None if said_again or symbol in ("", say("linear map")) else _tree(data, said)
     if stopped:  # a broken edge
         tree = None
-        symbol, number = "no gradient", ""
+        symbol, number = say("no gradient"), ""
         ends = (words.clean(dag.nodes[n]["name"]) for n in (tail, head))
-        tooltip = f"{' → '.join(ends)}\nstop_gradient lets no gradient pass"
+        tooltip = f"{' → '.join(ends)}\n{say('stop_gradient lets no gradient pass')}"
     return Arrow(
         tail=ids[tail],
         head=ids[head],
@@ -483,22 +491,24 @@ def _arrow_tooltip(dag: Table, edge: EdgeRow) -> str:
     if data.get("derivative"):
         lines[0] += f" = {words.clean(data['derivative'])}"
     if symbols.part(symbol):
-        lines.append(f"by operand {key + 1} alone, with the others held fixed")
+        lines.append(say("by operand {n} alone, with the others held fixed", n=key + 1))
     if data.get("local") is not None:
-        lines.append(f"local derivative: {words.full(data['local'])}")
+        lines.append(say("local derivative: {x}", x=words.full(data["local"])))
     if data.get("message") is not None:
-        lines.append(f"message: {words.full(data['message'])}")
+        lines.append(say("message: {x}", x=words.full(data["message"])))
     return "\n".join(lines)
 
 
 def description(dag: Table, hidden: str = "") -> str:
     """The picture in a sentence, and what is hidden in it."""
     output: Any = dag.graph.get("output")
-    text = f"A computational graph of {len(dag.nodes)} nodes and {len(dag.edges)} edges"
+    text = say("A computational graph of {n} nodes and {m} edges",
+               n=len(dag.nodes), m=len(dag.edges))  # fmt: skip
     if output in dag.nodes:
         data = dag.nodes[output]
-        text += f"; {words.clean(data['name'])} = {' '.join(words.cells(data.get('value')))}"
-    return text + (f"; {hidden}." if hidden else ".")
+        value = " ".join(words.cells(data.get("value")))
+        text += say("; {more}", more=f"{words.clean(data['name'])} = {value}")
+    return say("{told}.", told=text + say("; {more}", more=hidden) if hidden else text)
 
 
 def output_name(dag: Table) -> str:
@@ -512,13 +522,18 @@ def legend_of(
 ) -> tuple[tuple[str, str], ...]:
     """What a reader of this very picture needs to know, and no more."""
     rows = list(itertools.chain.from_iterable(box.rows for box in boxes))
-    entries = [("value", "value, from the forward pass")]
+    entries = [("value", say("value, from the forward pass"))]
     if any(row.state not in ("", "not computed") for row in rows):
-        entries.append(("gradient", f"gradient ∂{target}/∂·, from the backward pass"))
+        said = say("gradient {d}, from the backward pass", d=f"∂{target}/∂·")
+        entries.append(("gradient", said))
     norms = {arrow.number[:1] == "‖" for arrow in arrows if arrow.number or arrow.symbol}
-    said = {False: "local derivative", True: "‖·‖ of the message that flows back"}
+    told = {
+        (False,): say("local derivative, on each edge"),
+        (True,): say("‖·‖ of the message that flows back, on each edge"),
+        (False, True): say("local derivative or ‖·‖ of the message that flows back, on each edge"),
+    }
     if norms:
-        entries.append(("local", f"{' or '.join(said[n] for n in sorted(norms))}, on each edge"))
+        entries.append(("local", told[*sorted(norms)]))
     if any(arrow.hidden for arrow in arrows):
-        entries.append(("hidden", "nodes that are not shown"))
+        entries.append(("hidden", say("nodes that are not shown")))
     return tuple(entries)

@@ -13,6 +13,7 @@ import numpy as np
 from gradviz import words
 from gradviz.chain.course import Event, course
 from gradviz.files import write_atomic
+from gradviz.language import say, speaking
 from gradviz.show import style
 from gradviz.show.raster import to_png
 from gradviz.words import choose
@@ -35,12 +36,25 @@ def frames(
     targets: Sequence[str] = (),
     *,
     detail: str | None = None,
-    direction: str = "LR",
+    direction: str | None = None,
     theme: str = "light",
     engine: str = "auto",
+    language: str = "",
 ) -> list[str]:
     """See `Graph.frames`."""
     choose("theme", theme, ("light", "dark"))
+    with speaking(language):
+        return _frames(graph, targets, detail, direction or "LR", theme, engine)
+
+
+def _frames(
+    graph: Graph,
+    targets: Sequence[str],
+    detail: str | None,
+    direction: str,
+    theme: str,
+    engine: str,
+) -> list[str]:
     shown = graph.detailed(detail)
     drawn = drawings(graph, [()], direction, detail, engine, None, theme)[0]
     if drawn["closed"]:
@@ -240,29 +254,33 @@ class _Painter:
         graph, (kind, what) = self.graph, self.events[n]
         loss = graph.names[graph.output]
         if kind == "given":
-            return "The leaves have their values."
+            return say("The leaves have their values.")
         if kind == "value":
             return _value(graph.names[what], graph.values[what].value)
         if kind == "seed":
             return f"∂{loss}/∂{loss} = 1"
         if kind == "cached":
-            return f"∂{loss}/∂{graph.names[what]} is read from the cache."
+            return say("{d} is read from the cache.", d=f"∂{loss}/∂{graph.names[what]}")
         if kind == "done":
-            return "Both passes are done."
+            return say("Both passes are done.")
         v, key = what
         u = graph.operands[v][key]
         again = any(kind == "message" and e[0] == v for kind, e in self.events[:n])
         sent = graph.derivatives.messages[what]
-        size = _number(sent) if not np.ndim(sent) else f"a message {words.shape(sent)}"
-        cached = " from the cache" if again else ""
-        text = f"∂{loss}/∂{graph.names[v]}{cached} sends {size} to {graph.names[u]}"
+        whole = not np.ndim(sent)
+        size = _number(sent) if whole else say("a message {shape}", shape=words.shape(sent))
+        text = say(
+            "{d} from the cache sends {x} to {u}" if again else "{d} sends {x} to {u}",
+            d=f"∂{loss}/∂{graph.names[v]}", x=size, u=graph.names[u],
+        )  # fmt: skip
         terms = [graph.derivatives.messages[e] for e in self._past(n).sums[u]]
         if self.terms[u] < 2 or any(map(np.ndim, terms)):
             return text
         whole = len(terms) == self.terms[u]
         written = " + ".join([*map(_number, terms), *([] if whole else ["…"])])
         total = f" = {_number(graph.derivatives.gradients[u])}" if whole else ""
-        return f"{text}: ∂{loss}/∂{graph.names[u]} = {written}{total}"
+        told = f"∂{loss}/∂{graph.names[u]} = {written}{total}"
+        return say("{what}: {x}", what=text, x=told)
 
 
 def _value(name: str, value: Any) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from gradviz import words as said
 from gradviz.chain.lesson import Lesson, Question
+from gradviz.language import speaking
 from gradviz.show.drawing import draw
 from gradviz.show.svg import to_svg
-from gradviz.words import choose
 
 from .wire import LessonTold, QuestionTold
 
@@ -83,7 +83,6 @@ def sheet(lesson: Lesson, language: str, words: dict[str, Any]) -> str:
     """The lesson for paper: its questions with room for answers, and the solutions on a page of
     their own.
     """
-    language = choose("language", language or lesson.language or "en", words)
     own = words[language]
     graph = lesson.graph
     title = lesson.title or graph.title or own["lesson"]
@@ -93,7 +92,7 @@ def sheet(lesson: Lesson, language: str, words: dict[str, Any]) -> str:
         language=language,
         title=escape(said.clean(title)),
         name=own["student"],
-        picture=_structure(graph),
+        picture=_structure(graph, language),
         solutions=own["solutions"],
         questions="".join(f'<li>{escape(q)}<span class="blank"></span></li>' for q in asked),
         answers="".join(f"<li>{escape(a)}</li>" for a in answers),
@@ -128,9 +127,10 @@ def _answer(lesson: Lesson, question: Question, own: dict[str, Any]) -> str:
     return said.number(right, 6)
 
 
-def _structure(graph: Graph) -> str:
+def _structure(graph: Graph, language: str) -> str:
     """The picture with what is given, and no number that is asked for."""
-    view = draw(graph, theme="light").view
+    with speaking(language):
+        view = draw(graph, theme="light").view
     boxes = [
         replace(
             box,

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz.errors import TraceError
 from gradviz.model import CONSTANT
 from gradviz.ops.looks import Look
+
+from .refused import Refused
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -29,7 +30,7 @@ def links(graph: Graph, known: Collection[str]) -> tuple[dict[int, Look], list[L
     looks = graph.looks
     if not looks:
         if looks is None and graph.recorded_program is not None:
-            raise TraceError("it was not noted what the program asks of its values")
+            raise Refused("it was not noted what the program asks of its values")
         return {}, []
     held = {id(look.answer): look for look in looks if look.name in ("constant", "top")}
     found = {

@@ -14,9 +14,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from gradviz.files import writable
+from gradviz.language import asked, in_every_language, say, speaking
 from gradviz.model import Recording
+from gradviz.options import Colour
 from gradviz.show import style
-from gradviz.show.heat import Colour, wanted
+from gradviz.show.heat import wanted
 from gradviz.words import choose
 
 from .lesson import lesson_of, sheet, travelling
@@ -25,6 +27,7 @@ from .pictures import drawings, folds
 from .rooms import joined
 
 if TYPE_CHECKING:
+    from gradviz.chain.lesson import Lesson
     from gradviz.graph import Graph
 
 _HERE = files("gradviz.web")
@@ -78,7 +81,7 @@ def to_html(
     graph: Graph,
     *,
     detail: str | None = None,
-    direction: str = "LR",
+    direction: str | None = None,
     theme: str = "auto",
     language: str = "",
     targets: tuple[str, ...] | list[str] = (),
@@ -97,56 +100,27 @@ def to_html(
     Parameters
     ----------
     graph : Graph
-    detail : {"names", "operations"}, optional
-        As in `Graph.draw`.
-    direction : {"LR", "TB"}
-    theme : {"auto", "light", "dark"}
-        "auto" follows the reader's setting.
-    language : str, optional
-        "en" or "zh"; default: the reader's own.
-    targets, selected : sequence of str, optional
-        What is asked for when the page opens.
-    engine : str
-        As in `Graph.draw`.
-    color : str, mapping or callable, optional
-        As in `Graph.draw`. Colours are of the values that were recorded: such a page does not
-        compute new ones.
-    step : int, optional
-        Where both passes stand when it opens, 0 is before the first; default: after both. With
-        targets the backward pass is their ledger. The page's address says the same and may be
-        shared: ``net.html#step=12&targets=w5,b2,w1``.
-    compact : bool
-        Picture, steps and their texts alone, for a frame of 700×500 in another page.
-    beside : Graph or sequence of Graph, optional
-        Others on the same page, which asks the same of all of them.
-    columns : int
-        So many graphs stand side by side.
-    lesson : Lesson, bool, str or sequence of str, optional
-        A student predicts numbers before the page shows them: what `Graph.lesson` made, what the
-        gradients of some values take, or (True) those of all leaves. Of what is right the file has
-        nothing that can be read as it stands: all of it travels compressed, and answers are
-        computed only to be compared. It is no secret all the same: a page that works without a
-        server can be taken apart by who knows how, and its results can be written by hand.
-    paper : bool
-        The lesson as a sheet to print, with the solutions on a page of their own.
+    detail, direction, theme, language, targets, selected, engine, color, step, compact, beside
+        See `gradviz.options.Page`.
+    columns, lesson, paper
+        See there.
     """
     choose("theme", theme, style.PALETTES)
-    if language:
-        choose("language", language, words())
-    if lesson is False:
-        lesson = None
+    posed = None if lesson in (None, False) else lesson_of(graph, lesson, detail)
+    language = asked(language or (posed.language if posed else ""))
     if paper:
-        if lesson is None:
+        if posed is None:
             raise ValueError("a sheet of paper is of a lesson: say lesson= too")
-        return sheet(lesson_of(graph, lesson, detail), language, words())
+        return sheet(posed, language or "en", words())
     others = (beside,) if isinstance(beside, Recording) else tuple(beside)
-    if others and lesson is not None:
+    if others and posed is not None:
         raise ValueError("a lesson is a page of its own")
-    asked = dict(
-        detail=detail, direction=direction, theme=theme, language=language, targets=targets,
-        selected=selected, engine=engine, color=color, step=step, compact=compact, lesson=lesson,
+    wishes: dict[str, Any] = dict(
+        detail=detail, direction=direction or "LR", theme=theme, language=language, targets=targets,
+        selected=selected, engine=engine, color=color, step=step, compact=compact, posed=posed,
     )  # fmt: skip
-    return _document([_state(one, **asked) for one in (graph, *others)], columns)
+    with speaking("en"):  # the module says it in the reader's language
+        return _document([_state(one, **wishes) for one in (graph, *others)], columns)
 
 
 def _document(states: list[dict[str, Any]], columns: int) -> str:
@@ -184,14 +158,12 @@ def _state(
     engine: str,
     color: Colour,
     step: int | None,
-    lesson: Any,
+    posed: Lesson | None,
     **more: Any,
 ) -> dict[str, Any]:
     """What the page knows of one graph when it opens."""
-    asked = None if lesson is None else lesson_of(graph, lesson, detail)
-    if asked is not None:
-        detail = asked.detail
-        more["language"] = more["language"] or asked.language
+    if posed is not None:
+        detail = posed.detail
     for name in (*more["targets"], *more["selected"]):
         graph.detailed(detail).id(name)
     kept = folds(graph, detail)
@@ -200,18 +172,18 @@ def _state(
     seen = {i for picture in pictures for i in range(count) if i not in picture["inside"]}
     told = story(graph, detail, None if count <= IN_FULL else seen)
     if told["program"] and wanted(color, False):
-        told |= {"program": None, "refusal": FIXED}
+        told |= {"program": None, "refusal": in_every_language(lambda: say(FIXED))}
     large: dict[str, Any] = {"story": told, "numbers": numbers(graph, detail)}
     first = {"drawing": pictures[0], "drawings": packed(pictures), "folded": list(kept[0])}
-    title = (asked and asked.title) or told["title"] or "gradviz"
+    title = (posed and posed.title) or told["title"] or "gradviz"
     state = {
         **more,
         "title": title,
         "words": words(),
         **({} if step is None else {"step": max(step, 0)}),
     }
-    if asked is not None:  # no number stands there in clear
-        return {**state, "packed": packed({**large, **first, "lesson": travelling(asked)})}
+    if posed is not None:  # no number stands there in clear
+        return {**state, "packed": packed({**large, **first, "lesson": travelling(posed)})}
     return {**state, **first, **(large if count <= IN_FULL else {"packed": packed(large)})}
 
 

@@ -28,6 +28,7 @@ from .cells import first, heat_map, scalar, side
 from .pictures import scopes
 from .program import program_of
 from .reasons import reason
+from .refused import refusal_of
 from .wire import (
     Formula,
     GradientState,
@@ -65,11 +66,11 @@ def story(graph: Graph, detail: str | None = None, told: Collection[int] | None 
     shown = graph.detailed(detail)
     told = range(len(shown)) if told is None else told
     program: Program | None = None
-    refusal = ""
+    refusal: dict[str, str] = {}
     try:
         program = program_of(graph, shown)
     except TraceError as error:
-        refusal = str(error)
+        refusal = refusal_of(error)
     return {
         "title": words.clean(graph.title),
         "output": shown.output,

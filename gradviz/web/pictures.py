@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from gradviz.chain.folding import LONG, SCREEN, Folding
 from gradviz.chain.parts import ROW
 from gradviz.chain.totals import Tally
 from gradviz.highlight import Highlight
+from gradviz.language import say
+from gradviz.options import Colour
 from gradviz.show import heat
 from gradviz.show.overview import view_of
 from gradviz.show.svg import to_svg
@@ -51,7 +54,7 @@ def drawing(
     direction: str = "LR",
     detail: str | None = None,
     engine: str = "auto",
-    color: heat.Colour = "auto",
+    color: Colour = "auto",
 ) -> Drawing:
     """The picture with some folds closed; ``inside`` says which box holds a hidden node.
 
@@ -77,7 +80,7 @@ def drawings(
     direction: str = "LR",
     detail: str | None = None,
     engine: str = "auto",
-    color: heat.Colour = "auto",
+    color: Colour = "auto",
     theme: str = "light",
 ) -> list[Drawing]:
     """Several pictures: the engine is a process of its own, and lays out some side by side."""
@@ -85,12 +88,14 @@ def drawings(
     prepared = [_unpainted(folding, folded, direction, color) for folded in kept]
     painted = partial(to_svg, theme=theme, engine_name=engine, live=True)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
-        pictures = workers.map(painted, [view for view, _ in prepared])
+        spoken = [copy_context() for _ in prepared]  # a thread has no language of its own
+        views = [view for view, _ in prepared]
+        pictures = workers.map(lambda context, view: context.run(painted, view), spoken, views)
         return [{**d, "svg": svg} for (_, d), svg in zip(prepared, pictures, strict=True)]
 
 
 def _unpainted(
-    folding: Folding, folded: Iterable[str], direction: str, color: heat.Colour
+    folding: Folding, folded: Iterable[str], direction: str, color: Colour
 ) -> tuple[View, Drawing]:
     opened, closed = _state(folding, folded)
     view, inside = _live(folding, opened, direction, color)
@@ -204,7 +209,7 @@ def _closed(opened: Sequence[Fold], folding: Folding) -> set[str]:
 
 
 def _live(
-    folding: Folding, opened: Sequence[Fold], direction: str, color: heat.Colour
+    folding: Folding, opened: Sequence[Fold], direction: str, color: Colour
 ) -> tuple[View, dict[int, int]]:
     """A View whose numbers have room to change, with arrows keyed by the number of their edge.
 
@@ -232,8 +237,8 @@ def _live(
         scope = box.scope
         if isinstance(part, Fold):
             inside |= {v: i for v in part.values if v != i}
-            box = replace(box, name=part.title, kind="fold", tag=f"{len(part.values)} folded",
-                          expression=box.name)  # fmt: skip
+            tag = say("{n} folded", n=len(part.values))
+            box = replace(box, name=part.title, kind="fold", tag=tag, expression=box.name)
             scope = tuple(fold.name for fold in around)
         if not folding.scopes:
             scope = tuple(fold.title for fold in around)
@@ -286,7 +291,7 @@ def _with_room(row: CardRow, value: Any) -> CardRow:
 
 
 def _layered(
-    folding: Folding, opened: Sequence[Fold], direction: str, color: heat.Colour
+    folding: Folding, opened: Sequence[Fold], direction: str, color: Colour
 ) -> tuple[View, dict[int, int]]:
     """The same of a model, whose boxes are layers and whose numbers do not change."""
     graph = folding.graph

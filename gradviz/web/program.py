@@ -20,6 +20,7 @@ from gradviz.statistics import Statistics
 
 from .cells import scalar
 from .links import links
+from .refused import Refused
 from .wire import Entries, Guard, Program, ProgramNode, ProgramTree, Row, Scalar, ShownSteps
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ MOST_NUMBERS = 2**18  # so many numbers of constants, leaves and indices a page 
 MOST_VALUES = 2**22  # ... so many it computes in a pass ...
 MOST_PRODUCTS = 2**25  # ... and so many products go into its sums
 MOST_GUARDS = 2000
+CARRY = "the page would have to carry {n} numbers; it carries up to {m}"
+COMPUTE = "the page would have to compute {n} numbers in a pass; it computes up to {m}"
+SUM = "the page would have to sum {n} products in a pass; it sums up to {m}"
 
 
 def program_of(graph: Graph, shown: Graph) -> Program:
@@ -84,7 +88,7 @@ class _Maker:
         self.carried = self.computed = self.products = 0
         hidden = graph.recorded_program.reads() if graph.recorded_program else ""
         if hidden:
-            raise TraceError(f"the program reads plain numbers {hidden}")
+            raise Refused("the program reads plain numbers {how}", how=hidden)
         linked, asked = links(graph, _ASKED)
         for i in range(len(graph)):
             self.nodes.append(self.node(i, linked.get(i)))
@@ -92,16 +96,16 @@ class _Maker:
             guard for i in range(len(graph)) for guard in self.read(i)
         ]
         if len(self.guards) > MOST_GUARDS:
-            raise TraceError(f"the program branches {len(self.guards)} times")
+            raise Refused("the program branches {n} times", n=len(self.guards))
 
     def node(self, i: int, look: Look | None) -> ProgramNode:
         node = self.graph.values[i]
         operation, name = node.operation, self.graph.names[i]
         if isinstance(node.value, Statistics):
-            raise TraceError(f"of {name} only statistics were kept")
+            raise Refused("of {v} only statistics were kept", v=name)
         value = np.asarray(node.value)
         if str(value.dtype) not in _TYPES and value.dtype.kind not in "iub":
-            raise TraceError(f"{name} is of type {value.dtype}")
+            raise Refused("{v} is of type {type}", v=name, type=value.dtype)
         if value.dtype != np.float64:
             self.types[i] = str(value.dtype)
         self.computed += value.size
@@ -122,13 +126,15 @@ class _Maker:
         if operation.settings is None:
             if node.keywords:
                 options = ", ".join(node.keywords)
-                raise TraceError(f"{operation.name} has options ({options})")
+                raise Refused("{op} has options ({names})", op=operation.name, names=options)
             return []
         operands = self.graph.operand_values(i)
         try:
             found = operation.settings(operation, operands, node.keywords, node.value)
         except TraceError as error:
-            raise TraceError(f"the page cannot compute {operation.name} with {error}") from None
+            raise Refused(
+                "the page cannot compute {op} with {what}", op=operation.name, what=str(error)
+            ) from None
         if "subscripts" in found:
             terms = found["subscripts"].partition("->")[0].split(",")
             sizes = {
@@ -185,7 +191,7 @@ class _Maker:
         """What holds as long as the answer is the same."""
         recorded = [o for o in look.operands if isinstance(o, Id)]
         if any(o < 0 for o in recorded):
-            raise TraceError("the program reads values that were recorded elsewhere")
+            raise Refused("the program reads values that were recorded elsewhere")
         site = look.site and self.graph._source(Node.new(None, INPUT, site=look.site))
         place = site.place if site else "a question inside a function that it calls"
         plain = [o for o in look.operands if not isinstance(o, Id)]
@@ -216,14 +222,12 @@ class _Maker:
 
     def refuse_large(self) -> None:
         for count, most, what in (
-            (self.carried, MOST_NUMBERS, "carry {} numbers; it carries"),
-            (self.computed, MOST_VALUES, "compute {} numbers in a pass; it computes"),
-            (self.products, MOST_PRODUCTS, "sum {} products in a pass; it sums"),
+            (self.carried, MOST_NUMBERS, CARRY),
+            (self.computed, MOST_VALUES, COMPUTE),
+            (self.products, MOST_PRODUCTS, SUM),
         ):
             if count > most:
-                raise TraceError(
-                    f"the page would have to {what.format(f'{count:,}')} up to {most:,}"
-                )
+                raise Refused(what, n=f"{count:,}", m=f"{most:,}")
 
 
 _TYPES = frozenset(("float64", "float32"))
@@ -280,7 +284,7 @@ def _row(operation: Operation) -> Row:
     rules = operation.derivatives
     number = operation.number or operation.formula
     if not rules or not isinstance(number, str) or not number:
-        raise TraceError(f"the page cannot compute {operation.name}")
+        raise Refused("the page cannot compute {op}", op=operation.name)
     locals_: list[ProgramTree | None] = []
     messages: list[ProgramTree | None] = []
     try:
@@ -295,7 +299,7 @@ def _row(operation: Operation) -> Row:
                 tree = _data(notation.parse(str(rule.formula))) if rule.local else None
             locals_.append(tree)
     except TraceError:
-        raise TraceError(f"the page cannot compute {operation.name}") from None
+        raise Refused("the page cannot compute {op}", op=operation.name) from None
     return {
         "value": value,
         "locals": locals_,

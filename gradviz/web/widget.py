@@ -21,8 +21,10 @@ except ImportError as error:  # pragma: no cover
         "pip install '.[widget]'; g.save('page.html') needs nothing"
     ) from error
 
+from gradviz.language import asked, speaking
+from gradviz.options import Colour
 from gradviz.show import style
-from gradviz.show.heat import Colour, wanted
+from gradviz.show.heat import wanted
 from gradviz.words import choose
 
 from .page import stylesheet, words
@@ -107,7 +109,7 @@ class Widget(anywidget.AnyWidget):
         graph: Graph,
         *,
         detail: str | None = None,
-        direction: str = "LR",
+        direction: str | None = None,
         theme: str = "auto",
         language: str = "",
         targets: Sequence[str] = (),
@@ -116,9 +118,8 @@ class Widget(anywidget.AnyWidget):
         color: Colour = "auto",
     ) -> None:
         choose("theme", theme, style.PALETTES)
-        if language:
-            choose("language", language, words())
-        self.detail, self.direction, self.color = detail, direction, color
+        language = asked(language)
+        self.detail, self.direction, self.color = detail, direction or "LR", color
         self._coloured = wanted(color, bool(graph.detailed(detail).layers)) is not None
         self.graph = graph
         self._past = [graph]
@@ -272,7 +273,8 @@ class Widget(anywidget.AnyWidget):
         self.values = graph.leaf_values()
 
     def _drawn(self, graph: Graph, folded: Sequence[str]) -> Any:
-        return drawing(graph, folded, self.direction, self.detail, color=self.color)
+        with speaking("en"):  # the module says it in the reader's language
+            return drawing(graph, folded, self.direction, self.detail, color=self.color)
 
     def _same_program(self, graph: Graph) -> bool:
         shown = graph.detailed(self.detail)

@@ -126,7 +126,7 @@ class Story(TypedDict):
     scopes: list[str]
     moving: list[int]
     program: Program | None
-    refusal: str
+    refusal: dict[str, str]
     untold: int
 
 

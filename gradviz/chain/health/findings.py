@@ -6,10 +6,11 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from gradviz.chain.result import GraphResult
 from gradviz.highlight import PATHS, Highlight
+from gradviz.options import Picture, named
 from gradviz.words import Site, counted
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ class Finding(GraphResult):
         """The value and its path in `graph` or in its `statements`."""
         return _highlight(self.graph, (self,), f"{self.kind}: {self.name}", shown)
 
-    def draw(self, **options: Any) -> Drawing:
+    @named(Picture)
+    def draw(self, **options: Unpack[Picture]) -> Drawing:
         """The picture of the value and its path (options as in `Graph.draw`).
 
         A graph that is large is folded, except for what the value lies in.

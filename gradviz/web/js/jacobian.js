@@ -59,7 +59,7 @@ export class Jacobians {
     const { v, key } = edges[e];
     const no = (/** @type {string} */ why) =>
       new Error(session.t(why, { e: session.edgeName(e, "name"), name: nodes[v].name }));
-    if (!machine) throw new Error(session.t("lensRefused", { why: session.story.refusal }));
+    if (!machine) throw new Error(session.t("lensRefused", { why: session.why }));
     const shown = machine.program.shown[v];
     const [own, steps, outside] = shown;
     const rules = new Rules(machine);

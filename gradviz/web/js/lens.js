@@ -170,7 +170,7 @@ export class Lens {
     if (at < grads.length) told.push(`∂${session.loss}/∂${x} = ${wholeNumber(grads[at])}`);
     const head = html("p", { class: "exact", "aria-live": "polite" }, told.join("; "));
     if (!this.jacobians.machine)
-      return [head, hint(session.t("lensRefused", { why: session.story.refusal }))];
+      return [head, hint(session.t("lensRefused", { why: session.why }))];
     const readers = session.edges.flatMap(({ u }, e) => (u === node ? [e] : []));
     return [
       head,

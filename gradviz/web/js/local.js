@@ -42,7 +42,7 @@ class Local {
   get machine() {
     if (this.made) return this.made;
     const { program, refusal, nodes } = this.story;
-    if (!program) throw new Error(refusal);
+    if (!program) throw new Error(refusal[this.language]);
     const machine = new Machine(program);
     const { values, grads } = numbersOfRun(machine.run(machine.recorded).run, this.story);
     const recorded = this.model.get("numbers");
@@ -217,8 +217,11 @@ class Local {
 
   /** @type {(text: string, places: Record<string, string>) => string} */
   t(text, places) {
-    const all = this.model.get("words");
-    return filled(all[languageOf(all, this.model.get("language"))][text], places).join("");
+    return filled(this.model.get("words")[this.language][text], places).join("");
+  }
+
+  get language() {
+    return languageOf(this.model.get("words"), this.model.get("language"));
   }
 }
 

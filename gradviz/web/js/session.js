@@ -249,7 +249,11 @@ export class Session {
   }
   /** Why a leaf cannot be changed here; "" where it can. */
   refusal() {
-    return this.editable ? "" : this.t("noKernel", { why: this.story.refusal });
+    return this.editable ? "" : this.t("noKernel", { why: this.why });
+  }
+  /** Why the page does not compute. */
+  get why() {
+    return this.story.refusal[this.language] ?? "";
   }
 }
 

@@ -117,7 +117,7 @@ interface Story {
   scopes: string[];
   moving: number[];
   program: Program | null;
-  refusal: string;
+  refusal: Record<string, string>;
   untold: number;
 }
 

@@ -1,0 +1,166 @@
+"""One language for all that is drawn and said: no English sentence is left in Chinese."""
+
+import ast
+import json
+import re
+from pathlib import Path
+from string import Formatter
+from threading import Thread
+
+import numpy as np
+import pytest
+
+import gradviz as gv
+from gradviz import words
+from gradviz.chain import check
+from gradviz.language import LANGUAGES
+
+HOME = Path(gv.__file__).parent
+SAYING = {"say", "some", "translated", "Refused", "_tex_said"}
+
+
+def parts(tree):
+    """The texts that an expression may be, names of constants among them."""
+    if isinstance(tree, ast.IfExp):
+        return parts(tree.body) + parts(tree.orelse)
+    if isinstance(tree, ast.Constant):
+        return [tree.value] if isinstance(tree.value, str) and tree.value else []
+    return [tree.id] if isinstance(tree, ast.Name) and tree.id.isupper() else []
+
+
+def sentences():
+    """Each sentence that is said, and the names of what is put into its places."""
+    found = {}
+    for file in HOME.rglob("*.py"):
+        if file.name == "language.py" or "cli" in file.parts:
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        constants = {
+            node.targets[0].id: node.value.value
+            for node in tree.body
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        }
+        for node in ast.walk(tree):
+            name = isinstance(node, ast.Call) and ast.unparse(node.func)
+            if name == "some":
+                things = [part for part in parts(node.args[1]) if part]
+                found |= {f"{{n}} {thing}{s}": {"n"} for thing in things for s in ("", "s")}
+            elif name in SAYING and node.args:
+                places = {keyword.arg for keyword in node.keywords}
+                for text in parts(node.args[0]):
+                    found[constants.get(text, text)] = places - {None} or None
+    tables = [words.STATES.values(), words.STATISTICS, check.HOW.values()]
+    return found | {text: None for table in tables for text in table}
+
+
+def test_each_sentence_is_in_the_table_of_each_language_with_the_same_places():
+    said = sentences()
+    assert len(said) > 150
+    for language in LANGUAGES[1:]:
+        table = json.loads((HOME / f"said.{language}.json").read_text(encoding="utf-8"))
+        assert said.keys() - table.keys() == set()
+        source = "".join(file.read_text(encoding="utf-8") for file in HOME.rglob("*.py"))
+        for sentence, other in table.items():
+            places = {place for _, place, _, _ in Formatter().parse(other) if place}
+            own = {place for _, place, _, _ in Formatter().parse(sentence) if place}
+            assert places <= (said.get(sentence) or own), sentence
+            pieces = re.split(r"\s+", sentence)
+            assert sentence in said or all(piece in source for piece in pieces), sentence
+
+
+def programs():
+    rng = np.random.default_rng(0)
+
+    def softmax(W, b, x):
+        z = W @ x + b
+        p = np.exp(z) / np.sum(np.exp(z))
+        J = -np.log(p[1])
+        return J
+
+    def loop(w, x):
+        for _ in range(60):
+            x = np.tanh(w * x)
+        J = x * x
+        return J
+
+    def flat(w, x):
+        z = np.minimum(w, 0.0) * x + gv.stop_gradient(x)
+        J = np.sum(z**2) + 0 * np.sum(x)
+        return J
+
+    draw = rng.standard_normal
+    return {
+        "network": gv.examples.backprop_222(),
+        "softmax": gv.trace(softmax, draw((3, 2)), draw(3), draw(2), wrt=("W", "b")),
+        "loop": gv.trace(loop, 0.9, 0.5),
+        "flat": gv.trace(flat, 0.5, draw(40), wrt="w"),
+    }
+
+
+def said(graph, leaf):
+    """All that is said of a graph."""
+    explained = graph.explain(leaf)
+    for drawing in (
+        graph.draw(),
+        graph.draw(backward="beside"),
+        graph.draw(color="gradient"),
+        graph.draw(show=[graph.names[graph.output], leaf]),
+        explained.draw(),
+        graph.reuse(leaf).draw(),
+        graph.shares().draw(),
+        graph.check().draw(),
+    ):
+        yield drawing.text
+        yield re.sub(r"<(style|metadata).*?</\1>|<[^>]*aria-label=\"([^\"]*)\"|<[^>]*>", r" \2 ",
+                     drawing.svg)  # fmt: skip
+    yield explained.text
+    yield re.sub(r"\\[a-z]+", " ", " ".join(re.findall(r"\\text\{([^}]*)\}", explained.latex)))
+    yield from (graph.reuse(leaf).text, graph.check().text, graph.shares().text)
+    yield from (graph.summary().text, str(graph.explain(leaf, after=leaf)))
+
+
+@pytest.mark.parametrize("name", programs())
+def test_no_english_is_left_where_chinese_is_spoken(name, monkeypatch):
+    graph = programs()[name]
+    leaf = graph.names[min(graph.wrt)]
+    known = {"vjp", "seed", "accumulate", *(re.findall(r"[a-z]+", " ".join(graph.names).lower()))}
+    known |= {op for node in graph.values for op in re.findall("[a-z]+", node.operation.name)}
+    known |= set("exp log sum tanh sigmoid where minimum axis keepdims unfold opened".split())
+    known |= {*re.findall("[a-z]+", graph.title.lower()), "network", "stop", "gradient", "py"}
+    gv.set_language("zh")
+    try:
+        text = re.sub(r"[\w.]+\.py:\d+.*", "", "\n".join(said(graph, leaf)))  # (program lines)
+        left = {*re.findall(r"(?<![\w\\])[a-z]{3,}(?![\w(])", text.lower())} - known
+        assert not left, re.findall(f".*(?:{'|'.join(left)}).*", text)[:9]
+    finally:
+        gv.set_language()
+
+
+def test_an_answer_keeps_the_language_that_it_was_asked_in(network):
+    ledger = network.reuse("w5", "w1", language="zh")
+    drawing = network.draw(language="zh")
+    assert "复用" in ledger.text
+    assert "复用" in ledger.draw().svg
+    assert "来自前向传播" in drawing.svg
+    assert "前向传播：" in drawing.text
+    assert "reuses" in network.reuse("w5", "w1").text
+    gv.set_language("zh")
+    try:
+        english = network.explain("w1", after="w5", language="en")
+        told = []
+        thread = Thread(target=lambda: told.append(network.reuse("w5").text))
+        thread.start()
+        thread.join()
+    finally:
+        gv.set_language()
+    assert "computed already for w5" in english.text
+    assert "新计算" in told[0]
+    with pytest.raises(ValueError, match="no language 'fr'; there is: 'en', 'zh'"):
+        network.draw(language="fr")
+
+
+def test_a_page_says_in_its_readers_language_why_it_does_not_compute():
+    from gradviz.web.payload import story
+
+    refusal = story(gv.trace(lambda x: np.linalg.det(x), np.eye(2)))["refusal"]
+    assert refusal == {"en": "the page cannot compute det", "zh": "本页不能计算 det"}
