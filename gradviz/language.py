@@ -39,15 +39,15 @@ def set_language(language: str = "") -> None:
     Examples
     --------
     >>> import gradviz as gv
-    >>> g = gv.expression("x * y", x=2, y=3)
+    >>> g = gv.expression("z = x * y; z ** 2", x=2, y=3)
     >>> gv.set_language("zh")
     >>> print(g.reuse("x"))
-    ∂v_1/∂x
-        新计算    无
+    ∂J/∂x
+        新计算    ∂J/∂J、∂J/∂z
         复用      无
         读取缓存  无
-        VJP       使用缓存 1 次，逐条路径 1 次
-    合计          使用缓存 1 次 VJP，逐条路径 1 次
+        VJP       使用缓存 2 次，逐条路径 2 次
+    合计          使用缓存 2 次 VJP，逐条路径 2 次
     >>> gv.set_language()
     >>> g.draw(language="zh").view.legend[0][1]
     '值，来自前向传播'

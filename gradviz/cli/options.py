@@ -10,6 +10,7 @@ import click
 
 from gradviz.cli.usage import Misuse, names
 from gradviz.files import PICTURES
+from gradviz.language import LANGUAGES, speaking
 
 
 def _check_output(_: click.Context, __: click.Parameter, output: str | None) -> str | None:
@@ -25,6 +26,11 @@ output = click.option(
          f"({', '.join(kind[1:] for kind in PICTURES)}). '-' writes SVG to stdout. Without it the "
          "text is printed.",
 )  # fmt: skip
+language = click.option(
+    "--language", type=click.Choice(LANGUAGES), expose_value=False, is_eager=True,
+    callback=lambda context, _, chosen: context.with_resource(speaking(chosen or "")),
+    help="In which the answer is. Default: the environment's GRADVIZ_LANGUAGE, else English.",
+)  # fmt: skip
 theme = click.option("--theme", type=click.Choice(["light", "dark", "auto"]), default="light")
 
 
@@ -35,6 +41,7 @@ def look(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--detail", type=click.Choice(["names", "operations"]),
                      help="A box for each named value (default), or for each operation."),
         theme,
+        language,
         click.option("--direction", type=click.Choice(["auto", "LR", "TB"]), default="auto",
                      help="Left to right, or top to bottom; auto: the latter for a long row of "
                           "folded boxes."),
