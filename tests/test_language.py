@@ -14,6 +14,7 @@ import gradviz as gv
 from gradviz import words
 from gradviz.chain import check
 from gradviz.language import LANGUAGES
+from gradviz.web.page import to_html
 
 HOME = Path(gv.__file__).parent
 SAYING = {"say", "some", "translated", "Refused", "_tex_said"}
@@ -157,6 +158,19 @@ def test_an_answer_keeps_the_language_that_it_was_asked_in(network):
     assert "新计算" in told[0]
     with pytest.raises(ValueError, match="no language 'fr'; there is: 'en', 'zh'"):
         network.draw(language="fr")
+
+
+def test_what_a_page_is_told_does_not_depend_on_the_language_that_is_set(network):
+    english = to_html(network, language="en")
+    gv.set_language("zh")
+    try:
+        chinese = to_html(network)
+        assert to_html(network, language="en") == english
+    finally:
+        gv.set_language()
+    assert chinese == english.replace('"language":"en"', '"language":"zh"').replace(
+        'lang="en"', 'lang="zh"'
+    )
 
 
 def test_a_page_says_in_its_readers_language_why_it_does_not_compute():

@@ -185,7 +185,7 @@ def _box_card(box: Box, least: tuple[float, float], _language: str) -> Card:
         y += 10
         edge = right - mark_width
         for head, wide in zip(reversed(heads), reversed(widths[False, columns]), strict=True):
-            _right(texts, edge, y, head, HEAD, "soft")
+            _right(texts, edge, y, head, HEAD, "soft", word="end")
             edge -= wide + GAP
     marks, brackets = [], []
     for row, label, cells in zip(box.rows, labels, grid, strict=True):

@@ -119,8 +119,7 @@ def to_html(
         detail=detail, direction=direction or "LR", theme=theme, language=language, targets=targets,
         selected=selected, engine=engine, color=color, step=step, compact=compact, posed=posed,
     )  # fmt: skip
-    with speaking("en"):  # the module says it in the reader's language
-        return _document([_state(one, **wishes) for one in (graph, *others)], columns)
+    return _document([_state(one, **wishes) for one in (graph, *others)], columns)
 
 
 def _document(states: list[dict[str, Any]], columns: int) -> str:
@@ -150,6 +149,7 @@ def document(states: list[dict[str, Any]], script: str, css: str, layout: str) -
     )
 
 
+@speaking("en")  # the module says it in the reader's language
 def _state(
     graph: Graph,
     *,

@@ -19,6 +19,7 @@ import numpy as np
 from gradviz import words
 from gradviz.chain.backward import known_derivatives
 from gradviz.errors import TraceError
+from gradviz.language import speaking
 from gradviz.model import CONSTANT, PARAMETER
 from gradviz.ops import notation, tex
 from gradviz.ops.mathml import mathml, symbol
@@ -52,6 +53,7 @@ IN_FULL = 2000  # of so many values all formulas are sent; of more those of what
 # --- the structure -------------------------------------------------------------------------------
 
 
+@speaking("en")  # the module says it in the reader's language
 def story(graph: Graph, detail: str | None = None, told: Collection[int] | None = None) -> Story:
     """The structure of a Graph: nodes, edges, the steps of both passes, its program.
 
@@ -156,6 +158,7 @@ def steps(graph: Graph) -> list[Step]:
 # --- the numbers ---------------------------------------------------------------------------------
 
 
+@speaking("en")
 def numbers(graph: Graph, detail: str | None = None) -> Numbers:
     """All that changes with a leaf: values, gradients and their states; locals and messages."""
     shown = graph.detailed(detail)

@@ -19,7 +19,7 @@ from gradviz.chain.folding import LONG, SCREEN, Folding
 from gradviz.chain.parts import ROW
 from gradviz.chain.totals import Tally
 from gradviz.highlight import Highlight
-from gradviz.language import say
+from gradviz.language import say, speaking
 from gradviz.options import Colour
 from gradviz.show import heat
 from gradviz.show.overview import view_of
@@ -48,6 +48,7 @@ LENGTH = 4 * LONG  # so long are the edges of all pictures that a page brings al
 VALUE_ROOM, LOCAL_ROOM = "−0.00012345", "−0.0000"  # what most numbers fit in as they change
 
 
+@speaking("en")  # the module says it in the reader's language
 def drawing(
     graph: Graph,
     folded: Iterable[str] = (),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradviz.chain.health.over_time import OverTime
 from gradviz.errors import TraceError
+from gradviz.language import asked, speaking
 from gradviz.show.style import PALETTES
 from gradviz.show.timeline import QUANTITIES, combined, layers
 from gradviz.words import choose, clean, shape
@@ -64,6 +65,7 @@ class Telling:
                 return
             yield graph.diagnose()
 
+    @speaking("en")
     def told(self) -> tuple[Recorded, list[int]]:
         """What the page shows, and the places of its columns among the steps."""
         steps = self.training.steps
@@ -105,6 +107,7 @@ class Telling:
         }
         return told, places
 
+    @speaking("en")
     def opened(self, place: int) -> OpenedStep | None:
         """The Graph of a step for the page, with the story that it shares with others; or None."""
         try:
@@ -213,8 +216,7 @@ def _coarse_first(count: int) -> list[int]:
 def run_page(training: Training, theme: str = "auto", language: str = "") -> str:
     """One file for a whole run."""
     choose("theme", theme, PALETTES)
-    if language:
-        choose("language", language, words())
+    language = asked(language)
     run = Telling(training)
     told, places = run.told()
     state = {

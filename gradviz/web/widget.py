@@ -21,7 +21,7 @@ except ImportError as error:  # pragma: no cover
         "pip install '.[widget]'; g.save('page.html') needs nothing"
     ) from error
 
-from gradviz.language import asked, speaking
+from gradviz.language import asked
 from gradviz.options import Colour
 from gradviz.show import style
 from gradviz.show.heat import wanted
@@ -273,8 +273,7 @@ class Widget(anywidget.AnyWidget):
         self.values = graph.leaf_values()
 
     def _drawn(self, graph: Graph, folded: Sequence[str]) -> Any:
-        with speaking("en"):  # the module says it in the reader's language
-            return drawing(graph, folded, self.direction, self.detail, color=self.color)
+        return drawing(graph, folded, self.direction, self.detail, color=self.color)
 
     def _same_program(self, graph: Graph) -> bool:
         shown = graph.detailed(self.detail)
