@@ -339,13 +339,11 @@ class Graph(Recording):
         *targets : str
             The lesson asks for all that their gradients take (`Lesson.about`). Without any it is
             empty: its methods add what you ask, ``g.lesson().value("z").gradient("w")``.
-        title : str, optional
+        title, detail : str, optional
         language : {"", "en", "zh"}
             Default: the one that is set, else the reader's own.
         tolerance : float
             So far, relative to the right number, an answer may be off.
-        detail : str, optional
-            As in `draw`.
         """
         from gradviz.chain.lesson import Lesson
 
@@ -391,7 +389,7 @@ class Graph(Recording):
     def check(
         self,
         *,
-        entries: int = 64,
+        entries: int | None = None,
         step: float | None = None,
         tolerance: float | None = None,
         detail: str | None = None,
@@ -399,8 +397,7 @@ class Graph(Recording):
     ) -> Check:
         """Every gradient computed another way; the options: `gradviz.chain.check.check`.
 
-        Leaf gradients by central finite differences of the program run again, every gradient as
-        the sum of its messages, and as the sum over its paths.
+        By central finite differences, as the sum of its messages, and as the sum over its paths.
         """
         from gradviz.chain.check import check
 
