@@ -8,6 +8,7 @@ from gradviz.language import set_language
 from gradviz.model import Node
 from gradviz.ops.custom import operation
 from gradviz.record.array import Array
+from gradviz.record.callbacks import lightning_callback, transformers_callback
 from gradviz.record.expression import expression
 from gradviz.record.leaves import input, parameter, stop_gradient
 from gradviz.record.micrograd import draw_dot
@@ -35,6 +36,7 @@ __all__ = [
     "input",
     "jacobian",
     "jvp",
+    "lightning_callback",
     "load",
     "load_training",
     "operation",
@@ -44,5 +46,6 @@ __all__ = [
     "set_language",
     "stop_gradient",
     "trace",
+    "transformers_callback",
     "watch",
 ]

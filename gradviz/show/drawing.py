@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradviz.chain.folding import is_large
 from gradviz.chain.result import GraphResult
@@ -20,6 +20,9 @@ from gradviz.words import choose
 from . import heat, style
 from .overview import overview
 from .view import View, backward_view, beside_view, forward_view
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Drawing", "Highlight", "draw"]
 
@@ -90,6 +93,20 @@ class Drawing:
         from .raster import to_png
 
         return to_png(self._fixed())
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The picture as an array: height, width, and red, green, blue, opacity; needs pillow.
+
+        Examples
+        --------
+        With PyTorch's ``SummaryWriter``, and whatever else shows images:
+
+        >>> writer.add_image("step", g.draw().pixels, 7, dataformats="HWC")  # doctest: +SKIP
+        """
+        from .raster import to_pixels
+
+        return to_pixels(self.png)
 
     @property
     def pdf(self) -> bytes:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 _PROBE = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20">'
@@ -42,6 +45,21 @@ def to_png(svg: str, zoom: float = 2.0) -> bytes:
             serif_family="DejaVu Serif",
         )
     )
+
+
+def to_pixels(png: bytes) -> np.ndarray:
+    """A PNG as an array of bytes.
+
+    Raises
+    ------
+    ImportError
+        If pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError("a picture as an array needs: pip install pillow") from error
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
 
 
 def to_pdf(svg: str) -> bytes:

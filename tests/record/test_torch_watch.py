@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import warnings
 
 import numpy as np
 import pytest
@@ -513,33 +512,3 @@ def test_a_script_ends_as_it_would_have_and_its_report_is_whole(how, status, tmp
         ours = ran.stderr.splitlines()
         assert ours[-1] == "KeyError: 'mine'"
         assert sum(line.startswith("  File") for line in ours) == 1
-
-
-def test_lightning_trains_under_watch(tmp_path):
-    """It steps by closures, of several batches each, and clips."""
-    lightning = pytest.importorskip("lightning")
-    from torch.utils.data import DataLoader
-
-    class Module(lightning.LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.net = layers()
-
-        def training_step(self, x, i):
-            return self.net(x).square().mean() * (math.nan if i == 5 else 1)
-
-        def configure_optimizers(self):
-            return adam(self)
-
-    trainer = lightning.Trainer(
-        max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, accelerator="cpu", accumulate_grad_batches=2,
-        gradient_clip_val=1.0,
-    )  # fmt: skip
-    with gv.watch(tmp_path) as watch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a loader without workers, say
-        trainer.fit(Module(), DataLoader(torch.randn(24, 6), batch_size=2))
-    (report,) = watch.reports
-    assert (report.alarm.kind, report.step) == ("loss not finite", 2)
-    assert report.replay.exact
-    assert len(report.graphs) == 2

@@ -132,7 +132,7 @@ def test_a_terminal_shows_the_loss_the_layers_and_what_is_wrong(tmp_path):
     assert "\x1b" not in shown.output
     lines = shown.output.splitlines()
     assert lines[0].startswith("run.gvtrain: 16 recorded steps, the last is 15")
-    (hidden,) = (line for line in lines if "den.0" in line)
+    hidden = next(line for line in lines if line[:24].rstrip().endswith("den.0"))
     assert hidden.endswith("0" * (16 - DIES))  # exactly zero since it died
     assert not hidden.endswith("0" * (17 - DIES))
     assert "is off in all 128 entries" in shown.output

@@ -1,0 +1,1 @@
+"""Trainers of others that are watched and recorded by callbacks."""
