@@ -396,7 +396,8 @@ def fit(message: Any, operand: Any, name: str = "") -> Any:
     if np.shape(message) != shape:
         extra = np.ndim(message) - len(shape)
         if extra > 0:
-            message = np.sum(message, axis=tuple(range(extra)))
+            total = np.add.reduce if type(message) is np.ndarray else np.sum
+            message = total(message, axis=tuple(range(extra)))
         stretched = tuple(
             i for i, n in enumerate(shape) if n == 1 and extra >= 0 and np.shape(message)[i] != 1
         )

@@ -12,6 +12,7 @@ from gradviz.errors import TraceError
 from gradviz.ops import hazards
 from gradviz.ops.dispatch import dispatched
 from gradviz.ops.operation import Operation, linear
+from gradviz.quiet import quiet
 
 
 def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
@@ -20,14 +21,28 @@ def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(int(i) % ndim for i in (axis if isinstance(axis, (tuple, list)) else (axis,)))
 
 
-def spread(g: Any, a: Any, axis: Any, keepdims: Any = False) -> Any:
-    """Give what a reduction over `axis` returned the axes of `a` again."""
+def _kept(g: Any, a: Any, axis: Any, keepdims: Any = False) -> Any:
+    """Give what a reduction over `axis` returned the axes of `a` again, each of length 1."""
     if axis is not None and not keepdims and np.ndim(a):
         shape = list(np.shape(a))
         for i in _axes(axis, np.ndim(a)):
             shape[i] = 1
         g = np.reshape(g, tuple(shape))
+    return g
+
+
+def spread(g: Any, a: Any, axis: Any, keepdims: Any = False) -> Any:
+    """Give what a reduction over `axis` returned the shape of `a` again."""
+    g = _kept(g, a, axis, keepdims)
+    if type(a) is np.ndarray and a.size <= _FEW and type(g) in _PLAIN:
+        whole = np.empty(a.shape, g.dtype)  # a view would take longer to make
+        whole[...] = g
+        return whole
     return np.broadcast_to(g, np.shape(a))
+
+
+_FEW = 2**12
+_PLAIN = frozenset((np.ndarray, np.float64, np.float32))
 
 
 def _sum(
@@ -66,13 +81,13 @@ def _extreme(
     **_: Any,
 ) -> Any:
     # Ties share evenly, also with `initial`. No element equals a NaN: 0/0 makes its slope NaN.
-    v = spread(v, a, axis, keepdims)
-    chosen = (a == v) & where
+    v = _kept(v, a, axis, keepdims)
+    chosen = (a == v) if where is True else (a == v) & where
     count = np.sum(chosen, axis=axis, keepdims=True)
     if initial is not None:
         count = count + (v == initial)
-    with np.errstate(invalid="ignore"):
-        return spread(g, a, axis, keepdims) * (chosen / count)
+    with quiet():
+        return _kept(g, a, axis, keepdims) * (chosen / count)
 
 
 def _prod(

@@ -12,6 +12,7 @@ from gradviz.model import LEAVES
 from gradviz.ops import arrays
 from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.record.array import Array, apply, record_floats
+from gradviz.record.copies import copied
 from gradviz.record.held import FROM_PYTHON, NO_KEYWORDS
 from gradviz.record.others import meet_distributions
 
@@ -20,7 +21,7 @@ def leaf(value: Any, name: str, kind: str, frame: FrameType | None = None) -> Ar
     """A leaf that holds a copy of `value`, so that later changes to it cannot reach the record."""
     meet_distributions()
     refuse_more_than_arrays(value, f"{kind} {name or '(unnamed)'}")
-    array = np.array(value)
+    array = copied(value)
     if array.dtype.kind not in "fciub":
         raise TypeError(
             f"{kind} {name or '(unnamed)'}: only numbers can be recorded, got "

@@ -12,7 +12,7 @@ import dis
 import itertools
 import linecache
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache, wraps
 from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeVar
@@ -301,6 +301,15 @@ def unique(
     again is ``h(2)``, the notation of textbooks for the second iteration. A leaf keeps its name if
     no other leaf has it: by that name it is given a new value.
     """
+    if len(names) > 1000:
+        return _unique(names, scopes, letters, leaves)
+    # (A step of training has the names of the step before.)
+    return [*_known_unique(tuple(names), tuple(scopes), letters, tuple(leaves))]
+
+
+def _unique(
+    names: Sequence[str], scopes: Sequence[Any], letters: str, leaves: Collection[int]
+) -> list[str]:
     names = [writable(name) for name in names]
     groups: dict[str, list[int]] = {}
     for i, name in enumerate(names):
@@ -336,3 +345,6 @@ def unique(
         seen.add(name)
         result[i] = name
     return result
+
+
+_known_unique = lru_cache(maxsize=64)(_unique)

@@ -260,3 +260,20 @@ def test_empty_and_0_d_arrays():
     assert g.grad("x").shape == (0, 3)
     assert g.grad("y").shape == ()
     assert g.value("J") == 2
+
+
+def test_what_is_held_of_a_large_leaf_stays_as_it_was_through_later_traces():
+    def traced(number):
+        return gv.trace(lambda w: np.sum(w * w), np.full((100, 100), number))
+
+    held = {  # each is all that is left of its Graph
+        1.0: traced(1.0).value("w"),
+        2.0: traced(2.0).value("w")[3:, ::2],
+        3.0: memoryview(traced(3.0).value("w")),
+        4.0: traced(4.0),
+    }
+    for number in (5.0, 6.0, 7.0):
+        assert traced(number).grad("w")[7, 7] == 2 * number
+    for number, part in held.items():
+        part = part.value("w") if number == 4.0 else part
+        assert np.array_equal(part, np.full(np.shape(part), number))
