@@ -7,6 +7,7 @@ asked for what needs the user's own function or a layout: new values, training, 
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,13 @@ from .rooms import joined
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
+_STILL = """<style>
+body:has([data-mark="{mark}"]) .still-{mark},
+body:has([data-mark="{mark}"]) .jp-OutputArea-child:has(.still-{mark}),
+.jp-OutputArea-child:has(.still-{mark}) + .jp-OutputArea-child .jupyter-widgets:not(:has(*)) \
+{{ display: none }}
+</style><div class="still-{mark}">{picture}</div>"""
+"""A picture that is seen where the widget is not, and hides that the widget is not found."""
 TOGETHER = 0.6  # seconds in which the changes of one leaf are one
 
 
@@ -90,6 +98,7 @@ class Widget(anywidget.AnyWidget):
     words = traitlets.Dict().tag(sync=True)
     answer = traitlets.Dict().tag(sync=True)
     settled = traitlets.Unicode("").tag(sync=True)
+    mark = traitlets.Unicode().tag(sync=True)
     kernel = traitlets.Bool(True).tag(sync=True)
     theme = traitlets.Unicode("auto").tag(sync=True)
     language = traitlets.Unicode("").tag(sync=True)
@@ -134,6 +143,7 @@ class Widget(anywidget.AnyWidget):
             numbers=numbers(graph, detail),
             drawing=self._drawn(graph, folded),
             words=words(),
+            mark=uuid.uuid4().hex,
             theme=theme,
             language=language,
             values=graph.leaf_values(),
@@ -150,6 +160,28 @@ class Widget(anywidget.AnyWidget):
 
     def __repr__(self) -> str:  # all that is shown of it where the notebook is not trusted
         return f"<gradviz widget of {self._told['title'] or 'a graph'}: run this cell to see it>"
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        living = super()._repr_mimebundle_(**options)
+        return living and ({**self._still(), **living[0]}, living[1])
+
+    def _ipython_display_(self) -> None:
+        """Show a picture, which a saved notebook keeps, and the widget, which takes its place.
+
+        Jupyter shows nothing else in the place of a widget that is gone, so it has an output of
+        its own.
+        """
+        from IPython.display import display
+
+        display(self._still(), raw=True)
+        living = super()._repr_mimebundle_()
+        if living:
+            display(living[0], metadata=living[1], raw=True)
+
+    def _still(self) -> dict[str, str]:
+        looks = {name: getattr(self, name) for name in ("detail", "color", "language")}
+        still: dict[str, str] = self.graph.draw(**looks)._repr_mimebundle_()
+        return {**still, "text/html": _STILL.format(mark=self.mark, picture=still["text/html"])}
 
     @property
     def last_step(self) -> int:

@@ -270,6 +270,7 @@ def saved(notebook, jupyter) -> Path:
     ready(page)
     run(page, 0)
     page.locator(".gradviz-app g.node").first.wait_for()
+    assert page.locator("[class^=still-]").is_hidden()
     path = jupyter[1] / page.url.split("/")[-1]
     page.keyboard.press("Control+s")
     deadline = time.monotonic() + 20
@@ -278,6 +279,20 @@ def saved(notebook, jupyter) -> Path:
         time.sleep(0.2)
     page.close()
     return path.rename(path.with_stem(f"{path.stem}-saved"))  # no kernel is running for this one
+
+
+def test_a_notebook_saved_without_its_widgets_shows_their_pictures(saved, new_page, jupyter):
+    nbformat = pytest.importorskip("nbformat")
+    address, folder = jupyter
+    notebook = nbformat.read(saved, as_version=4)
+    del notebook.metadata["widgets"]
+    nbformat.write(notebook, saved)
+    nbformat.sign.NotebookNotary(data_dir=str(folder.parent / "DATA")).sign(notebook)
+    page = open_saved(new_page(), address, saved)
+    page.locator("[class^=still-] img").wait_for()
+    missed = page.get_by_text("model not found")
+    missed.wait_for(state="attached")
+    assert missed.is_hidden()
 
 
 @pytest.mark.parametrize("kernel", ["started anew", "gone"])

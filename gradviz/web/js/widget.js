@@ -12,6 +12,7 @@ import { App } from "./app.js";
  * @param {{model: Model, el: HTMLElement}} place
  */
 function render({ model, el }) {
+  el.dataset.mark = model.get("mark"); // the picture that a saved notebook has of it is not shown
   const app = new App(model, el);
   return () => app.close();
 }
