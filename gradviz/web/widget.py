@@ -173,10 +173,11 @@ class Widget(anywidget.AnyWidget):
         """
         from IPython.display import display
 
-        display(self._still(), raw=True)
+        show: Any = display
+        show(self._still(), raw=True)
         living = super()._repr_mimebundle_()
         if living:
-            display(living[0], metadata=living[1], raw=True)
+            show(living[0], metadata=living[1], raw=True)
 
     def _still(self) -> dict[str, str]:
         looks = {name: getattr(self, name) for name in ("detail", "color", "language")}
