@@ -477,8 +477,8 @@ def _latex_number(value: Any) -> str:
         return rf"\lVert \cdot \rVert \; {tex.formula(notation.number(number))}"
     if isinstance(number, complex):
         sign = "-" if number.imag < 0 else "+"
-        tree = notation.parse(f"{number.real!r} {sign} {abs(number.imag)!r} * i")
-        return tex.formula(tree)
+        real, imaginary = (tex.formula(notation.number(x)) for x in (number.real, abs(number.imag)))
+        return rf"{real} {sign} {imaginary}\, \mathrm{{i}}"
     return tex.formula(notation.number(number))
 
 

@@ -140,6 +140,7 @@ _SIGNS: dict[type[ast.AST], str] = {
     ast.Gt: ">", ast.Lt: "<", ast.GtE: ">=", ast.LtE: "<=", ast.Eq: "==", ast.NotEq: "!=",
     ast.USub: "-", ast.UAdd: "+", ast.Invert: "~", ast.Not: "~", ast.Div: "/", ast.FloorDiv: "//",
 }  # fmt: skip
+_PLACES = (ast.Name, ast.Constant, ast.BinOp, ast.operator, ast.expr_context)
 _FORMS = {
     "sqrt": 1, "cbrt": 1, "inv": 1, "where": 3, "exp": 1, "ones_like": 1, "hadamard": 2, "solve": 2,
     "outer": 2, "inner": 2, "block": 2, "einsum": 0,
@@ -255,10 +256,17 @@ class _Layout:
         return Power(self.at(inner, _ATOM), TRANSPOSED), _POWER
 
     def Subscript(self, tree: ast.Subscript) -> Laid:
-        written = ast.unparse(tree.slice)
-        if isinstance(tree.slice, ast.Tuple):
-            written = written.strip("()").rstrip(",")
-        index = Fenced("[]", (Text(written),), small=True)
+        places = tree.slice.elts if isinstance(tree.slice, ast.Tuple) else [tree.slice]
+        inside = [node for place in places for node in ast.walk(place)]
+        if any(isinstance(n, ast.Name) for n in inside) and all(
+            isinstance(n, _PLACES) for n in inside
+        ):
+            index = Fenced("[]", self.all(places), small=True)
+        else:
+            written = ast.unparse(tree.slice)
+            if isinstance(tree.slice, ast.Tuple):
+                written = written.strip("()").rstrip(",")
+            index = Fenced("[]", (Text(written),), small=True)
         return Index(self.at(tree.value, _ATOM), index), _ATOM
 
     def Tuple(self, tree: ast.Tuple) -> Laid:
@@ -374,7 +382,10 @@ class _Display(_Layout):
     def call(self, tree: ast.Call) -> Laid:
         function = _called(tree)
         said = [k for k in tree.keywords if k.arg != "keepdims"]
-        settings = ", ".join(f"{k.arg}={ast.unparse(k.value)}" for k in said)
+        settings = ", ".join(
+            said.strip("(,)") if name == "over" else f"{name}={said}"
+            for name, said in ((k.arg, ast.unparse(k.value)) for k in said)
+        )
         if function in FENCES and len(tree.args) == 1 and (function == "norm" or not settings):
             fenced = Fenced(FENCES[function], self.all(tree.args))
             return (Index(fenced, Text(settings)) if settings else fenced), _ATOM

@@ -98,7 +98,8 @@ def written(seen: Seen) -> Math:
         case layout.Text(text):
             return ["mtext", text]
         case layout.Constant(sign):
-            return ["mo" if sign in "∑⊤" else "mn" if sign == "𝟏" else "mi", sign]
+            kind = {"∑": "mo", "⊤": "mo", "𝟏": "mn", "e": "mtext"}  # (a variable e is slanted)
+            return [kind.get(sign, "mi"), sign]
 
 
 def _empty(seen: Seen) -> bool:

@@ -20,7 +20,13 @@ _SIGNS = {
     "==": " = ", "!=": r" \ne ", "⊙": r" \odot ", "⊗": r" \otimes ", "/": " / ", "//": " // ",
     "=": "=", "~": r"\lnot ", "?": " ? ",
 }  # fmt: skip
-_CONSTANTS = {"𝟏": r"\mathbf{1}", "⊤": r"\top", "∑": r"\textstyle\sum", "…": r"\ldots"}
+_CONSTANTS = {
+    "e": r"\mathrm{e}",
+    "𝟏": r"\mathbf{1}",
+    "⊤": r"\top",
+    "∑": r"\textstyle\sum",
+    "…": r"\ldots",
+}
 _FENCES = {
     "()": (r"\left(", r"\right)"), "[]": (r"\left[", r"\right]"), "||": (r"\left|", r"\right|"),
     "‖‖": (r"\left\lVert ", r" \right\rVert"), "⌊⌋": (r"\left\lfloor ", r" \right\rfloor"),

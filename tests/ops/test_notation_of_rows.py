@@ -179,7 +179,7 @@ def test_latex_is_as_a_textbook_writes_it():
         ),
         (W[0, 1:], "W", r"{W}_{[\text{0, 1:}]}", r"\operatorname{scatter}\left(\bar{z}\right)"),
         (x**3, "x", "{x}^{3}", r"3\, \bar{z}\, {x}^{2}"),
-        (np.exp(x), "x", "e^{x}", r"\bar{z}\, z"),
+        (np.exp(x), "x", r"\mathrm{e}^{x}", r"\bar{z}\, z"),
         (
             np.log(abs(x)).operands[0],
             "x",

@@ -85,8 +85,8 @@ def of_latex(text: str) -> str:
                 out += inner.replace(r"\_", "_")
             else:
                 out += f"{'cbrt' if '3' in found[1] else 'sqrt'}({of_latex(inner)})"
-        elif rest.startswith("e^{"):
-            inner, i = group(text, i + 2)
+        elif rest.startswith(euler := r"\mathrm{e}^{"):
+            inner, i = group(text, i + len(euler) - 1)
             out += f"exp({of_latex(inner)})"
         elif text[i] == "{":
             inner, i = group(text, i)

@@ -8,6 +8,7 @@ has: then only its name is said.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -142,23 +143,105 @@ def _linear(about: About) -> Slopes | None:
     return ("b.T @ g" if rank == 1 else "g @ b", weight, bias)[: about.count]
 
 
+def _each(given: Any, axes: int) -> tuple[int, ...] | None:
+    """A setting for each axis: given for all at once, or one by one; None for a word."""
+    each = tuple(given) if isinstance(given, (tuple, list)) else (given,) * axes
+    each = each * axes if len(each) == 1 else each
+    return each if len(each) == axes and all(type(n) is int for n in each) else None
+
+
+def _times(factor: int, letter: str) -> str:
+    return letter if factor == 1 else f"{factor} * {letter}"
+
+
+def _moved(place: str, by: int) -> str:
+    return f"{place} + {by}" if by > 0 else f"{place} - {-by}" if by < 0 else place
+
+
 def _convolution(axes: int) -> Told:
-    letters = ("p", "q")[:axes], ("r", "s")[:axes]
+    """As sums over places; what lies outside of an array is 0."""
+    ps, rs, js = ("p", "q")[:axes], ("r", "s")[:axes], ("i", "j")[:axes]
 
     def told(about: About) -> Slopes | None:
-        if about.keywords or about.ranks[0] != axes + 2:
+        strides, padding, dilation = (
+            _each(about.keywords.get(name, usual), axes)
+            for name, usual in (("stride", 1), ("padding", 0), ("dilation", 1))
+        )
+        usual = about.keywords.keys() <= {"stride", "padding", "dilation"}
+        if not usual or about.ranks[0] != axes + 2 or not (strides and padding and dilation):
             return None
-        out, inner = (", ".join(names) for names in letters)
-        near = ", ".join(f"{p} + {r}" for p, r in zip(*letters, strict=True))
-        behind = ", ".join(f"{p} - {r}" for p, r in zip(*letters, strict=True))
+        near = [
+            _moved(f"{_times(t, p)} + {_times(d, r)}", -w)
+            for p, r, t, w, d in zip(ps, rs, strides, padding, dilation, strict=True)
+        ]
         bias = ", ".join(map(str, (0, *range(2, axes + 2))))
-        return (
-            f"sum(g[m, o, {behind}] * b[o, k, {inner}], over=(o, {inner}))",
-            f"sum(g[m, o, {out}] * a[m, k, {near}], over=(m, {out}))",
-            f"sum(g, axis=({bias}))",
-        )[: about.count]
+        out, inner = ", ".join(ps), ", ".join(rs)
+        weight = f"sum(g[m, o, {out}] * a[m, k, {', '.join(near)}], over=(m, {out}))"
+        image: str | None = None
+        if {*strides} == {1}:
+            behind = ", ".join(
+                f"{_moved(p, w)} - {_times(d, r)}"
+                for p, r, w, d in zip(ps, rs, padding, dilation, strict=True)
+            )
+            image = f"sum(g[m, o, {behind}] * b[o, k, {inner}], over=(o, {inner}))"
+        elif {*dilation} == {1}:  # by the places of the result, of which steps leave some out
+            places = ", ".join(js)
+            behind = ", ".join(
+                f"{_moved(p, w)} - {_times(t, j)}"
+                for p, j, w, t in zip(ps, js, padding, strides, strict=True)
+            )
+            image = f"sum(g[m, o, {places}] * b[o, k, {behind}], over=(o, {places}))"
+        return (image, weight, f"sum(g, axis=({bias}))")[: about.count]
 
     return told
+
+
+def _average(axes: int) -> Told:
+    """Of windows that lie side by side: each of its numbers gets its part."""
+
+    def told(about: About) -> Slopes | None:
+        size = _each(about.keywords.get("kernel_size"), axes)
+        plain = about.keywords.keys() <= {"kernel_size", "stride"}
+        if not plain or size is None or about.ranks[0] != axes + 2:
+            return None
+        if about.keywords.get("stride") and _each(about.keywords["stride"], axes) != size:
+            return None
+        places = ", ".join(f"{p} // {n}" for p, n in zip("pq", size, strict=False))
+        return (f"g[m, k, {places}] / {math.prod(size)}",)
+
+    return told
+
+
+def _whole_average(axes: int) -> Told:
+    """To a single number of each channel."""
+
+    def told(about: About) -> Slopes | None:
+        shape = about.shapes[0]
+        if shape is None or _each(about.keywords.get("output_size"), axes) != (1,) * axes:
+            return None
+        return (f"g / {math.prod(shape[-axes:])} * ones_like(a)",)
+
+    return told
+
+
+def _maximum(about: About) -> Slopes | None:
+    return None if about.given("return_indices") else ("scatter(g, argmax(a))",)
+
+
+def _softplus(about: About) -> Slopes | None:
+    beta, threshold = (
+        about.keywords.get(n, usual) for n, usual in (("beta", 1), ("threshold", 20))
+    )
+    scaled = "a" if beta == 1 else f"{beta!r} * a"
+    return (f"where({scaled} > {threshold!r}, 1, sigmoid({scaled}))",)
+
+
+def _power(about: About) -> Slopes | None:
+    """Where base and exponent are 0, so is the slope by the base, as PyTorch takes it."""
+    exponent = about.call.args[1:2] if about.call else ()
+    known = bool(exponent) and isinstance(exponent[0], (int, float)) and exponent[0] != 0
+    base = "b * a ** (b - 1)" if known else "where(b == 0, 0, b * a ** (b - 1))"
+    return (base, "where((a == 0) * (b >= 0), 0, v * log(a))")[: about.count]
 
 
 def _normalized(sent: str, axis: str, spread: str) -> str:
@@ -212,12 +295,23 @@ def _embedding(about: About) -> Slopes | None:
 
 
 def _attention(about: About) -> Slopes | None:
-    stacks = {None if shape is None else shape[:-2] for shape in about.shapes}
-    if about.count != 3 or about.keywords or None in stacks or len(stacks) > 1:
+    stacks = {None if shape is None else shape[:-2] for shape in about.shapes[:3]}
+    known = about.keywords.keys() <= {"is_causal", "attn_mask"}
+    if about.count not in (3, 4) or not known or None in stacks or len(stacks) > 1:
         return None
-    weights = "softmax(a @ b.T / sqrt(d))"
-    scores = f"({weights} * (g @ c.T - sum(g * v, axis=-1, keepdims=True)))"
-    return f"{scores} @ b / sqrt(d)", f"{scores}.T @ a / sqrt(d)", f"{weights}.T @ g"
+    size = about.shapes[0][-1] if about.shapes[0] else 0
+    root = "sqrt(d)" if about.count == 3 else f"sqrt({size})"  # there d is the mask
+    scores = f"a @ b.T / {root}"
+    if about.count == 4:
+        if len(about.slots) < 4 or about.keywords.get("is_causal"):
+            return None
+        added = about.slots[3].dtype.is_floating_point
+        scores = f"{scores} + d" if added else f"where(d, {scores}, -inf)"
+    elif about.keywords.get("is_causal"):
+        scores = f"causal({scores})"
+    weights = f"softmax({scores})"
+    sent = f"({weights} * (g @ c.T - sum(g * v, axis=-1, keepdims=True)))"
+    return f"{sent} @ b / {root}", f"{sent}.T @ a / {root}", f"{weights}.T @ g"
 
 
 def _cross_entropy(about: About) -> Slopes | None:
@@ -257,8 +351,9 @@ LOCAL: dict[str, Told] = {
         ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("div", "divide"),
         ("neg", "negative"), ("exp", "exp"), ("log", "log"), ("log1p", "log1p"), ("sin", "sin"),
         ("cos", "cos"), ("tanh", "tanh"), ("sqrt", "sqrt"), ("square", "square"),
-        ("expm1", "expm1"), ("log2", "log2"), ("log10", "log10"), ("pow", "power"),
+        ("expm1", "expm1"), ("log2", "log2"), ("log10", "log10"),
     )},
+    "pow": _power,
     "rsub": _plain("-1", "1"),
     "clone": _plain("1"),
     "contiguous": _plain("1"),
@@ -271,6 +366,7 @@ LOCAL: dict[str, Told] = {
     "elu": _elu,
     "dropout": _dropout,
     "log_sigmoid": lambda about: ("1 - exp(v)",),
+    "softplus": _softplus,
 }  # fmt: skip
 """By name the local derivatives of operations that work number by number."""
 MESSAGES: dict[str, Told] = {
@@ -284,17 +380,25 @@ MESSAGES: dict[str, Told] = {
     "nll_loss": _nll_loss,
     "mse_loss": _loss("2 * g * (a - b)", "-(2 * g * (a - b))"),
     "l1_loss": _loss("g * sign(a - b)", "-(g * sign(a - b))"),
-    "binary_cross_entropy": _loss("g * (a - b) / (a * (1 - a))", "g * (log(1 - a) - log(a))"),
+    "binary_cross_entropy": _loss(
+        "g * (a - b) / maximum(a * (1 - a), 1e-12)", "g * (log(1 - a) - log(a))"
+    ),
     "binary_cross_entropy_with_logits": _loss("g * (sigmoid(a) - b)", "-(g * a)"),
     "conv1d": _convolution(1),
     "conv2d": _convolution(2),
     "layer_norm": _layer_norm,
     "batch_norm": _batch_norm,
+    **{f"avg_pool{n}d": _average(n) for n in (1, 2)},
+    **{f"adaptive_avg_pool{n}d": _whole_average(n) for n in (1, 2)},
+    **{f"max_pool{n}d": _maximum for n in (1, 2)},
     "embedding": _embedding,
     "scaled_dot_product_attention": _attention,
     **dict.fromkeys(
         ("flatten", "reshape", "view", "squeeze", "unsqueeze"), lambda about: ("reshape(g)",)
     ),
+    **dict.fromkeys(("getitem", "select", "narrow"), lambda about: ("scatter(g)",)),
+    "permute": lambda about: ("transpose(g)",),
+    **dict.fromkeys(("transpose", "swapaxes", "swapdims"), lambda about: ("swapaxes(g)",)),
     **dict.fromkeys(("t", "T", "mT"), _plain("g.T")),
     "cat": _joined,
     "sum": _plain("g * ones_like(a)"),
