@@ -299,7 +299,7 @@ def _attention(about: About) -> Slopes | None:
     known = about.keywords.keys() <= {"is_causal", "attn_mask"}
     if about.count not in (3, 4) or not known or None in stacks or len(stacks) > 1:
         return None
-    size = about.shapes[0][-1] if about.shapes[0] else 0
+    size = (about.shapes[0] or (0,))[-1]
     root = "sqrt(d)" if about.count == 3 else f"sqrt({size})"  # there d is the mask
     scores = f"a @ b.T / {root}"
     if about.count == 4:
