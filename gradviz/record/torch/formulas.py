@@ -238,8 +238,8 @@ def _softplus(about: About) -> Slopes | None:
 
 def _power(about: About) -> Slopes | None:
     """Where base and exponent are 0, so is the slope by the base, as PyTorch takes it."""
-    exponent = about.call.args[1:2] if about.call else ()
-    known = bool(exponent) and isinstance(exponent[0], (int, float)) and exponent[0] != 0
+    _, *given = about.call.args if about.call else (None,)
+    known = any(isinstance(exponent, (int, float)) and exponent != 0 for exponent in given)
     base = "b * a ** (b - 1)" if known else "where(b == 0, 0, b * a ** (b - 1))"
     return (base, "where((a == 0) * (b >= 0), 0, v * log(a))")[: about.count]
 
@@ -299,7 +299,7 @@ def _attention(about: About) -> Slopes | None:
     known = about.keywords.keys() <= {"is_causal", "attn_mask"}
     if about.count not in (3, 4) or not known or None in stacks or len(stacks) > 1:
         return None
-    size = (about.shapes[0] or (0,))[-1]
+    *_, size = about.shapes[0] or (0,)
     root = "sqrt(d)" if about.count == 3 else f"sqrt({size})"  # there d is the mask
     scores = f"a @ b.T / {root}"
     if about.count == 4:
