@@ -10,6 +10,7 @@ from gradviz.ops.custom import operation
 from gradviz.record.array import Array
 from gradviz.record.callbacks import lightning_callback, transformers_callback
 from gradviz.record.expression import expression
+from gradviz.record.gather import gather
 from gradviz.record.leaves import input, parameter, stop_gradient
 from gradviz.record.micrograd import draw_dot
 from gradviz.record.tape import scope
@@ -29,6 +30,7 @@ __all__ = [
     "draw_dot",
     "examples",
     "expression",
+    "gather",
     "grad",
     "graph",
     "hessian",

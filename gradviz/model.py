@@ -21,6 +21,7 @@ from gradviz.layers import Layers
 from gradviz.ops import notation
 from gradviz.ops.looks import Look
 from gradviz.ops.operation import Operation
+from gradviz.rank import Rank
 from gradviz.statistics import Statistics
 from gradviz.words import Site, nearest
 
@@ -217,6 +218,7 @@ class OfRun(TypedDict, total=False):
     statement_locals: Mapping[tuple[int, int], Any]
     astray: str
     error: Exception | None
+    rank: Rank | None
 
 
 class OfProgram(TypedDict, total=False):
@@ -271,6 +273,7 @@ class Recording:
     error: Exception | None = None
     changed_by_hooks: Mapping[int, str] = MappingProxyType({})
     memory: Mapping[int, int] = MappingProxyType({})
+    rank: Rank | None = None
     looks: tuple[Look, ...] | None = None  # of a program that can be run: unknown
     locals: Mapping[tuple[int, int], Any] | None = None
     statement_locals: Mapping[tuple[int, int], Any] | None = None

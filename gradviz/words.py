@@ -10,7 +10,7 @@ import difflib
 import math
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from gradviz.language import say
@@ -104,6 +104,26 @@ def joined(names: Iterable[str]) -> str:
     """
     *most, last = [*names] or [""]
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def which_ranks(ranks: Sequence[int]) -> str:
+    """Ranks in words, those that follow each other as a span.
+
+    >>> which_ranks((3,)), which_ranks((0, 1, 2, 5)), which_ranks((0, 1))
+    ('rank 3', 'ranks 0 to 2 and 5', 'ranks 0 and 1')
+    """
+    spans: list[list[int]] = []
+    for rank in ranks:
+        if spans and rank == spans[-1][-1] + 1:
+            spans[-1].append(rank)
+        else:
+            spans.append([rank])
+    parts = [
+        part
+        for span in spans
+        for part in ([f"{span[0]} to {span[-1]}"] if len(span) > 2 else map(str, span))
+    ]
+    return f"{'rank' if len(ranks) == 1 else 'ranks'} {joined(parts)}"
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:

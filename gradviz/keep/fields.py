@@ -17,6 +17,7 @@ import numpy as np
 from gradviz.files import writable
 from gradviz.keep.form import DTYPES, TEXT
 from gradviz.ops.operation import Derivative
+from gradviz.rank import HOW, Held, Rank
 from gradviz.words import Site
 
 FORMULA = 1000
@@ -185,6 +186,34 @@ def rules(entry: Any) -> tuple[Derivative | None, ...] | None:
         ((kind, written),) = rule.items()
         found.append(Derivative(nothing, formula(written), nothing if kind == "local" else None))
     return tuple(found)
+
+
+def rank(entry: Any) -> Rank:
+    """The process that a Graph was recorded in."""
+    only(entry, ("number", "world", "parameters", "buffers"))
+    own, world = (whole(entry.get(field)) for field in ("number", "world"))
+    if not 0 <= own < world:
+        raise ValueError(f"expected a rank of {world}, got {said(own)}")
+    parameters = {}
+    for name, told in json_object(entry.get("parameters")).items():
+        how, copies, digest, reduced = items(told, 4)
+        if how not in HOW:
+            raise ValueError(f"parameters: expected one of {', '.join(HOW)}, got {said(how)}")
+        parameters[text(name)] = Held(
+            how,
+            whole(copies),
+            None if digest is None else whole(digest),
+            None if reduced is None else number(reduced),
+        )
+    buffers = json_object(entry.get("buffers")).items()
+    return Rank(own, world, parameters, {text(name): whole(digest) for name, digest in buffers})
+
+
+def whole(value: Any) -> int:
+    """A whole number that every machine has."""
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise ValueError(f"expected a whole number, got {said(value)}")
+    return value
 
 
 def nothing(*_: Any, **__: Any) -> Any:

@@ -175,6 +175,8 @@ class _Reader:
             "by_operations": "detail" in self.document,
             "legible": get("legible", Recording.legible),
         }
+        if "rank" in self.document:
+            known["rank"] = at("rank", fields.rank, get("rank"))
         if "error" in self.document:
             known["error"] = TraceError(at("error", text, get("error")))
         if get("detail", "operations") != "operations":
@@ -460,7 +462,7 @@ class _Reader:
 _EDGE = frozenset(("local", "message"))
 _HEAD = (
     "format", "version", "title", "output", "wrt", "differentiated", "sources", "arrays", "nodes",
-    "statements", "detail", "legible", "astray", "error", "layers",
+    "statements", "detail", "legible", "astray", "error", "layers", "rank",
 )  # fmt: skip
 _OPERATION = frozenset(
     ("op", "part", "drawn_only", "formula", "derivatives", "edges", "memory", "instruction")

@@ -22,6 +22,7 @@ from gradviz.ops import notation
 from gradviz.ops.extent import Checked
 from gradviz.ops.operation import Operation, Part, literal
 from gradviz.ops.table import ADDED, find
+from gradviz.rank import Held, Rank
 from gradviz.statistics import Statistics
 from gradviz.words import Site
 
@@ -65,6 +66,20 @@ def pack(graph: Graph) -> dict[str, Any]:
     return _Writer(graph.origin.whole if graph.origin else graph).document()
 
 
+def _rank(rank: Rank) -> dict[str, Any]:
+    def held(one: Held) -> list[Any]:
+        size = one.reduced
+        told = size if size is None or math.isfinite(size) else str(size)
+        return [one.how, one.copies, one.digest, told]
+
+    return {
+        "number": rank.number,
+        "world": rank.world,
+        "parameters": {_kept(name): held(one) for name, one in rank.parameters.items()},
+        "buffers": {_kept(name): digest for name, digest in rank.buffers.items()},
+    }
+
+
 class _Writer:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -103,6 +118,7 @@ class _Writer:
             "nodes": nodes,
             "statements": statements,
             **({"layers": self.layers()} if graph.layers else {}),
+            **({} if graph.rank is None else {"rank": _rank(graph.rank)}),
         }
 
     def layers(self) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -29,9 +29,10 @@ from gradviz.layers import Layer
 from gradviz.model import CONSTANT, INPUT, PARAMETER, Node
 from gradviz.ops import forms
 from gradviz.ops.operation import Operation
+from gradviz.rank import Rank
 from gradviz.record import names
 from gradviz.record.arguments import numbered
-from gradviz.record.torch import keep, memory
+from gradviz.record.torch import keep, memory, ranks
 from gradviz.record.torch.arguments import arguments, told_by_targets
 from gradviz.record.torch.calls import (
     OPENED,
@@ -93,7 +94,9 @@ class Capture(Messages, TorchFunctionMode):
         The memory that was there before and has been written to since it was last read; filled
         from outside.
     parameters : dict of str to Parameter
-        Those of all modules that are known.
+        Those of all modules that are known; of sharded ones the parts.
+    rank : Rank or None
+        What this process holds, of several.
     """
 
     def __init__(
@@ -117,6 +120,9 @@ class Capture(Messages, TorchFunctionMode):
         self._overwritten: list[TensorNode] = []
         self._thread = threading.get_ident()
         self._recording = False
+        self._roots: list[tuple[nn.Module, str]] = []
+        self._sharded = False  # whether there are modules of `fully_shard`
+        self.rank: Rank | None = None
         self._pass = -1  # the number that autograd gives the backward pass
         for prefix, root in roots.items():
             self._know(prefix, root)
@@ -125,9 +131,18 @@ class Capture(Messages, TorchFunctionMode):
 
     def _know(self, prefix: str, root: nn.Module) -> None:
         """Note the names of a module's parts."""
+        if root not in self._paths:
+            self._roots.append((root, prefix))
+        self._paths.setdefault(root, prefix)
+        root = ranks.inner(root)
+        self._sharded = self._sharded or any(map(ranks.is_sharded, root.modules()))
         for path, module in root.named_modules(prefix=prefix):
             self._paths.setdefault(module, path)
         for path, parameter in root.named_parameters(prefix):
+            part = self.parameters.get(path)
+            if part is not None and part is not parameter and ranks.is_distributed(part):
+                self.names[id(parameter)] = path  # the same, gathered
+                continue
             name = self._named(id(parameter), path)
             self.parameters.setdefault(name, parameter)
             entry = self._tensors.get(id(parameter))
@@ -162,6 +177,13 @@ class Capture(Messages, TorchFunctionMode):
     def _enter_module(self, module: nn.Module, _: Any) -> None:
         if threading.get_ident() != self._thread:
             return
+        model = ranks.inner(module)
+        if model is not module:  # what is around it is no layer
+            if model not in self._paths:
+                self._know(numbered(type(model).__name__, self._kinds), module)
+            self._paths.setdefault(module, self._paths[model])
+            self._scope.append(self._scope[-1] if self._scope else ("", ()))
+            return
         if module not in self._paths:  # made while the program runs, say
             self._know(numbered(type(module).__name__, self._kinds), module)
         path = self._paths[module]
@@ -188,6 +210,8 @@ class Capture(Messages, TorchFunctionMode):
         name = called(func)
         hooking = func is Tensor.register_hook
         if not (name or hooking) or not self._recording or is_transformed():
+            return func(*args, **kwargs)
+        if self._sharded and ranks.gathers():
             return func(*args, **kwargs)
         if hooking:
             handle = func(*args, **kwargs)
@@ -294,6 +318,9 @@ class Capture(Messages, TorchFunctionMode):
 
     def node(self, tensor: Tensor) -> TensorNode:
         """The value that a tensor holds now; of one that was never seen, a new leaf."""
+        if self._sharded and isinstance(tensor, nn.Parameter) and id(tensor) not in self.names:
+            for root, prefix in tuple(self._roots):  # a sharded one, gathered for its call
+                self._know(prefix, root)
         found = self._found(tensor)
         self._read.add(found.order)
         return found
@@ -465,6 +492,19 @@ class Capture(Messages, TorchFunctionMode):
         ]
         parts += [tensor for _, tensor in self._leaves if isinstance(tensor, nn.Parameter)]
         self.memory = memory.kept(dict(sorted(functions.items())), parts)
+
+    def note_rank(self, reduced: bool, scale: float = 1.0) -> None:
+        """Note what this process holds, of several, after a backward pass."""
+        self.rank = self._rank(reduced, scale, lambda leaf: leaf.grad)
+
+    def _rank(
+        self, reduced: bool, scale: float, gradient: Callable[[Tensor], Tensor | None]
+    ) -> Rank | None:
+        def norm(leaf: Tensor) -> float | None:
+            found = gradient(leaf) if reduced else None
+            return None if found is None else keep.statistics(found).norm / scale
+
+        return ranks.rank_of(self.parameters, self._paths, keep.bits, norm)
 
     def close(self) -> None:
         """Take the hooks away."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gradviz.errors import TraceError
+from gradviz.record.torch.ranks import is_distributed, local
 from gradviz.statistics import SAMPLE, Statistics, of_flat, places, places_in_memory, zeros
 
 
@@ -28,6 +29,7 @@ def array(tensor: Tensor) -> Any:
 
 def statistics(tensor: Tensor) -> Statistics:
     """The statistics of a tensor; one on the CPU is read once, and is not copied."""
+    tensor = local(tensor)
     plain = _floats(tensor)
     shape, dtype = tuple(tensor.shape), name(tensor.dtype)
     if not plain.numel():
@@ -92,7 +94,7 @@ def name(dtype: torch.dtype) -> str:
 
 def is_dense(tensor: Tensor) -> bool:
     """Whether a tensor fills a piece of memory, its axes in whatever order."""
-    if tensor.layout != torch.strided or not tensor.numel():
+    if tensor.layout != torch.strided or not tensor.numel() or is_distributed(tensor):
         return False
     if tensor.is_contiguous():
         return True
@@ -157,6 +159,7 @@ def refuse(tensor: Tensor) -> None:
 
 
 def _dense(tensor: Tensor) -> Tensor:
+    tensor = local(tensor)
     refuse(tensor)
     if tensor.layout != torch.strided:
         return tensor.to_dense()

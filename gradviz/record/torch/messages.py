@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
 from gradviz.model import Node
+from gradviz.record import rendezvous
 from gradviz.record.torch import keep
 from gradviz.record.torch.nodes import Crossing, GradientEdge, TensorNode, address_of, version_of
 from gradviz.record.torch.operation import TorchOperation
+from gradviz.record.torch.ranks import is_distributed, local
 from gradviz.statistics import Statistics
 
 
@@ -228,7 +230,7 @@ class Messages:
             key = order, position
             self._expected[key] -= 1
             if message is not None:
-                message = crossing.message(message)
+                message = crossing.message(local(message))
                 summed = self._partial.pop(key, None)
                 message = message if summed is None else summed + message
                 if self._expected[key]:
@@ -273,7 +275,9 @@ class Messages:
                 if following not in passed:
                     passed.add(following)
                     pending.append(following)
-        if node.order in self._unpacked and any(map(_saves, passed)):
+        communicates = rendezvous.group() is not None and any(map(_is_own, passed))
+        saved = node.order in self._unpacked and any(map(_saves, passed))
+        if saved or communicates or is_distributed(gradient):
             self._open.add(node.order)
             return
         upstream: dict[Any, dict[int, Tensor]] = {node.edge[0]: {node.edge[1]: gradient}}
@@ -362,6 +366,7 @@ class Messages:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
+    a, b = local(a), local(b)
     if a is b:
         return True
     if a.shape != b.shape or a.layout != b.layout or a.layout != torch.strided:
@@ -374,6 +379,11 @@ def described(hook: Any) -> str:
     code = getattr(hook, "__code__", None)
     place = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
     return f"the hook {getattr(hook, '__name__', type(hook).__name__)}{place}"
+
+
+def _is_own(function: Any) -> bool:
+    """Whether an autograd node is one of Python's: it may communicate, and must not do so twice."""
+    return isinstance(function, BackwardCFunction)
 
 
 def _saves(function: Any) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
 from gradviz.model import Node
+from gradviz.record.torch.ranks import local
 
 GradientEdge = tuple[Any, int]
 """A gradient's place in autograd's graph: a node and the number of its output."""
@@ -86,4 +87,4 @@ def edge_of(tensor: Tensor) -> GradientEdge:
 
 def address_of(tensor: Tensor) -> int:
     """What two tensors have in common that are the same numbers in memory."""
-    return tensor.data_ptr() if tensor.layout == torch.strided else id(tensor)
+    return local(tensor).data_ptr() if tensor.layout == torch.strided else id(tensor)

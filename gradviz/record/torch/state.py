@@ -30,6 +30,7 @@ from gradviz.record.reach import (
     variables,
 )
 from gradviz.record.torch.operation import tensors_in
+from gradviz.record.torch.ranks import gathers, is_sharded
 from gradviz.record.undo import CONTAINERS, Undo
 
 ARRAY = 2**24
@@ -72,6 +73,9 @@ class Preserved(TorchFunctionMode):
         self._others: list[tuple[Tensor, Tensor]] = []  # tensors without a storage
         self._made: set[int] = set()  # storages
         self.written: set[int] = set()
+        self.sharded = any(
+            isinstance(f.value, nn.Module) and is_sharded(f.value) for f in self._found
+        )
         self._hooks: list[Any] = []
         self._undo = Undo()
         self.call: Callable[[Any, Any, Any], Any] = lambda f, args, kwargs: f(*args, **kwargs)
@@ -150,6 +154,8 @@ class Preserved(TorchFunctionMode):
     ) -> Any:
         """See `torch.overrides.TorchFunctionMode`."""
         kwargs = kwargs or {}
+        if self.sharded and gathers():
+            return func(*args, **kwargs)
         writes = _writes(func)
         if not writes and "out" not in kwargs:
             result = self.call(func, args, kwargs)

@@ -17,7 +17,7 @@ from torch._dynamo import OptimizedModule
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
 from gradviz.model import Gradients, Known, Program
-from gradviz.record import chance, names
+from gradviz.record import chance, names, rendezvous
 from gradviz.record.arguments import (
     argument_names,
     begins,
@@ -28,7 +28,7 @@ from gradviz.record.arguments import (
 )
 from gradviz.record.build import build
 from gradviz.record.chance import States
-from gradviz.record.torch import keep
+from gradviz.record.torch import keep, ranks
 from gradviz.record.torch.again import AS_IT_IS, Again, Given, fixed, slots_of, written
 from gradviz.record.torch.capture import Capture
 from gradviz.record.torch.nodes import TensorNode
@@ -154,8 +154,10 @@ class TorchProgram(Program):
         for module in found.roots.values():  # also the parameters that nothing reads
             parameters = [p for p in module.parameters() if p.requires_grad and not p.is_meta]
             if module in found.direct or not read.isdisjoint(map(id, parameters)):
+                there = capture.leaves()
                 for parameter in parameters:
-                    capture.node(parameter)
+                    if capture.names.get(id(parameter)) not in there:
+                        capture.node(parameter)
         leaves = capture.leaves()
         wanted = self._wanted(leaves, called)
         if loss.requires_grad:
@@ -163,6 +165,7 @@ class TorchProgram(Program):
             with capture.sending():
                 wanted = _differentiate(capture, loss, {name: leaves[name] for name in wanted})
             capture.told_apart()
+            capture.note_rank(False)
         elif not wanted:
             raise TraceError(
                 f"nothing in {self.title or 'the program'} requires a gradient: call "
@@ -215,7 +218,11 @@ class TorchProgram(Program):
         """Give leaves new values; afterwards all is as before, random numbers included."""
         found, self.found = self.found or self.search(), None  # what was just searched is right
         guard = Preserved(found.found)
-        with chance.preserved(found.generators, tensors=True) as drawn:
+        modules = (m for root in found.roots.values() for m in root.modules())
+        with (
+            chance.preserved(found.generators, tensors=True) as drawn,
+            ranks.together(modules, _all_trace, "a trace"),
+        ):
             try:
                 guard.begin()
                 if states is not None:
@@ -276,6 +283,12 @@ class TorchProgram(Program):
         return Recorded(capture.kept(last), last, [], error)
 
 
+def _all_trace() -> list[int]:
+    """Wait until all ranks trace; returns those that do not."""
+    group = rendezvous.group()
+    return [] if group is None else group.meet_next("trace", rendezvous.PATIENCE)
+
+
 class Recorded(NamedTuple):
     """What becomes a Graph.
 
@@ -326,6 +339,7 @@ def _known(capture: Capture, error: Exception | None, ids: Mapping[int, int]) ->
         "by_operations": True,  # a module's layers are what groups its operations
         "legible": 30,  # every value is an array, with parameters around it
         "error": error,
+        "rank": capture.rank,
     }
     if not capture.whole:
         known["underflown"] = frozenset()

@@ -18,6 +18,7 @@ from torch.amp import grad_scaler
 from torch.nn.parameter import is_lazy
 from torch.optim import optimizer as optimizers
 
+from gradviz.errors import TraceError
 from gradviz.graph import Graph
 from gradviz.keep import training
 from gradviz.record.sampling import Sampler
@@ -25,6 +26,7 @@ from gradviz.record.torch import keep
 from gradviz.record.torch.capture import Capture
 from gradviz.record.torch.nodes import TensorNode
 from gradviz.record.torch.operation import TorchOperation
+from gradviz.record.torch.ranks import inner, local, unreadable
 from gradviz.record.torch.trace import Recorded, graph_of
 from gradviz.statistics import Statistics, measure
 
@@ -38,13 +40,20 @@ PASSES: tuple[Callable[..., Any], ...] = (
 
 
 class Recorder(Sampler):
-    """Samples every n-th step; see `gradviz.record_training`."""
+    """Samples every n-th step; see `gradviz.record_training`.
+
+    Attributes
+    ----------
+    graph : Graph or None
+        Of the last step that was sampled: of its last backward pass.
+    """
 
     def __init__(self, model: nn.Module, path: str | os.PathLike[str], every: int) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"record_training needs a torch.nn.Module, got {type(model).__name__}")
         super().__init__(path, every)
-        self.model: nn.Module = getattr(model, "_orig_mod", model)  # of a compiled one
+        self.model: nn.Module = inner(getattr(model, "_orig_mod", model))  # of a compiled one
+        self.graph: Graph | None = None
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -70,6 +79,7 @@ class Recorder(Sampler):
         elif not capture.passes:
             note = "it made no backward pass"
         graphs = [] if note else [p.graph for p in capture.passes]
+        self.graph = next((p.graph for p in reversed(capture.counted() or capture.passes)), None)
         counted = [p.loss for p in capture.counted()]
         try:
             training.append(
@@ -141,11 +151,13 @@ class StepCapture(Capture):
         self._known: set[int] | None = None  # leaves whose numbers are those that were recorded
         self._steps: list[Any] = []  # the optimizers at work
         self._inner = 0
+        if found := unreadable(m for root in roots.values() for m in root.modules()):
+            self.broken = TraceError(found)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Those of the models."""
         for prefix, root in self.roots.items():
-            yield from root.named_parameters(prefix)
+            yield from inner(root).named_parameters(prefix)
 
     # --- calls ---------------------------------------------------------------------------------
 
@@ -269,8 +281,10 @@ class StepCapture(Capture):
                 _, node, scale = self._scales.get(id(output), (None, self.node(output), None))
                 roots.append(node)
                 scales.append(1.0 if scale is None else scale.item())
+            read = {node.name for node, _ in self._leaves}
             for _, parameter in self.named_parameters():
-                if parameter.requires_grad and not is_lazy(parameter):
+                there = self._sharded and self.names.get(id(parameter)) in read
+                if parameter.requires_grad and not is_lazy(parameter) and not there:
                     self.node(parameter)
             self.measure_memory(roots)
             expected = Counter(self._expected)
@@ -282,7 +296,7 @@ class StepCapture(Capture):
             self.broken = error
             return func(*args, **kwargs)
         with self.sending():
-            result = func(*args, **kwargs)
+            result = self.send(func, args, kwargs)
         if self.broken is None:
             try:
                 self._passed_back(roots, weights, outputs, scales, func)
@@ -290,6 +304,10 @@ class StepCapture(Capture):
             except Exception as error:
                 self.broken = error
         return result
+
+    def send(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Make a backward pass of the program's."""
+        return func(*args, **kwargs)
 
     def _passed_back(
         self,
@@ -310,6 +328,7 @@ class StepCapture(Capture):
         if scale != 1:
             self.gradients = {i: _divided(g, scale) for i, g in self.gradients.items()}
             self.messages = {e: _divided(m, scale) for e, m in self.messages.items()}
+        self.note_rank(func is not torch.autograd.grad, scale)
         recorded = Recorded(self.kept(root), root, list(self.leaves()))
         title = ", ".join(type(root).__name__ for root in self.roots.values())
         graph = graph_of(self, recorded, title)
@@ -341,14 +360,15 @@ class StepCapture(Capture):
         """What a pass from several losses, or with weights of its own, has differentiated."""
         with torch.no_grad():
             parts = [
-                (o if w is None else o * w).sum().to("cpu", torch.float64) / scale
-                for o, w in zip(outputs, weights, strict=True)
+                (o if w is None else o * local(w)).sum().to("cpu", torch.float64) / scale
+                for o, w in zip(map(local, outputs), weights, strict=True)
             ]
             total = torch.stack(parts).sum()
         name = "weighted sum" if any(w is not None for w in weights) else "sum of losses"
         operation = TorchOperation(name, None, 0, False)
         operation.carries.update(range(len(roots)))
-        node = self._append(operation, tuple(roots), total, {}, None, "loss")
+        given = [self.node(weight) for weight in weights if weight is not None]
+        node = self._append(operation, (*roots, *given), total, {}, None, "loss")
         self.gradients[node.order] = _divided(keep.statistics(torch.ones(())), 1 / scale)
         for k, (weight, output) in enumerate(zip(weights, outputs, strict=True)):
             sent = torch.ones_like(output) if weight is None else weight.detach()

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradviz.record.torch.ranks import local
+
 HALF = torch.float16, torch.bfloat16
 
 
@@ -68,7 +70,7 @@ def finite(parameters: Iterable[Tensor]) -> bool:
 
 
 def _values(gradient: Tensor) -> Tensor:
-    found = gradient.detach()
+    found = local(gradient.detach())
     if found.layout != torch.strided:
         return found.coalesce().values() if found.layout == torch.sparse_coo else found.to_dense()
     return found

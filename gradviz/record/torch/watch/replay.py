@@ -8,16 +8,20 @@ import math
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from gradviz.errors import TraceError
 from gradviz.graph import Graph
-from gradviz.record import chance, names
+from gradviz.record import chance, names, rendezvous
 from gradviz.record.arguments import numbered
+from gradviz.record.torch.ranks import together
 from gradviz.record.torch.search import search
 from gradviz.record.torch.state import Preserved
 from gradviz.record.torch.training import StepCapture
@@ -50,14 +54,22 @@ class Replay:
     lost: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
+    def of_one_rank(self) -> None:
+        """The replay's gradients will be those of this rank alone."""
+        if rendezvous.group() is not None:
+            self.norm = None
+            self.said.append(
+                "The gradients that are shown are those of this rank, before they are reduced."
+            )
+
     @property
     def exact(self) -> bool:
         """Whether it is the step that was made: bit for bit, as far as losses and norms tell."""
         pairs = list(zip(self.losses, self.replayed, strict=False))
         if self.norm is not None and self.again is not None:
             pairs.append((self.norm, self.again))
-        whole = bool(self.graphs) and len(self.losses) == len(self.replayed)
-        return whole and all(map(_same, *zip(*pairs, strict=True)))
+        whole = bool(self.graphs) and len(self.losses) in (0, len(self.replayed))
+        return whole and all(_same(old, new) for old, new in pairs)
 
     @property
     def verdict(self) -> str:
@@ -86,6 +98,29 @@ class Repeated(StepCapture):
     """Records a step that is made again; it knows the events that it is made of."""
 
     event: Event | None = None
+    reduces = False  # whether something reduces gradients as they are accumulated
+    used: Mapping[int, Tensor] = MappingProxyType({})  # the gradients of the run, by parameter
+
+    def send(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """See `StepCapture.send`; where gradients are reduced, this rank's are only computed."""
+        if not self.reduces or func is torch.autograd.grad:
+            return super().send(func, args, kwargs)
+        given = dict(zip(("outputs", "weights", *_FLAGS), args, strict=False)) | kwargs
+        outputs = next(given[k] for k in ("outputs", "self", "tensors") if k in given)
+        weights = [given[k] for k in ("weights", "gradient", "grad_tensors") if k in given]
+        flags = {k: given[k] for k in _FLAGS if k in given}
+        leaves = given.get("inputs") or [leaf for _, leaf in self.leaf_tensors()]
+        leaves = [leaves] if isinstance(leaves, Tensor) else list(leaves)
+        grad: Any = torch.autograd.grad
+        found = grad(outputs, leaves, *weights, **flags, allow_unused=True)
+        with torch.no_grad():
+            for leaf, gradient in zip(leaves, found, strict=True):
+                if gradient is not None:
+                    leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
+
+    def note_rank(self, reduced: bool, scale: float = 1.0) -> None:
+        """See `Capture.note_rank`; what was reduced are the gradients of the run."""
+        self.rank = self._rank(reduced, scale, lambda leaf: self.used.get(id(leaf)))
 
     @contextlib.contextmanager
     def following(self) -> Iterator[None]:
@@ -104,6 +139,7 @@ def replay(
     parameters: Sequence[Tensor],
     norm: Any,
     seen: Replay,
+    meeting: Callable[[], list[int]] = list,
 ) -> Replay:
     """Make the events again; the program, its gradients and its random numbers are left alone.
 
@@ -118,6 +154,8 @@ def replay(
         Computes their gradients' norm.
     seen : Replay
         With the losses and the norm of the run; the rest is put in.
+    meeting : callable
+        Waits for the other ranks to make the same step again, and returns those that do not.
     """
     seen.lost += [f"{event.place}: {event.lost}" for event in events if event.lost]
     if any(event.lost for event in events):
@@ -129,9 +167,16 @@ def replay(
     leaves |= {
         id(t): t for event in events for t, _ in event.given if t.is_leaf and t.requires_grad
     }
+    used = {key: leaf.grad for key, leaf in leaves.items() if leaf.grad is not None}
+    modules = [module for root in roots.values() for module in root.modules()]
     try:
-        with _apart(roots, list(leaves.values())) as guard:
+        with (
+            together(modules, meeting, "the replay"),
+            _apart(roots, list(leaves.values())) as guard,
+        ):
             capture = Repeated(roots)
+            capture.used = used
+            capture.reduces = any(isinstance(m, DistributedDataParallel) for m in modules)
             try:
                 with capture.following(), guard:
                     _again(events, capture)
@@ -143,10 +188,16 @@ def replay(
                     seen.again = norm(parameters, scale_of(events))
             finally:
                 capture.close()
+    except TraceError as error:
+        seen.graphs = []
+        seen.lost.append(str(error))
     except Exception as error:
         seen.graphs = []
         seen.lost.append(f"the replay ended in {type(error).__name__}: {error}")
     return seen
+
+
+_FLAGS = "retain_graph", "create_graph"
 
 
 class _Unsaid:
@@ -214,13 +265,13 @@ def _again(events: Sequence[Event], capture: Repeated) -> None:
     """Make the calls of a step."""
     results: dict[int, list[Tensor]] = {}
     ambient = dict(autocast())
-    for precision, together in itertools.groupby(events, lambda event: event.autocast):
+    for precision, region in itertools.groupby(events, lambda event: event.autocast):
         with contextlib.ExitStack() as stack:  # (calls in one region share the weights it has cast)
             on = dict(precision)
             for device in {*ambient, *on}:
                 dtype = on.get(device)
                 stack.enter_context(torch.autocast(device, dtype, enabled=dtype is not None))
-            for event in together:
+            for event in region:
                 capture.event = event
                 args = replaced(event.args, results)
                 kwargs = replaced(event.kwargs, results)

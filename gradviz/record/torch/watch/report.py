@@ -8,13 +8,14 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gradviz.chain.health import Finding, Health
 from gradviz.files import write_atomic
 from gradviz.graph import Graph
+from gradviz.record import rendezvous
 from gradviz.record.alarm import Alarm, Judge
 from gradviz.record.torch.watch.replay import Replay
 from gradviz.statistics import measure
@@ -49,6 +50,8 @@ class Report:
         How far it is the step that was made.
     folder : Path or None
         What was written; None where that failed.
+    rank : int or None
+        Of several that train together, the one that it is of.
     """
 
     step: int
@@ -58,11 +61,13 @@ class Report:
     finding: Finding | None
     replay: Replay
     folder: Path | None
+    rank: int | None = None
 
     @property
     def text(self) -> str:
         """At most ten lines, the most important first."""
-        lines = [f"step {self.step}: {self.alarm.text}"]
+        where = "" if self.rank is None else f"rank {self.rank}, "
+        lines = [f"{where}step {self.step}: {self.alarm.text}"]
         if self.alarm.since < self.step:
             lines[0] += f", since step {self.alarm.since}"
         if self.finding is not None:
@@ -71,7 +76,7 @@ class Report:
                 lines += [f'  File "{source.file}", line {source.line}', f"    {source.text}"]
             lines += [f"  {line}" for line in self.finding.text.splitlines()]
         elif self.graph is not None:
-            lines.append(f"  {_largest(self.graph, self.alarm)}")
+            lines.append(f"  {_unexplained(self)}")
         lines.append(f"  {self.replay.verdict}")
         lines += [f"  not replayed: {line}" for line in self.replay.lost]
         where = f"  report: {self.folder}" if self.folder else "  the report could not be written"
@@ -88,14 +93,18 @@ def report(out: str, alarm: Alarm, judge: Judge, seen: Replay, names: Mapping[in
     finding = health.findings[0] if health is not None and health.findings else None
     if finding is not None and finding.severity == "note" and alarm.kind == "spike":
         finding = None
-    made = Report(step, alarm, graph, seen.graphs, finding, seen, None)
+    group = rendezvous.group()
+    rank = None if group is None else group.rank
+    if rank is not None and "not finite" in alarm.kind and finding is not None:
+        finding = finding if finding.kind.startswith("non-finite") else None
+    made = Report(step, alarm, graph, seen.graphs, finding, seen, None, rank)
     happened = _sentences(made, names)
     folder = None
     try:
         folder = _write(Path(out), made, happened, health, judge)
     except Exception as error:
         print(f"gradviz watch: the report of step {step} is lost: {error}", file=sys.stderr)
-    made = Report(step, alarm, graph, seen.graphs, finding, seen, folder)
+    made = replace(made, folder=folder)
     with contextlib.suppress(Exception):  # stderr may be closed
         print("\n".join(f"gradviz watch: {line}" for line in made.text.splitlines()),
               file=sys.stderr, flush=True)  # fmt: skip
@@ -123,7 +132,8 @@ def _sentences(made: Report, names: Mapping[int, str]) -> list[str]:
     """What happened."""
     alarm, seen = made.alarm, made.replay
     since = f" It began at step {alarm.since}." if alarm.since < made.step else ""
-    lines = [f"At step {made.step}, counted from 0, {alarm.text}.{since}"]
+    where = "" if made.rank is None else f" on rank {made.rank}"
+    lines = [f"At step {made.step}, counted from 0,{where} {alarm.text}.{since}"]
     if alarm.parameters:
         told = sorted(names.get(key, "one that no module holds") for key in alarm.parameters)
         more = f" and {len(told) - 12} more" if len(told) > 12 else ""
@@ -140,7 +150,7 @@ def _sentences(made: Report, names: Mapping[int, str]) -> list[str]:
                 "not finite: the update before, or what the program wrote there, made them."
             )
         if made.finding is None:
-            lines.append(_largest(graph, alarm))
+            lines.append(_unexplained(made))
     lines.append(seen.verdict)
     lines += seen.said
     lines += [f"What could not be replayed: {line}." for line in seen.lost]
@@ -150,6 +160,20 @@ def _sentences(made: Report, names: Mapping[int, str]) -> list[str]:
             "was before the step, so a step that depends on it is not reproduced."
         )
     return lines
+
+
+def _unexplained(made: Report) -> str:
+    """What is told where nothing is found."""
+    assert made.graph is not None
+    if made.rank is not None and made.alarm.kind == "gradient not finite":
+        graph = made.graph
+        told = [graph.values[graph.output].value, *graph.derivatives.gradients.values()]
+        if not any(measure(value).nonfinite for value in told):
+            return (
+                "On this rank the loss and all gradients were finite before the reduction: what is "
+                "not came from another rank, whose report says where."
+            )
+    return _largest(made.graph, made.alarm)
 
 
 def _largest(graph: Graph, alarm: Alarm) -> str:
@@ -199,17 +223,19 @@ def _write(
             "The last losses": list(judge.losses),
             "The last norms of the gradients": list(judge.norms),
         }
-        title = f"Step {made.step}: {made.alarm.kind}"
-        first = judge.count - len(judge.losses)
-        page = incident_page(title, happened, health, made.graph, curves, first)
+        whose = "" if made.rank is None else f", rank {made.rank}"
+        title = f"Step {made.step}{whose}: {made.alarm.kind}"
+        since = judge.count - len(judge.losses)
+        page = incident_page(title, happened, health, made.graph, curves, since)
         write_atomic(temporary / "report.html", page)
         text = [*happened, "", health.text if health is not None else ""]
         write_atomic(temporary / "report.txt", "\n".join(text).rstrip() + "\n")
         for k, graph in enumerate(made.graphs):
             graph.save(temporary / (f"graph-{k + 1}.json" if k else "graph.json"))
-        k, name = 1, f"step-{made.step}"
+        first = f"step-{made.step}" + ("" if made.rank is None else f"-rank-{made.rank}")
+        k, name = 1, first
         while (out / name).exists():
-            k, name = k + 1, f"step-{made.step}-{k + 1}"
+            k, name = k + 1, f"{first}-{k + 1}"
         temporary.rename(out / name)
         return out / name
     except BaseException:

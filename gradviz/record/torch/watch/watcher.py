@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import itertools
 import math
 import os
 import sys
@@ -20,13 +21,14 @@ from torch.optim.optimizer import Optimizer
 from torch.overrides import TorchFunctionMode
 
 from gradviz.errors import TrainingError
-from gradviz.record import chance
+from gradviz.record import chance, rendezvous
 from gradviz.record.alarm import Alarm, Judge
 from gradviz.record.chance import is_generator
 from gradviz.record.reach import reach
 from gradviz.record.torch.calls import RANDOM, READS, WRITES, called
 from gradviz.record.torch.capture import _site
 from gradviz.record.torch.operation import tensors_in
+from gradviz.record.torch.ranks import inner, local
 from gradviz.record.torch.training import PASSES
 from gradviz.record.torch.watch import norms
 from gradviz.record.torch.watch.events import Buffers, Event, Generators, Tape, tensors_of
@@ -86,6 +88,7 @@ class Watch:
         self._buffers, self._generators = Buffers(), Generators()
         self._mode = _Calls(self)
         self._process, self._broken = os.getpid(), False
+        self._session = next(_sessions)
         self._handles: list[Any] = []
 
     # --- on and off ----------------------------------------------------------------------------
@@ -262,7 +265,7 @@ class Watch:
         outputs = given.get("outputs", kwargs.get("tensors", kwargs.get("self")))
         outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs or ())
         if outputs and all(o.numel() == 1 for o in outputs):
-            event.loss = torch.stack([o.detach().reshape(()) for o in outputs]).sum()
+            event.loss = torch.stack([local(o.detach()).reshape(()) for o in outputs]).sum()
             known = tape.find(outputs[0])
             event.scale = known.event.scale if known is not None else None
         event.accumulates = func is not torch.autograd.grad
@@ -452,11 +455,15 @@ class Watch:
         if not passes:
             seen.lost.append("no backward pass was seen")
         else:
-            replay(events, roots, parameters, _norm, seen)
+            if any(inner(m) is not m for root in roots.values() for m in root.modules()):
+                seen.of_one_rank()
+            place = next((k for k, one in enumerate(self.judges.values()) if one is judge), -1)
+            meeting = functools.partial(_meet, f"watch/{self._session}/{place}/{judge.count}")
+            replay(events, roots, parameters, _norm, seen, meeting)
         names = {
             id(p): name
             for prefix, root in roots.items()
-            for name, p in root.named_parameters(prefix)
+            for name, p in inner(root).named_parameters(prefix)
         }
         return report(self.out, alarm, judge, seen, names)
 
@@ -502,6 +509,13 @@ class _Surely:
 
 
 _watching = False
+_sessions = itertools.count()
+
+
+def _meet(what: str) -> list[int]:
+    """Wait until all ranks make the same step again; returns those that do not."""
+    group = rendezvous.group()
+    return [] if group is None else group.meet(what, rendezvous.PATIENCE)
 
 
 def _watched(watch: Watch, call: Any) -> Any:

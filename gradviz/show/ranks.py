@@ -1,0 +1,281 @@
+"""Several ranks in one picture: a row for each parameter or layer, a column for each rank."""
+
+from __future__ import annotations
+
+import math
+import os
+import textwrap
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradviz import words
+from gradviz.words import clean
+
+from . import mathtext, style
+from .drawing import Drawing
+from .timeline import RAMP, ROWS, _layers, _mixed
+from .view import View
+
+if TYPE_CHECKING:
+    from gradviz.chain.ranks import ParameterRow, Ranks
+
+COLUMNS = 64
+"""So many ranks have a column, those first that something is wrong with."""
+WIDE, NARROW, ROOMY = 66.0, 15.0, 12
+"""Of so many ranks each cell has room for its number."""
+CELL, LEFT, GAP, TOP = 18.0, 14.0, 14.0, 66.0
+LINE, LETTERS = 16.0, 7.0
+SPOKEN = {"error": "✗", "warning": "!", "note": "·"}
+Cell = tuple[float | None, str]
+"""The norm of a gradient, and a mark beside it."""
+
+
+class RankMap(Drawing):
+    """The map of what `gradviz.gather` found.
+
+    Parameters
+    ----------
+    ranks : Ranks
+    theme : {"light", "dark"}
+
+    Raises
+    ------
+    ValueError
+        The `theme` does not exist.
+    """
+
+    def __init__(self, ranks: Ranks, theme: str = "light") -> None:
+        words.choose("theme", theme, RAMP)
+        title = f"{words.counted(ranks.count, 'rank')}: the gradients before and after reduction"
+        super().__init__(View((), (), title=title), theme=theme, words=lambda: ranks.text)
+        self.ranks = ranks
+        self.svg = _Map(ranks, title, theme).svg()
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """See `Drawing.save`; a map is no graph that DOT or TikZ could draw."""
+        words.choose("file type", Path(path).suffix.lower(), (".svg", ".png", ".pdf", ".txt"))
+        return super().save(path)
+
+    def __repr__(self) -> str:
+        return f"<RankMap: {self.view.title}>"
+
+
+class _Map:
+    def __init__(self, ranks: Ranks, title: str, theme: str) -> None:
+        self.ranks, self.title, self.theme = ranks, title, theme
+        self.colours = style.PALETTES[theme]
+        self.columns = _columns(ranks)
+        self.place = {rank: n for n, rank in enumerate(ranks.present)}
+        self.rows = _rows(ranks.rows)
+        self.cell = WIDE if len(self.columns) <= ROOMY else NARROW
+        sizes = [
+            size
+            for members in self.rows.values()
+            for row in members
+            for size in (*row.before, row.reduced)
+            if size is not None and 0 < size < math.inf
+        ]
+        self.low = math.floor(math.log10(min(sizes, default=1.0)))
+        self.high = max(math.ceil(math.log10(max(sizes, default=1.0))), self.low + 1)
+        widest = max((_width(clean(n, 44), 11.0) for n in self.rows), default=0.0)
+        self.left = LEFT + max(widest, 60.0) + 10
+        self.end = self.left + self.cell * len(self.columns) + GAP
+        self.out: list[str] = []
+
+    def svg(self) -> str:
+        self.text(LEFT, 24, self.title, 15, "ink")
+        self.heads()
+        y = TOP
+        for name, members in self.rows.items():
+            self.row(y, name, members)
+            y += CELL
+        if not self.rows:
+            self.text(LEFT, y + 12, "no parameter was differentiated by", 11, "soft")
+            y += CELL
+        y, width = self.key(y + 18, self.end + WIDE + LEFT)
+        y = self.findings(y + 14, max(width, 520.0))
+        ground, about = self.colours["ground"], escape(clean(self.title))
+        width = max(width, 520.0)
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {y:.0f}" '
+            f'width="{width:.0f}" height="{y:.0f}" style="max-width:100%;height:auto" '
+            f'role="img" aria-label="{about}" font-family="Arial, Helvetica, sans-serif">'
+            f'<title>{about}</title><rect width="100%" height="100%" fill="{ground}"/>'
+            + "".join(self.out)
+            + "</svg>\n"
+        )
+
+    def heads(self) -> None:
+        """The numbers of the ranks, and their losses."""
+        self.text(self.left - 8, TOP - 24, "rank", 11, "soft", "end")
+        self.text(self.left - 8, TOP - 8, "J", 11, "soft", "end")
+        losses = self.ranks.losses
+        for k, rank in enumerate(self.columns):
+            x = self.left + self.cell * (k + 0.5)
+            missing = rank in self.ranks.missing
+            self.text(x, TOP - 24, str(rank), 11, "sick" if missing else "ink", "middle")
+            said = "?" if missing else words.number(losses[rank], 3) if self.cell == WIDE else ""
+            if losses.get(rank) is None and not missing:
+                said = "–" if self.cell == WIDE else ""
+            elif not missing and not math.isfinite(losses[rank] or 0.0):
+                said = f"✗ {said}" if said else "✗"
+            sick = said[:1] in ("✗", "?")
+            self.text(x, TOP - 8, said, 11, "sick" if sick else "value", "middle")
+        self.text(self.end + WIDE / 2, TOP - 24, "reduced", 11, "ink", "middle")
+
+    def row(self, y: float, name: str, members: Sequence[ParameterRow]) -> None:
+        self.text(self.left - 8, y + CELL - 5, clean(name, 44), 11, "ink", "end")
+        for k, rank in enumerate(self.columns):
+            x = self.left + self.cell * k
+            if rank in self.place:
+                self.square(x, y, self.cell, _cell(members, self.place[rank], rank),
+                            f"{name}, rank {rank}")  # fmt: skip
+            else:
+                self.square(x, y, self.cell, (None, "?"), f"{name}, rank {rank}: no answer")
+        reduced = [self.ranks.reduced_said(row) for row in members]
+        if any(said in ("differs", "parts missing") for said in reduced):
+            said = next(s for s in reduced if s in ("differs", "parts missing"))
+            cell: Cell = None, {"differs": "≠", "parts missing": "?"}[said]
+        else:
+            cell = _joined([row.reduced for row in members]), ""
+        self.square(self.end, y, WIDE, cell, f"{name}, after the reduction")
+
+    def square(self, x: float, y: float, width: float, cell: Cell, tip: str) -> None:
+        """A norm as a colour, and as a number where there is room."""
+        size, mark = cell
+        broken = size is not None and not math.isfinite(size)
+        said = "–" if size is None else words.number(size, 3)
+        fill = self.colours["sick-card"] if broken else self.shade(size or 0.0)
+        marked = broken or mark in ("≠", "?")
+        line, bold = self.colours["sick" if marked else "pill-line"], 2 if mark == "≠" else 0.7
+        told = f"{tip}: {'no gradient' if size is None else said}"
+        self.out.append(
+            f'<rect x="{x + 0.5:.1f}" y="{y + 0.5:.1f}" width="{width - 1.5:.1f}" '
+            f'height="{CELL - 1.5:.1f}" fill="{fill}" stroke="{line}" stroke-width="{bold}">'
+            f"<title>{escape(clean(told))}</title></rect>"
+        )
+        sign = "✗" if broken else "" if size else said
+        if width == WIDE:
+            shown = mark if size is None and mark else f"{'✗ ' if broken else ''}{said}{mark}"
+        else:
+            shown = mark or sign
+        far = self.is_far(size)
+        colour = "sick" if marked and not far else "ink"
+        self.text(x + width / 2, y + CELL - 5, shown, 10, colour, "middle", far)
+
+    def part(self, value: float) -> float:
+        """Where on the scale a size is."""
+        return min(max((math.log10(value) - self.low) / (self.high - self.low), 0.0), 1.0)
+
+    def is_far(self, size: float | None) -> bool:
+        """Whether the colour of a size is far from the ground, so that text on it is of that."""
+        return size is not None and 0 < size < math.inf and self.part(size) > 0.42
+
+    def shade(self, value: float) -> str:
+        """The colour of a norm, by its order of magnitude."""
+        if value <= 0:
+            return self.colours["ground"]
+        ramp = RAMP[self.theme]
+        place = self.part(value) * (len(ramp) - 1)
+        i = min(int(place), len(ramp) - 2)
+        return _mixed(ramp[i], ramp[i + 1], place - i)
+
+    def key(self, y: float, width: float) -> tuple[float, float]:
+        """What colours and signs mean; returns where it ends, and how wide it is."""
+        x = LEFT
+        count = self.high - self.low
+        every = max(1, math.ceil(count / 8))
+        self.text(x, y + 10, "‖gradient‖", 10, "soft")
+        x += _width("‖gradient‖", 10.0) + 8
+        for k in range(0, count + 1, every):
+            colour = self.shade(10.0 ** (self.low + k))
+            edge = self.colours["line"]
+            self.out.append(
+                f'<rect x="{x:.1f}" y="{y}" width="26" height="12" fill="{colour}" '
+                f'stroke="{edge}" stroke-width="0.5"/>'
+            )
+            self.text(x + 13, y + 25, f"1e{self.low + k}", 10, "soft", "middle")
+            x += 26
+        signs = [("–", "no gradient"), ("0", "0 exactly"), ("✗", "not finite")]
+        if any(row.odd for row in self.ranks.rows):
+            signs.append(("≠", "other numbers than most ranks"))
+        if any(self.ranks.reduced_said(row) == "differs" for row in self.ranks.rows):
+            signs.append(("≠", "not the same on all ranks"))
+        if self.ranks.missing:
+            signs.append(("?", "no answer"))
+        if any(row.how == "sharded" for row in self.ranks.rows):
+            signs.append(("", "reduced: of all parts"))
+        x += 12
+        for sign, said in signs:
+            size = _width(f"{sign} {said}", 10.0) + 14
+            if x + size > max(width, 520.0):
+                x, y = LEFT, y + 32
+            self.text(x, y + 10, sign, 10, "sick" if sign in ("✗", "≠", "?") else "ink")
+            self.text(x + (12 if sign else 0), y + 10, said, 10, "soft")
+            x += size
+        return y + 20, max(width, min(x, 900.0))
+
+    def findings(self, y: float, width: float) -> float:
+        """What is wrong, in words; returns where they end."""
+        for finding in self.ranks.findings:
+            text = " ".join(map(clean, finding.text.splitlines()))
+            letters = int((width - 2 * LEFT - 16) / 6.1)
+            colour = "sick" if finding.severity == "error" else "ink"
+            lines = textwrap.wrap(f"{finding.kind}: {text}", letters)
+            for n, line in enumerate(lines):
+                if n == 0:
+                    self.text(LEFT, y + 12, SPOKEN[finding.severity], 11.5, colour)
+                self.text(LEFT + 16, y + 12, line, 11.5, colour if n == 0 else "ink")
+                y += LINE
+            y += 3
+        return y + 12
+
+    def text(
+        self, x: float, y: float, said: str, size: float, colour: str, anchor: str = "start",
+        far: bool = False,
+    ) -> None:  # fmt: skip
+        fill = self.colours["ground" if far and colour == "ink" else colour]
+        if said:
+            self.out.append(
+                f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
+                f'fill="{fill}">{escape(said)}</text>'
+            )
+
+
+def _columns(ranks: Ranks) -> list[int]:
+    """The ranks that are shown, in order."""
+    if ranks.count <= COLUMNS:
+        return list(range(ranks.count))
+    about = (r for finding in ranks.findings if finding.severity != "note" for r in finding.ranks)
+    chosen = list(dict.fromkeys([*about, *range(ranks.count)]))
+    return sorted(chosen[:COLUMNS])
+
+
+def _rows(rows: Sequence[ParameterRow]) -> dict[str, list[ParameterRow]]:
+    """Parameters, or where there are many the layers that they are in."""
+    if len(rows) <= ROWS:
+        return {row.name: [row] for row in rows}
+    by_name = {row.name: row for row in rows}
+    return {layer: [by_name[name] for name in names] for layer, names in _layers(by_name).items()}
+
+
+def _cell(members: Sequence[ParameterRow], place: int, rank: int) -> Cell:
+    return _joined([row.before[place] for row in members]), "≠" * any(
+        rank in row.odd and row.how == "replicated" for row in members
+    )
+
+
+def _joined(sizes: Sequence[float | None]) -> float | None:
+    """The norm of several gradients as one; None where there is none."""
+    known = [size for size in sizes if size is not None]
+    if not known:
+        return None
+    if not all(map(math.isfinite, known)):
+        return math.nan
+    return math.hypot(*known)
+
+
+def _width(said: str, size: float) -> float:
+    return mathtext.line_width(mathtext.plain(said), size)
