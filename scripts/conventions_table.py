@@ -186,7 +186,11 @@ def document() -> str:
         "re-entrant checkpoints; `torch.func.linearize`; a program that calls `backward()` itself "
         "(return the loss); an argument called `loss`, `capture`, `title` or `wrt` given by "
         "keyword, where it could be ours or the program's. A write that PyTorch's backward pass "
-        "refuses is told with the line that wrote.",
+        "refuses is told with the line that wrote. On several ranks, what "
+        "`DistributedDataParallel` does around its model is left out of a trace; a trace that "
+        "would run a collective waits for all ranks, and is refused where they do not come; of a "
+        "DTensor the part that the rank holds is kept; `FullyShardedDataParallel` (FSDP1) is "
+        "refused.",
         "",
         "| | gradviz | autograd | JAX | torch |",
         "| --- | --- | --- | --- | --- |",

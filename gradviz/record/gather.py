@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gradviz.graph import Graph
 
 if TYPE_CHECKING:
-    from gradviz.chain.ranks import Ranks
+    from gradviz.record.ranks import Ranks
 
 
 def gather(
@@ -68,7 +68,7 @@ def gather(
     >>> if ranks is not None:  # doctest: +SKIP
     ...     ranks.save("ranks.svg")
     """
-    from gradviz.chain.ranks import Ranks, told
+    from gradviz.record.ranks import Ranks, told
 
     if not timeout >= 0:
         raise ValueError(f"timeout={timeout!r}: write a number of seconds, 0 or more")
@@ -84,8 +84,8 @@ def gather(
 
 
 def _over_ranks(graph: Graph, step: int | None, timeout: float) -> Ranks | None:
-    from gradviz.chain.ranks import Ranks, told
     from gradviz.record import rendezvous
+    from gradviz.record.ranks import Ranks, told
 
     group = rendezvous.group()
     if group is None:

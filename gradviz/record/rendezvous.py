@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import socket
 import sys
 import time
 import warnings
@@ -60,6 +62,22 @@ class Group:
                 if len(found) == self.count:
                     break
         return list(found.values())
+
+    def claim(self, path: str | os.PathLike[str]) -> None:
+        """Take a file for this rank; two must not write the same one.
+
+        Raises
+        ------
+        ValueError
+            Another rank of this host has it.
+        """
+        key = f"gradviz/file/{socket.gethostname()}/{os.path.realpath(path)}"
+        owner = int(self.store.compare_set(key, "", str(self.rank)))
+        if owner != self.rank:
+            raise ValueError(
+                f"rank {owner} writes {os.fspath(path)}: give each rank a file of its own, "
+                'such as f"run-{rank}.gvtrain"'
+            )
 
     def meet(self, what: str, timeout: float) -> list[int]:
         """Wait until all ranks are here; returns those that did not come in time.

@@ -15,11 +15,11 @@ from gradviz.words import clean
 
 from . import mathtext, style
 from .drawing import Drawing
-from .timeline import RAMP, ROWS, _layers, _mixed
+from .timeline import RAMP, ROWS, _mixed, layers
 from .view import View
 
 if TYPE_CHECKING:
-    from gradviz.chain.ranks import ParameterRow, Ranks
+    from gradviz.record.ranks import ParameterRow, Ranks
 
 COLUMNS = 64
 """So many ranks have a column, those first that something is wrong with."""
@@ -258,7 +258,7 @@ def _rows(rows: Sequence[ParameterRow]) -> dict[str, list[ParameterRow]]:
     if len(rows) <= ROWS:
         return {row.name: [row] for row in rows}
     by_name = {row.name: row for row in rows}
-    return {layer: [by_name[name] for name in names] for layer, names in _layers(by_name).items()}
+    return {layer: [by_name[name] for name in names] for layer, names in layers(by_name).items()}
 
 
 def _cell(members: Sequence[ParameterRow], place: int, rank: int) -> Cell:

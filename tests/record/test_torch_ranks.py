@@ -29,7 +29,7 @@ def launched(scenario, count, folder):
         port = str(free.getsockname()[1])
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
     command += ["--master-addr", "127.0.0.1", "--master-port", port, PROGRAM, scenario, folder]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(gv.__file__).parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
     said = [folder / f"said-{rank}.json" for rank in range(count)]
     assert said[0].exists(), done.stderr[-4000:]

@@ -219,6 +219,10 @@ def together(
         yield
         return
 
+    modules = list(modules)
+    if found := unreadable(modules):
+        raise TraceError(found)
+
     def ask(why: str) -> None:
         missing = meeting()
         if missing:

@@ -21,6 +21,7 @@ from torch.optim import optimizer as optimizers
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
 from gradviz.keep import training
+from gradviz.record import rendezvous
 from gradviz.record.sampling import Sampler
 from gradviz.record.torch import keep
 from gradviz.record.torch.capture import Capture
@@ -51,6 +52,8 @@ class Recorder(Sampler):
     def __init__(self, model: nn.Module, path: str | os.PathLike[str], every: int) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"record_training needs a torch.nn.Module, got {type(model).__name__}")
+        if (group := rendezvous.group()) is not None:
+            group.claim(path)
         super().__init__(path, every)
         self.model: nn.Module = inner(getattr(model, "_orig_mod", model))  # of a compiled one
         self.graph: Graph | None = None

@@ -21,7 +21,7 @@ from gradviz.errors import TraceError
 from gradviz.graph import Graph
 from gradviz.record import chance, names, rendezvous
 from gradviz.record.arguments import numbered
-from gradviz.record.torch.ranks import together
+from gradviz.record.torch.ranks import together, unreadable
 from gradviz.record.torch.search import search
 from gradviz.record.torch.state import Preserved
 from gradviz.record.torch.training import StepCapture
@@ -158,7 +158,10 @@ def replay(
         Waits for the other ranks to make the same step again, and returns those that do not.
     """
     seen.lost += [f"{event.place}: {event.lost}" for event in events if event.lost]
-    if any(event.lost for event in events):
+    modules = [module for root in roots.values() for module in root.modules()]
+    if found := unreadable(modules):
+        seen.lost.append(found)
+    if found or any(event.lost for event in events):
         return seen
     seen.said += _facts(events, seen)
     leaves: dict[int, Tensor] = {}
@@ -168,7 +171,6 @@ def replay(
         id(t): t for event in events for t, _ in event.given if t.is_leaf and t.requires_grad
     }
     used = {key: leaf.grad for key, leaf in leaves.items() if leaf.grad is not None}
-    modules = [module for root in roots.values() for module in root.modules()]
     try:
         with (
             together(modules, meeting, "the replay"),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LINES = 40
 """So many parameters the text lists, those that something is wrong with first."""
+SEVERAL = 12
+"""So many ranks have a column in the text; of more the least and the most is told."""
 MARKS = {"error": "✗", "warning": "!", "note": "·"}
 
 
@@ -234,7 +236,9 @@ class Ranks(Result):
         if ordered and fine:
             spoiled = any(not _finite(row.after) for row in self.rows)
             more = "; the reduction brings what is not to all" if spoiled else ""
-            text = f"{which_ranks(fine)}: the loss and all gradients are finite before the reduction"
+            text = (
+                f"{which_ranks(fine)}: the loss and all gradients are finite before the reduction"
+            )
             text += more
             yield RankFinding(ordered[0].kind, "note", tuple(fine), text)
 
@@ -246,7 +250,8 @@ class Ranks(Result):
         if self.missing:
             waited = f" within {self.waited:g} s" if self.waited else ""
             verb = "has" if len(self.missing) == 1 else "have"
-            text = f"{which_ranks(self.missing)} {verb} not answered{waited}: dead, stuck, or elsewhere"
+            text = f"{which_ranks(self.missing)} {verb} not answered{waited}: dead, stuck, or "
+            text += "elsewhere"
             yield RankFinding("missing rank", "error", self.missing, text)
         for rank, one in zip(self.present, self.told, strict=True):
             if one["error"]:
@@ -264,8 +269,8 @@ class Ranks(Result):
             names = listed((row.name for row in rows), 4)
             some = counted(len(rows), "parameter")
             if how == "replicated":
-                text = f"the ranks have parted: {which_ranks(ranks)} {_holds(ranks)} other numbers than "
-                text += f"the others in {some} that should be the same: {names}"
+                text = f"the ranks have parted: {which_ranks(ranks)} {_holds(ranks)} other "
+                text += f"numbers than the others in {some} that should be the same: {names}"
             else:
                 text = f"{some} of the same name differ between ranks, and nothing that is known "
                 text += f"(DDP, FSDP, a DTensor) keeps them the same: {names}. Right for the "
@@ -278,10 +283,8 @@ class Ranks(Result):
         ]
         if apart:
             text = f"after the reduction the gradients of {listed((r.name for r in apart), 4)} are "
-            text += "not the same on all ranks: " + "; ".join(
-                f"{which_ranks((rank,))} {_said(size)}"
-                for rank, size in zip(self.present, apart[0].after, strict=True)
-            )
+            sizes = zip(self.present, map(_said, apart[0].after), strict=True)
+            text += f"not the same on all ranks: {_grouped(dict(sizes))}"
             yield RankFinding("reduction differs", "error", self.present, text)
         yield from self._buffers()
 
@@ -309,7 +312,8 @@ class Ranks(Result):
                 groups.setdefault((row.unused, row.how), []).append(row.name)
         for (ranks, how), names in groups.items():
             users = tuple(r for r in self.present if r not in ranks)
-            text = f"{listed(names, 4)}: no gradient on {which_ranks(ranks)}, but on {which_ranks(users)}"
+            text = f"{listed(names, 4)}: no gradient on {which_ranks(ranks)}, but on "
+            text += which_ranks(users)
             if how == "replicated":
                 text += ". DDP waits for all of them, unless find_unused_parameters=True tells it "
                 text += "not to; its average counts a missing one as 0"
@@ -325,7 +329,7 @@ class Ranks(Result):
         }
         firsts = {shape[0] for shape in shapes.values()}
         if len(firsts) > 1 and len({shape[1:] for shape in shapes.values()}) == 1:
-            told = "; ".join(f"{'×'.join(map(str, s))} on rank {r}" for r, s in shapes.items())
+            told = _grouped({r: "×".join(map(str, shape)) for r, shape in shapes.items()})
             text = f"the ranks have batches of different sizes ({told}). An average over the ranks "
             text += "weighs each the same, so that a sample of a smaller batch counts more"
             yield RankFinding("uneven batch", "note", tuple(shapes), text)
@@ -335,14 +339,21 @@ class Ranks(Result):
     @property
     def text(self) -> str:
         """What is wrong, then of each parameter the gradient on each rank, and the reduced one."""
-        loss = "  ".join(f"rank {r}: {_said(v)}" for r, v in self.losses.items())
-        sick = not self.ok
-        head = f"{'✗' if sick else '✓'} {counted(self.count, 'rank')}, loss {loss or 'unknown'}"
-        lines = [head]
+        lines = [f"{'✓' if self.ok else '✗'} {counted(self.count, 'rank')}, loss {self._loss}"]
         for finding in self.findings:
             first, *rest = finding.text.splitlines()
             lines += [f"{MARKS[finding.severity]} {finding.kind}: {first}", *rest]
         return "\n".join([*lines, "", self.table]) if self.rows else "\n".join(lines)
+
+    @property
+    def _loss(self) -> str:
+        known = {rank: loss for rank, loss in self.losses.items() if loss is not None}
+        if len(known) <= SEVERAL:
+            return ", ".join(f"{_said(loss)} on rank {rank}" for rank, loss in known.items()) or "–"
+        finite = [loss for loss in known.values() if math.isfinite(loss)]
+        span = f"{_said(min(finite))} … {_said(max(finite))}" if finite else ""
+        sick = _grouped({r: _said(x) for r, x in known.items() if not math.isfinite(x)})
+        return ", ".join(filter(None, (span, sick)))
 
     @property
     def table(self) -> str:
@@ -350,11 +361,13 @@ class Ranks(Result):
         rows = [row for row in self.rows if row.unused or row.odd or not _finite(row.before)]
         rows = list(dict.fromkeys([*rows, *self.rows]))
         ordered = [row for row in self.rows if row in set(rows[:LINES])]
-        heads = ["‖gradient‖ of", *(f"rank {rank}" for rank in self.present), "reduced"]
-        cells = [heads]
+        few = len(self.present) <= SEVERAL
+        heads = [f"rank {rank}" for rank in self.present] if few else ["least", "most", "at rank"]
+        cells = [["‖gradient‖ of", *heads, "reduced"]]
         for row in ordered:
             marks = ["≠" if rank in row.odd else "" for rank in self.present]
             sizes = [_said(b) + m for b, m in zip(row.before, marks, strict=True)]
+            sizes = sizes if few else self._span(row)
             cells.append([clean(row.name), *sizes, self.reduced_said(row)])
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [
@@ -364,6 +377,14 @@ class Ranks(Result):
         ]  # fmt: skip
         more = len(self.rows) - len(ordered)
         return "\n".join([*lines, *([f"and {more} more"] if more else [])])
+
+    def _span(self, row: ParameterRow) -> list[str]:
+        """The least and the most of many ranks, and where; what is no number is the most."""
+        known = [(b, r) for b, r in zip(row.before, self.present, strict=True) if b is not None]
+        if not known:
+            return ["–", "–", "–"]
+        order = sorted(known, key=lambda one: (math.isnan(one[0]), one[0], -one[1]))
+        return [_said(order[0][0]), _said(order[-1][0]), str(order[-1][1])]
 
     @staticmethod
     def reduced_said(row: ParameterRow) -> str:
@@ -468,6 +489,14 @@ def _same(a: float, b: float) -> bool:
 
 def _finite(sizes: Sequence[float | None]) -> bool:
     return all(size is None or math.isfinite(size) for size in sizes)
+
+
+def _grouped(said: Mapping[int, str]) -> str:
+    """What ranks say, those together that say the same."""
+    groups: dict[str, list[int]] = {}
+    for rank, text in said.items():
+        groups.setdefault(text, []).append(rank)
+    return "; ".join(f"{text} on {which_ranks(ranks)}" for text, ranks in groups.items())
 
 
 def _said(size: float | None) -> str:
