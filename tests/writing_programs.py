@@ -38,6 +38,7 @@ WRITE = """
 np.add({b}, {n}, out={a}) | np.multiply({a}, {b}, out={a}) | np.sin({b}, out={a}) | np.sin({a}, {a}) | np.cumsum({a} * {n}, axis=-1, out={a}) | np.clip({b}, -0.9, 0.9, out={a}) | np.sum({b}, axis=0, out={a}) | {b}.sum(axis=-1, out={a}) | np.matmul({b}, {b}.T, out={a}) | np.dot({b}, {b}.T, {a})
 np.multiply({b}, 3, out={a}, where=MASK) | np.add.at({a}, [0, 0, -1], {n}) | np.copyto({a}, {b}) | np.copyto({a}, 2 * {b}, where=MASK) | np.put({a}, [0, -1], [{n}, {m}]) | np.putmask({a}, {a} > 0.1, {n}) | np.fill_diagonal({a}, {n}) | np.add.accumulate({a} * {n}, out={a}) | np.maximum({a}, {n}, out={a})
 np.mean({b}, 0, None, {a}) | np.concatenate([{b}, {b}], out={a}) | fill({a}, {n}) | np.negative({a}, out={a}[...]) | np.nan_to_num({a}, copy=False) | np.put_along_axis({a}, np.array([[0]]), {n}, axis=-1) | np.exp({a} * 0.1, out={a})
+{a}[0, 0] = {n} * {m} | {a}[-1, -1] += {n} | {a}[1, 0] *= {m} | {a}[0] = {n} | {a}[-1] -= {a}[0] | {a}[0, 0], {a}[0, 1] = {a}[0, 1], {a}[0, 0] | t = {a}[0, 0]; {a}[0, 0] = 2 * t; {a}[0, 1] = t | {a}[np.int64(0), -1] = 1
 """
 LOOP = """
 for i in range({a}.shape[0]): {a}[i] = np.tanh({a}[i - 1] + {n})

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 
+LARGE = 256
+"""Numbers; what ``x[i]`` sends back to such an x is kept as a part of it."""
 K = TypeVar("K")
 
 
@@ -73,8 +75,38 @@ class ByValue(Listed[int]):
         return (i for i in reversed(range(len(self.found))) if self.found[i] is not None)
 
 
+class Part:
+    """A message that is 0 but for a part of it: that of ``x[i]``, where `x` is large."""
+
+    __slots__ = ("index", "message", "operand")
+
+    def __init__(self, message: Any, index: Any, operand: Any) -> None:
+        self.message, self.index, self.operand = message, index, operand
+
+    def whole(self) -> Any:
+        """The message."""
+        whole = np.zeros_like(self.operand)
+        whole[self.index] = self.message
+        whole.flags.writeable = False
+        return whole
+
+    def added(self, known: Any, ours: int) -> Any:
+        """A gradient with this message added; it is written into where it is `ours`."""
+        if known is None:
+            known = np.zeros_like(self.operand)
+        elif not ours:
+            known = known.copy()
+        known[self.index] += self.message
+        return known
+
+
 class ByEdge(Listed[tuple[int, int]]):
     """By an edge: the reader's id and the operand's position."""
+
+    def get(self, key: tuple[int, int], default: Any = None) -> Any:
+        """See `dict.get`."""
+        found = super().get(key, default)
+        return found.whole() if type(found) is Part else found
 
     def __init__(self, operands: Sequence[Sequence[int]]) -> None:
         self.starts = array("q", accumulate(map(len, operands), initial=0))
@@ -237,6 +269,7 @@ def backward(graph: Graph) -> Gradients:
     arrays = False
     value_of_all = [node.value for node in values]
     value_of = value_of_all.__getitem__
+    ours = bytearray(len(values))  # whether a gradient is an array that nothing else is
     with quiet():  # what is not finite is shown, not warned of
         try:
             for v in range(graph.output, -1, -1):
@@ -247,6 +280,7 @@ def backward(graph: Graph) -> Gradients:
                 operation, keywords, value = node.operation, node.keywords, node.value
                 pulls = operation.pulls if edges else ()
                 plain = tuple(map(value_of, edges))
+                taken = operation.taken and operation.taken(**keywords)
                 blocks = operation.blocks and operation.blocks(*plain, **keywords)
                 for key, u in enumerate(edges):
                     if not varying[u]:
@@ -258,6 +292,12 @@ def backward(graph: Graph) -> Gradients:
                         continue
                     # Operation.pull, unrolled: this is the hot path.
                     operand = plain[key]
+                    if taken is not None and type(operand) is np.ndarray and operand.size >= LARGE:
+                        part = Part(upstream, taken, operand)
+                        message_at[start + key] = part
+                        gradient[u] = part.added(gradient[u], ours[u])
+                        ours[u] = arrays = True
+                        continue
                     if blocks:
                         message = block(upstream, blocks[key], operand)
                     else:

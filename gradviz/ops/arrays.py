@@ -141,12 +141,17 @@ def _item(a: Any, index: Any) -> Any:
 def scatter(g: Any, shape: Any, index: Any) -> Any:
     """Zeros of `shape` with g added at `index`: what indexing sends back."""
     result = np.zeros(shape, g.dtype)
-    parts = index if isinstance(index, tuple) else (index,)
-    if all(i is None or i is Ellipsis or isinstance(i, (int, slice, np.integer)) for i in parts):
-        result[index] = g  # nothing is read twice
+    if _once(index):
+        result[index] = g
     else:
         np.add.at(result, index, g)
     return result
+
+
+def _once(index: Any) -> bool:
+    """Whether an index names nothing twice."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(i is None or i is Ellipsis or isinstance(i, (int, slice, np.integer)) for i in parts)
 
 
 GETITEM = linear(
@@ -156,6 +161,7 @@ GETITEM = linear(
     name="getitem",
     **_MOVED,
 )
+GETITEM.taken = lambda index: index if _once(index) else None
 
 
 def setitem(a: Any, b: Any, index: Any) -> Any:

@@ -125,13 +125,16 @@ class Operation:
     blocks : callable or None
         Of a row that puts its operands side by side: ``blocks(*operands, **keywords)`` says where
         each stands in the value. All messages are then cut from g at once, see `block`.
+    taken : callable or None
+        Of a row that takes a part of its operand: ``taken(**keywords)`` is the index of the part,
+        or None where something may be taken twice. The message is g there, and 0 elsewhere.
     pulls : sequence of callable or None
         By operand ``pull(g, v, *operands, **keywords)``; see `pull`, which fits what it returns.
     """
 
     __slots__ = (
         "blocks", "derivatives", "evaluate", "formula", "function", "hazards", "name", "number",
-        "pulls", "settings", "variadic",
+        "pulls", "settings", "taken", "variadic",
     )  # fmt: skip
 
     def __init__(
@@ -158,6 +161,7 @@ class Operation:
         self.derivatives = derivatives
         self.variadic = variadic
         self.blocks: Callable[..., list[Any]] | None = None
+        self.taken: Callable[..., Any] | None = None
 
     def __getattr__(self, attribute: str) -> Any:  # rules are compiled when a message is wanted
         if attribute != "pulls":

@@ -36,7 +36,7 @@ from gradviz.ops.table import (
     refuse_nested,
     split,
 )
-from gradviz.record import names
+from gradviz.record import names, pending
 from gradviz.record.asked import STATIC, asked
 from gradviz.record.held import NO_KEYWORDS, Held
 from gradviz.record.in_place import InPlace, plain_index, stacked
@@ -44,7 +44,7 @@ from gradviz.record.names import site, user_frame, where
 from gradviz.record.operators import FLOATS, PLAIN_NUMBERS
 from gradviz.record.read import INSTEAD, STORES, into_plain
 from gradviz.record.snapshots import frozen, is_constant, snapshot
-from gradviz.record.tape import next_order, recording
+from gradviz.record.tape import STALE, next_order, recording
 from gradviz.record.writers import WRITERS
 
 
@@ -413,6 +413,10 @@ class Array(InPlace):
         )
 
     def __getitem__(self, key: Any) -> Any:
+        if self.order == STALE and hasattr(self, "pending"):
+            found = pending.read(self, key, _getframe(1))
+            if found is not None:
+                return found
         return apply(arrays.GETITEM, (self,), {"index": plain_index(key)}, _getframe(1))
 
     def __iter__(self) -> Iterator[Any]:
@@ -424,7 +428,7 @@ class Array(InPlace):
         return bool(np.any(self == other))
 
     def __len__(self) -> int:
-        return len(self.value)
+        return len(pending.form(self))
 
     def __copy__(self) -> Array:
         return self if self._is_scalar() else self._copied(_getframe(1))

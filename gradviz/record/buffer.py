@@ -284,7 +284,7 @@ _LISTED = (
     "sort diff diag trapezoid polyval tile repeat reshape ravel transpose where"
 )
 
-LISTED = frozenset((*_JOINING.split(), *_LISTED.split(), "norm"))
+LISTED = frozenset((*_LISTED.split(), "norm"))
 """What stands for these has to do with lists of recorded values alone."""
 _LISTS = frozenset((list, tuple))
 
@@ -442,7 +442,7 @@ def _stand_ins(pairs: Iterable[tuple[str, Any, Any]]) -> StandIns:
 
 
 def _of_numpy() -> Iterator[tuple[str, Any, Any]]:
-    ways = (_MAKERS, _made, True), (_JOINING, _joined, False), (_LISTED, _listed, False)
+    ways = (_MAKERS, _made, True), (_JOINING, _joined, True), (_LISTED, _listed, False)
     for names, recorded, makes in ways:
         for name in names.split():
             if (function := vars(np).get(name)) is not None:

@@ -20,7 +20,7 @@ from gradviz.errors import TraceError
 from gradviz.model import Node
 from gradviz.ops import arrays
 from gradviz.ops.table import has_recorded
-from gradviz.record import names
+from gradviz.record import names, pending
 from gradviz.record.names import user_frame, where
 from gradviz.record.operators import Operators
 from gradviz.record.read import HANDED_OUT, STORES
@@ -35,8 +35,16 @@ class InPlace(Operators):
 
     __slots__ = ()
 
-    def _become(self, value: Any) -> None:
-        """Stand for another value from now on; readers until now keep the one they read."""
+    def _leave(self) -> Any:
+        """Stand for no value from now on, until it is used; readers keep the one they read."""
+        old = self._kept()
+        recording.get()[0](old)
+        self.order = STALE
+        del self.value
+        return old
+
+    def _kept(self) -> Any:
+        """What this array was until now, which those who read it find."""
         old = type(self)()
         for field in (*Node.__slots__, "read", "viewed"):
             if hasattr(self, field):
@@ -46,6 +54,11 @@ class InPlace(Operators):
         if not hasattr(self, "past"):
             self.past = []
         self.past.append(old)
+        return old
+
+    def _become(self, value: Any) -> None:
+        """Stand for another value from now on; readers until now keep the one they read."""
+        old = self._kept()
         value.operands = tuple([old if o is self else o for o in value.operands])
         for field in Node.__slots__:
             setattr(self, field, getattr(value, field))
@@ -81,16 +94,30 @@ class InPlace(Operators):
                 if asked and user_frame(frame) is frame:
                     self._refuse(attribute, frame)
             raise AttributeError(f"a recorded array has no attribute {attribute!r}")
+        if hasattr(self, "pending"):
+            self._stand_for(pending.settle(self))
+            return self.value
         whole: Any = self.viewed
         fresh = self._applied(self.operation, (whole,), None, dict(self.keywords))
-        fresh.site, fresh.scope = self.site, self.scope
-        for field in Node.__slots__:
-            setattr(self, field, getattr(fresh, field))
+        self._stand_for(fresh)
         if hasattr(fresh, "viewed") and fresh.viewed is whole:
             whole.views[-1] = weakref.ref(self)
         else:
             del self.viewed
         return self.value
+
+    def _stand_for(self, fresh: Any) -> None:
+        """Stand for a value that was computed anew; it has the line and the scope of this array."""
+        fresh.site, fresh.scope = self.site, self.scope
+        for field in Node.__slots__:
+            setattr(self, field, getattr(fresh, field))
+        recording.get()[0](self)  # what is noted of the value is noted here
+
+    def _named_after(self, value: Any) -> None:
+        """The name of ``y[0] = value`` is the whole's, not the value's."""
+        place = value.site
+        if place and place[-1] and names.source(place[-2:]) == names.source(self.site):
+            value.site = (*place[:2], None)
 
     def _refuse(self, attribute: str, frame: FrameType) -> None:
         """Raise a TraceError, where NumPy has an attribute whose use would not be recorded."""
@@ -121,10 +148,8 @@ class InPlace(Operators):
                 value = np.reshape(value, np.shape(value)[extra:])
             index = np.unravel_index(places, np.shape(whole.value))
         new = self._applied(arrays.SETITEM, (whole, value), frame, {"index": plain_index(index)})
-        # The name of `y[0] = value` is the whole's, not the value's.
-        place = value.site if isinstance(value, InPlace) else None
-        if place and place[-1] and names.source(place[-2:]) == names.source(new.site):
-            value.site = (*place[:2], None)
+        if isinstance(value, InPlace):
+            new._named_after(value)
         if hasattr(whole, "viewed"):  # the real or the imaginary part of a complex array
             both = whole.viewed
             if whole.operation.function is np.real:
@@ -161,9 +186,11 @@ class InPlace(Operators):
         return self
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        frame = _getframe(1)
+        if pending.pend(self, key, value, frame):
+            return
         if self._is_scalar():
             raise TypeError("a NumPy scalar does not support item assignment")
-        frame = _getframe(1)
         if frame.f_code.co_code[frame.f_lasti] not in STORES and names.calls(frame) == "shuffle":
             raise TraceError(
                 "shuffle would swap the views of an array with themselves; use "

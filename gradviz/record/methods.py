@@ -10,6 +10,7 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.record.names import where
+from gradviz.record.pending import form
 from gradviz.record.read import Read
 from gradviz.record.writers import put
 
@@ -33,7 +34,7 @@ class Methods(Read):
 
     @property
     def shape(self) -> tuple[int, ...]:  # noqa: D102 - NumPy's own attributes
-        return np.shape(self.value)
+        return np.shape(form(self))
 
     @shape.setter
     def shape(self, shape: Any) -> None:
@@ -44,15 +45,15 @@ class Methods(Read):
 
     @property
     def ndim(self) -> int:  # noqa: D102
-        return np.ndim(self.value)
+        return np.ndim(form(self))
 
     @property
     def size(self) -> int:  # noqa: D102
-        return int(np.size(self.value))
+        return int(np.size(form(self)))
 
     @property
     def dtype(self) -> Any:  # noqa: D102
-        return self.value.dtype
+        return form(self).dtype
 
     @property
     def nbytes(self) -> int:  # noqa: D102

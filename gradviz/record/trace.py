@@ -13,7 +13,7 @@ import numpy as np
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
 from gradviz.model import PARAMETER, Node, Program
-from gradviz.ops.looks import looking
+from gradviz.ops.looks import Look, looking
 from gradviz.ops.operation import refuse_more_than_arrays
 from gradviz.record import names
 from gradviz.record.arguments import (
@@ -301,21 +301,7 @@ class _Function(Program):
             leaves[name] = made = leaf(value, name, kind)
             return made
 
-        if by_itself is None:
-            by_itself = stands_alone(*self.roots)
-        called = None
-        if by_itself:
-            own = alone(self.function.__code__)
-            given_list = _has_list((*self.args, *self.kwargs.values()))
-            called = own.called if given_list else own.listless
-        try:
-            with tape() as recorded, looking() as looks, traced(self.function, called):
-                output = self.call(convert, by_itself)
-                _ = getattr(output, "value", None)  # of a view, as its array is now
-        except (TypeError, ValueError) as error:
-            if (told := _in_our_words(error)) is error:
-                raise
-            raise told from None
+        output, recorded, looks = self._recorded(convert, leaves, by_itself)
         for wanted in set(only or ()) - reached:
             raise _unknown(wanted, integers, leaves)
         if not isinstance(output, Array):
@@ -341,6 +327,28 @@ class _Function(Program):
             return found(recorded)
         except KeyError:  # it depends on values recorded in another thread or before, or written to
             return found(_with_missing(recorded, output))
+
+    def _recorded(
+        self, convert: Callable[[Any, str], Any], leaves: dict[str, Array], by_itself: bool | None
+    ) -> tuple[Any, list[Node], list[Look]]:
+        """Run the function; its result, the tape, and what it asked for plain numbers."""
+        if by_itself is None:
+            by_itself = stands_alone(*self.roots)
+        called = None
+        if by_itself:
+            own = alone(self.function.__code__)
+            given_list = _has_list((*self.args, *self.kwargs.values()))
+            called = own.called if given_list else own.listless
+        try:
+            with tape() as recorded, looking() as looks, traced(self.function, called):
+                output = self.call(convert, by_itself)
+                for node in (output, *leaves.values()):
+                    _ = getattr(node, "value", None)  # of what was written to, as it is now
+        except (TypeError, ValueError) as error:
+            if (told := _in_our_words(error)) is error:
+                raise
+            raise told from None
+        return output, recorded, looks
 
     def _refuse(self, output: Any, integers: list[str], recorded: list[Node]) -> None:
         title = self.title or "the function"

@@ -8,12 +8,16 @@ from __future__ import annotations
 import copy
 import gc
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
+from thorough import examples
 from writing_programs import compare_writing
 
 import gradviz as gv
+from gradviz.chain import backward
+from gradviz.record import pending
 
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]])
 
@@ -249,6 +253,48 @@ def test_a_program_that_writes_into_one_of_two_arguments_in_the_same_memory_is_r
     assert g.value("J") == writes({"a": a.copy(), "b": [second(a).copy()]})
     g = gv.trace(lambda x, y: np.sum(x) * np.sum(y), a, second(a))  # reading does no harm
     assert g.grad("y").tolist() == [6.0] * len(second(a))
+
+
+def loop(x):
+    y = np.zeros(len(x))
+    y[0] = x[0]
+    for i in range(1, y.size):
+        y[i] = 0.9 * y[i - 1] + x[i] ** 2
+    y[3] *= 2.0
+    return np.sum(y * y) / y.shape[0]
+
+
+def test_a_loop_that_fills_a_large_array_number_by_number_takes_memory_in_proportion():
+    def peak(size):
+        x = np.linspace(-1.0, 1.0, size)
+        tracemalloc.start()
+        try:
+            gv.trace(loop, x).grad("x")
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(300)
+    assert peak(2400) < 6 * peak(600)  # it was 16 times as much
+
+
+def test_a_loop_that_fills_a_large_array_number_by_number_has_the_right_gradient():
+    x = np.linspace(-1.0, 1.0, 300)
+    g = gv.trace(loop, x)
+    assert g.value("J") == pytest.approx(loop(x), rel=1e-14)
+    assert g.check()
+    (v,) = [v for v, key in g.readers[g.id("x")] if g.values[v].keywords == {"index": 7}]
+    message = g.derivatives.messages[v, 0]  # a part of it is kept, the whole is shown
+    assert message.shape == x.shape
+    assert message[7] == g.grad("x")[7] != 0
+    assert np.count_nonzero(message) == 1
+
+
+@pytest.mark.parametrize("seed", range(examples(60)))
+def test_numbers_that_wait_to_be_written_are_read_as_NumPy_reads_them(seed, monkeypatch):
+    monkeypatch.setattr(pending, "LARGE", 0)  # each array is a large one
+    monkeypatch.setattr(backward, "LARGE", 0)
+    compare_writing(random.Random(seed), steps=14)
 
 
 def test_an_integer_argument_that_the_program_writes_to_stays_as_it_was():
