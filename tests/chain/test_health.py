@@ -426,7 +426,7 @@ TORCH = [
     ("a position", "no gradient", "argmax"),
     ("a step", "zero gradient", "sign"),
     ("a number", "no gradient", "mean"),
-    ("no grad", "no gradient", "linear"),
+    ("no grad", "no gradient", "tanh"),
     ("all off", "zero gradient", "relu"),
     ("vanishing", "vanishing gradient", "sigmoid"),
     ("exploding", "exploding gradient", "linear"),

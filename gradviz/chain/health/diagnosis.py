@@ -10,6 +10,7 @@ import numpy as np
 from gradviz.chain.health.findings import KINDS, SEVERITIES, Finding, Health
 from gradviz.chain.health.flow import Flow
 from gradviz.chain.health.lost import Lost
+from gradviz.chain.health.mistakes import Mistakes
 from gradviz.chain.health.nonfinite import NonFinite
 from gradviz.chain.health.units import Units
 from gradviz.chain.health.zeros import Zeros
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 
-class Examination(NonFinite, Lost, Zeros, Flow, Units):
+class Examination(NonFinite, Lost, Zeros, Flow, Units, Mistakes):
     """What all detectors find.
 
     Parameters
@@ -57,6 +58,10 @@ class Examination(NonFinite, Lost, Zeros, Flow, Units):
         told = {i for finding in zero for i in finding.path}
         yield from self._dead(told)
         yield from self._saturated(told)
+        yield from self._sharp()
+        yield from self._mistakes()
+        yield from self._equal_units()
+        yield from self._rounded()
         if self.rate is not None or not flow:  # else the layers have no size in common
             yield from self._scales()
         yield from self._frozen()

@@ -27,15 +27,19 @@ KINDS = (
     "another J",
     "no gradient",
     "zero gradient",
+    "likely mistake",
     "changed gradient",
     "exploding gradient",
     "vanishing gradient",
     "dead units",
     "saturated units",
+    "equal units",
     "ill-scaled parameter",
     "frozen parameters",
 )
-UNHEALTHY = frozenset(KINDS) - {"dead units", "ill-scaled parameter", "frozen parameters"}
+UNHEALTHY = frozenset(KINDS) - {
+    "dead units", "ill-scaled parameter", "frozen parameters", "likely mistake",
+}  # fmt: skip
 """With one of these, though only a note, nothing is called healthy."""
 MOST = 3
 """Of one kind, so many findings are listed; more are counted."""

@@ -43,6 +43,8 @@ SQUASHING = {
     "sigmoid": (0.5, 0.5), "expit": (0.5, 0.5), "tanh": (0.0, 1.0),
 }  # fmt: skip
 """Centre and half the range of what saturates."""
+HARD = {"hardtanh": (0.0, 1.0), "hardsigmoid": (0.5, 0.5)}
+"""The same of what is flat where it saturates."""
 CLIPPED = _names("""
     relu relu6 hardtanh hardsigmoid hardswish clip clamp clamp_min clamp_max threshold
 """)
@@ -72,6 +74,8 @@ STOPS = {
     "one_hot": "it reads integers",
 }
 """Operations that no gradient passes, and why."""
+SQUARED = _names("square")
+"""Their slope is a multiple of their operand."""
 SPREADS = _names("var std var_mean std_mean nanvar nanstd")
 SQUARES = SPREADS | _names("""
     norm linalg_norm vector_norm linalg_vector_norm frobenius_norm cdist dist mse_loss layer_norm

@@ -63,7 +63,7 @@ class Lost(Evidence):
             groups[() if (unread, w) in ends[w] else tuple(ends[w])].append(w)
         for group, members in groups.items():
             names = listed(map(self._name, members))
-            path = [members[0]]
+            path, onward = [members[0]], tuple[int, ...]()
             if not group:
                 message, advice = f"nothing reads {names}", "use it, or leave it out"
             else:
@@ -71,13 +71,17 @@ class Lost(Evidence):
                 while path[-1] != v:
                     path.append(ends[path[-1]][group[0]])
                 why, advice = (self._stop, self._read, self._unread)[kind](v, path)
+                if kind == stopped and self._untracked(v, path):
+                    path.pop()
+                    onward = self._onward(v)
                 message = f"no way leads from {names} to {self._name(graph.output)}: {why}"
             # What J does not depend on: a head or a token that this run had no use for.
             unused = not group or group[0][0] == unread
             note = unused and graph.values[members[0]].operation is PARAMETER
+            onward = onward or self._onward(path[-1])[1:]
             yield self._finding(
-                "no gradient", "note" if note else "warning", path[-1],
-                (*path, *self._onward(path[-1])[1:]), message, advice, parameters=len(members),
+                "no gradient", "note" if note else "warning", path[-1], (*path, *onward),
+                message, advice, parameters=len(members),
             )  # fmt: skip
 
     def _stops(self, v: int) -> bool:
@@ -95,10 +99,21 @@ class Lost(Evidence):
             return f"{self._told(v)} stops it, {why}", advice
         if self._stops(v):
             return f"{self._told(v)} stops it, integers have no derivative", "stay with floats"
+        if self._untracked(v, path):
+            return (
+                f"{self._told(path[-2])} was computed without gradients (under no_grad, or "
+                f"detached), and {self._name(v)} reads it",
+                "compute it where gradients are recorded, or is it a constant?",
+            )
         return (
             f"{self._told(v)} takes {self._name(path[-2])} as a constant",
             "was that computed without gradients (no_grad, detach), or has it no derivative here?",
         )
+
+    def _untracked(self, v: int, path: Sequence[int]) -> bool:
+        """Whether what ends is to blame: v has a derivative by each operand, and none by this."""
+        smooth = self._op(v) in hazards.PRODUCTS | hazards.SUMS
+        return len(path) > 1 and smooth and not self._stops(v) and not self.graph.is_leaf(path[-2])
 
     def _read(self, v: int, path: Sequence[int]) -> tuple[str, str]:
         return (

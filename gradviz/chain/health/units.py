@@ -104,25 +104,30 @@ class Units(Evidence):
     def _saturated(self, known: Set[int]) -> Iterator[Finding]:
         """Sigmoids and tanhs whose slope is about 0 where the gradient pulls them back."""
         for v in sorted(self.gradients):
-            shape = self._squashing(v)
+            hard = hazards.HARD.get(self._op(v))
+            shape = hard or self._squashing(v)
             if shape is None or not self.norms[v] or v in known:
                 continue
             centre, half = shape
+            if hard and self._stats(v).top > centre + half:  # it has other limits
+                continue
             activations = self.graph.values[v].value
             entries, upstream = _entries(activations, self.gradients[v])
             unit = (entries - centre) / half
             if not unit.size or unit.shape != upstream.shape:
                 continue
-            flat = 1 - unit**2 < FLAT
+            flat = np.abs(unit) >= 1 if hard else 1 - unit**2 < FLAT
             pulled = flat & (upstream * unit > 0)
             share, stuck = (np.count_nonzero(x) / flat.size for x in (flat, pulled))
             if share >= SATURATED and stuck >= STUCK:
                 about = "about " if unit.size < math.prod(np.shape(activations)) else ""
                 part = f" in {about}{int(100 * share)}% of its entries" if unit.size > 1 else ""
+                kind = self._op(v) if hard else "sigmoid" if centre else "tanh"
                 yield self._finding(
                     "saturated units", "warning", v, self._onward(v),
-                    f"{self._name(v)}, a {'sigmoid' if centre else 'tanh'}, is saturated{part}: "
-                    "its slope there is below a thousandth of its steepest",
+                    f"{self._name(v)}, a {kind}, "
+                    f"is saturated{part}: its slope there is "
+                    + ("0" if hard else "below a thousandth of its steepest"),
                     "smaller weights, scaled inputs, or a normalisation before it; at the output, "
                     "a cross entropy of the logits",
                     share=share, stuck=stuck,

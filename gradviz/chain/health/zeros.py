@@ -233,6 +233,8 @@ class Zeros(Evidence):
                     return kept[0]
         if op in hazards.DIVIDES and key == 1 and self._is_zero(operands[0]):
             return operands[0]
+        if op in hazards.SQUARED and self._is_zero(operands[0]) and len(operands) == 1:
+            return operands[0]
         return None
 
     def _by_zero(self, v: int, z: int) -> Cause:
@@ -259,7 +261,22 @@ class Zeros(Evidence):
             return Cause("chance", v, why, "")
         if not graph.is_leaf(origin) and (cause := self._flat(origin, graph.operands[origin][0])):
             return cause
+        if z not in graph.varying and self._elsewhere(v, z):
+            why = f"{self._told(v)} multiplies by {self._name(z)}, which is 0 here"
+            return Cause("chance", v, f"{why}, not in other layers", "")
         return Cause("factor", origin, why, "look at what made that 0")
+
+    def _elsewhere(self, v: int, z: int) -> bool:
+        """Whether the same line multiplies by something else than 0 in another layer."""
+        key, site = self.graph.operands[v].index(z), self.graph.source(v)
+        return site is not None and any(
+            self.graph.source(other) == site
+            and self._op(other) == self._op(v)
+            and key < len(self.graph.operands[other])
+            and not self._is_zero(self.graph.operands[other][key])
+            for other in self.gradients
+            if other != v
+        )
 
     def _chance(self, z: int) -> bool:
         """Whether a value comes from random numbers, and from no parameter."""

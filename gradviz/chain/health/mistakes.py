@@ -1,0 +1,275 @@
+"""Mistakes that raise no error: the program computes, and means something else than was meant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gradviz.chain.health import hazards
+from gradviz.chain.health.evidence import Evidence, _is_bfloat16
+from gradviz.chain.health.findings import Finding
+from gradviz.statistics import Statistics
+from gradviz.words import listed
+
+LOGITS = hazards._names(
+    "cross_entropy binary_cross_entropy_with_logits multilabel_soft_margin_loss"
+)
+"""Losses that make probabilities of what they are given."""
+PAIRED = hazards._names("mse_loss l1_loss smooth_l1_loss huber_loss")
+APART = hazards._names("sub subtract")
+SIZES = hazards._names("square pow power abs absolute multiply mul mean sum")
+"""What a loss by hand does with a difference."""
+NEAR = hazards._names("log clamp clip clamp_min add") | hazards.RESHAPES
+PROBABILITIES = {"softmax", "sigmoid", "expit"}
+ROUNDED = 0.95
+"""So much of a parameter does not move, though a step is made."""
+SHARP, WEAK = 0.999, 1e-2
+"""The mean over the rows of a softmax of Σp², and what comes through by what arrives."""
+MANTISSA = {"bfloat16": 7, "float16": 10}
+
+
+class Mistakes(Evidence):
+    """Finds what graphs show of what PyTorch's users report."""
+
+    rate: float | None
+
+    def _mistakes(self) -> Iterator[Finding]:
+        for v in sorted(self.gradients):
+            op, operands = self._op(v), self.graph.operands[v]
+            if not operands or op not in _LOOKED_AT:
+                continue
+            told = self._mistaken(v, op, operands)
+            if told is not None:
+                message, advice, *note = told
+                severity = "note" if note else "warning"
+                path = (operands[0], *self._onward(v))
+                yield self._finding("likely mistake", severity, v, path, message, advice)
+
+    def _mistaken(self, v: int, op: str, operands: Any) -> tuple[str, ...] | None:
+        u = self._root(operands[0])
+        before = self._op(u)
+        if op in LOGITS and before in PROBABILITIES | {"log_softmax"}:
+            what = f"{op} makes probabilities of logits itself, and is given those of {before}"
+            if before == "log_softmax" and op == "cross_entropy":
+                return f"{what}: done twice, it changes nothing", f"leave {before} out", "note"
+            return (
+                f"{what}: the loss cannot come near 0, gradients are small",
+                f"leave {before} out",
+            )
+        if op == "cross_entropy" and before == "relu":
+            return (
+                f"{op} is given logits that relu has cut off at 0: nothing comes through there",
+                "leave the last relu out",
+            )
+        if (
+            op in PROBABILITIES
+            and before in PROBABILITIES
+            and (op, before) != ("softmax", "sigmoid")
+        ):
+            return f"{op} of what {before} made: it is applied twice", "leave one out"
+        if op == "nll_loss" and self._stats(operands[0]).high > 1e-3:
+            return (
+                f"nll_loss is given numbers up to {self._stats(operands[0]).high:.3g}: these are "
+                "no logarithms of probabilities",
+                "log_softmax before it, or cross_entropy of the logits",
+            )
+        if op in ("nll_loss", "cross_entropy"):
+            return self._over_examples(u)
+        if op in PAIRED | APART:
+            return self._spread(v, op, operands)
+        if op == "batch_norm":
+            return self._running(v, operands)
+        return None
+
+    def _over_examples(self, u: int) -> tuple[str, ...] | None:
+        """Whether the probabilities of a loss sum to one over another axis than the classes."""
+        while self._op(u) in NEAR and self.graph.operands[u]:
+            u = self.graph.operands[u][0]
+        stats, keywords = self._stats(u), self.graph.values[u].keywords
+        axis = keywords.get("dim", keywords.get("axis"))
+        if self._op(u) not in hazards.SOFTMAXES or type(axis) is not int or stats.ndim < 2:
+            return None
+        if axis % stats.ndim == 1 or stats.ndim > 2:
+            return None
+        return (
+            f"{self._told(u)} makes probabilities over the {stats.shape[0]} examples, not over the "
+            f"{stats.shape[1]} classes of each",
+            "softmax over the axis of the classes, dim=1",
+        )
+
+    def _spread(self, v: int, op: str, operands: Any) -> tuple[str, ...] | None:
+        """Whether a loss compares every prediction with every target: (N, 1) against (N,)."""
+        if len(operands) < 2:
+            return None
+        shapes = [tuple(self._stats(u).shape) for u in operands[:2]]
+        one, other = sorted(shapes, key=len)
+        n = max(one, default=1)
+        if len(one) != 1 or other != (n, 1) or n < 2:
+            return None
+        if all(u in self.graph.varying for u in operands[:2]):  # a table of pairs
+            return None
+        if op in APART and not self._is_summed(v):
+            return None
+        names = " and ".join(f"{self._name(u)} {s}" for u, s in zip(operands, shapes, strict=False))
+        return (
+            f"{op} of {names} broadcasts to ({n}, {n}): every prediction is compared with every "
+            "target",
+            "give both one shape: prediction.squeeze(1)",
+        )
+
+    def _is_summed(self, v: int) -> bool:
+        """Whether sizes of entries, and their sum or mean, are all that comes of a value."""
+        while len(readers := {reader for reader, _ in self.graph.readers[v]}) == 1:
+            (v,) = readers
+            if self._op(v) not in SIZES:
+                return False
+            if self._op(v) in ("mean", "sum"):
+                return not self._stats(v).ndim
+        return False
+
+    def _running(self, v: int, operands: Any) -> tuple[str, ...] | None:
+        """Whether a normalisation that learns does not look at the batch."""
+        if len(operands) < 5 or not all(u in self.weights for u in operands[3:5]):
+            return None
+        stats, bias = self._stats(v), self._stats(operands[4])
+        # By its batch normalised, a channel has the mean of its bias.
+        if not abs(stats.mean - bias.mean) > 1e-2 * stats.rms:
+            return None
+        return (
+            f"{self._name(v)} normalises by its running statistics, not by the batch: the model is "
+            "in eval mode",
+            "model.train(), if that is not meant",
+            "note",
+        )
+
+    # --- parameters -------------------------------------------------------------------------------
+
+    def _equal_units(self) -> Iterator[Finding]:
+        """Layers whose units are all alike, and stay it, for their gradients are alike too."""
+        for v, read in self.entries.items():
+            for w in read:
+                direct = self._op(v) in ("linear", "matmul", "mm") and w in self.graph.operands[v]
+                if direct and self._alike(v, w):
+                    yield self._finding(
+                        "equal units", "warning", v, (w, *self._onward(v)),
+                        f"the {self._units(v)} units of {self._name(v)} are equal, and, up to "
+                        "rounding, so are their gradients: they stay equal, and count as one",
+                        "initialise with random numbers",
+                    )  # fmt: skip
+                    break
+
+    def _units(self, v: int) -> int:
+        shape = self._stats(v).shape
+        return int(shape[-1]) if shape else 1
+
+    def _alike(self, v: int, w: int) -> bool:
+        """Whether all units that a matrix makes are equal, and get equal gradients."""
+        if np.ndim(self.graph.values[w].value) != 2 or self._units(v) < 2 or not self.norms.get(w):
+            return False
+        weight, gradient = self.graph.values[w].value, self.gradients[w]
+        if not any(isinstance(x, Statistics) for x in (weight, gradient)):
+            axis = 0 if self._op(v) == "linear" else 1
+            if np.shape(weight)[axis] != self._units(v):
+                return False
+            return all(_same(np.asarray(x), axis) for x in (weight, gradient))
+        return self._constant(w) and self._alike_ahead(v)
+
+    def _constant(self, w: int) -> bool:
+        return bool(self._stats(w).low == self._stats(w).high)
+
+    def _alike_ahead(self, v: int) -> bool:
+        """The same of statistics: this layer's parameters and the next one's are one number each.
+
+        What is between them treats all units alike.
+        """
+        if not all(self._constant(p) for p in self.entries[v]):
+            return False
+        alike = (
+            hazards.CLIPPED | set(hazards.SQUASHING) | hazards._names("gelu silu elu leaky_relu")
+        )
+        at = self._next(v)
+        while at is not None and at not in self.entries:
+            if self._op(at) not in alike:
+                return False
+            at = self._next(at)
+        matrices = self.entries.get(at, []) if at is not None else []
+        matrices = [w for w in matrices if np.ndim(self.graph.values[w].value) == 2]
+        return bool(matrices) and all(map(self._constant, matrices))
+
+    def _rounded(self) -> Iterator[Finding]:
+        """Parameters whose update their dtype rounds away."""
+        if self.rate is None:
+            return
+        found: dict[int, tuple[float, str]] = {}
+        for w in self.weights:
+            values = self.graph.values[w].value, self.gradients.get(w)
+            narrow = all(_is_bfloat16(x) for x in values)
+            kind = "bfloat16" if narrow else self._stats(w).dtype
+            bits = MANTISSA.get(kind)
+            if bits is None or not self.norms.get(w):
+                continue
+            weights, gradients = (np.asarray(x, float) for x in self._pairs(w))
+            if weights.shape != gradients.shape or not weights.size:
+                continue
+            with np.errstate(all="ignore"):
+                half = 2.0 ** (np.floor(np.log2(np.abs(weights))) - bits - 1)
+            kept = np.abs(self.rate * gradients) < np.where(weights == 0, 0, half / 2)
+            share = float(np.mean(kept & (gradients != 0) | (gradients == 0)))
+            if share >= ROUNDED and np.any(kept & (gradients != 0)):
+                found[w] = share, kind
+        if found:
+            w = max(found, key=lambda w: self._stats(w).size)
+            share, kind = found[w]
+            yield self._finding(
+                "ill-scaled parameter", "warning", w, self._onward(w),
+                f"a step of rate {self.rate:g} is less than half of what {kind} can tell apart, in "
+                f"{share:.0%} of {self._name(w)}: it is rounded away; so in "
+                f"{listed(map(self._name, found))}",
+                "keep the parameters in float32 and compute under autocast, or a larger rate",
+                share=share,
+            )  # fmt: skip
+
+    def _pairs(self, w: int) -> list[Any]:
+        values = self.graph.values[w].value, self.gradients[w]
+        if any(isinstance(x, Statistics) for x in values):
+            return [x.sample if isinstance(x, Statistics) else np.ravel(x) for x in values]
+        return [np.ravel(x) for x in values]
+
+    # --- attention --------------------------------------------------------------------------------
+
+    def _sharp(self) -> Iterator[Finding]:
+        """Softmaxes inside of a model that choose one entry of each row: little comes through."""
+        for v in sorted(self.gradients):
+            if self._op(v) != "softmax" or not self.norms[v]:
+                continue
+            stats, keywords = self._stats(v), self.graph.values[v].keywords
+            axis = keywords.get("dim", keywords.get("axis", -1))
+            if type(axis) is not int or not stats.ndim or stats.shape[axis] < 2:
+                continue
+            if not any(self._op(r) in hazards.PRODUCTS for r, _ in self.graph.readers[v]):
+                continue
+            rows = stats.size / stats.shape[axis]
+            chosen = stats.norm**2 / rows
+            through = max(map(self._message, ((v, 0),))) / self.norms[v]
+            if chosen > SHARP and through < WEAK and math.isfinite(through):
+                yield self._finding(
+                    "saturated units", "warning", v, self._onward(v),
+                    f"{self._told(v)} puts nearly all weight on one of {stats.shape[axis]} entries "
+                    f"in every row (the mean of Σp² is {chosen:.4f}): of the gradient "
+                    f"×{through:.1g} comes through",
+                    "smaller logits: divide by the square root of the width, normalise queries and "
+                    "keys, or a smaller rate",
+                    chosen=chosen, through=through,
+                )  # fmt: skip
+
+
+_LOOKED_AT = LOGITS | PAIRED | APART | PROBABILITIES | {"nll_loss", "batch_norm"}
+
+
+def _same(matrix: np.ndarray, axis: int) -> bool:
+    """Whether all rows, or columns, are one, up to rounding."""
+    one = np.broadcast_to(np.take(matrix, [0], axis), matrix.shape)
+    return bool(np.allclose(matrix, one, rtol=1e-5, atol=1e-6 * float(np.abs(matrix).max())))
