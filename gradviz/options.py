@@ -84,13 +84,14 @@ class Page(TypedDict, total=False):
     ----------
     detail, direction, theme, engine, color, language
         As of a `Picture`. Colours are of the values that were recorded: such a page does not
-        compute new ones. Without a language it speaks its reader's.
+        compute new ones. Without a language it speaks its reader's; without a direction it is drawn
+        top to bottom on a narrow screen. A page can be turned.
     targets, selected : sequence of str, optional
         What is asked for when the page opens.
     step : int, optional
         Where both passes stand when it opens, 0 is before the first; default: after both. With
         targets the backward pass is their ledger. The page's address says the same and may be
-        shared: ``net.html#step=12&targets=w5,b2,w1``.
+        shared: ``net.html#step=12&targets=w5,b2,w1``, and ``open=`` says which folds are open.
     compact : bool
         Picture, steps and their texts alone, for a frame of 700×500 in another page.
     beside : Graph or sequence of Graph, optional

@@ -125,8 +125,18 @@ def _coefficient(value: float) -> ast.expr:
     return notation.number(float(format(value, ".6g")))
 
 
+def _terms(_: Operation, operands: Any, keywords: Any, value: Any) -> dict[str, Any]:
+    return {"terms": [[float(term[0]), *map(int, term[1:])] for term in keywords["terms"]]}
+
+
 SUM_OF_PRODUCTS = _SumOfProducts(
-    "sum_of_products", _value, "", (Derivative(_pull, ""),), variadic=True
+    "sum_of_products",
+    _value,
+    "",
+    (Derivative(_pull, "", number="g * slope(all, terms, position)"),),
+    variadic=True,
+    number="products(all, terms)",
+    settings=_terms,
 )
 
 

@@ -45,6 +45,13 @@ def _sinc_slope(v: Any, a: Any, **_: Any) -> Any:
     return np.where(near, series * a, far)
 
 
+_SINC = "0"
+for _k in range(8, 0, -1):
+    _term = 2 * _k * (-1) ** _k * math.pi ** (2 * _k) / math.factorial(2 * _k + 1)
+    _SINC = f"({_SINC}) * a ** 2 + {_term!r}"
+_SINC = f"where(abs(a) < 0.1, a * ({_SINC}), (cos(pi * a) - v) / where(a == 0, 1, a))"
+
+
 def _i1(v: Any, a: Any, **_: Any) -> Any:
     # The mean of exp(a cos t) cos(t) over a turn, DLMF 10.32.3: equal steps give the mean of a
     # periodic function to all digits, once there are enough of them.
@@ -155,7 +162,7 @@ ELEMENTWISE: tuple[Operation, ...] = (
     elementwise(
         np.arctanh, "artanh(a)", "1 / (1 - a**2)", number="arctanh(a)", hazards=hazards.ARC
     ),
-    elementwise(np.sinc, "sinc(a)", ("(cos(pi * a) - v) / a", _sinc_slope)),
+    elementwise(np.sinc, "sinc(a)", ("(cos(pi * a) - v) / a", _sinc_slope, _SINC)),
     *(elementwise(f, "a * pi / 180", "pi / 180") for f in (np.deg2rad, np.radians)),
     *(elementwise(f, "a * 180 / pi", "180 / pi") for f in (np.rad2deg, np.degrees)),
     elementwise(
@@ -194,8 +201,10 @@ ELEMENTWISE: tuple[Operation, ...] = (
     ),
     *(
         elementwise(step, f"{step.__name__}(a)", "0")
-        for step in (np.floor, np.ceil, np.rint, np.trunc, np.round, np.fix)
+        for step in (np.floor, np.ceil, np.rint, np.trunc)
     ),
+    elementwise(np.round, "round(a)", "0", number="rint(a)"),
+    elementwise(np.fix, "fix(a)", "0", number="trunc(a)"),
     elementwise(
         np.clip,
         "clip(a, b, c)",

@@ -197,6 +197,12 @@ def _along(_: Operation, operands: Any, keywords: Any, value: Any) -> dict[str, 
     }
 
 
+def _sorted(operation: Operation, operands: Any, keywords: Any, value: Any) -> dict[str, Any]:
+    """The settings of a sort; equal numbers are alike, whatever algorithm sorts them."""
+    given = {"axis": -1, **{k: v for k, v in keywords.items() if k not in ("kind", "stable")}}
+    return _along(operation, operands, given, value)
+
+
 _SPREAD, _CHOSEN = "spread(g, a, axis)", "(a == spread(v, a, axis))"
 _DEVIATION = "(a - mean(a, axis, 1))"
 _VARIANCE = f"sum({_DEVIATION} ** 2, axis, keepdims) / (count(a, axis) - ddof)"
@@ -283,5 +289,11 @@ REDUCTIONS = (
         number="reshape(cumsum(a, axis), shape)",
         settings=_along,
     ),
-    linear(np.sort, "sort(a)", ("unsort(g)", _sort)),
+    linear(
+        np.sort,
+        "sort(a)",
+        ("unsort(g)", _sort, "unsort(like(g, a), a, axis)"),
+        number="reshape(sort(a, axis), shape)",
+        settings=_sorted,
+    ),
 )

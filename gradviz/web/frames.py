@@ -18,7 +18,7 @@ from gradviz.show import style
 from gradviz.show.raster import to_png
 from gradviz.words import choose
 
-from .pictures import drawings
+from .pictures import Pictures
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -44,19 +44,19 @@ def frames(
     """See `Graph.frames`."""
     choose("theme", theme, ("light", "dark"))
     with speaking(language):
-        return _frames(graph, targets, detail, direction or "LR", theme, engine)
+        return _frames(graph, targets, detail, direction, theme, engine)
 
 
 def _frames(
     graph: Graph,
     targets: Sequence[str],
     detail: str | None,
-    direction: str,
+    direction: str | None,
     theme: str,
     engine: str,
 ) -> list[str]:
     shown = graph.detailed(detail)
-    drawn = drawings(graph, [()], direction, detail, engine, None, theme)[0]
+    drawn = Pictures(graph, detail).drawings([()], direction, None, engine, theme)[0]
     if drawn["closed"]:
         raise ValueError(
             f"{len(shown)} values are too many for pictures of every step: save a page"

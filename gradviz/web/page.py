@@ -13,6 +13,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from gradviz.chain.folding import LONG
 from gradviz.files import writable
 from gradviz.language import asked, in_every_language, say, speaking
 from gradviz.model import Recording
@@ -23,7 +24,7 @@ from gradviz.words import choose
 
 from .lesson import lesson_of, sheet, travelling
 from .payload import IN_FULL, numbers, story
-from .pictures import drawings, folds
+from .pictures import TURNED, Pictures, visible
 from .rooms import joined
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def to_html(
     if others and posed is not None:
         raise ValueError("a lesson is a page of its own")
     wishes: dict[str, Any] = dict(
-        detail=detail, direction=direction or "LR", theme=theme, language=language, targets=targets,
+        detail=detail, direction=direction, theme=theme, language=language, targets=targets,
         selected=selected, engine=engine, color=color, step=step, compact=compact, posed=posed,
     )  # fmt: skip
     return _document([_state(one, **wishes) for one in (graph, *others)], columns)
@@ -154,7 +155,7 @@ def _state(
     graph: Graph,
     *,
     detail: str | None,
-    direction: str,
+    direction: str | None,
     engine: str,
     color: Colour,
     step: int | None,
@@ -166,19 +167,24 @@ def _state(
         detail = posed.detail
     for name in (*more["targets"], *more["selected"]):
         graph.detailed(detail).id(name)
-    kept = folds(graph, detail)
-    pictures = drawings(graph, kept, direction, detail, engine, color)
+    pictures = Pictures(graph, detail)
+    kept = pictures.folds()
+    drawn = pictures.drawings(kept, direction, color, engine)
+    across = "LR" if drawn[0]["direction"] == "TB" else "TB"
+    drawn += pictures.drawings(pictures.folds(TURNED, LONG), across, color, engine)
     count = len(graph.detailed(detail))
-    seen = {i for picture in pictures for i in range(count) if i not in picture["inside"]}
-    told = story(graph, detail, None if count <= IN_FULL else seen)
+    seen = {i for picture in drawn for i in visible(picture, count)}
+    shown = None if count <= IN_FULL else seen
+    told = story(graph, detail, shown)
     if told["program"] and wanted(color, False):
         told |= {"program": None, "refusal": in_every_language(lambda: say(FIXED))}
-    large: dict[str, Any] = {"story": told, "numbers": numbers(graph, detail)}
-    first = {"drawing": pictures[0], "drawings": packed(pictures), "folded": list(kept[0])}
+    large: dict[str, Any] = {"story": told, "numbers": numbers(graph, detail, shown)}
+    first = {"drawing": drawn[0], "drawings": packed(drawn), "folded": list(kept[0])}
     title = (posed and posed.title) or told["title"] or "gradviz"
     state = {
         **more,
         "title": title,
+        "direction": direction or "",
         "words": words(),
         **({} if step is None else {"step": max(step, 0)}),
     }

@@ -26,8 +26,8 @@ from gradviz.ops.mathml import mathml, symbol
 from gradviz.statistics import Statistics, measure
 
 from .cells import first, heat_map, scalar, side
-from .pictures import scopes
-from .program import program_of
+from .pictures import Pictures
+from .program import named, program_of
 from .reasons import reason
 from .refused import refusal_of
 from .wire import (
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 IN_FULL = 2000  # of so many values all formulas are sent; of more those of what can be seen
+IN_NUMBERS = 20_000  # of so many the local derivatives, too
 
 
 # --- the structure -------------------------------------------------------------------------------
@@ -66,6 +67,7 @@ def story(graph: Graph, detail: str | None = None, told: Collection[int] | None 
         The values whose formulas and sources are sent; default: all.
     """
     shown = graph.detailed(detail)
+    away = told is not None and len(shown) > IN_NUMBERS
     told = range(len(shown)) if told is None else told
     program: Program | None = None
     refusal: dict[str, str] = {}
@@ -79,11 +81,12 @@ def story(graph: Graph, detail: str | None = None, told: Collection[int] | None 
         "nodes": [_node(shown, i, i in told) for i in range(len(shown))],
         "edges": [_edge(shown, u, v, key, v in told) for u, v, key in shown.edges()],
         "steps": steps(shown),
-        "scopes": scopes(graph, detail),
+        "scopes": Pictures(graph, detail).scopes(),
         "moving": sorted(i for i in shown.wrt if shown.values[i].operation is PARAMETER)
         or sorted(shown.wrt),
         "program": program,
         "refusal": refusal,
+        "numbersAway": away,
         "untold": sum(i not in told and not shown.is_leaf(i) for i in range(len(shown))),
     }
 
@@ -94,10 +97,10 @@ def _node(graph: Graph, i: int, told: bool) -> StoryNode:
     return {
         "id": graph.names[i],
         "name": words.clean(graph.names[i]),
-        "label": _name(graph.names[i]),
+        "label": _name(graph.names[i]) if told else None,
         "kind": cast(Kind, "output" if i == graph.output else graph.kind(i)),
         "shape": words.shape(node.value),
-        "dtype": str(getattr(node.value, "dtype", type(node.value).__name__)),
+        "dtype": named(getattr(node.value, "dtype", None)) or type(node.value).__name__,
         "scope": ["/".join(node.scope[:depth]) for depth in range(1, len(node.scope) + 1)],
         "source": words.clean(source.place) if source else "",
         "expression": _formula(expression),
@@ -159,8 +162,13 @@ def steps(graph: Graph) -> list[Step]:
 
 
 @speaking("en")
-def numbers(graph: Graph, detail: str | None = None) -> Numbers:
-    """All that changes with a leaf: values, gradients and their states; locals and messages."""
+def numbers(
+    graph: Graph, detail: str | None = None, told: Collection[int] | None = None
+) -> Numbers:
+    """All that changes with a leaf: values, gradients and their states; locals and messages.
+
+    Of a graph of more than `IN_NUMBERS` values only the local derivatives of those `told`.
+    """
     shown = graph.detailed(detail)
     trouble = ""
     try:
@@ -170,6 +178,7 @@ def numbers(graph: Graph, detail: str | None = None) -> Numbers:
     except TraceError as error:
         gradients, messages, trouble = {}, {}, str(error)
         states = ["not computed"] * len(shown)
+    known = told if len(shown) > IN_NUMBERS else None
     arrays = [node.value for node in shown.values]
     most = side([*arrays, *(gradients[i] for i in range(len(shown)) if i in gradients)])
     return {
@@ -178,7 +187,10 @@ def numbers(graph: Graph, detail: str | None = None) -> Numbers:
             quantity(gradients[i], most) if i in gradients else None for i in range(len(shown))
         ],
         "states": states,
-        "locals": [_local(shown, v, key) for _, v, key in shown.edges()],
+        "locals": [
+            _local(shown, v, key) if known is None or v in known else None
+            for _, v, key in shown.edges()
+        ],
         "messages": [
             quantity(messages[v, key]) if (v, key) in messages else None
             for _, v, key in shown.edges()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from gradviz.show.view import (
     arrow_of,
     box_of,
     description,
+    direction_of,
     output_name,
 )
 from gradviz.show.view import Row as CardRow
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 MOST = 320  # of so many boxes only scopes fold: then each edge keeps an arrow of its own
 LENGTH = 4 * LONG  # so long are the edges of all pictures that a page brings along
+TURNED = 6  # so many of them also in the other direction
 VALUE_ROOM, LOCAL_ROOM = "−0.00012345", "−0.0000"  # what most numbers fit in as they change
 
 
@@ -52,72 +54,113 @@ VALUE_ROOM, LOCAL_ROOM = "−0.00012345", "−0.0000"  # what most numbers fit i
 def drawing(
     graph: Graph,
     folded: Iterable[str] = (),
-    direction: str = "LR",
+    direction: str | None = None,
     detail: str | None = None,
-    engine: str = "auto",
     color: Colour = "auto",
 ) -> Drawing:
-    """The picture with some folds closed; ``inside`` says which box holds a hidden node.
+    """The picture of a graph with some folds closed, see `Pictures.drawings`."""
+    return Pictures(graph, detail).drawings([folded], direction, color)[0]
+
+
+class Pictures:
+    """The pictures of a graph in a page: one folding, opened here and there.
 
     Parameters
     ----------
     graph : Graph
-    folded : iterable of str
-        The keys of closed folds (see `gradviz.chain.folding`): of a graph of a page's size scopes,
-        their parts joined with "/". What is then seen closed, and what lies below it, joins them
-        in ``folded``; all folds that are seen are in ``scopes``.
-    direction : {"LR", "TB"}
     detail : {"names", "operations"}, optional
-    engine : str
-    color : str, mapping or callable, optional
         As in `Graph.draw`.
     """
-    return drawings(graph, [folded], direction, detail, engine, color)[0]
 
+    def __init__(self, graph: Graph, detail: str | None = None) -> None:
+        self.folding = _folding(graph.detailed(detail))
 
-def drawings(
-    graph: Graph,
-    kept: Iterable[Iterable[str]],
-    direction: str = "LR",
-    detail: str | None = None,
-    engine: str = "auto",
-    color: Colour = "auto",
-    theme: str = "light",
-) -> list[Drawing]:
-    """Several pictures: the engine is a process of its own, and lays out some side by side."""
-    folding = _folding(graph, detail)
-    prepared = [_unpainted(folding, folded, direction, color) for folded in kept]
-    painted = partial(to_svg, theme=theme, engine_name=engine, live=True)
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
-        spoken = [copy_context() for _ in prepared]  # a thread has no language of its own
-        views = [view for view, _ in prepared]
-        pictures = workers.map(lambda context, view: context.run(painted, view), spoken, views)
-        return [{**d, "svg": svg} for (_, d), svg in zip(prepared, pictures, strict=True)]
+    @cached_property
+    def ends(self) -> np.ndarray[Any, Any]:
+        """The edges: ids of their operands, ids of their readers, positions of the operands."""
+        return np.array(list(self.folding.graph.edges()), int).reshape(-1, 3).T
 
+    def drawings(
+        self,
+        kept: Iterable[Iterable[str]],
+        direction: str | None = None,
+        color: Colour = "auto",
+        engine: str = "auto",
+        theme: str = "light",
+    ) -> list[Drawing]:
+        """Some pictures: the engine is a process of its own, and lays out several side by side.
 
-def _unpainted(
-    folding: Folding, folded: Iterable[str], direction: str, color: Colour
-) -> tuple[View, Drawing]:
-    opened, closed = _state(folding, folded)
-    view, inside = _live(folding, opened, direction, color)
-    cut = folding.cut(opened)
-    boxes = {box.id: box for box in view.boxes}
-    owner = {i: boxes[f"n{inside.get(i, i)}"] for part, _ in cut for i in values_of(part)[:1]}
-    frames: dict[str, str] = {}
-    for part, around in cut:
-        scope = owner[values_of(part)[0]].scope
-        for depth in range(1, len(scope) + 1 if around else 0):
-            frames.setdefault("/".join(scope[:depth]), around[min(depth, len(around)) - 1].key)
-    return view, {
-        "svg": "",
-        "folded": sorted(closed),
-        "scopes": [p.key for fold in opened for p in fold.folds if p in opened or _is_listed(p)],
-        "inside": inside,
-        "closed": {
-            int(owner[part.values[0]].id[1:]): part.key for part, _ in cut if isinstance(part, Fold)
-        },
-        "frames": frames,
-    }
+        Parameters
+        ----------
+        kept : iterable of iterables of str
+            Of each picture the keys of closed folds (see `gradviz.chain.folding`): of a graph of a
+            page's size scopes, their parts joined with "/". What is then seen closed, and what lies
+            below it, joins them in ``folded``; all folds that are seen are in ``scopes``.
+        direction : {"LR", "TB"}, optional
+            Default: from left to right, if the rows are not too long for that.
+        color : str, mapping or callable, optional
+            As in `Graph.draw`.
+        engine, theme : str
+        """
+        prepared = [self._unpainted(folded, direction, color) for folded in kept]
+        painted = partial(to_svg, theme=theme, engine_name=engine, live=True)
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
+            spoken = [copy_context() for _ in prepared]  # a thread has no language of its own
+            views = [view for view, _ in prepared]
+            pictures = workers.map(lambda context, view: context.run(painted, view), spoken, views)
+            return [{**d, "svg": svg} for (_, d), svg in zip(prepared, pictures, strict=True)]
+
+    def _unpainted(
+        self, folded: Iterable[str], direction: str | None, color: Colour
+    ) -> tuple[View, Drawing]:
+        folding = self.folding
+        opened, closed = _state(folding, folded)
+        cut = folding.cut(opened)
+        view, ids = (_layered if folding.layered else _live)(self, opened, direction, color)
+        scopes = {box.id: box.scope for box in view.boxes}
+        owner = np.arange(len(folding.graph))
+        shut: dict[int, str] = {}
+        frames: dict[str, str] = {}
+        for (part, around), box in zip(cut, ids, strict=True):
+            owner[list(values_of(part))] = int(box[1:])
+            if isinstance(part, Fold):
+                shut[int(box[1:])] = part.key
+            scope = scopes[box]
+            for depth in range(1, len(scope) + 1 if around else 0):
+                frames.setdefault("/".join(scope[:depth]), around[min(depth, len(around)) - 1].key)
+        return view, {
+            "svg": "",
+            "direction": "TB" if view.direction == "TB" else "LR",
+            "folded": sorted(closed),
+            "scopes": [p.key for f in opened for p in f.folds if p in opened or _is_listed(p)],
+            "inside": _runs(owner),
+            "closed": shut,
+            "frames": frames,
+        }
+
+    def folds(self, most: int = 16, longest: float = LENGTH) -> list[tuple[str, ...]]:
+        """The foldings that a page brings along, the first one first.
+
+        Every combination, or those that matter most: all open, all closed, one closed; of a large
+        graph the first one, and one fold closed or opened besides. All together they can be laid
+        out soon: their edges are no longer than `longest`.
+        """
+        kept: list[tuple[str, ...]] = []
+        length = 0
+        for folded in _wanted(self.folding, self.at_first(), most):
+            more = self.folding.length(_state(self.folding, folded)[0])
+            if not kept or (folded not in kept and length + more <= longest):
+                kept.append(folded)
+                length += more
+        return kept[:most]
+
+    def at_first(self) -> tuple[str, ...]:
+        """What is folded at first: nothing, the outer scopes, or what keeps it on a screen."""
+        return tuple(sorted(_closed(_opened_at_first(self.folding), self.folding)))
+
+    def scopes(self) -> list[str]:
+        """All scopes, outer ones first; of a large graph the folds that are seen at first."""
+        return _keys(self.folding)
 
 
 def _is_listed(fold: Fold) -> bool:
@@ -125,30 +168,25 @@ def _is_listed(fold: Fold) -> bool:
     return not fold.folding.layered or (fold.main is None and len(fold.steps) > 1)
 
 
-def folds(graph: Graph, detail: str | None = None, most: int = 16) -> list[tuple[str, ...]]:
-    """The foldings that a page brings along, the first one first.
-
-    Every combination, or those that matter most: all open, all closed, one closed; of a large graph
-    the first one, and one more open. All together they can be laid out soon.
-    """
-    folding, first = _folding(graph, detail), at_first(graph, detail)
-    kept: list[tuple[str, ...]] = []
-    length = 0
-    for folded in _wanted(folding, first, most):
-        more = folding.length(_state(folding, folded)[0])
-        if not kept or (folded not in kept and length + more <= LENGTH):
-            kept.append(folded)
-            length += more
-    return kept[:most]
+def _runs(owner: np.ndarray[Any, Any]) -> list[tuple[int, int, int]]:
+    """The hidden values: the first and the last of a run that is in one box, and that box."""
+    starts = np.flatnonzero(np.diff(owner, prepend=-1)).tolist()
+    runs = zip(starts, [*starts[1:], len(owner)], strict=True)
+    found = [(first, end - 1, int(owner[first])) for first, end in runs]
+    return [run for run in found if run != (run[2], run[2], run[2])]
 
 
 def _wanted(folding: Folding, first: tuple[str, ...], most: int) -> list[tuple[str, ...]]:
     if not folding.scopes:
         seen = [part for fold in _state(folding, first)[0] for part in fold.folds]
+        frames = [fold.key for fold in _state(folding, first)[0] if fold is not folding.root]
+        closing = [tuple(sorted({*first, key})) for key in frames]
         opening = [part.key for part in seen if part.key in first and _is_listed(part)][: most - 1]
         for key in opening:  # what they bring to light is closed in all
             first = tuple(sorted(_state(folding, {*first} - {key})[1] | {key}))
-        return [first, *(tuple(k for k in first if k != key) for key in opening)]
+        one_more = [tuple(k for k in first if k != key) for key in opening]
+        both = itertools.chain(*itertools.zip_longest(closing, one_more))
+        return [first, *(folded for folded in both if folded is not None)]
     keys = _keys(folding)
     if 2 ** len(keys) <= most:
         sizes = range(len(keys) + 1)
@@ -158,15 +196,8 @@ def _wanted(folding: Folding, first: tuple[str, ...], most: int) -> list[tuple[s
     return [first, (), outer, *((key,) for key in keys)]
 
 
-def at_first(graph: Graph, detail: str | None = None) -> tuple[str, ...]:
-    """What is folded at first: nothing, the outer scopes, or what keeps it on a screen."""
-    folding = _folding(graph, detail)
-    return tuple(sorted(_closed(_opened_at_first(folding), folding)))
-
-
-def _folding(graph: Graph, detail: str | None) -> Folding:
+def _folding(shown: Graph) -> Folding:
     """The folds of a page: only scopes, unless the first picture would be too hard to lay out."""
-    shown = graph.detailed(detail)
     if len(shown) <= MOST and not shown.layers:
         folding = Folding(shown, scopes=True)
         if folding.length(_opened_at_first(folding)) <= LONG:
@@ -180,11 +211,6 @@ def _opened_at_first(folding: Folding) -> list[Fold]:
     if len(folding.graph) > folding.graph.legible:
         return [folding.root]
     return folding.unless((), MOST)
-
-
-def scopes(graph: Graph, detail: str | None = None) -> list[str]:
-    """All scopes, outer ones first; of a large graph the folds that are seen at first."""
-    return _keys(_folding(graph, detail))
 
 
 def _keys(folding: Folding) -> list[str]:
@@ -210,34 +236,33 @@ def _closed(opened: Sequence[Fold], folding: Folding) -> set[str]:
 
 
 def _live(
-    folding: Folding, opened: Sequence[Fold], direction: str, color: Colour
-) -> tuple[View, dict[int, int]]:
+    pictures: Pictures, opened: Sequence[Fold], direction: str | None, color: Colour
+) -> tuple[View, list[str]]:
     """A View whose numbers have room to change, with arrows keyed by the number of their edge.
+
+    And the ids of its boxes, in the order of the folding's parts.
 
     A fold has the numbers of the last value in it that something outside reads.
     """
-    if folding.layered:
-        return _layered(folding, opened, direction, color)
     # Long: boxes and arrows share the numbers that the page knows them by.
+    folding = pictures.folding
     graph, table = folding.graph, folding.graph.table
     cut = folding.cut(opened)
-    owner = [0] * len(graph)
+    owner = np.zeros(len(graph), int)
     for n, (part, _) in enumerate(cut):
-        for i in part.values if isinstance(part, Fold) else (part,):
-            owner[i] = n
-    last = {owner[graph.output]: graph.output}
-    for u, v, _ in graph.edges():
-        if owner[u] != owner[v]:
-            last[owner[u]] = max(last.get(owner[u], 0), u)
+        owner[list(values_of(part))] = n
+    tails, heads, keys = pictures.ends
+    crossing = np.flatnonzero(owner[tails] != owner[heads])
+    last = {int(owner[graph.output]): graph.output}
+    for u in np.unique(tails[crossing]).tolist():  # in their order: the last one stays
+        last[int(owner[u])] = max(last.get(int(owner[u]), 0), u)
     boxes: list[Box] = []
-    inside: dict[int, int] = {}
-    ids: dict[int, str] = {}
+    ids: list[str] = []
     for n, (part, around) in enumerate(cut):
         i = part if isinstance(part, int) else last.get(n, part.values[-1])
         box = box_of(f"n{i}", i, table, Highlight(), output_name(table))
         scope = box.scope
         if isinstance(part, Fold):
-            inside |= {v: i for v in part.values if v != i}
             tag = say("{n} folded", n=len(part.values))
             box = replace(box, name=part.title, kind="fold", tag=tag, expression=box.name)
             scope = tuple(fold.name for fold in around)
@@ -245,39 +270,39 @@ def _live(
             scope = tuple(fold.title for fold in around)
         rows = tuple(_with_room(row, graph.values[i].value) for row in box.rows)
         boxes.append(replace(box, tooltip="", rows=rows, scope=scope))
-        ids |= dict.fromkeys(part.values if isinstance(part, Fold) else (part,), box.id)
+        ids.append(box.id)
     arrows = []
     known: set[tuple[int, int]] = set()
-    for number, (u, v, key) in enumerate(graph.edges()):
-        ends = owner[u], owner[v]
-        if ends[0] == ends[1]:
-            continue
+    for number in crossing.tolist():
+        u, v, key = pictures.ends[:, number].tolist()
+        ends = int(owner[u]), int(owner[v])
         if folding.scopes or not any(isinstance(cut[n][0], Fold) for n in ends):
-            arrow = arrow_of(table, table.incoming[v][key], Highlight(), ids)
+            places = {u: ids[ends[0]], v: ids[ends[1]]}
+            arrow = arrow_of(table, table.incoming[v][key], Highlight(), places)
         elif ends in known:
             continue
         else:
             known.add(ends)
-            arrow = Arrow(ids[u], ids[v])
+            arrow = Arrow(ids[ends[0]], ids[ends[1]])
         arrows.append(
             replace(arrow, key=number, tooltip="", room=LOCAL_ROOM if arrow.number else "")
         )
     held = {box.id: values_of(part) for box, (part, _) in zip(boxes, cut, strict=True)}
     boxes.sort(key=lambda box: int(box.id[1:]))
     arrows.sort(key=lambda arrow: (int(arrow.head[1:]), int(arrow.tail[1:])))
-    view = View(tuple(boxes), tuple(arrows), description=description(table), direction=direction)
+    way = direction_of(direction)
+    view = View(tuple(boxes), tuple(arrows), description=description(table), direction=way)
     if color := heat.wanted(color, False):
         tally = Tally(graph, [part for part, _ in cut])
-        every = list(graph.edges())
-        ways = {a.id: (owner[every[a.key][0]], owner[every[a.key][1]]) for a in arrows}
+        ways = {a.id: (int(owner[tails[a.key]]), int(owner[heads[a.key]])) for a in arrows}
         norms = {i: tally.bundles[ends].norm for i, ends in ways.items()}
         if folding.scopes:  # an arrow for each edge
             messages = tally.messages
-            sent = {a.id: messages.get(every[a.key][1:]) for a in arrows}
+            sent = {a.id: messages.get((int(heads[a.key]), int(keys[a.key]))) for a in arrows}
             norms = {i: None if m is None else norm(m) for i, m in sent.items()}
         flows = {i: size for i, size in norms.items() if size is not None}
         view = heat.of_parts(graph, view, color, tally, held, flows)
-    return view, inside
+    return view, ids
 
 
 def _with_room(row: CardRow, value: Any) -> CardRow:
@@ -292,24 +317,32 @@ def _with_room(row: CardRow, value: Any) -> CardRow:
 
 
 def _layered(
-    folding: Folding, opened: Sequence[Fold], direction: str, color: Colour
-) -> tuple[View, dict[int, int]]:
+    pictures: Pictures, opened: Sequence[Fold], direction: str | None, color: Colour
+) -> tuple[View, list[str]]:
     """The same of a model, whose boxes are layers and whose numbers do not change."""
+    folding = pictures.folding
     graph = folding.graph
     view = view_of(graph, folding, opened, Highlight(), color)
-    cut = [part for part, _ in folding.cut(opened)]
-    inside: dict[int, int] = {}
-    owner = dict[int, str]()
-    for part, box in zip(cut, view.boxes, strict=True):
-        values = part.values if isinstance(part, Fold) else [part]
-        owner |= dict.fromkeys(values, box.id)
-        inside |= {v: int(box.id[1:]) for v in values if box.id != f"n{v}"}
+    owner = np.zeros(len(graph), int)
+    for n, (part, _) in enumerate(folding.cut(opened)):
+        owner[list(values_of(part))] = n
+    tails, heads, _ = pictures.ends
+    ids = [box.id for box in view.boxes]
     first: dict[tuple[str, str], int] = {}
-    for number, (u, v, _) in enumerate(graph.edges()):
-        first.setdefault((owner[u], owner[v]), number)
+    for number in np.flatnonzero(owner[tails] != owner[heads]).tolist():
+        ends = ids[owner[tails[number]]], ids[owner[heads[number]]]
+        first.setdefault(ends, number)
     arrows = [replace(a, key=first[a.tail, a.head], tooltip="") for a in view.arrows]
     boxes = [replace(box, tooltip="") for box in view.boxes]
     boxes.sort(key=lambda box: int(box.id[1:]))
     arrows.sort(key=lambda arrow: (int(arrow.head[1:]), int(arrow.tail[1:])))
-    down = "TB" if folding.row(opened) >= ROW else direction
-    return replace(view, boxes=tuple(boxes), arrows=tuple(arrows), direction=down), inside
+    way = direction_of(direction, folding.row(opened) >= ROW)
+    return replace(view, boxes=tuple(boxes), arrows=tuple(arrows), direction=way), ids
+
+
+def visible(picture: Drawing, count: int) -> set[int]:
+    """Which of so many values have a box of their own name."""
+    hidden = set[int]()
+    for first, last, box in picture["inside"]:
+        hidden |= {*range(first, last + 1)} - {box}
+    return {*range(count)} - hidden

@@ -6,6 +6,7 @@ import ast
 import base64
 import math
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -29,16 +30,17 @@ if TYPE_CHECKING:
 FUNCTIONS = frozenset(
     "+ - * / ** % // neg < <= > >= == != & abs sign sqrt cbrt exp exp2 expm1 log log2 log10 log1p "
     "logaddexp sin cos tan arcsin arccos arctan arctan2 hypot sinh cosh tanh arcsinh arccosh "
-    "arctanh maximum minimum floor ceil trunc where clip isnan isfinite copysign fmod".split()
+    "arctanh maximum minimum floor ceil trunc rint heaviside sinc where clip isnan isfinite "
+    "copysign fmod".split()
 )
 """What the module can compute of numbers; `FUNCTIONS` there has the same names."""
 OF_ARRAYS = frozenset(
-    "sum max min prod count mean spread like reshape others cumsum sumsback einsum gather "
-    "scatter".split()
+    "sum max min prod count mean spread like reshape others cumsum sumsback sort unsort einsum "
+    "gather scatter products slope".split()
 )
 """And of arrays."""
 NAMES = frozenset((*OPERAND_NAMES[:3], "v", "g")) | frozenset(
-    "all axis keepdims ddof source shape position subscripts back factors".split()
+    "all axis keepdims ddof source shape position subscripts back factors terms".split()
 )
 """What formulas name: operands, the value, the upstream term, the settings of a call."""
 
@@ -47,8 +49,10 @@ MOST_NUMBERS = 2**18  # so many numbers of constants, leaves and indices a page 
 MOST_VALUES = 2**22  # ... so many it computes in a pass ...
 MOST_PRODUCTS = 2**25  # ... and so many products go into its sums
 MOST_GUARDS = 2000
+MOST_OPERATIONS = 50_000  # of more a page would be slow to write, to open and to compute
 CARRY = "the page would have to carry {n} numbers; it carries up to {m}"
 COMPUTE = "the page would have to compute {n} numbers in a pass; it computes up to {m}"
+REPEAT = "the page would have to repeat {n} operations; it repeats up to {m}"
 SUM = "the page would have to sum {n} products in a pass; it sums up to {m}"
 
 
@@ -60,6 +64,8 @@ def program_of(graph: Graph, shown: Graph) -> Program:
     TraceError
         The page cannot compute the program; says why.
     """
+    if len(graph) > MOST_OPERATIONS:
+        raise Refused(REPEAT, n=f"{len(graph):,}", m=f"{MOST_OPERATIONS:,}")
     made = _Maker(graph)
     made.refuse_large()
     return {
@@ -73,6 +79,12 @@ def program_of(graph: Graph, shown: Graph) -> Program:
         "shown": [_steps_of(graph, shown, i) for i in range(len(shown))],
         "guards": made.guards,
     }
+
+
+@cache
+def named(dtype: Any) -> str:
+    """What a type of numbers is called; NumPy takes its time to say it."""
+    return "" if dtype is None else str(dtype)
 
 
 class _Maker:
@@ -104,10 +116,11 @@ class _Maker:
         if isinstance(node.value, Statistics):
             raise Refused("of {v} only statistics were kept", v=name)
         value = np.asarray(node.value)
-        if str(value.dtype) not in _TYPES and value.dtype.kind not in "iub":
-            raise Refused("{v} is of type {type}", v=name, type=value.dtype)
-        if value.dtype != np.float64:
-            self.types[i] = str(value.dtype)
+        kind = named(value.dtype)
+        if kind not in _TYPES and value.dtype.kind not in "iub":
+            raise Refused("{v} is of type {type}", v=name, type=kind)
+        if kind != "float64":
+            self.types[i] = kind
         self.computed += value.size
         if look is not None:
             return self.look(look)

@@ -23,7 +23,7 @@ from gradviz.words import choose, clean, shape
 from .cells import scalar
 from .page import document, packed, stylesheet, words
 from .payload import IN_FULL, numbers, story
-from .pictures import drawings, folds
+from .pictures import Pictures
 from .rooms import joined
 from .wire import Column, FoundOverTime, OpenedStep, Recorded
 
@@ -128,8 +128,9 @@ class Telling:
 
 
 def _opened(graph: Graph) -> dict[str, Any]:
-    kept = folds(graph)[:1]
-    picture = drawings(graph, kept)[0]
+    pictures = Pictures(graph)
+    kept = pictures.folds()[:1]
+    picture = pictures.drawings(kept)[0]
     findings: list[str] = []
     with suppress(TraceError):
         for finding in graph.diagnose().findings[:5]:

@@ -26,11 +26,12 @@ from gradviz.language import asked
 from gradviz.options import Colour
 from gradviz.show import style
 from gradviz.show.heat import wanted
+from gradviz.show.view import DIRECTIONS
 from gradviz.words import choose
 
 from .page import stylesheet, words
 from .payload import numbers, quantity, story
-from .pictures import at_first, drawing
+from .pictures import Pictures, drawing
 from .rooms import joined
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class Widget(anywidget.AnyWidget):
     graph : Graph
     detail : {"names", "operations"}, optional
         As in `Graph.draw`.
-    direction : {"LR", "TB"}
+    direction : {"LR", "TB"}, optional
+        Default: from left to right, of long models from top to bottom. It can be turned.
     theme : {"auto", "light", "dark"}
         "auto" follows the notebook's.
     language : str, optional
@@ -128,7 +130,7 @@ class Widget(anywidget.AnyWidget):
     ) -> None:
         choose("theme", theme, style.PALETTES)
         language = asked(language)
-        self.detail, self.direction, self.color = detail, direction or "LR", color
+        self.detail, self.direction, self.color = detail, direction, color
         self._coloured = wanted(color, bool(graph.detailed(detail).layers)) is not None
         self.graph = graph
         self._past = [graph]
@@ -137,7 +139,7 @@ class Widget(anywidget.AnyWidget):
         self._undone: list[_Place] = []
         self._last = ("", 0.0)
         self._told = story(graph, detail)
-        folded = list(at_first(graph, detail))
+        folded = list(Pictures(graph, detail).at_first())
         super().__init__(
             story=self._told,
             numbers=numbers(graph, detail),
@@ -226,6 +228,9 @@ class Widget(anywidget.AnyWidget):
                 self.train(int(count), float(rate))
             case {"kind": "at", "index": index}:
                 self.at = int(index)
+            case {"kind": "turn", "direction": direction}:
+                self.direction = choose("direction", direction, DIRECTIONS)
+                self.drawing = self._drawn(self.graph, self.folded)
             case {"kind": "undo" | "redo" | "reset" as way}:
                 getattr(self, way)()
             case {"kind": "fold", "folded": folded, "key": key}:

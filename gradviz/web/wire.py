@@ -42,7 +42,7 @@ class StoryNode(TypedDict):
 
     id: str
     name: str
-    label: Formula
+    label: Formula | None
     kind: Kind
     shape: str
     dtype: str
@@ -127,6 +127,7 @@ class Story(TypedDict):
     moving: list[int]
     program: Program | None
     refusal: dict[str, str]
+    numbersAway: bool
     untold: int
 
 
@@ -169,12 +170,16 @@ class Numbers(TypedDict):
 
 
 class Drawing(TypedDict):
-    """A picture; the boxes of hidden nodes, the folds of closed boxes and, by scope, of frames."""
+    """A picture; the boxes of hidden nodes, the folds of closed boxes and, by scope, of frames.
+
+    Nodes are hidden in runs: the first, the last, and the one whose box they are in.
+    """
 
     svg: str
+    direction: Literal["LR", "TB"]
     folded: list[str]
     scopes: list[str]
-    inside: dict[int, int]
+    inside: Annotated[list[tuple[int, int, int]], "[number, number, number][]"]
     closed: dict[int, str]
     frames: dict[str, str]
 
@@ -209,13 +214,20 @@ class FoldRequest(TypedDict):
     key: str
 
 
+class TurnRequest(TypedDict):
+    """The same picture from left to right, or from top to bottom."""
+
+    kind: Literal["turn"]
+    direction: Literal["LR", "TB"]
+
+
 class GoRequest(TypedDict):
     """Undo the last change of values, do it again, or go back to what was recorded."""
 
     kind: Literal["undo", "redo", "reset"]
 
 
-ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest | GoRequest
+ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest | TurnRequest | GoRequest
 
 
 class Answer(TypedDict):
@@ -273,6 +285,7 @@ class State(TypedDict):
     answer: Answer
     settled: str
     kernel: bool
+    direction: NotRequired[str]
     theme: str
     language: str
     selected: list[str]

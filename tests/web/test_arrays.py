@@ -107,11 +107,16 @@ def relu(x, w):
     return np.sum(np.where(np.isnan(h), 0.0, h) ** 2)
 
 
+def ranked(x, w):
+    return np.sum(np.sort(x, axis=0) * w) + np.sort(x, axis=None)[4] ** 2 + np.sort(x)[1, -1]
+
+
 RANDOM = np.random.default_rng(3)
 WRITTEN_OUT = [
     (contraction, (RANDOM.normal(size=(2, 3)), RANDOM.normal(size=(2, 3)))),
     (attention, tuple(RANDOM.normal(size=(2, 3, 4)) for _ in range(3))),
     (written, (RANDOM.normal(size=(3, 3)), np.float64(0.7))),
+    (ranked, (RANDOM.normal(size=(4, 3)), RANDOM.normal(size=(4, 3)))),
     (relu, (RANDOM.normal(size=(4, 3)), RANDOM.normal(size=(3, 2)))),
 ]
 
@@ -132,6 +137,16 @@ def test_programs_of_every_day_compute_the_same_anywhere(rooms, function, values
     for page, python in zip(found, graphs, strict=True):
         assert page.get("astray") is None
         agree(page, python)
+
+
+def test_a_graph_of_single_numbers_computes_the_same(rooms):
+    values = RANDOM.normal(size=(3, 2)), RANDOM.normal(size=(2, 3)), RANDOM.normal(size=3)
+    graph = gv.trace(lambda w, x, b: np.sum(np.tanh(x @ w @ x + b) ** 2), *values).elements()
+    told = story(graph)
+    assert told["program"], told["refusal"]
+    moved = graph.update({name: x + 0.25 for name, x in graph.leaf_values().items()})
+    [found] = rooms("arrays", told, point(graph, moved.leaf_values()))
+    agree(found, moved)
 
 
 def test_what_is_shown_of_arrays_is_what_python_shows(rooms):

@@ -336,7 +336,7 @@ def test_the_widgets_traits_work_without_any_view(network):
     widget.step = 10**6
     assert widget.step == widget.last_step
     widget.folded = ["h1"]
-    assert widget.drawing["inside"] == {15: 16}
+    assert widget.drawing["inside"] == [(15, 15, 16)]
     widget.undo()
     assert (len(widget.history), widget.values["w1"], widget.edits) == (1, 0.5, [1, 1])
     widget.undo()

@@ -19,7 +19,12 @@ pytestmark = pytest.mark.browser
 
 def node(page, name: str):
     """The card of a value, found by what a screen reader reads."""
-    return page.locator(f'g.node[aria-label^="{name} ="]')
+    return page.locator(f'g.node:is([aria-label^="{name} ="], [aria-label^="{name}, array"])')
+
+
+def fit(page) -> None:
+    """Show all of a picture that is too large to be read at once."""
+    page.get_by_role("button", name="Show the whole graph").click()
 
 
 def shown(page, graph) -> dict[str, tuple[str, str]]:
@@ -153,6 +158,7 @@ def test_with_targets_stepping_plays_their_ledger_and_tells_no_number_before_its
     opened, network
 ):
     page = opened(network, targets=["w5", "b2", "w1"])
+    fit(page)
     names = network.statements.names
     press(page, ",", 11)
     assert "For" not in told(page)  # J's own gradient is nobody's target
@@ -390,6 +396,7 @@ def test_scopes_fold_into_a_box_in_every_combination(opened, network):
 
 def test_an_opened_fold_offers_those_in_it_and_keeps_the_rest(opened):
     page = opened(gv.trace(blocks_of(12, 12, "blocks."), 0.3), detail="operations")
+    fit(page)
     buttons = page.locator("button.fold")
     before = buttons.all_inner_texts()
     assert "▸ blocks" in before
@@ -413,6 +420,7 @@ def test_an_opened_fold_offers_those_in_it_and_keeps_the_rest(opened):
     assert 'does not carry the inside of blocks.7; the widget or g.draw(unfold="blocks.7")' in (
         notice.inner_text()
     )
+    fit(page)
     closing.click()
     page.get_by_role("button", name="Unfold blocks", exact=True).wait_for()
     assert buttons.all_inner_texts() == before
@@ -425,6 +433,7 @@ def corner(locator) -> tuple[float, float]:
 
 def test_a_closed_fold_opens_where_it_is_and_closes_by_its_heading(opened):
     page = opened(gv.trace(blocks_of(3, 3), 0.3), detail="operations")
+    fit(page)
     frame = page.locator('rect.group[data-scope="block1"]')
     heading = page.get_by_role("button", name="block1", exact=True)
     assert heading.get_attribute("aria-expanded") == "true"
@@ -508,6 +517,7 @@ def test_it_is_found_zoomed_panned_and_saved(opened, network, tmp_path):
     search.press("Enter")
     assert "No value is called" in page.locator(".notice").inner_text()
     view = "document.querySelector('.stage > svg').getAttribute('viewBox')"
+    fit(page)
     whole = page.evaluate(view)
     page.get_by_role("button", name="Zoom in").click()
     near = page.evaluate(view)
@@ -518,7 +528,7 @@ def test_it_is_found_zoomed_panned_and_saved(opened, network, tmp_path):
     page.mouse.move(stage["x"] + 130, stage["y"] + 60, steps=3)
     page.mouse.up()
     assert float(page.evaluate(view).split()[0]) < float(near.split()[0])
-    page.get_by_role("button", name="Show the whole graph").click()
+    fit(page)
     assert page.evaluate(view) == whole
     with page.expect_download() as svg:
         page.get_by_role("button", name="Save this view as SVG").click()
@@ -535,6 +545,29 @@ def test_it_is_found_zoomed_panned_and_saved(opened, network, tmp_path):
     assert (tmp_path / "saved.png").stat().st_size > 50_000
 
 
+@pytest.mark.parametrize(("width", "way"), [(1280, "LR"), (390, "TB")])
+def test_a_picture_opens_so_that_it_can_be_read_and_a_zoom_of_the_browser_enlarges_it(
+    opened, network, width, way
+):
+    page = opened(network, viewport=(width, 844), step=20)
+    assert page.evaluate("gradviz.get('drawing').direction") == way
+    prints = "g.node text[font-size='9.5']"
+    scale = "document.querySelector('.stage > svg').getScreenCTM().a"
+    assert page.locator(prints).count()
+    assert 9.5 * page.evaluate(scale) >= 9
+    stage = page.locator(".stage").bounding_box()
+    assert stage["height"] > 0.5 * 844
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    now = page.locator("g.node.is-now").bounding_box()  # the step is seen, and where it is
+    assert stage["x"] <= now["x"] < stage["x"] + stage["width"]
+    assert stage["y"] <= now["y"] < stage["y"] + stage["height"]
+    assert page.locator("svg.overview .here").is_visible()
+    before = page.evaluate(scale)
+    page.set_viewport_size({"width": width // 2, "height": 422})  # 200 %, in the page's pixels
+    page.wait_for_function(f"innerWidth === {width // 2}")
+    assert page.evaluate(scale) == pytest.approx(before, rel=1e-3)
+
+
 def test_everything_is_reached_by_keyboard_and_has_a_name(opened, network):
     page = opened(network)
     nameless = page.evaluate(
@@ -543,10 +576,18 @@ def test_everything_is_reached_by_keyboard_and_has_a_name(opened, network):
     )
     assert nameless == []
     page.locator('g.node[data-node="n0"]').focus()
-    press(page, "ArrowRight")  # x1 -> z_h1
-    focus = "document.activeElement.dataset.node"
-    assert page.evaluate(focus) == "n15"
-    press(page, "ArrowLeft")  # its first operand, w1
+    focus = "document.activeElement.dataset.node ?? document.activeElement.ariaLabel"
+    press(page, "ArrowRight")
+    assert page.evaluate(focus).startswith("edge from x1 to z_h1; local derivative 0.15")
+    press(page, "ArrowDown")  # the other edge that x1 leads to
+    assert page.evaluate(focus).startswith("edge from x1 to z_h2; local derivative 0.25")
+    press(page, "Enter")
+    assert page.evaluate("gradviz.get('selected')") == ["x1→z_h2"]
+    press(page, "ArrowRight")
+    assert page.evaluate(focus) == "n17"
+    press(page, "ArrowUp", 2)
+    assert page.evaluate(focus) == "n15"  # z_h1
+    press(page, "ArrowLeft", 2)  # along the edge of its first operand, w1
     assert page.evaluate(focus) == "n4"
     press(page, "Enter")
     assert page.evaluate("gradviz.get('selected')") == ["w1"]
@@ -642,6 +683,10 @@ def test_arrays_step_explain_themselves_and_are_typed(opened):
     enter(field, "[[1, 2], [3]]")
     assert "the shape 2×2" in page.locator(".notice").inner_text()
     close(page.evaluate("gradviz.get('numbers')"), numbers(changed))
+    enter(field, "5 6\n7 8")  # as a sheet has it
+    changed = graph.update(w=[[5, 6], [7, 8]])
+    page.wait_for_function(f"gradviz.get('numbers').values[0].norm > {np.sqrt(173.9)}")
+    close(page.evaluate("gradviz.get('numbers')"), numbers(changed))
     node(page, "w").click()
     assert "one line at a time" not in told(page)
     text = "".join(page.locator(".answers math").all_text_contents())
@@ -688,7 +733,9 @@ def test_a_larger_array_is_a_heat_map_of_its_value_and_gradient(opened):
     x[0, :2], x[3, -2:] = (-8.0, -4.0), (2.0, np.inf)
     page = opened(gv.trace(lambda x, y: np.sum(x * y), x, np.full((4, 128), 0.5)))
     node(page, "x").click()
-    maps = page.locator(".maps canvas")
+    node(page, "x").hover()
+    assert page.locator(".tip .maps canvas").count() == 2
+    maps = page.locator(".asked .maps canvas")
     assert maps.count() == 2
     said = maps.first.get_attribute("aria-label")
     assert said.startswith("value 4×128 as 4×64 cells, from −6 (blue)")

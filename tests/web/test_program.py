@@ -46,10 +46,7 @@ def test_every_row_of_scalar_operations_computes_the_same_in_the_page(rooms):
                 except Exception as error:
                     raise AssertionError((row.name, point)) from error
                 close_or_both_lost(result, expected, (row.name, point))
-    assert set(refused) <= {
-        "sinc", "where", "heaviside", "nan_to_num", "rint", "round", "fix", "imag", "logaddexp2",
-        "i0",
-    }  # fmt: skip
+    assert set(refused) <= {"where", "nan_to_num", "imag", "logaddexp2", "i0"}
 
 
 @pytest.mark.parametrize("name", ["softplus", "log1p", "expm1"])
@@ -123,9 +120,9 @@ def test_a_network_of_scalars_computes_the_same(rooms, network):
 @pytest.mark.parametrize(
     ("function", "values", "reason"),
     [
-        (lambda x: np.sum(np.sort(x) * x), (np.ones(3),), "cannot compute sort"),
+        (lambda x: np.sum(np.fft.fft(x).real * x), (np.ones(3),), "of type complex128"),
         (lambda x: np.sum(x, where=x > 0), (np.ones(3),), "cannot compute sum with where="),
-        (lambda x: np.sinc(x) * 2, (1.0,), "cannot compute sinc"),
+        (lambda x: np.i0(x) * 2, (1.0,), "cannot compute i0"),
         (lambda x: x * x, (np.float16(1.0),), "of type float16"),
         (lambda x: np.sum(abs(x)), (np.ones(3) + 1j,), "of type complex128"),
         (lambda x: x * (x * 2).value, (1.0,), "reads plain numbers by .value"),

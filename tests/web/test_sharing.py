@@ -104,11 +104,11 @@ def test_a_picture_too_small_to_read_is_shown_in_part_and_moved(opened):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     last = page.locator(f'g.node[data-node="n{len(long.statements) - 1}"]')
     stage = page.locator(".stage").bounding_box()
-    assert last.bounding_box()["x"] > stage["x"] + stage["width"]
+    assert last.bounding_box()["y"] > stage["y"] + stage["height"]
     page.get_by_role("button", name="To the beginning").click()
     while "30 of 30" not in place(page):
         page.keyboard.press(".")  # stepping follows what happens
-    assert last.bounding_box()["x"] < stage["x"] + stage["width"]
+    assert last.bounding_box()["y"] < stage["y"] + stage["height"]
 
 
 def seen(svg: str) -> str:

@@ -1,4 +1,6 @@
-// The page's address says where it stands: net.html#step=12&targets=w5,b2,w1
+// The page's address says where it stands: net.html#step=12&targets=w5,b2,w1&open=h1,h2
+
+import { openIn } from "./pictures.js";
 
 /** @import { PageModel } from "./local.js" */
 
@@ -26,6 +28,15 @@ export function fromAddress(hash, { story, lesson }) {
 }
 
 /**
+ * The folds that an address has open; undefined where it says nothing of them.
+ * @param {string} hash
+ */
+export function openAt(hash) {
+  const asked = new URLSearchParams(hash.replace(/^#/, "")).get("open");
+  return asked === null ? undefined : namesIn(asked);
+}
+
+/**
  * A name may have a comma in it: names are written twice over.
  * @type {(list: string) => string[]}
  */
@@ -37,19 +48,19 @@ function namesIn(list) {
   }
 }
 
-/** @param {PageModel} model */
-function addressed(model) {
-  const list = (/** @type {string} */ name) =>
-    model
-      .get(name)
-      .map((/** @type {string} */ id) => encodeURIComponent(id))
-      .join(",");
+/** @type {(model: PageModel, own: string[]) => string} */
+function addressed(model, own) {
+  const written = (/** @type {string[]} */ names) =>
+    encodeURI(names.map((name) => encodeURIComponent(name)).join(","));
+  const [targets, selected] = [model.get("targets"), model.get("selected")];
+  const open = openIn(model.get("drawing"));
   const { steps } = model.get("story");
   const step = model.get("step");
   const parts = [
     step < steps.length - 1 && `step=${step}`,
-    model.get("targets").length && `targets=${encodeURI(list("targets"))}`,
-    model.get("selected").length && `selected=${encodeURI(list("selected"))}`,
+    targets.length && `targets=${written(targets)}`,
+    selected.length && `selected=${written(selected)}`,
+    open.join() !== own.join() && `open=${written(open)}`,
   ];
   return parts.filter(Boolean).join("&");
 }
@@ -57,15 +68,16 @@ function addressed(model) {
 /**
  * The address follows the page, and the page the address.
  * @param {PageModel} model
+ * @param {string[]} own the folds that it has open without one
  */
-export function share(model) {
+export function share(model, own) {
   if (model.get("lesson")) return;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let due;
   const follow = () => {
     clearTimeout(due);
     due = setTimeout(() => {
-      const hash = addressed(model);
+      const hash = addressed(model, own);
       if (hash === location.hash.slice(1)) return;
       try {
         history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
@@ -74,9 +86,11 @@ export function share(model) {
       }
     }, PAUSE);
   };
-  for (const name of ["step", "targets", "selected"]) model.on(`change:${name}`, follow);
+  for (const name of ["step", "targets", "selected", "drawing"]) model.on(`change:${name}`, follow);
   addEventListener("hashchange", () => {
     const asked = fromAddress(location.hash, model.state);
     for (const [name, value] of Object.entries(asked)) model.set(name, value);
+    const open = openAt(location.hash);
+    if (open) model.local.pictures.arrange(model.get("drawing").direction, open);
   });
 }

@@ -1,9 +1,12 @@
 // The way in for a page that stands alone: the state is in the document itself.
 
-import { fromAddress, share } from "./address.js";
+import { fromAddress, openAt, share } from "./address.js";
 import { App } from "./app.js";
 import { find } from "./elements.js";
-import { PageModel, unpacked } from "./local.js";
+import { PageModel } from "./local.js";
+import { openIn, unpacked } from "./pictures.js";
+
+const SLIM = 640; // pixels: boxes in a column are read there, boxes in a row are not
 
 export async function openPage() {
   const places = [...document.querySelectorAll("main > .place")];
@@ -17,10 +20,15 @@ export async function openPage() {
     const whole = { words, ...state, ...(packed && (await unpacked(packed))) };
     const model = new PageModel({ ...whole, ...fromAddress(location.hash, whole) });
     models.push(model);
-    const app = new App(model, /** @type {HTMLElement} */ (places[n]));
+    const { drawing, direction, lesson } = model.state;
+    const place = /** @type {HTMLElement} */ (places[n]);
+    const down = !direction && place.clientWidth < SLIM;
+    const open = lesson ? undefined : openAt(location.hash);
+    await model.local.pictures.arrange(down ? "TB" : drawing.direction, open ?? openIn(drawing));
+    const app = new App(model, place);
     apps.push(app);
     if (states.length > 1) continue;
-    share(model);
+    share(model, openIn(drawing));
     // The page is the graph's alone: its keys work wherever the focus is not.
     document.addEventListener("keydown", (event) => {
       if (event.target !== document.body) return;
@@ -30,10 +38,13 @@ export async function openPage() {
   }
   // What is folded or moved away on the screen is whole on paper.
   addEventListener("beforeprint", () => {
-    for (const app of apps) app.frame.picture.fit();
+    for (const app of apps) app.frame.picture.print();
     for (const details of find(document, "main", HTMLElement).querySelectorAll("details")) {
       details.open = true;
     }
+  });
+  addEventListener("afterprint", () => {
+    for (const { frame } of apps) frame.picture.look(frame.picture.middle, frame.picture.zoom);
   });
   Object.assign(globalThis, { gradviz: models[0], gradvizzes: models }); // for the curious
 }

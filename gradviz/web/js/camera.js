@@ -1,8 +1,16 @@
-// What is seen of a picture: all of it, a part that is zoomed and moved.
+// What is seen of a picture: the point in the middle of the stage, and how large it is there.
+//
+// The size is kept when the stage gets another one, so a browser's zoom enlarges the picture too.
 
 /** @typedef {{x: number, y: number, scale: number}} Place on the screen */
+/** @typedef {[number, number]} Point */
 
-const LEGIBLE = 0.62; // the scale at which 11 px are still read
+const LEGIBLE = 0.95; // pixels a unit: the smallest print of cards has 9.5 units
+const LARGEST = 1.5; // at first; more looks coarse
+const CLOSEST = 12;
+
+/** @type {(x: number, least: number, most: number) => number} */
+const between = (x, least, most) => Math.min(Math.max(x, least), most);
 
 export class Camera {
   /**
@@ -13,41 +21,88 @@ export class Camera {
     this.stage = stage;
     this.root = root;
     const { width: wide, height: high } = root.viewBox.baseVal;
-    /** @type {[number, number]} */
+    /** @type {Point} */
     this.size = [wide, high];
     /** @type {[number, number, number, number]} */
     this.view = [0, 0, wide, high];
+    /** @type {Point} */
+    this.middle = [wide / 2, high / 2];
+    this.zoom = 0; // none until the stage has a size
+    /** @type {Point | null} where it begins if there is not room for all */
+    this.start = null;
+    this.looked = () => {};
+    new ResizeObserver(() => this.look(this.middle, this.zoom)).observe(root);
   }
 
-  /** At first so large that it can be read, from its beginning; a stage without a size has none. */
-  begin() {
-    const { width: wide, height: high } = this.stage.getBoundingClientRect();
-    const [w, h] = this.size;
-    if (!wide || Math.min(wide / w, high / h) >= LEGIBLE) return;
-    const [x, y] = [wide / LEGIBLE, high / LEGIBLE];
-    this.look(Math.min((w - x) / 2, 0), (h - y) / 2, x, y);
+  /** @returns {Point} */
+  get room() {
+    const { width, height } = this.root.getBoundingClientRect();
+    return [width, height];
+  }
+  /** At what size there is room for all. */
+  get whole() {
+    const [wide, high] = this.room;
+    return Math.min(wide / this.size[0], high / this.size[1]);
   }
 
+  /** @type {(middle: Point, zoom: number) => void} */
+  look(middle, zoom) {
+    const room = this.room;
+    if (!room[0]) return;
+    if (!zoom) {
+      this.begin(this.start);
+      return;
+    }
+    this.zoom = zoom;
+    this.middle = /** @type {Point} */ (middle.map((n, k) => between(n, 0, this.size[k])));
+    const [w, h] = room.map((n) => n / zoom);
+    this.see(this.middle[0] - w / 2, this.middle[1] - h / 2, w, h);
+  }
   /** @type {(x: number, y: number, w: number, h: number) => void} */
-  look(x, y, w, h) {
+  see(x, y, w, h) {
     this.view = [x, y, w, h];
     this.root.setAttribute("viewBox", this.view.map((n) => n.toFixed(2)).join(" "));
+    this.looked();
+  }
+
+  /**
+   * At first so large that it can be read: whole where there is room for that, else around `at`.
+   * @param {Point | null} at
+   */
+  begin(at) {
+    this.start = at;
+    const room = this.room;
+    if (!room[0]) return;
+    const zoom = between(this.whole, LEGIBLE, LARGEST);
+    const middle = this.size.map((all, k) => {
+      const seen = room[k] / zoom;
+      return seen >= all ? all / 2 : between(at?.[k] ?? 0, seen / 2, all - seen / 2);
+    });
+    this.look(/** @type {Point} */ (middle), zoom);
   }
   fit() {
-    this.look(0, 0, ...this.size);
+    const [wide, high] = this.size;
+    this.look([wide / 2, high / 2], this.whole);
   }
-  /** @param {number} factor */
+  /** All of it on paper, whatever the stage's shape is there. */
+  print() {
+    this.see(0, 0, ...this.size);
+  }
+  /**
+   * @param {number} factor
+   * @param {Point} at what stays where it is, as shares of the stage
+   */
   scale(factor, at = [0.5, 0.5]) {
-    const [x, y, w, h] = this.view;
-    const wide = Math.min(Math.max(w / factor, 120), this.size[0] * 3);
-    const high = (h * wide) / w;
-    this.look(x + (w - wide) * at[0], y + (h - high) * at[1], wide, high);
+    const zoom = between(this.zoom * factor, Math.min(this.whole, this.zoom) / 3, CLOSEST);
+    const moved = this.middle.map(
+      (n, k) => n + this.room[k] * (at[k] - 0.5) * (1 / this.zoom - 1 / zoom),
+    );
+    this.look(/** @type {Point} */ (moved), zoom);
   }
-  /** @type {(dx: number, dy: number) => void} */
+  /** @type {(dx: number, dy: number) => void} by pixels */
   pan(dx, dy) {
-    const scale = 1 / (this.root.getScreenCTM()?.a ?? 1);
-    const [x, y, w, h] = this.view;
-    this.look(x - dx * scale, y - dy * scale, w, h);
+    const [x, y] = this.middle;
+    this.look([x - dx / this.zoom, y - dy / this.zoom], this.zoom);
   }
   /** @type {(group: SVGGElement) => Element} its rectangle, or the frame that it is a heading of */
   outline(group) {
@@ -61,7 +116,7 @@ export class Camera {
   /** @type {(group: SVGGElement) => Place} */
   place(group) {
     const { x, y } = this.outline(group).getBoundingClientRect();
-    return { x, y, scale: this.root.getScreenCTM()?.a ?? 1 };
+    return { x, y, scale: this.zoom };
   }
   /**
    * Show the picture so that a box has its corner where another had it.
@@ -69,8 +124,7 @@ export class Camera {
    * @param {Place} place
    */
   pin(group, { x, y, scale }) {
-    const { width: wide, height: high } = this.root.getBoundingClientRect();
-    this.look(0, 0, wide / scale, high / scale);
+    this.look(this.middle, scale);
     const now = this.place(group);
     this.pan(x - now.x, y - now.y);
   }

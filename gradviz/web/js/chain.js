@@ -38,6 +38,13 @@ export const SHOWN_PATHS = 8;
  * @property {number} part the target that it is for, by its place; -1 without one
  */
 
+/** One more for a key. @type {(all: Map<number, number[]>, key: number, x: number) => void} */
+function add(all, key, x) {
+  const known = all.get(key);
+  if (known) known.push(x);
+  else all.set(key, [x]);
+}
+
 export class Chain {
   /** @param {Story} story */
   constructor(story) {
@@ -153,7 +160,7 @@ export class Chain {
       const read = new Set(cached.has(target) ? [target] : []);
       for (const e of edges) {
         const { v } = this.story.edges[e];
-        reads.set(v, [...(reads.get(v) ?? []), e]);
+        add(reads, v, e);
         evaluated.add(e);
         if (cached.has(v) && needed.has(v)) read.add(v);
       }
@@ -209,7 +216,7 @@ export class Chain {
       if (kind !== "message") continue;
       const { u, v } = edges[what];
       reads.set(v, (reads.get(v) ?? 0) + 1);
-      sums.set(u, [...(sums.get(u) ?? []), what]);
+      add(sums, u, what);
       sent.add(what);
       for (const term of [u, v]) if (!first.has(term)) first.set(term, parts[n]);
       if (first.get(v) !== parts[n]) again.add(v);

@@ -1,8 +1,10 @@
 // Pointer and keyboard on the picture.
 
-import { follow, OURS, set } from "./elements.js";
+import { follow, set } from "./elements.js";
 import { change } from "./field.js";
+import { Gestures } from "./gestures.js";
 import { finite, scalar } from "./numbers.js";
+import { Walk } from "./walk.js";
 
 /** @import { Picture } from "./picture.js" */
 /** @import { Asked, Host, Session } from "./session.js" */
@@ -21,21 +23,16 @@ export class Controls {
     this.host = host;
     this.picture = picture;
     this.tip = tip;
-    this.dragged = false;
-    this.focus = focus;
-    const first = picture.nodes.has(focus) ? focus : [...picture.nodes.keys()][0];
+    this.gestures = new Gestures(picture);
+    this.dragged = false; // a number
+    this.walk = new Walk(session, picture, tip, focus);
     for (const [i, group] of picture.nodes) {
       this.hovered({ node: i }, group);
       set(group, {
-        ...OURS,
-        role: "button",
-        tabindex: i === first ? "0" : "-1",
         onclick: (event) => this.click(event, i),
         // With Shift the browser would select the text up to here.
         onmousedown: (event) => event.shiftKey && event.preventDefault(),
         onkeydown: (event) => this.key(event, i),
-        onfocus: () => this.tip.show({ node: i }, group, picture.stage),
-        onblur: () => this.tip.hide(),
       });
       if (!session.nodes[i].leaf) continue;
       for (const { text } of picture.slots.get(`node ${i} value`) ?? []) {
@@ -46,11 +43,18 @@ export class Controls {
     for (const [e, groups] of picture.arrows) {
       for (const group of groups) {
         this.hovered({ edge: e }, group);
-        set(group, { onclick: () => session.select(session.edgeName(e)) });
+        set(group, {
+          onclick: () => this.gestures.dragged || session.select(session.edgeName(e)),
+        });
       }
     }
-    picture.root.addEventListener("pointerdown", (event) => this.pan(event));
-    picture.root.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    set(picture.root, {
+      onpointerdown: () => this.tip.hide(),
+      onclick: ({ target }) => {
+        const nothing = !target.closest("g.node, g.pill, g.group-title[role], .hit");
+        if (nothing && !this.gestures.dragged) session.select(null);
+      },
+    });
   }
 
   /**
@@ -59,7 +63,9 @@ export class Controls {
    */
   hovered(what, group) {
     set(group, {
-      onpointerenter: () => this.tip.show(what, group, this.picture.stage),
+      // (A finger has no way to leave: what it touched is told below the picture.)
+      onpointerenter: ({ pointerType, buttons }) =>
+        pointerType !== "touch" && !buttons && this.tip.show(what, group, this.picture.stage),
       onpointerleave: () => this.tip.hide(),
     });
   }
@@ -69,7 +75,7 @@ export class Controls {
    * @param {number} i
    */
   click({ shiftKey, ctrlKey, metaKey, detail }, i) {
-    if (this.dragged) return;
+    if (this.dragged || this.gestures.dragged) return;
     if (shiftKey || ctrlKey || metaKey) this.session.toggleTarget(i);
     else {
       this.session.select(this.session.nodes[i].id);
@@ -120,32 +126,8 @@ export class Controls {
     follow(text, event, move, end);
   }
 
-  /** @param {PointerEvent} event */
-  pan(event) {
-    const { picture, session } = this;
-    const on = /** @type {Element} */ (event.target);
-    if (event.button || on.closest("g.node, g.pill, g.group-title[role], .hit")) return;
-    let [x, y] = [event.clientX, event.clientY];
-    let moved = 0;
-    const move = (/** @type {PointerEvent} */ { clientX, clientY }) => {
-      moved += Math.abs(clientX - x) + Math.abs(clientY - y);
-      picture.pan(clientX - x, clientY - y);
-      [x, y] = [clientX, clientY];
-    };
-    follow(picture.root, event, move, () => {
-      if (moved < 4) session.select(null);
-    });
-  }
-
-  /** @param {WheelEvent} event */
-  wheel(event) {
-    if (!event.ctrlKey && !event.metaKey) return; // plain scrolling belongs to the host
-    event.preventDefault();
-    const box = this.picture.root.getBoundingClientRect();
-    this.picture.scale(Math.exp(-event.deltaY / 300), [
-      (event.clientX - box.left) / box.width,
-      (event.clientY - box.top) / box.height,
-    ]);
+  get focus() {
+    return this.walk.focus;
   }
 
   /**
@@ -153,37 +135,13 @@ export class Controls {
    * @param {number} i
    */
   key(event, i) {
-    const { session, picture } = this;
-    const { edges, chain, nodes } = session;
-    const shown = [...picture.nodes.keys()].sort((a, b) => a - b);
-    const at = shown.indexOf(i);
-    /** @type {Record<string, number | undefined>} */
-    const ways = {
-      ArrowLeft: edges[chain.into[i][0]]?.u,
-      ArrowRight: edges.find(({ u }) => u === i)?.v,
-      ArrowUp: shown[at - 1],
-      ArrowDown: shown[at + 1],
-    };
-    const to = ways[event.key];
+    const { session } = this;
     if (event.key === "Enter" || event.key === " ") {
-      session.select(nodes[i].id);
+      session.select(session.nodes[i].id);
       if (event.key === "Enter") this.open(i);
     } else if (event.key === "t") session.toggleTarget(i);
-    else if (to !== undefined) this.walk(to);
-    else if (!event.key.startsWith("Arrow")) return;
+    else return;
     event.preventDefault();
     event.stopPropagation();
-  }
-
-  /** @param {number} i */
-  walk(i) {
-    const { picture } = this;
-    const group = picture.box(i);
-    if (!group) return;
-    for (const other of picture.nodes.values()) other.setAttribute("tabindex", "-1");
-    group.setAttribute("tabindex", "0");
-    this.focus = i;
-    picture.show(i);
-    group.focus();
   }
 }

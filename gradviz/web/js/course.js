@@ -4,6 +4,8 @@
 // their ledger, in its order: what is computed for the first, what the next ones read from the
 // cache and what they compute besides.
 
+import { boxOf } from "./boxes.js";
+
 /** @import { Chain } from "./chain.js" */
 /** @typedef {Step | ["cached", number]} Event a target whose gradient is in the cache already */
 
@@ -26,7 +28,7 @@ export function courseOf(chain, targets, drawing) {
     const [kind, what] = events[n];
     const { u, v } = chain.story.edges[what] ?? {};
     const i = kind !== "message" ? what : targets.length ? u : v;
-    const box = drawing.inside[i] ?? i;
+    const box = boxOf(drawing, i);
     const folded = box in drawing.closed && (kind === "value" || kind === "message");
     return folded ? `${kind} ${box} ${parts[n]}` : "";
   };

@@ -2,6 +2,7 @@
 
 import { fill, hint, html } from "./elements.js";
 import { finite, isNumber, scalar, typed } from "./numbers.js";
+import { arrayIn, rowsTyped } from "./typing.js";
 
 /** @import { Children } from "./elements.js" */
 /** @import { Host, Session } from "./session.js" */
@@ -20,6 +21,9 @@ export function change(session, host, i, value) {
 const unitOf = (x) => 10 ** (Math.floor(Math.log10(Math.abs(x) || 1)) - 1);
 /** @type {(x: number) => number} */
 const tidy = (x) => Number(x.toPrecision(6)) + 0;
+const LONGEST = 60; // characters of a text that is said to be no array
+/** @type {(session: Session, i: number) => number[]} */
+const shapeOfNode = ({ nodes }, i) => nodes[i].shape.split("×").filter(Boolean).map(Number);
 const NUMBER = /[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?/gi;
 
 export class Field {
@@ -46,12 +50,23 @@ export class Field {
     this.root.hidden = i === null;
     if (i === null) return;
     const q = session.numbers.values[i];
-    const text = q === null || isNumber(q) ? String(scalar(q)) : q.full;
-    for (const input of this.root.querySelectorAll("input")) {
+    const text = this.text(i);
+    const inputs = /** @type {NodeListOf<HTMLInputElement>} */ (
+      this.root.querySelectorAll("input, textarea")
+    );
+    for (const input of inputs) {
       if (input === document.activeElement) continue;
       if (input.type === "range") this.reach(input, scalar(q));
       input.value = text;
     }
+  }
+
+  /** @param {number} i */
+  text(i) {
+    const { session } = this;
+    const q = session.numbers.values[i];
+    if (q === null || isNumber(q)) return String(scalar(q));
+    return q.full.startsWith("[") ? q.full : rowsTyped(q, shapeOfNode(session, i));
   }
 
   /**
@@ -73,20 +88,19 @@ export class Field {
   build(i) {
     const { session, host } = this;
     if (!session.editable) return hint(session.refusal());
-    const { name } = session.nodes[i];
+    const { name, shape } = session.nodes[i];
     const q = session.numbers.values[i];
-    if (q !== null && !isNumber(q) && !q.full.startsWith("[")) {
-      return hint(session.t("largeArray", { name }));
-    }
     const label = session.t("change", { name });
-    const input = html("input", {
-      type: "text",
-      inputmode: "decimal",
+    const settings = {
       "aria-label": label,
       spellcheck: "false",
-      onchange: ({ target }) => this.type(i, target),
-      onkeydown: (event) => this.nudge(i, event),
-    });
+      onchange: (/** @type {any} */ { target }) => this.type(i, target),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => this.nudge(i, event),
+    };
+    const rows = Math.min(this.text(i).split("\n").length || 1, 8);
+    const input = isNumber(q)
+      ? html("input", { type: "text", inputmode: "decimal", ...settings })
+      : html("textarea", { rows, placeholder: session.t("paste", { shape }), ...settings });
     const slider = html("input", {
       type: "range",
       min: 0,
@@ -113,7 +127,7 @@ export class Field {
     const text = input.value.replaceAll("−", "-");
     const at = input.selectionStart ?? 0;
     const found = [...text.matchAll(NUMBER)].find((m) => at <= m.index + m[0].length);
-    if (!way || !found) return;
+    if (!way || !found || text.includes("\n")) return;
     event.preventDefault();
     const x = Number(found[0]);
     const next = String(tidy(x + way * unitOf(x) * (event.shiftKey ? 10 : 1)));
@@ -132,19 +146,13 @@ export class Field {
     const text = input.value.trim().replaceAll("−", "-");
     const single = isNumber(q);
     /** @type {any} */
-    let value = typed(text);
-    if (!single) {
-      try {
-        value = JSON.parse(text);
-      } catch {
-        /* said below */
-      }
-    }
+    const value = single ? typed(text) : arrayIn(text, shapeOfNode(session, i));
     const fits = single ? finite(value) : Array.isArray(value);
     input.setAttribute("aria-invalid", String(!fits));
     if (!fits) {
       const why = !single ? "noArray" : value === undefined ? "noNumber" : "tooLarge";
-      host.warn(session.t(why, { text: input.value }));
+      const said = text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : input.value;
+      host.warn(session.t(why, { text: said, shape: session.nodes[i].shape }));
       return;
     }
     host.warn("");

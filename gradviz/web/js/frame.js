@@ -10,7 +10,8 @@ import { Picture } from "./picture.js";
 import { Presenter } from "./presenter.js";
 import { Reuse } from "./reuse.js";
 import { copied, download, rasterized } from "./saving.js";
-import { edgeCell, gradientCells, marked, spoken, valueCells } from "./scene.js";
+import { edgeCell, gradientCells, marked, spoken, spokenEdge, valueCells } from "./scene.js";
+import { searchField } from "./search.js";
 import { Tooltip } from "./tooltip.js";
 import { Training } from "./training.js";
 import { Transport } from "./transport.js";
@@ -35,8 +36,10 @@ export class Frame {
 
     root.classList.toggle("is-compact", Boolean(session.get("compact")));
 
-    this.search = this.searchField();
+    const { field, names } = searchField(session, requests.id, (text) => this.find(text));
+    this.search = field;
     this.ways = [this.way("undo", "↶"), this.way("redo", "↷"), this.way("reset", "⟲")];
+    this.turning = html("span", {});
     this.presenter = new Presenter(this);
     this.folds = new Folds(this);
     this.notice = html("div", { class: "notice", role: "status", hidden: true });
@@ -49,7 +52,7 @@ export class Frame {
     this.lesson = session.get("lesson") ? new LessonBox(session, this) : null;
     this.told = html("div", { class: "told", "aria-live": "polite" });
     root.replaceChildren(
-      this.bar(),
+      this.bar(names),
       this.notice,
       html(
         "div",
@@ -73,22 +76,12 @@ export class Frame {
     );
     this.picture = this.pictured();
     this.controls = new Controls(session, this, this.picture, this.tip, focus);
+    this.begin();
     this.folds.refresh();
     this.refresh();
   }
 
   // The bar
-
-  searchField() {
-    const label = this.session.t("search");
-    return html("input", {
-      type: "search",
-      list: `gradviz-names-${this.requests.id}`,
-      placeholder: label,
-      "aria-label": label,
-      onchange: ({ target }) => this.find(target.value),
-    });
-  }
 
   /** @type {(kind: GoRequest["kind"], sign: string) => HTMLButtonElement} */
   way(kind, sign) {
@@ -96,7 +89,8 @@ export class Frame {
     return button(sign, session.t(kind), () => this.ask({ kind }), { hidden: !session.editable });
   }
 
-  bar() {
+  /** @param {Element} names */
+  bar(names) {
     const { session } = this;
     const t = (/** @type {string} */ key) => session.t(key);
     const title = session.get("lesson")?.title || session.story.title;
@@ -109,11 +103,7 @@ export class Frame {
       {},
       html("strong", { class: "title" }, title),
       this.search,
-      html(
-        "datalist",
-        { id: `gradviz-names-${this.requests.id}` },
-        session.nodes.map(({ name }) => html("option", { value: name })),
-      ),
+      names,
       this.folds.root,
       html("span", { class: "tools", role: "group", "aria-label": t("changes") }, this.ways),
       html(
@@ -122,6 +112,7 @@ export class Frame {
         button("−", t("smaller"), () => this.picture.scale(1 / 1.25)),
         button("+", t("larger"), () => this.picture.scale(1.25)),
         button(t("fit"), t("fitAll"), () => this.picture.fit()),
+        this.turning,
         button("SVG", t("saveSvg"), () => download(copied(this.picture), `${file}.svg`)),
         button("PNG", t("savePng"), () => this.savePng(file)),
         this.presenter.root,
@@ -161,11 +152,29 @@ export class Frame {
     const { session, tip, controls } = this;
     this.picture = this.pictured();
     this.controls = new Controls(session, this, this.picture, tip, controls.focus);
+    this.begin();
     this.folds.refresh();
     this.refresh();
   }
+
+  /** Where there is not room for all, one sees at first what is asked for, or what happens now. */
+  begin() {
+    const { session, picture } = this;
+    const { node, edge } = session.selection()[0] ?? {};
+    const [, what = -1] = session.past.now[session.past.now.length - 1];
+    const under = session.past.now[0][0] === "message" ? session.edges[what]?.v : what;
+    const now = session.done ? undefined : under;
+    const asked = node ?? (edge === undefined ? undefined : session.edges[edge].u);
+    const first = session.story.moving[0] ?? 0;
+    const at = [asked, session.targets()[0], now, first].find((i) => i !== undefined && i >= 0);
+    picture.begin(picture.middleOf(at ?? 0));
+  }
   pictured() {
     const { session, stage } = this;
+    const down = session.get("drawing").direction !== "TB";
+    const turn = () => this.ask({ kind: "turn", direction: down ? "TB" : "LR" });
+    const title = session.t(down ? "turnDown" : "turnRight");
+    this.turning.replaceChildren(button(down ? "⇊" : "⇉", title, turn));
     return new Picture(stage, session.get("drawing"), session.words.picture);
   }
 
@@ -223,7 +232,8 @@ export class Frame {
       picture.write(`node ${i}`, "gradient", ...gradientCells(session, i));
       group.setAttribute("aria-label", spoken(session, i));
     }
-    for (const e of picture.arrows.keys()) {
+    for (const [e, [arrow]] of picture.arrows) {
+      arrow.setAttribute("aria-label", spokenEdge(session, e));
       picture.write(`edge ${e}`, "local", [edgeCell(session, e)]);
     }
   }
@@ -255,7 +265,7 @@ export class Frame {
     const on = /** @type {Element} */ (event.target);
     const typing = on.closest("input:not([type=range]), select, textarea");
     if (typing) {
-      if (event.key !== "Enter" || typing.tagName === "SELECT") return;
+      if (event.key !== "Enter" || event.shiftKey || typing.tagName === "SELECT") return;
       event.preventDefault();
       typing.dispatchEvent(new Event("change"));
     }

@@ -1,6 +1,7 @@
 // What the formulas of rows are made of: functions of numbers, and how a formula is evaluated.
 
-import { mapped, OF_ARRAYS } from "./arrays.js";
+import { mapped } from "./arrays.js";
+import { OF_ARRAYS } from "./wholes.js";
 
 /** @import { Value } from "./arrays.js" */
 
@@ -62,6 +63,9 @@ export const FUNCTIONS = {
   floor: Math.floor,
   ceil: Math.ceil,
   trunc: Math.trunc,
+  rint: (a) => (Math.abs(a % 1) === 0.5 ? 2 * Math.round(a / 2) : Math.round(a)),
+  heaviside: (a, b) => (a === 0 ? b : a < 0 ? 0 : a > 0 ? 1 : NaN),
+  sinc: (a) => (a ? Math.sin(Math.PI * a) / (Math.PI * a) : 1),
   clip: (a, b, c) => Math.min(Math.max(a, b), c),
   fmod: (a, b) => a % b,
   isnan: (a) => +Number.isNaN(a),

@@ -3,6 +3,7 @@
 import { flat, fromLists, mapped, sameShape, shapeOf } from "./arrays.js";
 import { rounding } from "./functions.js";
 import { finite, norm, scalar, wire } from "./numbers.js";
+import { Pictures } from "./pictures.js";
 import { Machine, numbersOfRun } from "./program.js";
 import { filled, languageOf } from "./words.js";
 
@@ -30,8 +31,7 @@ class Local {
     /** @type {Place[]} */
     this.undone = [];
     this.last = { what: "", when: 0 };
-    /** @type {Drawing[] | undefined} */
-    this.drawings = undefined;
+    this.pictures = new Pictures(model, (text, name) => this.t(text, { name }));
   }
 
   get story() {
@@ -86,7 +86,8 @@ class Local {
       if (request.kind === "set") this.set(request);
       else if (request.kind === "train") trouble = this.train(request);
       else if (request.kind === "at") this.at(request);
-      else if (request.kind === "fold") await this.fold(request);
+      else if (request.kind === "fold") await this.pictures.fold(request);
+      else if (request.kind === "turn") await this.pictures.turn(request.direction);
       else this.go(request.kind);
     } catch (error) {
       trouble = String(error instanceof Error ? error.message : error);
@@ -200,21 +201,6 @@ class Local {
     this.show(this.compute(to.past[to.at]), to);
   }
 
-  /** @param {FoldRequest} request */
-  async fold({ folded, key }) {
-    this.drawings ??= /** @type {Drawing[]} */ (await unpacked(this.model.get("drawings")));
-    const shut = folded.includes(key);
-    /** @type {(drawing: Drawing) => number} */
-    const apart = (drawing) => differing(folded, drawing.folded).length;
-    const [found] = this.drawings
-      .filter(({ folded, scopes }) => scopes.includes(key) && folded.includes(key) === shut)
-      .sort((a, b) => apart(a) - apart(b));
-    if (!found) throw new Error(this.t(shut ? "notClosed" : "notOpened", { name: key }));
-    this.model.set("drawing", found);
-    this.model.set("folded", found.folded);
-    if (apart(found)) throw new Error(this.t("notTogether", { name: key }));
-  }
-
   /** @type {(text: string, places: Record<string, string>) => string} */
   t(text, places) {
     return filled(this.model.get("words")[this.language][text], places).join("");
@@ -223,26 +209,6 @@ class Local {
   get language() {
     return languageOf(this.model.get("words"), this.model.get("language"));
   }
-}
-
-/**
- * What is in one of two lists only.
- * @type {(some: string[], others: string[]) => string[]}
- */
-const differing = (some, others) => [
-  ...some.filter((x) => !others.includes(x)),
-  ...others.filter((x) => !some.includes(x)),
-];
-
-/**
- * What travels compressed.
- * @param {string} text
- * @returns {Promise<any>}
- */
-export async function unpacked(text) {
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return JSON.parse(await new Response(stream).text());
 }
 
 /**

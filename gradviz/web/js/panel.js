@@ -47,8 +47,9 @@ export class Panel {
 
   hints() {
     const { session } = this;
-    const { untold: n } = session.story;
-    return [hint(session.t("hint")), n > 0 && hint(session.t("untold", { n }))];
+    const { untold: n, numbersAway } = session.story;
+    const left = numbersAway ? "untoldMore" : "untold";
+    return [hint(session.t("hint")), n > 0 && hint(session.t(left, { n }))];
   }
 
   /** @type {(key: string, name: string, id?: string) => Element} */

@@ -3,10 +3,13 @@
 // It is the one thing that is parsed as markup; Python has escaped its labels.
 
 import { flying, turned } from "./arrows.js";
+import { boxOf } from "./boxes.js";
 import { Camera } from "./camera.js";
 import { find, numeric, set, svg } from "./elements.js";
+import { Minimap } from "./minimap.js";
 import { width } from "./widths.js";
 
+/** @import { Point } from "./camera.js" */
 /** @typedef {{text: SVGTextElement, room: number, size: number}} Slot */
 /** @typedef {{nodes?: number[], edges?: number[]}} Marked */
 /** @typedef {{text: string, tone: string}} Badge */
@@ -22,7 +25,8 @@ export class Picture extends Camera {
    * @param {Drawing} drawing
    * @param {Record<string, string>} words what the small print says in the reader's language
    */
-  constructor(stage, { svg: source, inside }, words) {
+  constructor(stage, drawing, words) {
+    const { svg: source } = drawing;
     const parsed = new DOMParser().parseFromString(source, "image/svg+xml").documentElement;
     for (const e of parsed.querySelectorAll("script, style, foreignObject, image, a, use")) {
       e.remove();
@@ -30,7 +34,7 @@ export class Picture extends Camera {
     super(stage, /** @type {any} */ (document.importNode(parsed, true)));
     this.running = 0;
     set(this.root, { role: "group", width: "100%", height: "100%" });
-    this.inside = inside;
+    this.drawing = drawing;
     /** @type {Map<number, SVGGElement>} */
     this.nodes = new Map();
     /** @type {Map<number, SVGGElement[]>} */
@@ -47,11 +51,12 @@ export class Picture extends Camera {
     this.translate(words);
     this.over = svg("g", { class: "over" });
     find(this.root, "g.panel", SVGGElement).append(this.over);
-    this.stage.querySelector("svg")?.remove();
-    this.stage.prepend(this.root);
-    this.stage.style.aspectRatio = this.size.join(" / ");
-    this.fit();
-    this.begin();
+    for (const old of this.stage.querySelectorAll("svg")) old.remove();
+    this.map = new Minimap(this);
+    this.looked = () => this.map.refresh();
+    this.stage.prepend(this.root, this.map.root);
+    this.stage.style.setProperty("--shape", this.size.join(" / "));
+    this.stage.style.setProperty("--high", `${this.size[1]}px`);
   }
 
   collect() {
@@ -148,7 +153,7 @@ export class Picture extends Camera {
    * @param {number} i
    */
   box(i) {
-    return this.nodes.get(i) ?? this.nodes.get(this.inside[i]);
+    return this.nodes.get(boxOf(this.drawing, i));
   }
 
   /**
@@ -223,6 +228,18 @@ export class Picture extends Camera {
       flying(line, this.over, (frame) => {
         this.running = frame;
       });
+  }
+
+  /**
+   * The middle of a box, in the picture.
+   * @param {number} i
+   * @returns {Point | null}
+   */
+  middleOf(i) {
+    const rect = this.box(i)?.querySelector("rect");
+    if (!rect) return null;
+    const [x, y, w, h] = ["x", "y", "width", "height"].map((name) => numeric(rect, name));
+    return [x + w / 2, y + h / 2];
   }
 
   /**

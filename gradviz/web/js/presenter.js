@@ -12,7 +12,9 @@ export class Presenter {
   constructor(frame) {
     this.frame = frame;
     const t = (/** @type {string} */ key) => frame.session.t(key);
-    this.root = button(t("presentShort"), t("present"), () => this.toggle());
+    this.root = button(t("presentShort"), t("present"), () => this.toggle(), {
+      class: "present",
+    });
   }
 
   get app() {
@@ -29,7 +31,7 @@ export class Presenter {
     // Where a frame may not fill the screen, it is large all the same.
     if (on) app.requestFullscreen?.().catch(() => {});
     else if (document.fullscreenElement === app) document.exitFullscreen();
-    this.frame.picture.fit();
+    this.frame.begin();
     app.focus({ preventScroll: true });
   }
 

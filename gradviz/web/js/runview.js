@@ -3,8 +3,9 @@
 
 import { App } from "./app.js";
 import { button, fill, hint, html, OURS, set, svg } from "./elements.js";
-import { PageModel, unpacked } from "./local.js";
+import { PageModel } from "./local.js";
 import { scalar, short } from "./numbers.js";
+import { unpacked } from "./pictures.js";
 import { FOUND, number, RunMap } from "./runmap.js";
 import { paint, watch } from "./theme.js";
 import { filled, languageOf } from "./words.js";

@@ -38,17 +38,48 @@ export function gradientCells(session, i) {
 }
 
 /**
+ * Numbers, read aloud: one, those of a small array, or what is told of a larger one.
+ * @type {(session: Session, q: Quantity | null) => string}
+ */
+function aloud(session, q) {
+  const said = cells(q);
+  if (q === null || isNumber(q) || listed(q) || said.length !== 3) return listed(q) || said.join();
+  const [low, mean, high] = said;
+  return session.t("spread", { low, mean, high });
+}
+
+/**
  * A card, read aloud.
  * @type {(session: Session, i: number) => string}
  */
 export function spoken(session, i) {
-  const { nodes, past, loss } = session;
-  const { name } = nodes[i];
-  const said = listed(session.numbers.values[i]) || valueCells(session, i).join(", ");
-  const value = past.values.has(i) ? said : "?";
-  const [gradient] = gradientCells(session, i);
-  const more = gradient.join("") && `; ∂${loss}/∂${name}: ${gradient.join(", ")}`;
-  return `${name} = ${value}${more}`;
+  const { nodes, past, loss, numbers, done } = session;
+  const { name, shape } = nodes[i];
+  const by = shape.split("×").join(session.t("by"));
+  const value = past.values.has(i) ? aloud(session, numbers.values[i]) : "?";
+  const [texts, inWords] = gradientCells(session, i);
+  const gradient = done && !inWords ? aloud(session, numbers.grads[i]) : texts.join(", ");
+  const more = texts.join("") && `; ∂${loss}/∂${name}: ${gradient}`;
+  const called = shape ? session.t("arrayAloud", { name, shape: by }) : name;
+  return `${called} = ${value}${more}`;
+}
+
+/**
+ * An edge, read aloud.
+ * @type {(session: Session, e: number) => string}
+ */
+export function spokenEdge(session, e) {
+  const { nodes, edges, numbers, done } = session;
+  const [u, v] = [nodes[edges[e].u].name, nodes[edges[e].v].name];
+  const local = edgeCell(session, e);
+  const sent = done ? numbers.messages[e] : null;
+  return [
+    session.t("edgeAloud", { u, v }),
+    local && `${session.t("localAloud")} ${local}`,
+    sent !== null && `${session.t("message")} ${aloud(session, sent)}`,
+  ]
+    .filter(Boolean)
+    .join("; ");
 }
 
 /**

@@ -1,5 +1,6 @@
 // What is shown and what is asked for: the model's traits, and what follows from them.
 
+import { boxOf } from "./boxes.js";
 import { Chain } from "./chain.js";
 import { courseOf } from "./course.js";
 import { masked } from "./mask.js";
@@ -19,6 +20,15 @@ import { filled, languageOf } from "./words.js";
 /** @typedef {{node?: number, edge?: number}} Asked */
 
 /**
+ * A name without its mathematics, where that is left out.
+ * @type {(name: string) => Formula}
+ */
+const plain = (name) => ({
+  math: ["mtext", name],
+  tex: `\\text{${name.replace(/[\\{}$&#^_%~]/g, (c) => `\\char${c.charCodeAt(0)} `)}}`,
+});
+
+/**
  * A list with `x` in it if it was not, and without it if it was.
  * @type {(list: string[], x: string) => string[]}
  */
@@ -30,7 +40,10 @@ export class Session {
   constructor(model) {
     this.model = model;
     this.story = this.get("story");
-    this.nodes = this.story.nodes;
+    this.nodes = this.story.nodes.map((node) => ({
+      ...node,
+      label: node.label ?? plain(node.name),
+    }));
     this.edges = this.story.edges;
     this.output = this.story.output;
     this.loss = this.nodes[this.output].name;
@@ -207,8 +220,8 @@ export class Session {
    * @param {number} i
    */
   foldOf(i) {
-    const { inside, closed } = this.get("drawing");
-    return closed[inside[i] ?? i] ?? this.nodes[i].name;
+    const drawing = this.get("drawing");
+    return drawing.closed[boxOf(drawing, i)] ?? this.nodes[i].name;
   }
   /** @param {number} i */
   toggleTarget(i) {

@@ -1,6 +1,7 @@
 // What is said of the value or the edge under the pointer.
 
 import { fill, html } from "./elements.js";
+import { heatMaps } from "./heatmap.js";
 import { full, lowered } from "./numbers.js";
 import { gradientInFull } from "./scene.js";
 
@@ -29,6 +30,7 @@ export class Tooltip {
     fill(
       this.root,
       lines.filter(Boolean).map((line) => html("div", {}, line)),
+      node !== undefined && heatMaps(this.session, node),
     );
     const box = group.getBoundingClientRect();
     const around = stage.getBoundingClientRect();

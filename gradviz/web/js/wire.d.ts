@@ -39,7 +39,7 @@ interface Formula {
 interface StoryNode {
   id: string;
   name: string;
-  label: Formula;
+  label: Formula | null;
   kind: Kind;
   shape: string;
   dtype: string;
@@ -117,7 +117,8 @@ interface Story {
   scopes: string[];
   moving: number[];
   program: Program | null;
-  refusal: Record<string, string>;
+  refusal: { [key: string]: string };
+  numbersAway: boolean;
   untold: number;
 }
 
@@ -155,12 +156,16 @@ interface Numbers {
   trouble: string;
 }
 
-/** A picture; the boxes of hidden nodes, the folds of closed boxes and, by scope, of frames. */
+/** A picture; the boxes of hidden nodes, the folds of closed boxes and, by scope, of frames.
+
+    Nodes are hidden in runs: the first, the last, and the one whose box they are in.
+     */
 interface Drawing {
   svg: string;
+  direction: "LR" | "TB";
   folded: string[];
   scopes: string[];
-  inside: { [key: number]: number };
+  inside: [number, number, number][];
   closed: { [key: number]: string };
   frames: { [key: string]: string };
 }
@@ -191,12 +196,18 @@ interface FoldRequest {
   key: string;
 }
 
+/** The same picture from left to right, or from top to bottom. */
+interface TurnRequest {
+  kind: "turn";
+  direction: "LR" | "TB";
+}
+
 /** Undo the last change of values, do it again, or go back to what was recorded. */
 interface GoRequest {
   kind: "undo" | "redo" | "reset";
 }
 
-type ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest | GoRequest;
+type ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest | TurnRequest | GoRequest;
 
 /** What became of a request. */
 interface Answer {
@@ -247,6 +258,7 @@ interface State {
   answer: Answer;
   settled: string;
   kernel: boolean;
+  direction?: string;
   theme: string;
   language: string;
   selected: string[];

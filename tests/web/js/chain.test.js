@@ -46,7 +46,7 @@ test("the first target computes what the second reads from the cache", () => {
   assert.equal(rows[1].without, 6n);
 });
 
-const whole = { inside: {}, closed: {} };
+const whole = { inside: [], closed: {} };
 
 test("a sum grows message by message", () => {
   const chain = new Chain(story([[], [0, 0]]));
@@ -84,7 +84,7 @@ test("with targets the ledger is played in its order, each message once", () => 
 
 test("a closed fold is one step of each pass", () => {
   const chain = shared();
-  const folded = { inside: { 2: 4, 3: 4 }, closed: { 4: "fold" } };
+  const folded = { inside: [[2, 3, 4]], closed: { 4: "fold" } };
   const { events, stops } = courseOf(chain, [], folded);
   const met = stops.map((stop) => ends(chain, events[stop]));
   assert.deepEqual(met, ["given", "value", "value", "seed", "5→4", "5→3", "2→0", "done"]);

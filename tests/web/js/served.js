@@ -3,7 +3,7 @@
 
 import { createInterface } from "node:readline";
 import { expected, judged, terms } from "../../../gradviz/web/js/answers.js";
-import { flat, fromLists, OF_ARRAYS, shapeOf } from "../../../gradviz/web/js/arrays.js";
+import { flat, fromLists, shapeOf } from "../../../gradviz/web/js/arrays.js";
 import { courseOf } from "../../../gradviz/web/js/course.js";
 import { numeral } from "../../../gradviz/web/js/formulas.js";
 import { FUNCTIONS } from "../../../gradviz/web/js/functions.js";
@@ -13,8 +13,9 @@ import { scalar, short, wire } from "../../../gradviz/web/js/numbers.js";
 import { Machine, numbersOfRun } from "../../../gradviz/web/js/program.js";
 import { factored, localLines, message, pathLines } from "../../../gradviz/web/js/rule.js";
 import { Session } from "../../../gradviz/web/js/session.js";
+import { OF_ARRAYS } from "../../../gradviz/web/js/wholes.js";
 
-const drawing = { svg: "", folded: [], scopes: [], inside: {}, closed: {}, frames: {} };
+const drawing = { svg: "", folded: [], scopes: [], inside: [], closed: {}, frames: {} };
 let session = new Session(
   new PageModel({
     drawing,
