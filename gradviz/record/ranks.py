@@ -248,10 +248,11 @@ class Ranks(Result):
 
     def _absent(self) -> Iterator[RankFinding]:
         if self.missing:
-            waited = f" within {self.waited:g} s" if self.waited else ""
             verb = "has" if len(self.missing) == 1 else "have"
-            text = f"{which_ranks(self.missing)} {verb} not answered{waited}: dead, stuck, or "
-            text += "elsewhere"
+            text = f"{which_ranks(self.missing)} {verb} not answered within {self.waited:g} s: "
+            text += "dead, stuck, or elsewhere"
+            if not self.waited:
+                text = f"there is no Graph of {which_ranks(self.missing)}"
             yield RankFinding("missing rank", "error", self.missing, text)
         for rank, one in zip(self.present, self.told, strict=True):
             if one["error"]:
@@ -269,8 +270,8 @@ class Ranks(Result):
             names = listed((row.name for row in rows), 4)
             some = counted(len(rows), "parameter")
             if how == "replicated":
-                text = f"the ranks have parted: {which_ranks(ranks)} {_holds(ranks)} other "
-                text += f"numbers than the others in {some} that should be the same: {names}"
+                text = f"the ranks have parted: {self._apart(ranks)} in {some} that should be the "
+                text += f"same: {names}"
             else:
                 text = f"{some} of the same name differ between ranks, and nothing that is known "
                 text += f"(DDP, FSDP, a DTensor) keeps them the same: {names}. Right for the "
@@ -288,6 +289,13 @@ class Ranks(Result):
             yield RankFinding("reduction differs", "error", self.present, text)
         yield from self._buffers()
 
+    def _apart(self, ranks: Sequence[int]) -> str:
+        """Which ranks hold something else; none is to blame where they are half of them."""
+        if 2 * len(ranks) >= len(self.present):
+            return f"{which_ranks(self.present)} do not hold the same numbers"
+        verb = "holds" if len(ranks) == 1 else "hold"
+        return f"{which_ranks(ranks)} {verb} other numbers than the others"
+
     def _buffers(self) -> Iterator[RankFinding]:
         names = dict.fromkeys(name for one in self.told for name in one["buffers"])
         parted: dict[str, tuple[int, ...]] = {}
@@ -301,8 +309,8 @@ class Ranks(Result):
                 parted[name] = odd
         if parted:
             ranks = tuple(sorted({rank for odd in parted.values() for rank in odd}))
-            text = f"{counted(len(parted), 'buffer')} differ between ranks ({listed(parted, 4)}): "
-            text += f"{which_ranks(ranks)} {_holds(ranks)} other numbers than the others"
+            some = counted(len(parted), "buffer")
+            text = f"{self._apart(ranks)} in {some}: {listed(parted, 4)}"
             yield RankFinding("ranks diverge", "warning", ranks, text)
 
     def _unused(self) -> Iterator[RankFinding]:
@@ -501,7 +509,3 @@ def _grouped(said: Mapping[int, str]) -> str:
 
 def _said(size: float | None) -> str:
     return "–" if size is None else number(size, 3)
-
-
-def _holds(ranks: Sequence[int]) -> str:
-    return "holds" if len(ranks) == 1 else "hold"

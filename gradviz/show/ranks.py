@@ -112,10 +112,12 @@ class _Map:
         self.text(self.left - 8, TOP - 24, "rank", 11, "soft", "end")
         self.text(self.left - 8, TOP - 8, "J", 11, "soft", "end")
         losses = self.ranks.losses
+        every = 1 if self.cell == WIDE or self.ranks.count <= 100 else 4
         for k, rank in enumerate(self.columns):
             x = self.left + self.cell * (k + 0.5)
             missing = rank in self.ranks.missing
-            self.text(x, TOP - 24, str(rank), 11, "sick" if missing else "ink", "middle")
+            told = str(rank) if k % every == 0 else ""
+            self.text(x, TOP - 24, told, 11, "sick" if missing else "ink", "middle")
             said = "?" if missing else words.number(losses[rank], 3) if self.cell == WIDE else ""
             if losses.get(rank) is None and not missing:
                 said = "–" if self.cell == WIDE else ""
@@ -160,7 +162,7 @@ class _Map:
         if width == WIDE:
             shown = mark if size is None and mark else f"{'✗ ' if broken else ''}{said}{mark}"
         else:
-            shown = mark or sign
+            shown = sign if broken else mark or sign
         far = self.is_far(size)
         colour = "sick" if marked and not far else "ink"
         self.text(x + width / 2, y + CELL - 5, shown, 10, colour, "middle", far)
