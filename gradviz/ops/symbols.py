@@ -89,7 +89,7 @@ _PART = re.compile(r"∂([₀-₉]+)(.+)", re.DOTALL)
 _UPSTREAM = re.compile(r"δ\[(.+)\]", re.DOTALL)
 _NAME = re.compile(
     r"(?P<path>(?:\w+(?:\[\w+\])*\.)*)(?P<word>\w+)(?P<index>(?:\[\w+(?:,\w+)*\])*)"
-    r"(?:\((?P<version>\d+)\))?"
+    r"(?:\((?P<version>\d+)\))?(?P<entry>(?:\[\d+(?:,\d+)*\])?)"
 )
 _WORD = re.compile(r"([^\W\d_]+)(?:_(\w*[^\W_])|(\d+))")
 _PIECE = re.compile(r"([^\W\d]*)(\d*)")
@@ -111,7 +111,8 @@ def parse(name: str) -> Parsed:
     if found is None or not re.search(r"[^\W\d_]", found["word"]):
         return Symbol(written, "text", bar=bar)
     base, style, below, accent = _word(found["word"])
-    path, index, version = found["path"], found["index"], found["version"] or ""
+    path, version = found["path"], found["version"] or ""
+    index = found["index"] + found["entry"]
     return Symbol(base, style, below, accent, bar, path, index, version, transposed)
 
 

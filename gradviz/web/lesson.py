@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from html import escape
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from gradviz import words as said
 from gradviz.chain.lesson import Lesson, Question
 from gradviz.language import speaking
+from gradviz.ops.mathml import mathml, symbol
+from gradviz.ops.notation import derivative, number
 from gradviz.show.drawing import draw
 from gradviz.show.svg import to_svg
 
@@ -94,37 +97,51 @@ def sheet(lesson: Lesson, language: str, words: dict[str, Any]) -> str:
         name=own["student"],
         picture=_structure(graph, language),
         solutions=own["solutions"],
-        questions="".join(f'<li>{escape(q)}<span class="blank"></span></li>' for q in asked),
-        answers="".join(f"<li>{escape(a)}</li>" for a in answers),
+        questions="".join(f'<li>{q}<span class="blank"></span></li>' for q in asked),
+        answers="".join(f"<li>{a}</li>" for a in answers),
     )
 
 
 def _asked(lesson: Lesson, question: Question, own: dict[str, Any]) -> str:
+    """What is asked, as HTML with its mathematics."""
     if question.text:
-        return said.clean(question.text)
+        return escape(said.clean(question.text))
     graph = lesson.graph
-    loss = graph.names[graph.output]
-    u = graph.names[question.node]
-    v = "" if question.edge is None else graph.names[question.edge[0]]
+    u, edge = question.node, question.edge
+    v = u if edge is None else edge[0]
     places = {
-        "u": u,
-        "v": v or u,
-        "J": loss,
-        "s": f"∂{loss}/∂{u}",
-        "d": f"∂{loss}/∂{v}",
-        "l": f"∂{v}/∂{u}",
-        "after": said.listed([f"∂{loss}/∂{graph.names[i]}" for i in question.after]),
+        "u": _math(graph.names[u]),
+        "v": _math(graph.names[v]),
+        "J": _math(graph.names[graph.output]),
+        "s": _gradient(graph, u),
+        "d": _gradient(graph, v),
+        "l": "" if edge is None else _math(graph.slope(*edge).id),
+        "after": ", ".join(_gradient(graph, i) for i in question.after),
     }
-    text: str = own[f"ask {question.kind}"]
-    return text.format_map(places)
+    parts = Formatter().parse(own[f"ask {question.kind}"])
+    return "".join(escape(text) + (places[place] if place else "") for text, place, _, _ in parts)
 
 
 def _answer(lesson: Lesson, question: Question, own: dict[str, Any]) -> str:
-    right = lesson.answer(question)
-    if isinstance(right, tuple):
-        loss = lesson.graph.names[lesson.graph.output]
-        return ", ".join(f"∂{loss}/∂{name}" for name in right) or str(own["nothing"])
-    return said.number(right, 6)
+    right, graph = lesson.answer(question), lesson.graph
+    if not isinstance(right, tuple):
+        return f"<math>{_markup(mathml(number(right)))}</math>"
+    return ", ".join(_gradient(graph, graph.id(name)) for name in right) or escape(own["nothing"])
+
+
+def _gradient(graph: Graph, i: int) -> str:
+    return _math(derivative(graph.names[graph.output], graph.names[i]).id)
+
+
+def _math(name: str) -> str:
+    return f"<math>{_markup(symbol(name))}</math>"
+
+
+def _markup(math: Any) -> str:
+    """MathML as text."""
+    tag, *parts = math
+    inside = (escape(said.clean(p)) if isinstance(p, str) else _markup(p) for p in parts)
+    return f"<{tag}>{''.join(inside)}</{tag}>"
 
 
 def _structure(graph: Graph, language: str) -> str:
@@ -137,7 +154,7 @@ def _structure(graph: Graph, language: str) -> str:
             tooltip="",
             rows=tuple(
                 row
-                if row.label == "value" and box.kind in ("input", "parameter", "constant")
+                if row.kind == "value" and box.kind in ("input", "parameter", "constant")
                 else replace(row, cells=("",) * len(row.cells))
                 for row in box.rows
             ),

@@ -111,7 +111,9 @@ def test_on_paper_the_solutions_stand_on_a_page_of_their_own(tmp_path):
     lesson.save(tmp_path / "sheet.html", paper=True)
     html = (tmp_path / "sheet.html").read_text(encoding="utf-8")
     questions, solutions = html.split('<section class="solutions">')
-    assert "z_h1 的值是多少" in questions
+    assert "<math><msub><mi>z</mi><mi>h1</mi></msub></math> 的值是多少" in questions
+    assert re.search(r"<mfrac>.*?∂.*?</mfrac></math> 是多少", questions)
+    assert questions.count(">0.15<") == 1  # what is given stands in the picture
     assert questions.count('class="blank"') == solutions.count("<li>") == len(lesson)
     assert re.search(r"\.solutions \{ break-before: page", html)
     told = re.sub(r"<style>.*?</style>", "", questions, flags=re.S)
