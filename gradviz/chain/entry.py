@@ -135,14 +135,14 @@ class EntryExplanation(Explanation):
                 f"{_tex_said(NO_READER, u=tex.formula(notation.name(self.name)))}",
             )
         symbols, products = [], []
-        alone: dict[str, int] = {}
+        partials: dict[str, int] = {}
         real = True
         for v, key, place, local in self.parts[:SHOWN_PATHS]:
             above = indexed(graph.names[v], place)
             slope = notation.derivative(above, self.name)
             if graph.alone(v, key):
                 slope = notation.partial(above, key)
-                alone[slope.id] = key
+                partials[slope.id] = key
             real = real and not np.iscomplexobj(graph.values[v].value)
             factors, numbers = [slope], [float(local.real)]
             if v != graph.output:
@@ -170,9 +170,9 @@ class EntryExplanation(Explanation):
         text.append(f"= {_plain(self.value)}")
         latex.append(f"&= {_latex_number(self.value)}")
         own = notation.name(self.name)
-        for slope, key in alone.items():
-            name = notation.name(slope)
-            text.append(f"{slope}{say(ALONE, n=key + 1, u=self.name)}")
+        for said, key in partials.items():
+            name = notation.name(said)
+            text.append(f"{said}{say(ALONE, n=key + 1, u=self.name)}")
             held = _tex_said(ALONE, n=str(key + 1), u=tex.formula(own))
             latex.append(f"&{tex.formula(name)} {held}")
         return Formula("\n".join(text), _aligned(latex))

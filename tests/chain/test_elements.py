@@ -83,7 +83,7 @@ def test_one_weight_is_explained_by_the_numbers_that_it_meets():
 def test_a_number_that_complex_numbers_are_computed_from_is_no_product_of_real_ones():
     graph = gv.trace(lambda x: np.sum(np.abs(np.exp(1j * x) + x)), np.array([0.3, 0.7]))
     lines = graph.explain("x[0]").formula.text.splitlines()
-    assert lines[-1] == f"= {graph.grad('x')[0]:.6g}"
+    assert f"= {graph.grad('x')[0]:.6g}" in lines
     assert not any("·" in line for line in lines if line.startswith("="))
 
 
