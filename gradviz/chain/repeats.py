@@ -25,10 +25,13 @@ def common(names: list[str]) -> str:
     return re.sub(r"[\W\d_]*$", "", first)
 
 
-def repetitions(looks: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+def repetitions(
+    looks: Sequence[int], sizes: Sequence[int], longest: bool = False
+) -> list[tuple[int, int, int]]:
     """Stretches of a sequence that repeat, from left to right: start, period, number of rounds.
 
-    The shortest periods are taken first, so that a loop in a loop is found whatever its count.
+    The shortest periods are taken first, so that a loop in a loop is found whatever its count; or
+    those that most of the sequence repeats with.
     """
     seen: dict[int, int] = {}
     distances: Counter[int] = Counter()
@@ -49,7 +52,9 @@ def repetitions(looks: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, i
         ]
     taken = np.zeros(len(looks), bool)
     found = []
-    for period, negative, start in sorted(candidates):
+    for period, negative, start in sorted(
+        candidates, key=(lambda c: (c[1], c[0], c[2])) if longest else None
+    ):
         stretch = slice(start, start - negative)
         if not taken[stretch].any():
             taken[stretch] = True

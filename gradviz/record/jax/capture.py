@@ -6,7 +6,7 @@ followed here. Of a loop each round has its own nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,41 +14,22 @@ import numpy as np
 from jax import numpy as jnp
 from jax.extend.core import Literal
 
-from gradviz.chain.repeats import repetitions
 from gradviz.model import Node
-from gradviz.record.jax.keep import is_key, sliced, spread, spread_statistics, statistics
-from gradviz.record.jax.operation import JaxOperation, keywords, notation, slopes
+from gradviz.record.jax.follow import Live, Scope, cond, inside, plain, scan, while_loop
+from gradviz.record.jax.keep import (
+    is_key,
+    rearranged,
+    sliced,
+    spread,
+    spread_statistics,
+    statistics,
+)
+from gradviz.record.jax.operation import JaxOperation, about
 from gradviz.record.jax.plan import Plan, Step
 from gradviz.record.jax.pure import Pure, is_float, pure
-from gradviz.record.jax.segments import (
-    Compiled,
-    Rounds,
-    Segment,
-    compiled,
-    is_static,
-    look,
-    segment,
-    unpack,
-)
-
-Scope = tuple[str, ...]
-LONGEST = 150
-"""So many calls are compiled together: the time that takes grows faster than their number."""
-
-
-class Live(NamedTuple):
-    """A recorded value while the program runs.
-
-    Attributes
-    ----------
-    array : jax.Array
-        None inside of what was compiled.
-    node : Node
-        Whose value is what was kept.
-    """
-
-    array: Any
-    node: Node
+from gradviz.record.jax.segments import Compiled, Rounds, Segment, compiled, unpack
+from gradviz.record.jax.stretches import stretches
+from gradviz.statistics import Statistics
 
 
 class Ran(NamedTuple):
@@ -60,11 +41,24 @@ class Ran(NamedTuple):
     pulls: Any
     nodes: list[Any]
 
+    def back(self, capture: Capture) -> None:
+        """Send gradients through it."""
+        given = [capture.upstream_of(self.env[v]) for v in self.of.outputs]
+        if all(g is None for g in given):
+            return
+        kept, back = capture.unpacked(self.compiled.backward(self.pulls, given))
+        for told, sent in zip(reversed(self.nodes), reversed(kept), strict=True):
+            capture.learn(told, sent)
+        for v, g in zip(self.of.inputs, back, strict=True):
+            if g is not None:
+                capture.send(self.env[v].node, g)
+
 
 class Call(NamedTuple):
-    """The nodes of one call, and of its operands, None for plain ones."""
+    """The nodes of one call, and whether it but rearranges its operand's numbers."""
 
     nodes: list[Node]
+    rearranges: bool = False
 
 
 class Loop(NamedTuple):
@@ -87,8 +81,10 @@ class Capture:
     def __init__(self, whole: bool) -> None:
         self.whole = whole
         self._measured: dict[Any, Any] = {}
+        self._received: dict[int, list[Any]] = {}
         self.recorded: list[Node] = []
-        self.ran: list[Ran] = []
+        self.ran: list[Any] = []
+        self.upstream: dict[int, Any] = {}
         self.varying: set[int] = set()
         self.gradients: dict[int, Any] = {}
         self.messages: dict[tuple[int, int], Any] = {}
@@ -101,27 +97,37 @@ class Capture:
         return Live(value, node)
 
     def _node(
-        self, value: Any, operation: Any, operands: tuple[Any, ...], scope: Scope, **about: Any
-    ) -> Node:
-        value = self._kept(value)
+        self, value: Any, operation: Any, operands: tuple[Any, ...], scope: Scope,
+        like: Any = None, **about: Any,
+    ) -> Node:  # fmt: skip
+        value = self._kept(value, like)
         node = Node.new(value, operation, operands, order=len(self.recorded), scope=scope, **about)
         self.recorded.append(node)
         return node
 
-    def _unpacked(self, packed: Any) -> Any:
+    def unpacked(self, packed: Any) -> tuple[Any, ...]:
         """What compiled code has computed."""
         self._measured.clear()
-        return unpack(packed, _fetched)
+        return unpack(packed, self.fetched)
 
-    def _kept(self, value: Any) -> Any:
-        """An array, or its statistics, taken once though it be a message and a gradient."""
+    @staticmethod
+    def fetched(value: Any) -> Any:
+        """An array as NumPy's, which on the processor is the same memory; a key as it is."""
+        return value if is_key(value.dtype) else np.asarray(value)
+
+    def _kept(self, value: Any, like: Any = None) -> Any:
+        """An array, or its statistics, taken once though it be a message and a gradient.
+
+        `like`: what is kept of an array of the same numbers in another order.
+        """
         if self.whole:
             return value
         if not isinstance(value, np.ndarray):
             return statistics(value)
         key = value.__array_interface__["data"][0], value.shape
         if key not in self._measured:
-            self._measured[key] = statistics(value), value
+            found = rearranged(like, value) if isinstance(like, Statistics) else statistics(value)
+            self._measured[key] = found, value
         return self._measured[key][0]
 
     # --- forwards ---------------------------------------------------------------------------------
@@ -130,14 +136,14 @@ class Capture:
         """The results, live or plain arrays, for arguments that are such."""
         env: dict[Any, Any] = dict(zip(steps.jaxpr.constvars, steps.consts, strict=True))
         env.update(zip(steps.jaxpr.invars, args, strict=True))
-        for part in _parts(steps):
+        for part in stretches(steps, self.whole):
             if isinstance(part, Segment):
                 self._stretch(part, env, scope)
                 continue
             operands = [_read(atom, env) for atom in part.reads]
             if any(isinstance(o, Live) for o in operands):
-                follow = {"cond": self._cond, "while": self._while, "scan": self._rounds}[part.kind]
-                results = follow(part, operands, scope + part.scope)
+                follow = {"cond": cond, "while": while_loop, "scan": scan}[part.kind]
+                results = follow(self, part, operands, scope + part.scope)
             else:
                 results = pure(part.as_call()).forward(*operands)
             env.update(zip(part.writes, results, strict=True))
@@ -148,9 +154,9 @@ class Capture:
         live = [isinstance(x, Live) for x in given]
         vary = [isinstance(x, Live) and x.node.order in self.varying for x in given]
         made = compiled(of, live, vary)
-        results, kept, pulls = made.forward([_plain(x) for x in given])
+        kept, results, pulls = self.unpacked(made.forward([plain(x) for x in given]))
         nodes = {v: x.node if isinstance(x, Live) else x for v, x in env.items()}
-        told = self._noted(of.steps, self._unpacked(kept), nodes, scope)
+        told = self._noted(of.steps, kept, nodes, scope)
         for v, array in zip(of.outputs, results, strict=True):
             node = nodes[v]
             env[v] = Live(array, node) if isinstance(node, Node) else array
@@ -163,14 +169,14 @@ class Capture:
         told: list[Any] = []
         for step, values in zip(steps, kept, strict=True):
             operands = [_read(a, nodes) for a in step.reads]
-            inside = scope + step.scope
+            around = scope + step.scope
             one: Call | Loop
             results: Sequence[Any]
             if step.kind == "scan":
-                results, one = self._loop(step, values, operands, inside)
+                results, one = self._loop(step, values, operands, around)
             elif any(isinstance(o, Node) for o in operands):
-                made = self._call(step, pure(step), values, operands, inside)
-                results, one = made, Call(made)
+                made = self._call(step, pure(step), values, operands, around)
+                results, one = made, Call(made, about(step).rearranges)
             else:
                 results, one = values, Call([])
             nodes.update(zip(step.writes, results, strict=True))
@@ -182,15 +188,17 @@ class Capture:
     ) -> list[Node]:
         varies = any(isinstance(o, Node) and o.order in self.varying and is_float(a)
                      for o, a in zip(operands, made.avals, strict=True))  # fmt: skip
-        formula, known = notation(step, len(operands)), slopes(step, len(operands))
+        known = about(step)
+        like = operands[0].value if known.rearranges else None
         found: list[Node] = []
         for k, value in enumerate(values):
             name = f"{step.name}[{k}]" if len(values) > 1 else step.name
-            operation = JaxOperation(name, made if self.whole else None, k, formula)
-            operation.slopes = known
+            operation = JaxOperation(name, made if self.whole else None, k, known.formula)
+            operation.slopes = known.slopes
             node = self._node(
-                value, operation, tuple(operands), scope, site=step.site, keywords=keywords(step)
-            )
+                value, operation, tuple(operands), scope, like, site=step.site,
+                keywords={**known.keywords},
+            )  # fmt: skip
             if varies and is_float(made.out[k]):
                 self.varying.add(node.order)
             found.append(node)
@@ -210,26 +218,27 @@ class Capture:
         rows: list[list[Node | None]] = []
         given: list[list[Any]] = [[]] * length
         for n, i in enumerate(places, 1):
-            inside = _round(scope, body, "scan", n)
+            around = inside(scope, body, "scan", n)
             row: list[Any] = [sliced(x, i) for x in kept.rows]
             for k, whole in enumerate(inputs):
                 if isinstance(whole, Node):
                     name = called[k] if k < len(called) and called[k].isidentifier() else ""
-                    row[k] = self._row(row[k], whole, i, step, inside, name)
+                    row[k] = self.row(row[k], whole, i, step, around, name)
             env = dict(zip(body.jaxpr.constvars, body.consts, strict=True))
             env.update(zip(body.jaxpr.invars, [*constants, *carry, *row], strict=True))
-            bodies.append(self._noted(body.steps, sliced(kept.body, i), env, inside))
+            bodies.append(self._noted(body.steps, sliced(kept.body, i), env, around))
             rows.append([x if isinstance(x, Node) else None for x in row])
             out = [_read(a, env) for a in body.jaxpr.outvars]
             carry, given[i] = out[:carried], out[carried:]
         stacks = [
-            self._stack(value, [row[k] for row in given], step, scope)
+            self.stack(value, [row[k] for row in given], step, scope)
             for k, value in enumerate(kept.stacks)
         ]
         loop = Loop(places, bodies, rows, [x if isinstance(x, Node) else None for x in stacks])
         return [*carry, *stacks], loop
 
-    def _row(self, value: Any, whole: Node, i: int, step: Step, scope: Scope, name: str) -> Node:
+    def row(self, value: Any, whole: Node, i: int, step: Step, scope: Scope, name: str) -> Node:
+        """Record what a round gets of an array."""
         operation = JaxOperation("getitem", None, 0, f"a[{i}]")
         if self.whole:
             operation.reads_row(i)
@@ -238,7 +247,8 @@ class Capture:
             self.varying.add(node.order)
         return node
 
-    def _stack(self, value: Any, parts: list[Any], step: Step, scope: Scope) -> Any:
+    def stack(self, value: Any, parts: list[Any], step: Step, scope: Scope) -> Any:
+        """Record what rounds give to an array; it stays one where they do not depend on a leaf."""
         if not any(isinstance(part, Node) for part in parts):
             return value
         operation = JaxOperation("stack", None, 0, "")
@@ -249,189 +259,91 @@ class Capture:
             self.varying.add(node.order)
         return node
 
-    # --- what depends on numbers ------------------------------------------------------------------
-
-    def _cond(self, step: Step, operands: Sequence[Any], scope: Scope) -> list[Any]:
-        index, *rest = operands
-        chosen = min(max(int(_plain(index)), 0), len(step.inner) - 1)
-        return self.run(step.inner[chosen], rest, scope)
-
-    def _while(self, step: Step, operands: Sequence[Any], scope: Scope) -> list[Any]:
-        _, body = step.inner
-        first, second = step.params["cond_nconsts"], step.params["body_nconsts"]
-        around, given = operands[:first], operands[first : first + second]
-        carry = list(operands[first + second :])
-        step.made = step.made or Pure(step.params["cond_jaxpr"])
-        n = 0
-        while bool(step.made.forward(*map(_plain, (*around, *carry)))[0]):
-            n += 1
-            carry = self.run(body, [*given, *carry], _round(scope, body, "while", n))
-        return carry
-
-    def _rounds(self, step: Step, operands: Sequence[Any], scope: Scope) -> list[Any]:
-        """A scan whose body branches."""
-        params, body = step.params, step.inner[0]
-        count, carried, length = params["num_consts"], params["num_carry"], params["length"]
-        constants, carry = list(operands[:count]), list(operands[count : count + carried])
-        places = range(length)[::-1] if params["reverse"] else range(length)
-        rows: list[list[Any]] = [[]] * length
-        for n, i in enumerate(places, 1):
-            inside = _round(scope, body, "scan", n)
-            row = [
-                self._made(_row_of, "getitem", [x, jnp.int32(i)], step, inside)
-                for x in operands[count + carried :]
-            ]
-            out = self.run(body, [*constants, *carry, *row], inside)
-            carry, rows[i] = out[:carried], out[carried:]
-        stacked = [
-            self._made(_stacked, "stack", list(column), step, scope)
-            for column in zip(*rows, strict=True)
-        ]
-        return [*carry, *stacked]
-
-    def _made(
-        self, function: Callable[..., Any], name: str, args: list[Any], step: Step, scope: Scope
-    ) -> Any:
-        """A call of ours, as part of a loop."""
-        plain = list(map(_plain, args))
-        if not any(isinstance(x, Live) for x in args):
-            return function(*plain)
-        closed = jax.make_jaxpr(function)(*plain)
-        call = Step.of(closed, name, step.place)
-        return self.run(Plan(closed.jaxpr, (), [call], (), ""), args, scope)[0]
-
     # --- backwards --------------------------------------------------------------------------------
 
     def backward(self, output: Live) -> None:
         """Find `gradients`, by order of recording, and `messages`, by that and the position."""
         if output.node.order not in self.varying:
             return
-        upstream: dict[int, Any] = {output.node.order: jnp.ones_like(output.array)}
-        for ran in reversed(self.ran):
-            outputs = [ran.env[v] for v in ran.of.outputs]
-            given = [upstream.get(x.node.order) if isinstance(x, Live) else None for x in outputs]
-            if all(g is None for g in given):
-                continue
-            kept, back = ran.compiled.backward(ran.pulls, given)
-            for told, sent in zip(ran.nodes, self._unpacked(kept), strict=True):
-                self._learn(told, sent)
-            for v, g in zip(ran.of.inputs, back, strict=True):
-                if g is not None:
-                    order = ran.env[v].node.order
-                    known = upstream.get(order)
-                    upstream[order] = g if known is None else _add(known, g)
+        self.upstream[output.node.order] = jnp.ones_like(output.array)
+        while self.ran:
+            self.ran.pop().back(self)
         for node in self.recorded:
-            if not node.operands and node.order in upstream:
-                self.gradients[node.order] = self._kept(upstream[node.order])
-        self.upstream = upstream
+            if not node.operands and node.order in self.upstream:
+                self.gradients[node.order] = self._gradient(node, self.upstream[node.order])
 
-    def _learn(self, told: Any, sent: Any) -> None:
+    def upstream_of(self, value: Any) -> Any:
+        """The gradient of a value between stretches; None where it has none."""
+        return self.upstream.pop(value.node.order, None) if isinstance(value, Live) else None
+
+    def send(self, node: Node, gradient: Any) -> None:
+        """Add to the gradient of a value between stretches."""
+        known = self.upstream.get(node.order)
+        self.upstream[node.order] = gradient if known is None else _add(known, gradient)
+
+    def _gradient(self, node: Node, gradient: Any) -> Any:
+        """As it is kept: where there is one message, that is it."""
+        messages = () if self.whole else self._received.get(node.order, ())
+        return messages[0] if len(messages) == 1 else self._kept(gradient)
+
+    def message(self, node: Node, position: int, kept: Any) -> None:
+        """Learn what a value sends to an operand."""
+        self.messages[node.order, position] = kept
+        operand = node.operands[position]
+        if isinstance(operand, Node):
+            self._received.setdefault(operand.order, []).append(kept)
+
+    def learn(self, told: Any, sent: Any) -> None:
+        """Keep the gradients of a call or a loop, and what it sends to its operands."""
         if isinstance(told, Loop):
             self._learn_loop(told, sent)
             return
         for node, gradient, messages in zip(told.nodes, *sent, strict=bool(told.nodes)):
             if gradient is not None:
-                self.gradients[node.order] = self._kept(gradient)
+                self.gradients[node.order] = self._gradient(node, gradient)
+            like = self.gradients.get(node.order) if told.rearranges else None
             for position, message in messages.items():
-                self.messages[node.order, position] = self._kept(message)
+                self.message(node, position, self._kept(message, like))
             node.operation.sends(messages)
 
     def _learn_loop(self, loop: Loop, sent: Rounds) -> None:
         for k, node in enumerate(loop.stacks):
             if node is None or k >= len(sent.stacks) or sent.stacks[k] is None:
                 continue
-            self.gradients[node.order] = self._kept(sent.stacks[k])
-            for i, part in enumerate(node.operands):
-                if isinstance(part, Node) and part.order in self.varying:
-                    self.messages[node.order, i] = self._kept(sliced(sent.stacks[k], i))
-            node.operation.sends(range(len(node.operands)))
+            length = len(node.operands)
+            self.learn_stack(
+                node, sent.stacks[k], [sliced(sent.stacks[k], i) for i in range(length)]
+            )
         if sent.body is None:
             return
-        for i, body, rows in zip(loop.places, loop.bodies, loop.rows, strict=True):
-            for told, one in zip(body, sliced(sent.body, i), strict=True):
-                self._learn(told, one)
+        for i, body, rows in zip(loop.places[::-1], loop.bodies[::-1], loop.rows[::-1],
+                                 strict=True):  # fmt: skip
+            for told, one in zip(reversed(body), reversed(sliced(sent.body, i)), strict=True):
+                self.learn(told, one)
             for row, gradient in zip(rows, sent.rows, strict=True):
                 if row is not None and gradient is not None:
-                    found = sliced(gradient, i)
-                    self.gradients[row.order] = self._kept(found)
-                    made = spread if self.whole else spread_statistics
-                    self.messages[row.order, 0] = made(found, i, row.operands[0].value.shape)
-                    row.operation.sends((0,))
+                    self.learn_row(row, sliced(gradient, i), i)
+
+    def learn_stack(self, node: Node, gradient: Any, parts: Sequence[Any]) -> None:
+        """Keep the gradient of what rounds gave to an array, and the messages to its parts."""
+        self.gradients[node.order] = self._gradient(node, gradient)
+        for i, (operand, part) in enumerate(zip(node.operands, parts, strict=True)):
+            if isinstance(operand, Node) and operand.order in self.varying:
+                self.message(node, i, self._kept(part))
+        node.operation.sends(range(len(parts)))
+
+    def learn_row(self, row: Node, gradient: Any, i: int) -> None:
+        """Keep the gradient of what a round got of an array, and the message to that."""
+        found = self.gradients[row.order] = self._gradient(row, gradient)
+        shape = row.operands[0].value.shape
+        made = spread(gradient, i, shape) if self.whole else spread_statistics(
+            gradient, found, i, shape)  # fmt: skip
+        self.message(row, 0, made)
+        row.operation.sends((0,))
 
 
 _add: Callable[[Any, Any], Any] = jax.jit(lambda a, b: a + b)
 
 
-def _fetched(value: Any) -> Any:
-    """An array as NumPy's, which on the processor is the same memory; a key as it is."""
-    return value if is_key(value.dtype) else np.asarray(value)
-
-
-def _row_of(a: Any, i: Any) -> Any:
-    return jax.lax.dynamic_index_in_dim(a, i, keepdims=False)
-
-
-def _stacked(*parts: Any) -> Any:
-    return jnp.stack(parts)
-
-
 def _read(atom: Any, env: dict[Any, Any]) -> Any:
     return atom.val if isinstance(atom, Literal) else env[atom]
-
-
-def _plain(value: Any) -> Any:
-    return value.array if isinstance(value, Live) else value
-
-
-def _round(scope: Scope, body: Plan, kind: str, n: int) -> Scope:
-    name = body.name if body.name.isidentifier() else kind
-    return (*scope, f"{name}[{n}]")
-
-
-def _parts(steps: Plan) -> Iterator[Segment | Step]:
-    """Stretches, and the steps between them whose course depends on numbers."""
-    stretches: list[list[Step] | Step] = []
-    for step in steps.steps:
-        if not is_static(step):
-            stretches.append(step)
-        elif stretches and isinstance(stretches[-1], list):
-            stretches[-1].append(step)
-        else:
-            stretches.append([step])
-    cut: list[list[Step] | Step] = []
-    for one in stretches:
-        cut += [one] if isinstance(one, Step) else _cut(one)
-    after = {v for v in steps.jaxpr.outvars if not isinstance(v, Literal)}
-    found: list[Segment | Step] = []
-    for part in reversed(cut):
-        if isinstance(part, Step):
-            found.append(part)
-            read = part.reads
-        else:
-            found.append(segment(part, after))
-            read = [a for step in part for a in step.reads]
-        after.update(a for a in read if not isinstance(a, Literal))
-    yield from reversed(found)
-
-
-def _cut(steps: list[Step]) -> Iterator[list[Step]]:
-    """A stretch in pieces, those that repeat apart."""
-    if len(steps) <= LONGEST // 2:
-        yield steps
-        return
-    numbers: dict[Any, int] = {}
-    looks = [numbers.setdefault(look(step), len(numbers)) for step in steps]
-    at = 0
-    for start, period, rounds in repetitions(looks, [1] * len(steps)):
-        if period < 6:
-            continue
-        yield from _pieces(steps[at:start])
-        for n in range(rounds):
-            yield from _pieces(steps[start + n * period : start + (n + 1) * period])
-        at = start + period * rounds
-    yield from _pieces(steps[at:])
-
-
-def _pieces(steps: list[Step]) -> Iterator[list[Step]]:
-    for start in range(0, len(steps), LONGEST):
-        yield steps[start : start + LONGEST]

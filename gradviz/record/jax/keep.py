@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from gradviz.statistics import Statistics, measure, places
+from gradviz.statistics import Statistics, measure, of_flat, places
 
 
 def array(value: Any) -> Any:
@@ -31,7 +31,7 @@ def array(value: Any) -> Any:
 
 def is_key(dtype: Any) -> bool:
     """Whether it is that of keys of random numbers."""
-    return bool(jnp.issubdtype(dtype, jax.dtypes.prng_key))
+    return not isinstance(dtype, np.dtype) and bool(jnp.issubdtype(dtype, jax.dtypes.prng_key))
 
 
 def put(value: Any, like: Any) -> Any:
@@ -54,8 +54,23 @@ def statistics(value: Any) -> Statistics:
     """The statistics of an array."""
     if isinstance(value, Statistics):
         return value
-    found, dtype = measure(array(value)), str(value.dtype)
-    return replace(found, dtype=dtype) if dtype.startswith(("bfloat", "float")) else found
+    dtype = value.dtype
+    if dtype in _FLOATS and value.size:
+        return of_flat(np.asarray(value).reshape(-1), value.shape, _FLOATS[dtype])
+    found, name = measure(array(value)), str(dtype)
+    return replace(found, dtype=name) if name.startswith(("bfloat", "float")) else found
+
+
+_FLOATS = {np.dtype(name): name for name in ("float16", "float32", "float64")}
+
+
+def rearranged(known: Statistics, value: Any) -> Statistics:
+    """The statistics of the same numbers, known of an array, in another order or shape."""
+    if not isinstance(value, np.ndarray) or value.dtype not in _FLOATS:
+        return statistics(value)
+    sample = value.reshape(-1)[places(value.size)]
+    return Statistics(value.shape, known.dtype, known.norm, known.low, known.mean, known.high,
+                      known.zeros, known.nonfinite, sample)  # fmt: skip
 
 
 def spread(row: Any, i: int, shape: tuple[int, ...]) -> Any:
@@ -65,16 +80,17 @@ def spread(row: Any, i: int, shape: tuple[int, ...]) -> Any:
     return found
 
 
-def spread_statistics(row: Any, i: int, shape: tuple[int, ...]) -> Statistics:
-    """The statistics of that, without making it."""
-    found, length = statistics(row), shape[0]
+def spread_statistics(row: Any, found: Statistics, i: int, shape: tuple[int, ...]) -> Statistics:
+    """The statistics of that, without making it, of those `found` of the row."""
+    length = shape[0]
     if length == 1 or not found.size:
         return replace(found, shape=shape)
     at = places(found.size * length)
     flat = np.ravel(array(row))
     flat = np.abs(flat) if flat.dtype.kind == "c" else flat
     return replace(
-        found, shape=shape, low=min(0.0, found.low), high=max(0.0, found.high),
+        found, shape=shape,
+        low=float(np.minimum(0.0, found.low)), high=float(np.maximum(0.0, found.high)),
         mean=found.mean / length, zeros=(found.zeros + length - 1) / length,
         nonfinite=found.nonfinite / length,
         sample=np.where(at // found.size == i, flat[at % found.size], 0).astype(flat.dtype),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -110,6 +110,48 @@ def _row(i: int, a: Any) -> list[Any]:
 
 def _stack(*parts: Any) -> list[Any]:
     return [jnp.stack(parts)]
+
+
+REARRANGING = frozenset("broadcast_in_dim reshape squeeze expand_dims copy transpose rev".split())
+
+
+class About(NamedTuple):
+    """What is told of a step, in whatever round of a loop.
+
+    Attributes
+    ----------
+    formula : str
+    slopes : sequence of Derivative
+    keywords : dict
+    rearranges : bool
+        Whether the result has the operand's numbers, in another order or shape.
+    """
+
+    formula: str
+    slopes: Sequence[Derivative | None]
+    keywords: dict[str, Any]
+    rearranges: bool
+
+
+def about(step: Step) -> About:
+    """What is told of a step."""
+    if step.told is None:
+        count = len(step.reads)
+        step.told = About(
+            notation(step, count), slopes(step, count), keywords(step), _rearranges(step)
+        )
+    found: About = step.told
+    return found
+
+
+def _rearranges(step: Step) -> bool:
+    if len(step.reads) != 1 or len(step.writes) != 1:
+        return False
+    before, after = step.reads[0].aval, step.writes[0].aval
+    return (
+        before.size == after.size and before.dtype == after.dtype
+        and all(eqn.primitive.name in REARRANGING for eqn in step.eqns)
+    )  # fmt: skip
 
 
 SMOOTH = frozenset(

@@ -57,6 +57,8 @@ class Step:
         What the equations call the operands.
     plain : bool
         It is one primitive, whose operands are its own in order.
+    made, told
+        See `pure` and `operation`.
     """
 
     kind: str
@@ -71,6 +73,7 @@ class Step:
     own: list[Any] = field(default_factory=list)
     plain: bool = False
     made: Any = None
+    told: Any = None
 
     @property
     def site(self) -> Any:
@@ -114,14 +117,16 @@ class Step:
         return Jaxpr((), self.own, self.writes, self.eqns, effects, debug_info=told)
 
 
-class Plan(NamedTuple):
-    """The steps of a jaxpr."""
+@dataclass(slots=True, eq=False)
+class Plan:
+    """The steps of a jaxpr; `parts`: see `stretches`."""
 
     jaxpr: Any
     consts: Sequence[Any]
     steps: list[Step]
-    arguments: tuple[str, ...]
-    name: str
+    arguments: tuple[str, ...] = ()
+    name: str = ""
+    parts: dict[bool, list[Any]] = field(default_factory=dict)
 
 
 class _Run(NamedTuple):

@@ -112,6 +112,7 @@ def _depends(jaxpr: Any, count: int) -> list[bool]:
 
 _known: dict[Any, Pure] = {}
 _held: list[Any] = []  # what keys name by its id
+_jaxprs: dict[int, Any] = {}
 
 
 def pure(step: Step) -> Pure:
@@ -124,6 +125,7 @@ def pure(step: Step) -> Pure:
             if len(_known) > 20_000:  # programs without end
                 _known.clear()
                 _held.clear()
+                _jaxprs.clear()
             step.made = _known[name] = Pure(ClosedJaxpr(jaxpr, ()))
     made: Pure = step.made
     return made
@@ -136,7 +138,7 @@ def key(jaxpr: Any) -> Any:
     def atom(a: Any) -> Any:
         if isinstance(a, Literal):
             return frozen(a)
-        return numbers.setdefault(a, len(numbers)), str(a.aval)
+        return numbers.setdefault(a, len(numbers)), _told(a.aval)
 
     inputs = tuple(map(atom, (*jaxpr.constvars, *jaxpr.invars)))
     eqns = tuple(
@@ -145,6 +147,13 @@ def key(jaxpr: Any) -> Any:
         for eqn in jaxpr.eqns
     )  # fmt: skip
     return inputs, eqns, tuple(map(atom, jaxpr.outvars)), wide()
+
+
+def _told(aval: Any) -> Any:
+    """Equal for equal kinds of values (in words that takes ten times as long)."""
+    if type(aval) is core.ShapedArray and aval.sharding.mesh.empty:
+        return aval.shape, aval.dtype, aval.weak_type
+    return str(aval)
 
 
 def _params(eqn: Any) -> Any:
@@ -167,7 +176,10 @@ def frozen(value: Any) -> Any:
         array = np.asarray(value.val)
         return "literal", array.tobytes(), str(value.aval)
     if isinstance(value, ClosedJaxpr):
-        return "jaxpr", key(value.jaxpr), tuple(map(frozen, value.consts))
+        if id(value) not in _jaxprs:  # (JAX traces a library's function once)
+            told = "jaxpr", key(value.jaxpr), tuple(map(frozen, value.consts))
+            _jaxprs[id(value)] = told, value
+        return _jaxprs[id(value)][0]
     if isinstance(value, Jaxpr):
         return "jaxpr", key(value)
     if isinstance(value, (tuple, list)):

@@ -29,11 +29,14 @@ class Segment(NamedTuple):
         What it reads of others.
     outputs : list of Var
         What others read of it.
+    made : dict
+        It compiled, by which inputs are recorded and which vary.
     """
 
     steps: Sequence[Step]
     inputs: list[Any]
     outputs: list[Any]
+    made: dict[Any, Any]
 
 
 class Sent(NamedTuple):
@@ -67,13 +70,8 @@ def segment(steps: Sequence[Step], read_elsewhere: Iterable[Any]) -> Segment:
     outside = {*read_elsewhere}
     return Segment(
         steps, [v for v in inputs if v not in written],
-        [v for s in steps for v in s.writes if v in outside],
+        [v for s in steps for v in s.writes if v in outside], {},
     )  # fmt: skip
-
-
-def is_static(step: Step) -> bool:
-    """Whether the course of a step does not depend on numbers."""
-    return step.kind == "call" or (step.kind == "scan" and all(map(is_static, step.inner[0].steps)))
 
 
 class Compiled:
@@ -82,10 +80,10 @@ class Compiled:
     Attributes
     ----------
     forward : callable
-        ``forward(inputs)``: outputs, all values (packed), and what `backward` needs.
+        ``forward(inputs)``: all values, the outputs, and what `backward` needs, packed.
     backward : callable
-        ``backward(that, gradients of the outputs)``: all gradients and messages,
-        and the gradients of the inputs; None where there is none.
+        ``backward(that, gradients of the outputs)``: all gradients and messages, and the
+        gradients of the inputs, None where there is none; packed.
     """
 
     def __init__(self, of: Segment, live: Sequence[bool], vary: Sequence[bool]) -> None:
@@ -99,13 +97,13 @@ class Compiled:
         env = dict(zip(self.of.inputs, inputs, strict=True))
         walk = _Walk(set(self.vary))
         kept, pulls = walk.forward(self.of.steps, env)
-        return [env[v] for v in self.of.outputs], pack(kept), pulls
+        return pack((kept, [env[v] for v in self.of.outputs], pulls))
 
     def _backward(self, pulls: Any, upstream: Sequence[Any]) -> Any:
         gradients = {v: g for v, g in zip(self.of.outputs, upstream, strict=True) if g is not None}
         walk = _Walk(set(self.vary))
         kept = walk.backward(self.of.steps, pulls, gradients)
-        return pack(kept), [gradients.get(v) for v in self.of.inputs]
+        return pack((kept, [gradients.get(v) for v in self.of.inputs]))
 
 
 class _Walk:
@@ -351,10 +349,18 @@ def pack(kept: Any) -> Packed:
     return Packed([*unique.values()], Layout(tree, tuple(first[id(leaf)] for leaf in leaves)))
 
 
-def unpack(packed: Packed, convert: Callable[[Any], Any]) -> Any:
-    """The tree again, of arrays that went through `convert`, each once."""
-    arrays = list(map(convert, packed.arrays))
-    return tree_util.tree_unflatten(packed.layout.tree, [arrays[n] for n in packed.layout.order])
+def unpack(packed: Packed, convert: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """The trees again; in the first are arrays that went through `convert`, each once."""
+    layout, arrays = packed.layout, packed.arrays
+    first, *rest = layout.tree.children()
+    count = first.num_leaves
+    converted = {n: convert(arrays[n]) for n in layout.order[:count]}
+    found = [tree_util.tree_unflatten(first, [converted[n] for n in layout.order[:count]])]
+    for tree in rest:
+        leaves = [arrays[n] for n in layout.order[count : count + tree.num_leaves]]
+        found.append(tree_util.tree_unflatten(tree, leaves))
+        count += tree.num_leaves
+    return tuple(found)
 
 
 # --- alike ----------------------------------------------------------------------------------------
@@ -364,12 +370,16 @@ _known: dict[Any, Compiled] = {}
 
 def compiled(of: Segment, live: Sequence[bool], vary: Sequence[bool]) -> Compiled:
     """A stretch, compiled; stretches that do the same share it."""
-    key = shape_of(of.steps, of.inputs, of.outputs), tuple(live), tuple(vary), wide()
-    if key not in _known:
-        if len(_known) > 2_000:  # programs without end
-            _known.clear()
-        _known[key] = Compiled(of, live, vary)
-    return _known[key]
+    here = tuple(live), tuple(vary), wide()
+    found: Compiled | None = of.made.get(here)
+    if found is None:
+        key = shape_of(of.steps, of.inputs, of.outputs), here
+        if key not in _known:
+            if len(_known) > 2_000:  # programs without end
+                _known.clear()
+            _known[key] = Compiled(of, live, vary)
+        found = of.made[here] = _known[key]
+    return found
 
 
 def shape_of(steps: Sequence[Step], inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:

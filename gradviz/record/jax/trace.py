@@ -17,7 +17,8 @@ from gradviz.record import names
 from gradviz.record.arguments import begins, check_options
 from gradviz.record.build import build
 from gradviz.record.jax.arguments import Arguments
-from gradviz.record.jax.capture import Capture, Live
+from gradviz.record.jax.capture import Capture
+from gradviz.record.jax.follow import Live
 from gradviz.record.jax.keep import array, put
 from gradviz.record.jax.modules import Modules
 from gradviz.record.jax.plan import Plan, plan
@@ -65,6 +66,7 @@ class JaxProgram(Program):
         size = sum(int(np.size(leaf.value)) for leaf in self.arguments.leaves)
         self.whole = size <= LIMIT if capture is None else capture == "whole"
         self.wide = wide()
+        self._planned: tuple[list[str], Plan, Modules] | None = None
 
     def _wanted(self) -> set[str]:
         """The names of the leaves to differentiate by."""
@@ -123,11 +125,17 @@ class JaxProgram(Program):
         return found
 
     def plan(self, arrays: Sequence[Any]) -> tuple[Plan, Modules]:
-        """What the function does with such arrays, traced by JAX, and which modules it calls."""
-        modules = Modules()
-        with modules.watched():
-            closed = jax.make_jaxpr(partial(self.output, meet=modules.meet))(*arrays)
-        return plan(closed, self.unfold, modules.root), modules
+        """What the function does with such arrays, traced by JAX, and which modules it calls.
+
+        As for what is jitted, it is traced once for arrays of the same kinds.
+        """
+        kinds = [str(jax.typeof(array)) for array in arrays]
+        if self._planned is None or self._planned[0] != kinds:
+            modules = Modules()
+            with modules.watched():
+                closed = jax.make_jaxpr(partial(self.output, meet=modules.meet))(*arrays)
+            self._planned = kinds, plan(closed, self.unfold, modules.root), modules
+        return self._planned[1:]
 
     @cached_property
     def _compiled(self) -> Callable[..., Any]:
