@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax_programs import PROGRAMS
 
 import gradviz as gv
+from gradviz.record.jax import stretches
 from gradviz.statistics import measure
 
 
@@ -38,8 +39,13 @@ def test_it_is_checked_updated_stepped_saved_and_drawn(graph, tmp_path):
     assert len(graph.reuse().rows) == 3
 
 
-@pytest.mark.parametrize("name", ["scanned", "scanned_backwards", "dropout"])
-def test_a_lean_capture_has_the_statistics_of_what_a_whole_one_has(name):
+@pytest.mark.parametrize(
+    ("name", "large"),
+    [("scanned", True), ("scanned_backwards", False), ("scan_in_scan", True), ("dropout", False)],
+)
+def test_a_lean_capture_has_the_statistics_of_what_a_whole_one_has(name, large, monkeypatch):
+    if large:  # a loop of large rounds is followed round by round
+        monkeypatch.setattr(stretches, "LARGE", 0)
     function, args = PROGRAMS[name]
     whole = gv.trace(function, *args, capture="whole")
     lean = gv.trace(function, *args, capture="lean")

@@ -289,9 +289,7 @@ class Capture:
     def message(self, node: Node, position: int, kept: Any) -> None:
         """Learn what a value sends to an operand."""
         self.messages[node.order, position] = kept
-        operand = node.operands[position]
-        if isinstance(operand, Node):
-            self._received.setdefault(operand.order, []).append(kept)
+        self._received.setdefault(node.operands[position].order, []).append(kept)
 
     def learn(self, told: Any, sent: Any) -> None:
         """Keep the gradients of a call or a loop, and what it sends to its operands."""
@@ -302,9 +300,11 @@ class Capture:
             if gradient is not None:
                 self.gradients[node.order] = self._gradient(node, gradient)
             like = self.gradients.get(node.order) if told.rearranges else None
-            for position, message in messages.items():
-                self.message(node, position, self._kept(message, like))
-            node.operation.sends(messages)
+            # (In the first round of a loop what is carried may be a constant.)
+            to = [k for k in messages if isinstance(node.operands[k], Node)]
+            for position in to:
+                self.message(node, position, self._kept(messages[position], like))
+            node.operation.sends(to)
 
     def _learn_loop(self, loop: Loop, sent: Rounds) -> None:
         for k, node in enumerate(loop.stacks):
