@@ -32,15 +32,17 @@ def parts(tree):
 def sentences():
     """Each sentence that is said, and the names of what is put into its places."""
     found = {}
-    for file in HOME.rglob("*.py"):
-        if file.name == "language.py" or "cli" in file.parts:
-            continue
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        constants = {
-            node.targets[0].id: node.value.value
-            for node in tree.body
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        }
+    files = [f for f in HOME.rglob("*.py") if f.name != "language.py" and "cli" not in f.parts]
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files]
+    constants = {
+        node.targets[0].id: node.value.value
+        for tree in trees
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
+    for tree in trees:
         for node in ast.walk(tree):
             name = isinstance(node, ast.Call) and ast.unparse(node.func)
             if name == "some":

@@ -249,7 +249,8 @@ def pill_card(arrow: Arrow) -> Card | None:
     pad = 7.0
     colour = "value" if arrow.reads else "ink"
     if first + second <= PILL_LIMIT:
-        texts = [Text(pad, 13, symbol, size, colour)] if symbol else []
+        word = "" if arrow.formula or number else "start"  # ("linear map")
+        texts = [Text(pad, 13, symbol, size, colour, word=word)] if symbol else []
         if number:
             texts.append(Text(pad + first, 13, number, size - 0.5, "ink"))
         return Card(round(first + second + 2 * pad + 0.5), 19, tuple(texts))

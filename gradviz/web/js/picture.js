@@ -33,6 +33,7 @@ export class Picture extends Camera {
     }
     super(stage, /** @type {any} */ (document.importNode(parsed, true)));
     this.running = 0;
+    this.words = words;
     set(this.root, { role: "group", width: "100%", height: "100%" });
     this.drawing = drawing;
     /** @type {Map<number, SVGGElement>} */
@@ -109,11 +110,16 @@ export class Picture extends Camera {
 
   /** @param {Record<string, string>} words */
   translate(words) {
+    this.words = words;
+    if (words.graph) {
+      this.root.setAttribute("aria-label", words.graph);
+      for (const e of this.root.querySelectorAll(":scope > title, :scope > desc")) e.remove();
+    }
     for (const group of /** @type {NodeListOf<SVGGElement>} */ (
       this.root.querySelectorAll("g[data-word]")
     )) {
       const text = find(group, "text", SVGTextElement);
-      const said = text.textContent.split(" ");
+      const said = text.textContent in words ? [text.textContent] : text.textContent.split(" ");
       const own = said.map((word) => words[word] ?? word);
       if (own.every((word, n) => word === said[n])) continue;
       set(text, { x: group.dataset.x, "text-anchor": group.dataset.word });
@@ -132,13 +138,14 @@ export class Picture extends Camera {
     const slots = this.slots.get(`${owner} ${kind}`);
     if (!slots) return;
     const whole = texts.length === slots.length;
-    const fitted = whole ? texts : [...Array(slots.length - 1).fill(""), texts.join(" … ")];
+    const own = texts.map((said) => said.replace(/^(all|empty)\b/, (w) => this.words[w] ?? w));
+    const fitted = whole ? own : [...Array(slots.length - 1).fill(""), own.join(" … ")];
     this.around.get(`${owner} ${kind}`)?.setAttribute("visibility", whole ? "visible" : "hidden");
     const last = slots[slots.length - 1];
     const line = slots.filter(({ text }) => text.getAttribute("y") === last.text.getAttribute("y"));
     const wide = line.reduce((sum, { room }) => sum + room, 0);
-    slots.forEach(({ text, room: own, size }, i) => {
-      const room = whole ? own : wide;
+    slots.forEach(({ text, room: least, size }, i) => {
+      const room = whole ? least : wide;
       if (width(fitted[i]) * size > TIGHTEST * room) fitted[i] = "…"; // the panel tells it
       if (text.textContent !== fitted[i]) text.textContent = fitted[i];
       text.classList.toggle("words", words);
