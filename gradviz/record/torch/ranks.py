@@ -53,6 +53,11 @@ def is_sharded(module: nn.Module) -> bool:
     return kind is not None and isinstance(module, kind)
 
 
+def is_parted(module: Any) -> bool:
+    """Whether a module of `fully_shard` holds nothing but its parts now."""
+    return is_sharded(module) and all(map(is_distributed, module.parameters()))
+
+
 def needs_all(modules: Iterable[nn.Module]) -> str:
     """Why a model cannot be run by one rank alone, in words; "" where it may be.
 

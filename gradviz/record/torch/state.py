@@ -30,7 +30,7 @@ from gradviz.record.reach import (
     variables,
 )
 from gradviz.record.torch.operation import tensors_in
-from gradviz.record.torch.ranks import gathers, is_sharded
+from gradviz.record.torch.ranks import gathers, is_sharded, local
 from gradviz.record.undo import CONTAINERS, Undo
 
 ARRAY = 2**24
@@ -132,6 +132,7 @@ class Preserved(TorchFunctionMode):
 
     def save(self, tensor: Tensor) -> None:
         """Keep the numbers of a tensor that the program did not make."""
+        tensor = local(tensor)
         key = storage(tensor)
         if key in self._made:
             return
@@ -223,7 +224,7 @@ def unwrapped(tensor: Tensor) -> Tensor:
 def storage(tensor: Tensor) -> int | None:
     """The memory of a tensor; None for what has none of its own."""
     try:
-        found: int = torch._C._storage_address(tensor)  # type: ignore[attr-defined]
+        found: int = torch._C._storage_address(local(tensor))  # type: ignore[attr-defined]
     except (RuntimeError, NotImplementedError):
         return None
     return found or None

@@ -21,7 +21,7 @@ from gradviz.errors import TraceError
 from gradviz.graph import Graph
 from gradviz.record import chance, names, rendezvous
 from gradviz.record.arguments import numbered
-from gradviz.record.torch.ranks import together, unreadable
+from gradviz.record.torch.ranks import is_parted, together, unreadable
 from gradviz.record.torch.search import search
 from gradviz.record.torch.state import Preserved
 from gradviz.record.torch.training import StepCapture
@@ -254,13 +254,21 @@ def _apart(roots: Mapping[str, nn.Module], leaves: Sequence[Any]) -> Iterator[Pr
             for leaf, *_ in gradients:
                 leaf.grad, leaf._post_accumulate_grad_hooks = None, None
             guard.begin()
-            yield guard
+            sharded = [m for root in roots.values() for m in root.modules() if is_parted(m)]
+            try:
+                yield guard
+            except BaseException:
+                for module in sharded:  # it may be in the middle of a call
+                    module.reshard()
+                raise
         finally:
             for register, content in held:
                 register.update(content)
-            guard.end()
-            for leaf, gradient, hooks in gradients:
-                leaf.grad, leaf._post_accumulate_grad_hooks = gradient, hooks
+            try:
+                guard.end()
+            finally:
+                for leaf, gradient, hooks in gradients:
+                    leaf.grad, leaf._post_accumulate_grad_hooks = gradient, hooks
 
 
 def _again(events: Sequence[Event], capture: Repeated) -> None:
