@@ -138,13 +138,13 @@ def record(
             asked(operation.name, operands, value, keywords, frame)
             return value
     node = record_floats(operation, value, operands, keywords, frame, name)
-    if kind is np.ndarray and len(operands) == 1:
-        owner = whole if whole.base is None else whole.base
+    if len(operands) == 1 and type(operation.function) is not np.ufunc:  # they return no views
         seen = getattr(operands[0], "value", None)
+        owner = whole if getattr(whole, "base", None) is None else whole.base
         if seen is not None and not np.ndim(seen) and not operands[0]._is_scalar():
             seen = np.zeros((), seen.dtype)  # our values without axes are scalars
             whole = operation.evaluate(seen, **keywords)
-            owner = whole if whole.base is None else whole.base
+            owner = whole if getattr(whole, "base", None) is None else whole.base
         if type(seen) is np.ndarray and owner is (seen if seen.base is None else seen.base):
             node.viewed = operands[0]  # it shares the memory of what it was made from
             if hasattr(node.viewed, "views"):
@@ -359,16 +359,19 @@ class Array(InPlace):
             made = function(*_values(args), **{k: _values(v) for k, v in kwargs.items()})
             if function not in STATIC:
                 asked(function.__name__, args, made, kwargs, _getframe(1))
-            written = function in _BUFFERS and made.dtype.kind in "fc" and made.ndim
+            written = function in _BUFFERS and made.dtype.kind in "fc"
             if written and user_frame(_getframe(1)) is _getframe(1):  # the program may write there
                 made = made if function is not np.empty_like else np.zeros_like(made)
-                return Array.new(made, LEAVES["constant"], order=next_order())
+                node = Array.new(made[()], LEAVES["constant"], order=next_order())
+                if not made.ndim:
+                    node.views = []
+                return node
             return made
         args, kwargs = named_out(function, args, kwargs)
         if isinstance(kwargs.get("out"), Array):
             out = kwargs.pop("out")
             return out._overwrite(function(*args, **kwargs), _getframe(1))
-        if function in WRITERS and isinstance(args[0], Array):
+        if function in WRITERS and args and isinstance(args[0], Array):
             return WRITERS[function](*map(_joined, args), **kwargs)
         if kwargs.get("out") is not None or function in IN_PLACE:
             raise TraceError(

@@ -207,7 +207,7 @@ def _held(result: Any, sources: Any) -> Any:
             (s for s in sources if s is result or (type(s) is Buffer and s.value is result)), None
         )
         if same is None:
-            return Buffer.of(result) if result.ndim else result
+            return Buffer.of(result)
         return same
     for source in sources:
         if type(source) is Buffer:

@@ -39,7 +39,9 @@ def pend(array: Any, key: Any, value: Any, frame: FrameType) -> bool:
     """Have a number wait that is written into an array; False where it cannot."""
     waits = array.order == STALE and hasattr(array, "pending")
     whole = array.past[-1].value if waits else array.value
-    if np.size(whole) < LARGE or whole.dtype.kind != "f" or hasattr(array, "viewed"):
+    if type(whole) is not np.ndarray or whole.size < LARGE or whole.dtype.kind != "f":
+        return False
+    if hasattr(array, "viewed"):
         return False
     place = _place(whole.shape, key)
     if place is None:

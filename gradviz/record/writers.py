@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gradviz.ops.table import lookup
+
 
 def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     extra = np.ndim(src) - np.ndim(dst)
@@ -54,8 +56,17 @@ def _fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
     a._write(chosen, _repeated(val, int(chosen.sum())), _getframe(1))
 
 
+def _nan_to_num(
+    x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
+) -> Any:
+    keywords = {"nan": nan, "posinf": posinf, "neginf": neginf}
+    made = x._applied(lookup(np.nan_to_num), (x,), _getframe(1), keywords)
+    return made if copy or x._is_scalar() else x._overwrite(made, _getframe(1))
+
+
 WRITERS: dict[Any, Callable[..., None]] = {
     np.copyto: _copyto,
+    np.nan_to_num: _nan_to_num,
     np.put: put,
     np.place: _place,
     np.put_along_axis: _put_along_axis,

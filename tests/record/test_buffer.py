@@ -72,6 +72,17 @@ S = np.zeros(3); S[:] = [x[0, 0], 1.0, x[0, 1]]; J = np.sum(S * x)
 S = np.zeros((2, 2)); S[:] = [[x[0, 0], 1.0], [2.0, x[0, 1]]]; J = np.sum(S @ x)
 S = np.zeros(3, dtype=complex); S[0] = x[0, 0] * 1j; S[1] = x[0, 1]; J = np.sum(abs(S) ** 2)
 S = np.zeros(3, int); S[0] = 2; J = np.sum(x[0][S])
+S = np.zeros(()); S[()] = x.sum(); J = S * S
+S = np.zeros(()); S += x[0, 0]; T = S; S *= x[0, 1]; J = T * x[1, 0]
+S = np.array(0.0); S[...] = x[0, 0]; T = S.copy(); S -= x[0, 1]; J = S * T
+S = np.full((), 2.0); S[()] *= x[0, 0]; np.add(S, x[0, 1], out=S); J = np.sin(S)
+S = np.empty(()); np.sum(x, out=S); S /= 2; V = S[...]; V += x[0, 0]; J = S ** 2
+S = np.zeros(()); np.copyto(S, x[0, 0]); S.fill(S * x[0, 1]); J = S.reshape(1)[0] * x[1, 1]
+S = np.zeros_like(x[0, 0]); S += x.sum(); J = S * x[0, 0]
+S = np.array(x[0, 0]); T = S.reshape(()); np.negative(T, out=T[...]); J = S + 10 * T * x[0, 1]
+S = np.array(x[0, 0]); np.nan_to_num(S, copy=False); J = S * S
+S = np.sqrt(x * x); np.nan_to_num(S, copy=False); S += np.nan_to_num(x=x); J = np.sum(S * x)
+S = np.hstack([[0.5], [1.0, 2.0]]); S[1] = x[0, 0]; J = np.sum(S * x)
 S = [np.zeros(3) for _ in range(2)]; S[0][1] = x[0, 0]; J = np.sum(S[0] * x + S[1])
 d = {'a': np.zeros(3)}; d['a'][1] = x[0, 0]; J = np.sum(d['a'] * x)
 S = np.zeros(3); S[0] = x[0, 0]; J = max(S) * min(S) + sum(S)
