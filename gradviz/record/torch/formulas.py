@@ -238,8 +238,9 @@ def _softplus(about: About) -> Slopes | None:
 
 def _power(about: About) -> Slopes | None:
     """Where base and exponent are 0, so is the slope by the base, as PyTorch takes it."""
-    _, *given = about.call.args if about.call else (None,)
-    known = any(isinstance(exponent, (int, float)) and exponent != 0 for exponent in given)
+    call = about.call
+    given = (*call.args, *call.kwargs.values()) if call else ()
+    known = any(isinstance(number, (int, float)) and number != 0 for number in given)
     base = "b * a ** (b - 1)" if known else "where(b == 0, 0, b * a ** (b - 1))"
     return (base, "where((a == 0) * (b >= 0), 0, v * log(a))")[: about.count]
 
