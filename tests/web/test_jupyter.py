@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def wait_shown(page, name: str, value: str) -> None:
-    expect = f'g.node[aria-label^="{name} = {value}"]'
+    number, array = f'[aria-label^="{name} = {value}"]', f'[aria-label^="{name}, array"]'
+    expect = f'g.node:is({number}, {array}[aria-label*="= {value}"])'
     page.locator(expect).first.wait_for(timeout=10000)
 
 
@@ -336,7 +337,7 @@ def test_the_widgets_traits_work_without_any_view(network):
     widget.step = 10**6
     assert widget.step == widget.last_step
     widget.folded = ["h1"]
-    assert widget.drawing["inside"] == [(15, 15, 16)]
+    assert widget.drawing["inside"] == [(15, 16, 16)]
     widget.undo()
     assert (len(widget.history), widget.values["w1"], widget.edits) == (1, 0.5, [1, 1])
     widget.undo()
