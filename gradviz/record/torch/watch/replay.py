@@ -254,7 +254,7 @@ def _apart(roots: Mapping[str, nn.Module], leaves: Sequence[Any]) -> Iterator[Pr
             for leaf, *_ in gradients:
                 leaf.grad, leaf._post_accumulate_grad_hooks = None, None
             guard.begin()
-            sharded = [m for root in roots.values() for m in root.modules() if is_parted(m)]
+            sharded: list[Any] = [m for r in roots.values() for m in r.modules() if is_parted(m)]
             try:
                 yield guard
             except BaseException:
