@@ -528,6 +528,54 @@ def large(turns: int) -> None:
           f"   target 1024   {verdict}")  # fmt: skip
 
 
+def jax_programs(turns: int) -> None:
+    """Time the capture of programs of JAX, next to the step that JAX compiles."""
+    import jax  # (it starts threads, which the other sections should not have)
+    import jax_models
+
+    for name, (make, target) in jax_models.PROGRAMS.items():
+        loss, params, data = make()
+        step = jax.jit(jax.value_and_grad(loss))
+
+        def stepped(_, step=step, params=params, data=data):
+            return jax.block_until_ready(step(params, *data))
+
+        value, slopes = stepped(None)
+        start = time.process_time()
+        graph = gv.trace(loss, params, *data, wrt="params", capture="lean")
+        first = time.process_time() - start
+        np.testing.assert_allclose(graph.values[graph.output].value.mean, value, rtol=1e-5)
+        norms = [np.linalg.norm(np.ravel(slope)) for slope in jax.tree_util.tree_leaves(slopes)]
+        found = [gradient.norm for gradient in graph.gradients().values()]
+        np.testing.assert_allclose(found, norms, rtol=1e-3, atol=1e-6)
+        runs = {
+            "gradviz, lean, the program traced before": lambda _, g=graph: g.program.record({}),
+            "the jitted step": stepped,
+            "gradviz, lean, traced anew": lambda _, loss=loss, params=params, data=data: gv.trace(
+                loss, params, *data, wrt="params", capture="lean"
+            ),
+        }
+        if name == "gpt":
+            runs["gradviz, whole, traced anew"] = lambda _, loss=loss, params=params, data=data: (
+                gv.trace(loss, params, *data, wrt="params", capture="whole")
+            )
+            runs["value_and_grad, not jitted"] = lambda _, loss=loss, params=params, data=data: (
+                jax.block_until_ready(jax.value_and_grad(loss)(params, *data))
+            )
+        times = race({name: ((lambda: None), run) for name, run in runs.items()}, turns)
+        ms = {run: 1e3 * seconds for run, seconds in times.items()}
+        whole = {run: ms.pop(run) for run in ("gradviz, whole, traced anew",
+                 "value_and_grad, not jitted") if run in ms}  # fmt: skip
+        title = f"JAX, {name}: {len(graph)} values"
+        report(title, "ms", ms, {"the jitted step": target})
+        verdict = "pass" if first <= 10 else "MISS"
+        print(
+            f"  the first capture, which compiles: {first:.1f} s of CPU   target 10 s   {verdict}"
+        )
+        if whole:
+            report(f"{title}, whole", "ms", whole, {"value_and_grad, not jitted": 1.2})
+
+
 MODELS = "resnet", "gpt"
 SECTIONS = {
     "scalars": lambda: scalars(100),
@@ -540,6 +588,7 @@ SECTIONS = {
     "models": lambda: models(5),
     "watch": lambda: watched(5),
     "large": lambda: large(3),
+    "jax": lambda: jax_programs(5),
     "processes": lambda: processes(15),
 }
 

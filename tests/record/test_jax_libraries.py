@@ -1,0 +1,135 @@
+"""JAX programs of other libraries, on several devices, and trained."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax")
+import jax.numpy as jnp
+
+import gradviz as gv
+from gradviz.chain.health.over_time import OverTime
+
+X = jnp.array([[1.0, -2.0], [0.5, 3.0]])
+
+
+def agree(graph, slopes):
+    leaves = [g for g in jax.tree_util.tree_leaves(slopes) if g is not None]
+    ours = [graph.derivatives.gradients[i] for i in sorted(graph.wrt)]
+    assert len(ours) == len(leaves)
+    for one, other in zip(ours, leaves, strict=True):
+        assert np.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_of_equinox_has_its_gradients_and_its_layers():
+    eqx = pytest.importorskip("equinox")
+    model = eqx.nn.MLP(2, 1, 3, 1, key=jax.random.key(0))
+
+    def loss(model, x):
+        return jnp.mean(jax.vmap(model)(x) ** 2)
+
+    graph = gv.trace(loss, model, X, wrt="model")
+    agree(graph, eqx.filter_grad(loss)(model, X))
+    assert "model.layers[0].weight" in graph.names
+    assert "Linear 2 → 3" in {str(layer) for layer in graph.layers.values()}
+
+
+def test_a_model_of_nnx_has_its_gradients_and_its_layers():
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Model(nnx.Module):
+        def __init__(self):
+            self.one = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
+            self.two = nnx.Linear(3, 1, rngs=nnx.Rngs(1))
+
+        def __call__(self, x):
+            return self.two(jnp.tanh(self.one(x)))
+
+    def loss(model, x):
+        return jnp.mean(model(x) ** 2)
+
+    model = Model()
+    graph = gv.trace(loss, model, X, wrt="model")
+    agree(graph, nnx.grad(loss)(model, X))
+    assert {"model.one.kernel", "model.two.bias"} <= {*graph.names}
+    assert "Linear 2 → 3" in {str(layer) for layer in graph.layers.values()}
+
+
+def test_a_model_of_haiku_has_its_gradients_and_its_layers():
+    hk = pytest.importorskip("haiku")
+    net = hk.without_apply_rng(hk.transform(lambda x: jnp.mean(hk.nets.MLP([3, 1])(x) ** 2)))
+    params = net.init(jax.random.key(0), X)
+    graph = gv.trace(net.apply, params, X, wrt="params")
+    agree(graph, jax.grad(net.apply)(params, X))
+    assert "Linear → 3" in {str(layer) for layer in graph.layers.values()}
+
+
+def test_a_step_of_optax_is_differentiated_through():
+    optax = pytest.importorskip("optax")
+    optimizer = optax.adam(0.1)
+
+    def loss(params, x):
+        return jnp.mean(jnp.tanh(x @ params["w"]) ** 2)
+
+    def after(params, x):
+        slopes = jax.grad(loss)(params, x)
+        changes, _ = optimizer.update(slopes, optimizer.init(params), params)
+        return loss(optax.apply_updates(params, changes), x)
+
+    params = {"w": jnp.array([[0.5], [-1.0]])}
+    graph = gv.trace(after, params, X, wrt="params")
+    agree(graph, jax.grad(after)(params, X))
+
+
+def test_the_step_at_which_a_training_breaks_is_found(tmp_path):
+    def loss(params):
+        y = jnp.log(params["w"])
+        return jnp.sum(y)
+
+    params = {"w": jnp.array([0.35, 0.9])}
+    values = []
+    with gv.record_training(loss, tmp_path / "run.gvtrain", every=1) as recorder:
+        for _ in range(3):
+            values.append(float(loss(params)))
+            with recorder.step(params) as moved:
+                params = {"w": params["w"] - 0.1 * jax.grad(loss)(params)["w"]}
+                moved(params)
+    run = gv.load_training(tmp_path / "run.gvtrain")
+    first = next(n for n, value in enumerate(values) if not np.isfinite(value))
+    steps = range(len(values))
+    found = OverTime(lambda step: [run.graph(step).diagnose()]).onsets(steps, steps)
+    begun = {(one.kind, one.first) for one in found if one.severity == "error"}
+    assert begun == {("non-finite value", first)}
+    (source,) = {f.source.text for f in run.graph(first).diagnose().findings if f.source}
+    assert source == 'y = jnp.log(params["w"])'
+
+
+SEVERAL = """
+import jax, jax.numpy as jnp, numpy as np, gradviz as gv
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+w, mesh = jnp.arange(4.0), Mesh(np.array(jax.devices()), ("i",))
+there = jax.device_put(w, jax.devices()[1])
+print(gv.trace(lambda w: jnp.sum(w**2), there).grad("w").tolist())
+double = jax.shard_map(lambda x: 2 * x, mesh=mesh, in_specs=P("i"), out_specs=P("i"))
+spread = jax.device_put(w, NamedSharding(mesh, P("i")))
+for function, x in ((lambda w: jnp.sum(double(w)), w), (jnp.sum, spread)):
+    try:
+        gv.trace(function, x)
+    except gv.TraceError as error:
+        print(error)
+"""
+
+
+def test_of_several_devices_one_is_recorded_and_the_rest_refused():
+    flags = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    ran = subprocess.run([sys.executable, "-c", SEVERAL], env=flags, text=True,
+                         capture_output=True, check=True)  # fmt: skip
+    one, mapped, spread = ran.stdout.splitlines()
+    assert one == "[0.0, 2.0, 4.0, 6.0]"
+    assert mapped.startswith("shard_map cannot be recorded")
+    assert "is spread over 2 devices" in spread
