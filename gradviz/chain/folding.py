@@ -24,6 +24,8 @@ COLUMNS = 9  # what repeats is folded where more values lie one after the other
 ROUNDS = 5  # ... and goes round so often
 FEW = 3  # fewer boxes say too little
 ENOUGH = 25  # so many boxes of layers say what a model is
+MANY = 32  # ... and no more are opened for the last of them ...
+SOME = 15  # ... unless there are fewer
 SMALL = 8  # a layer of no more operations is a box
 LONG = 1000  # through so many columns all edges together are followed well, and laid out quickly
 
@@ -92,8 +94,8 @@ class Folding(Parts):
             waiting.remove(first)
             level, kind, fold = first
             more = boxes - 1 + len(fold.parts)
-            if more > (WIDE if fold.function else SCREEN):  # its name says what it is
-                continue
+            if more > (WIDE if fold.function else SCREEN if boxes < SOME else MANY):
+                continue  # (of a function, its name says what it is)
             boxes = more
             found.append(fold)
             seen.add(kind)
@@ -104,8 +106,16 @@ class Folding(Parts):
 
     def _kind(self, fold: Fold) -> Any:
         """Of folds that are alike to a reader, one need be opened."""
-        parts = sorted(stem(part.label) for part in fold.folds)
-        return stem(fold.label) if fold.period else (self.layer(fold), *parts)
+        if fold.period:
+            unit = fold.units[0]
+            alike = isinstance(unit, Fold) and self.layer(unit)
+            return self._kind(unit) if isinstance(unit, Fold) and alike else stem(fold.label)
+        layer = self.layer(fold)
+        if layer is None:
+            return (None, *sorted(stem(part.label) for part in fold.folds))
+        own = self.scope(fold)
+        inside = (a.kind for s, a in self.graph.layers.items() if s[: len(own)] == own)
+        return layer, frozenset(inside)
 
     def _is_telling(self, fold: Fold) -> bool:
         if fold.main is not None or fold.first is not None or fold.still:

@@ -14,7 +14,7 @@ from gradviz.chain.folding import LONG
 from . import card, dot, engine
 from .layout import Curve, Layout, Point
 from .view import View
-from .wrap import wrapped
+from .wrap import badness, wrapped
 
 HARD = LONG  # edges of this length together are laid out with straight lines ...
 HARDEST = 8 * HARD  # ... and longer ones without an engine
@@ -26,7 +26,8 @@ def arrange(view: View, engine_name: str = "auto", *, whole: bool = False) -> La
 
     The length of its edges decides how hard it is, not the time it takes, so that a View looks the
     same each time. Where the engine still gives up, boxes are placed without it. A long layout goes
-    over in several columns, unless it is to stay `whole`.
+    over in several columns, unless it is to stay `whole`; one that is not legible so has the other
+    direction, if the View is free to.
 
     Raises
     ------
@@ -34,8 +35,14 @@ def arrange(view: View, engine_name: str = "auto", *, whole: bool = False) -> La
         If the engine is missing, fails, or writes no layout.
     """
     found = _arranged(view, engine_name)
+    if whole:
+        return found
     folded = any(box.kind in ("fold", "layer") for box in view.boxes)
-    return found if whole else wrapped(found, eager=folded)
+    found = wrapped(found, eager=folded)
+    if view.free and not view.dense and (found.columns > 1 or any(badness(found)[:2])):
+        turned = replace(view, direction="TB" if view.direction == "LR" else "LR")
+        found = min(found, wrapped(_arranged(turned, engine_name), eager=folded), key=badness)
+    return found
 
 
 def _arranged(view: View, engine_name: str) -> Layout:

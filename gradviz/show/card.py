@@ -13,7 +13,7 @@ from . import mathtext
 from .mathtext import Runs
 from .view import OVER, SIZES, Arrow, Box, Row, View
 
-NAME, SMALL, DATA, TINY, HEAD = 17.0, 11.5, 12.5, 9.5, 8.5  # font sizes
+NAME, SMALL, DATA, TINY, HEAD = 17.0, 11.5, 12.5, 9.5, 9.5  # font sizes
 PAD, GAP = 11.0, 12.0
 BRACKET = 6.0  # of a matrix, with the blank beside it
 CHIP = 15.0  # height of the chip on a card's upper edge

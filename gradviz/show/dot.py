@@ -44,7 +44,7 @@ def to_dot(
     effort = "20" if len(view.arrows) < 100 else "1"  # spent on avoiding crossings
     source = graphviz.Digraph("gradviz")
     source.attr("graph", rankdir=view.direction, newrank="true", mclimit=effort,
-                nodesep="0.17", ranksep="0.12" if view.dense else "0.5", outputorder="edgesfirst",
+                nodesep="0.15", ranksep="0.12" if view.dense else "0.5", outputorder="edgesfirst",
                 bgcolor=colours["ground"], fontname="Arial", fontcolor=colours["ink"],
                 fontsize="13")  # fmt: skip
     if simple:
@@ -118,7 +118,8 @@ def _panel(
         one, two = {**look, "headport": enter}, {**look, "weight": "2"}
         (two if tip_first(arrow) else one)["dir"] = "none"
         edges += [(first, arrow.id, one), (arrow.id, last, two)]
-    _clusters(source, (), inside, view.groups(), prefix, colours)
+    margin = "8" if view.dense or any(box.kind == "fold" for box in view.boxes) else "12"
+    _clusters(source, (), inside, view.groups(), prefix, colours, margin)
     for tail, head, attributes in edges:
         source.edge(prefix + tail, prefix + head, **attributes)
 
@@ -136,9 +137,9 @@ def group_id(scope: tuple[str, ...], groups: list[tuple[str, ...]], prefix: str 
     return f"cluster_{prefix}{groups.index(scope)}"
 
 
-def group_title(scope: tuple[str, ...]) -> cards.Text:
+def group_title(scope: tuple[str, ...], room: float = 240) -> cards.Text:
     """The heading of a scope's cluster."""
-    return cards.line(scope[-1], 12.0, "soft", "bold", 240)
+    return cards.line(scope[-1], 12.0, "soft", "bold", min(room, 240))
 
 
 def _clusters(
@@ -148,6 +149,7 @@ def _clusters(
     groups: list[tuple[str, ...]],
     prefix: str,
     colours: dict[str, str],
+    margin: str,
 ) -> None:
     for node, attributes in inside.get(scope, ()):
         parent.node(node, **attributes)
@@ -157,9 +159,9 @@ def _clusters(
         with parent.subgraph(name=group_id(group, groups, prefix)) as cluster:
             title = group_title(group)
             cluster.attr(label=_table(title.width + 8, [[title]], colours), labeljust="l",
-                         margin="12", style="rounded,filled", color=colours["group-line"],
+                         margin=margin, style="rounded,filled", color=colours["group-line"],
                          fillcolor=colours["group"])  # fmt: skip
-            _clusters(cluster, group, inside, groups, prefix, colours)
+            _clusters(cluster, group, inside, groups, prefix, colours, margin)
 
 
 def _common(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:

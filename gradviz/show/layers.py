@@ -38,18 +38,35 @@ def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
     if fold.main is not None:
         return operation(graph, fold.main)
     if inside:
-        return fold.name, _several(folding, inside) or say("{n} times", n=inside.count)
+        times = _several(folding, inside) or say("{n} times", n=inside.count)
+        return _run(folding, inside) or fold.name, times
     layer = folding.layer(fold)
     if layer is None:
         return fold.name, ""
-    name = fold.name
-    scope = folding.scope(fold)
-    if fold.label.isdigit() and len(scope) > 1:  # of a list: ``layer1.0``
-        name = f"{scope[-2]}.{name}"
+    name = _name(folding, fold)
     kinds = [folding.layer(part) for part in fold.folds]
     if not layer.arguments and len(kinds) > 1 and len({_kind(kind) for kind in kinds}) == 1:
         return name, f"{len(kinds)} × {_kind(kinds[0])}" if kinds[0] else layer.kind
+    if not name:  # of a Sequential, which gives no names
+        return layer.kind, layer.arguments
     return name, f"{layer.kind} {layer.arguments}".strip()
+
+
+def _name(folding: Folding, fold: Fold) -> str:
+    """The attribute that a layer is: of a list ``layer1.0``; "" for a bare number."""
+    scope = folding.scope(fold)
+    if not fold.label.isdigit():
+        return fold.name
+    return f"{scope[-2]}.{fold.name}" if len(scope) > 1 else ""
+
+
+def _run(folding: Folding, fold: Fold) -> str:
+    """What several layers of a list are called: ``blocks.1 … blocks.5``."""
+    ends = fold.units[0], fold.units[-1]
+    if fold.first is None or not fold.blocks:
+        return ""
+    names = [_name(folding, unit) for unit in ends if isinstance(unit, Fold)]
+    return " … ".join(names) if all(names) else _several(folding, fold)
 
 
 def _kind(layer: Any) -> str:

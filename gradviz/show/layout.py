@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from . import dot
 from .view import Arrow
@@ -43,6 +45,7 @@ class Layout:
     centres: dict[str, Point]
     groups: Mapping[tuple[str, ...], tuple[Rectangle, ...]]  # several where columns divide one
     curves: dict[str, tuple[Curve, ...]]
+    columns: int = 1
 
     def route(self, arrow: Arrow) -> Route:
         """The way of an arrow, its head at the end that it points to."""
@@ -58,6 +61,46 @@ class Layout:
             splines[-1][-1] = splines[-1][-1] if end else neck
             splines = [[start], *splines] if start else splines
         return Route(tuple(map(tuple, splines)), neck, tip)
+
+    def heading(self, frame: Rectangle, width: float) -> float:
+        """Where a frame's heading begins, so that no edge runs through it, if there is room."""
+        left, top, right, _ = frame
+        crossed = []
+        for low, high, ways in self._ways:
+            if low < top + 22 and high > top + 5:
+                crossed += [
+                    (min(x, z) - 3, max(x, z) + 3)
+                    for (x, y), (z, w) in ways
+                    if min(y, w) < top + 22 and max(y, w) > top + 5
+                ]
+        at = left + 8
+        for begin, end in sorted(crossed):
+            if end > at and begin < at + width:
+                at = end
+        return at if at + width < right - 4 else left + 8
+
+    @cached_property
+    def _ways(self) -> list[tuple[float, float, list[tuple[Point, Point]]]]:
+        """The edges as short straight pieces, each with its highest and lowest place."""
+        found = []
+        for curve in itertools.chain.from_iterable(self.curves.values()):
+            points = [curve.points[0], *filter(None, (curve.start, curve.end))]
+            for at in range(0, len(curve.points) - 1, 3):
+                points += _along(curve.points[at : at + 4])
+            heights = [y for _, y in points]
+            found.append((min(heights), max(heights), list(itertools.pairwise(points))))
+        return found
+
+
+def _along(segment: tuple[Point, ...], count: int = 12) -> list[Point]:
+    """Points on a Bézier segment, its first aside."""
+    found = []
+    for n in range(1, count + 1):
+        t = n / count
+        weights = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
+        x, y = (sum(w * p[k] for w, p in zip(weights, segment, strict=True)) for k in (0, 1))
+        found.append((x, y))
+    return found
 
 
 def _towards(point: Point, other: Point, distance: float = 6.0) -> Point:

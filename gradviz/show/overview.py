@@ -37,6 +37,8 @@ from .view import (
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
+ACROSS = 4  # so many numbers stand beside each other where boxes do too
+
 
 def overview(
     graph: Graph,
@@ -61,6 +63,7 @@ def overview(
         view_of(graph, folding, opened, mark, color),
         title=title_of(title, mark, graph.table),
         direction=direction_of(direction, folding.row(opened) >= ROW),
+        free=direction is None,
     )
     if backward is None:
         return view
@@ -114,12 +117,13 @@ def view_of(
             box = replace(_box(graph, part, total, mark, target), rows=rows)
         else:
             path = [fold.label for fold in around if fold.scope]
-            box = box_of(f"n{part}", part, table, mark, target, path)
+            box = box_of(f"n{part}", part, table, mark, target, path, ACROSS)
             broken = tally.is_broken(part)
             if broken or any(row.state == "non-finite" for row in box.rows):
                 box = replace(box, role=box.role or "sick")
         frames = tuple(_frame(graph, folding, fold) for fold in around)
         boxes.append(replace(box, scope=frames))
+    boxes = _sharing(boxes, tally) if folding.layered else boxes
     arrows, flows = _arrows(graph, folding, [part for part, _ in cut], boxes, tally, mark)
     folds = [part for part, _ in cut if isinstance(part, Fold)]
     hidden = sum(len(fold.values) for fold in folds)
@@ -164,7 +168,10 @@ def _arrows(
     for (tail, head), bundle in sorted(tally.bundles.items()):
         if folding.layered or any(isinstance(parts[m], Fold) for m in (tail, head)):
             arrow = _arrow(boxes[tail], boxes[head], bundle, roles.get((tail, head), {}))
-            arrow = _flow(graph, arrow, boxes[tail], bundle) if folding.layered else arrow
+            if folding.layered:
+                arrow = _flow(graph, arrow, boxes[tail], bundle)
+                if arrow.shared and not arrow.roles:  # said in the box, see `_sharing`
+                    continue
             arrows.append(arrow)
             if bundle.norm is not None and not arrow.shared:
                 flows[arrow.id] = bundle.norm
@@ -177,6 +184,22 @@ def _arrows(
                 if edge[3].get("message") is not None:
                     flows[arrows[-1].id] = norm(edge[3]["message"])
     return arrows, flows
+
+
+def _sharing(boxes: list[Box], tally: Tally) -> list[Box]:
+    """The boxes, each saying whose parameters it uses once more.
+
+    Lines across the whole picture would say no more, and hide the rest.
+    """
+    of: dict[int, dict[str, None]] = {}
+    for tail, head in sorted(at for at, bundle in tally.bundles.items() if bundle.shared):
+        if boxes[tail].kind != "parameter":
+            of.setdefault(head, {})[boxes[tail].title or boxes[tail].name] = None
+    return [
+        replace(box, rows=(*box.rows, Row("ink", say("parameters"), (say("of {name}", name=", ".join(of[n])),))))
+        if n in of else box
+        for n, box in enumerate(boxes)
+    ]  # fmt: skip
 
 
 def _legend(boxes: list[Box], arrows: list[Arrow]) -> tuple[tuple[str, str], ...]:
@@ -220,6 +243,9 @@ def _layer(
         plain = replace(plain, name=key if part.main is None else graph.names[part.main])
     still = isinstance(part, Fold) and part.still
     rows = () if still else layers.rows(graph, part, tally, tally.totals.get(n), mark)
+    if isinstance(part, Fold) and graph.output in part.values:  # J, whatever box it is in
+        own = Row("value", target, words.cells(graph.values[graph.output].value)[:1])
+        rows = own, *rows[1:]
     return replace(
         plain,
         title=name,

@@ -17,7 +17,7 @@ from gradviz.words import clean
 from . import card as cards
 from . import dot, mathtext, style
 from .arrange import arrange
-from .layout import Layout, Route
+from .layout import Layout, Rectangle, Route
 from .measure import FAMILIES
 from .view import HEATS, Arrow, Box, Scale, View
 
@@ -100,8 +100,8 @@ class _Painter:
         for arrow in view.arrows:
             self._arrow(arrow)
         for scope, frames in groups.items():
-            for n, (x, y, _, _) in enumerate(frames):
-                self._group_title(scope, x, y, again=n > 0)
+            for n, frame in enumerate(frames):
+                self._group_title(scope, frame, again=n > 0)
         for arrow in view.arrows:
             self._pill(arrow)
         for box in view.boxes:
@@ -176,15 +176,17 @@ class _Painter:
             f'width="{_n(right - left)}" height="{_n(bottom - top)}" rx="10" {paint}/>'
         )
 
-    def _group_title(self, scope: tuple[str, ...], left: float, top: float, again: bool) -> None:
-        # On a patch, so that no arrow runs through it.
-        title = dot.group_title((*scope[:-1], f"{scope[-1]} …") if again else scope)
+    def _group_title(self, scope: tuple[str, ...], frame: Rectangle, again: bool) -> None:
+        # On a patch, so that no arrow runs through it, should there be no place without one.
+        said = (*scope[:-1], f"{scope[-1]} …") if again else scope
+        title = dot.group_title(said, frame[2] - frame[0] - 20)
+        left, top = self.place.heading(frame, title.width + 8), frame[1]
         own = f" data-scope={_attribute('/'.join(scope))}" if self.live else ""
         self.out.append(
-            f'<g class="group-title"{own}><rect x="{_n(left + 8)}" y="{_n(top + 5)}" '
+            f'<g class="group-title"{own}><rect x="{_n(left)}" y="{_n(top + 5)}" '
             f'width="{_n(title.width + 8)}" height="17" {self._paint(fill="group")}/>'
         )
-        self._text(title, left + 12, top + 18)
+        self._text(title, left + 4, top + 18)
         self.out.append("</g>")
 
     def _arrow(self, arrow: Arrow) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import numpy as np
+
 from gradviz import words
 from gradviz.highlight import Highlight, Roles
 from gradviz.language import commas, say
@@ -126,6 +128,7 @@ class View:
     title: str = ""
     description: str = ""
     direction: str = "LR"
+    free: bool = False  # whether another direction will do as well: none was asked for
     legend: tuple[tuple[str, str], ...] = ()
     dense: bool = False  # many boxes, little between them
     scale: Scale | None = None  # of colours that mean a size
@@ -163,6 +166,7 @@ def forward_view(
         title=title_of(title, mark, dag),
         description=description(dag, hidden),
         direction=direction_of(direction),
+        free=direction is None,
         legend=mark.legend or legend_of(boxes, arrows, output_name(dag)),
     )
 
@@ -183,6 +187,7 @@ def backward_view(
         title=title if title is not None else say("Backward pass"),
         description=description(dag, hidden),
         direction=direction_of(direction),
+        free=direction is None,
         legend=_backward_legend(),
     )
 
@@ -230,6 +235,7 @@ def beside_view(
         title=title_of(title, highlight or Highlight(), dag),
         description=description(dag, hidden),
         direction=direction_of(direction),
+        free=direction is None,
         legend=(("value", say("cached value that the backward pass reads")), *_backward_legend()),
         caption=say("Forward pass: values"),
         below=View(boxes=behind, arrows=messages, caption=say("Backward pass: gradients")),
@@ -314,8 +320,12 @@ def box_of(
     mark: Highlight,
     target: str,
     path: Iterable[str] | None = None,
+    across: int = 8,
 ) -> Box:
-    """One node as a card; `path` are the scopes that it is drawn in, by default all its own."""
+    """One node as a card; `path` are the scopes that it is drawn in, by default all its own.
+
+    Of an array with more than so many numbers `across`, its statistics are told.
+    """
     data, messages = dag.nodes[node], len(dag.operands(node))
     output = node == dag.graph.get("output")
     leaf = data["kind"] != "operation"
@@ -338,11 +348,11 @@ def box_of(
             tree = notation.substitute(tree, inner) if inner else tree
             expression = notation.text(tree)
         rows = (
-            _row("value", say("value"), value),
-            _gradient_row(data, data.get("grad"), mark.marks.get(node), target),
+            _row("value", say("value"), value, across=across),
+            _gradient_row(data, data.get("grad"), mark.marks.get(node), target, across),
         )
-        if kind == "constant":  # no gradient is ever asked of it
-            rows = rows[:1]
+        if kind == "constant":  # no gradient is ever asked of it; many are all 0, or all 1
+            rows = (Row("value", say("value"), words.cells(value)) if uniform(value) else rows[0],)
     if kind == "constant" and not shape and not gradient:  # a number stands for itself
         return Box(
             ident, words.number(value), kind, scope=tuple(data.get("scope", ())),
@@ -365,6 +375,11 @@ def box_of(
     )
 
 
+def uniform(value: Any) -> bool:
+    """Whether an array holds one number several times."""
+    return np.size(value) > 1 and measure(value).low == measure(value).high
+
+
 def _tree(data: Mapping[str, Any], said: str) -> ast.expr | None:
     """The formula that an attribute's text is, read from it where a table tells no tree."""
     if data.get("tree") is not None:
@@ -375,11 +390,13 @@ def _tree(data: Mapping[str, Any], said: str) -> ast.expr | None:
         return None
 
 
-def _gradient_row(data: Mapping[str, Any], grad: Any, mark: bool | None, target: str) -> Row:
+def _gradient_row(
+    data: Mapping[str, Any], grad: Any, mark: bool | None, target: str, across: int = 8
+) -> Row:
     state = data.get("grad_state", "not computed")
     if "of" in data and state == "not computed":  # its value is the gradient, its own is not asked
         state = "number"
-    row = _row("gradient", say("gradient"), grad, state, mark)
+    row = _row("gradient", say("gradient"), grad, state, mark, across)
     if state == "non-finite" and len(row.cells) == 1:
         return replace(row, cells=(say("{x} (non-finite)", x=row.cells[0]),))
     if state in ("number", "non-finite"):
@@ -387,9 +404,13 @@ def _gradient_row(data: Mapping[str, Any], grad: Any, mark: bool | None, target:
     return replace(row, cells=(say(words.STATES[state], J=target),), across=0)
 
 
-def _row(kind: str, label: str, value: Any, state: str = "", mark: bool | None = None) -> Row:
+def _row(
+    kind: str, label: str, value: Any, state: str = "", mark: bool | None = None, across: int = 8
+) -> Row:
     """A small array's entries; of any other value what is shown of it."""
     lines = words.entries(value)
+    if lines and len(lines[0]) > across:
+        return Row(kind, label, words.cells(measure(value)), state, mark)
     if not lines:
         return Row(kind, label, words.cells(value), state, mark)
     return Row(kind, label, sum(lines, ()), state, mark, across=len(lines[0]))

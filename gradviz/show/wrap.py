@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .layout import Curve, Layout, Point, Rectangle
+from .squeeze import squeezed
 
 Segment = tuple[Point, ...]
 """The four points of a Bézier curve."""
 SCREEN = 1200.0  # a layout no longer than this many pixels is seen whole ...
+LEGIBLE = 1590.0  # (at that width, one so wide still has its smallest text at 7 pixels)
 LONGEST = 2.5  # ... and a longer one is cut where it is so many times as long as wide
 PAGE = 1.6 * SCREEN  # so long a page is scrolled through; in one that is too wide, texts are small
+CUT = 0.2  # what a cut costs, as a part of a screen
 MOST = 8  # columns
 ROOM = 6.0  # between two boxes, for a cut
 GUTTER = 30.0  # between columns, and ...
@@ -31,24 +34,26 @@ HEADING = 26.0  # of a frame that goes on
 def wrapped(layout: Layout, eager: bool) -> Layout:
     """The layout, in several columns (or rows, of a wide one) where it is too long.
 
-    A picture of all values is better whole than cut, unless it is twice as long; one of folds is
-    cut `eager`ly.
+    A picture of all values is better whole than cut, unless it is twice as long, or not legible;
+    one of folds is cut `eager`ly.
     """
+    layout = squeezed(layout)
     long, short = sorted((layout.width, layout.height), reverse=True)
-    if long <= max(SCREEN, LONGEST * short) * (1 if eager else 2):
+    if long <= max(SCREEN, LONGEST * short) * (1 if eager else 2) and layout.width <= LEGIBLE:
         return layout
     wide = layout.width > layout.height
     upright = _turned(layout) if wide else layout
-
-    def badness(found: Layout) -> tuple[bool, float]:
-        across, down = (found.height, found.width) if wide else (found.width, found.height)
-        long, short = max(across, down), min(across, down)
-        return long > LONGEST * short, max(across / SCREEN, down / PAGE)
-
     cuts = _Cuts(upright)
-    found = [_cut(upright, chosen) for n in range(1, MOST) if (chosen := cuts.choose(n))]
-    result = min([upright, *found], key=badness)
-    return _turned(result) if wide else result
+    cut = [_cut(upright, chosen, wide) for n in range(1, MOST) if (chosen := cuts.choose(n))]
+    found = [layout, *(squeezed(_turned(one) if wide else one) for one in cut)]
+    return min(found, key=badness)
+
+
+def badness(layout: Layout) -> tuple[bool, bool, float]:
+    """How bad a layout is on a screen: not legible, too long for its width, large, cut."""
+    long, short = sorted((layout.width, layout.height), reverse=True)
+    size = max(layout.width / SCREEN, layout.height / PAGE)
+    return layout.width > LEGIBLE, long > max(SCREEN, LONGEST * short), size + CUT * layout.columns
 
 
 def _turned(layout: Layout) -> Layout:
@@ -73,6 +78,7 @@ def _turned(layout: Layout) -> Layout:
             )
             for i, curves in layout.curves.items()
         },
+        layout.columns,
     )
 
 
@@ -160,18 +166,18 @@ class _Column:
         return point[0] + self.dx, point[1] + self.dy
 
 
-def _cut(layout: Layout, cuts: list[float]) -> Layout:
-    """The layout cut at these heights."""
+def _cut(layout: Layout, cuts: list[float], turned: bool) -> Layout:
+    """The layout cut at these heights; of a turned one, headings are at the left."""
     # Long: where a column lies depends on what is in it and on the edges that pass before it.
     columns = [
         _Column(top, bottom) for top, bottom in itertools.pairwise([0.0, *cuts, layout.height + 1])
     ]
 
     pieces = {i: list(_pieces(curves, cuts)) for i, curves in layout.curves.items()}
-    frames = _frames(layout, columns)
+    frames = _frames(layout, columns, turned)
     for framed in frames.values():  # one that goes on has its heading there again
         for n, _ in framed[1:]:
-            columns[n].head += HEADING
+            columns[n].head += PADDING if turned else HEADING
     for i, (x, y) in layout.centres.items():
         width = layout.sizes[i][0] / 2
         columns[_column_at(y, cuts)].widen(x - width, x + width)
@@ -210,7 +216,10 @@ def _cut(layout: Layout, cuts: list[float]) -> Layout:
                 yield Curve(tuple(_rounded(way if after[0] > n else way[::-1])))
 
     last = columns[-1]
-    lowest = max(c.bottom - c.top + c.head for c in columns) + 2 * room
+    feet = [*(room if inside else 0.0 for inside in passing), 0.0]
+    lowest = (
+        max(c.bottom - c.top + c.head + foot for c, foot in zip(columns, feet, strict=True)) + room
+    )
     return Layout(
         last.right + last.dx,
         lowest,
@@ -223,11 +232,12 @@ def _cut(layout: Layout, cuts: list[float]) -> Layout:
             for scope, parts in frames.items()
         },
         {i: tuple(joined(parts, i)) for i, parts in pieces.items()},
+        len(columns),
     )
 
 
 def _frames(
-    layout: Layout, columns: list[_Column]
+    layout: Layout, columns: list[_Column], turned: bool
 ) -> dict[tuple[str, ...], list[tuple[int, Rectangle]]]:
     """The frames, cut: where a column holds a part of one, around the boxes there."""
     found: dict[tuple[str, ...], list[tuple[int, Rectangle]]] = {}
@@ -249,9 +259,10 @@ def _frames(
                 if not within:
                     continue
                 lefts, tops, rights, bottoms = zip(*within, strict=True)
-                left, right = max(left, min(lefts) - PADDING), min(right, max(rights) + PADDING)
+                ahead, above = (HEADING, PADDING) if turned else (PADDING, HEADING)
+                left, right = max(left, min(lefts) - ahead), min(right, max(rights) + PADDING)
                 if top < column.top:  # it goes on here
-                    top = min(*tops, column.top + PADDING) - HEADING
+                    top = min(*tops, column.top + PADDING) - above
                 if bottom > column.bottom:
                     bottom = min(max(bottoms) + PADDING, column.bottom)
             found[scope].append((n, (left, top, right, bottom)))

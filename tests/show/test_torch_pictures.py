@@ -167,7 +167,7 @@ def told(text, start):
 def test_the_text_of_a_layer_says_which_number_is_whose_norm():
     g = layered()
     value, gradient = (float(np.linalg.norm(of("0.weight"))) for of in (g.value, g.grad))
-    line = told(g.draw().text, "0 (Linear 4 → 8)")
+    line = told(g.draw().text, "0 (Linear, 4 → 8)")
     found = re.search(r"weight 8×4 \(‖value‖ (\S+), ‖gradient‖ (\S+)\)", line)
     assert [float(n) for n in found.groups()] == pytest.approx([value, gradient], rel=1e-2)
 
@@ -176,7 +176,7 @@ def test_each_pass_of_a_picture_of_layers_has_its_own_norms():
     g = layered()
     ahead, behind = g.draw(backward="beside").text.split("Backward pass: gradients.")
     for text, array in ((ahead, g.value("0.weight")), (behind, g.grad("0.weight"))):
-        found = re.search(r"weight 8×4 ‖·‖ ([\d.e-]+[\de])", told(text, "0 (Linear 4 → 8)"))
+        found = re.search(r"weight 8×4 ‖·‖ ([\d.e-]+[\de])", told(text, "0 (Linear, 4 → 8)"))
         assert float(found[1]) == pytest.approx(float(np.linalg.norm(array)), rel=1e-2)
 
 
@@ -190,8 +190,8 @@ def test_what_a_check_proves_is_marked_in_its_layer_and_told():
 
 def test_the_text_of_layers_says_what_the_picture_points_out():
     text = layered().reuse("4.weight", "0.weight").draw().text
-    assert "target" in told(text, "0 (Linear 4 → 8")
-    assert "upstream term, computed once" in told(text, "2 (Linear 8 → 8")
+    assert "target" in told(text, "0 (Linear, 4 → 8")
+    assert "upstream term, computed once" in told(text, "2 (Linear, 8 → 8")
     assert "not needed" in told(text, "input (")
 
 
