@@ -195,11 +195,14 @@ def _sharing(boxes: list[Box], tally: Tally) -> list[Box]:
     for tail, head in sorted(at for at, bundle in tally.bundles.items() if bundle.shared):
         if boxes[tail].kind != "parameter":
             of.setdefault(head, {})[boxes[tail].title or boxes[tail].name] = None
+
+    def told(names: dict[str, None]) -> Row:
+        return Row("ink", say("parameters"), (say("of {name}", name=commas(names)),))
+
     return [
-        replace(box, rows=(*box.rows, Row("ink", say("parameters"), (say("of {name}", name=", ".join(of[n])),))))
-        if n in of else box
+        replace(box, rows=(*box.rows, told(of[n]))) if n in of else box
         for n, box in enumerate(boxes)
-    ]  # fmt: skip
+    ]
 
 
 def _legend(boxes: list[Box], arrows: list[Arrow]) -> tuple[tuple[str, str], ...]:
