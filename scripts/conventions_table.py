@@ -191,6 +191,11 @@ def document() -> str:
         "would run a collective waits for all ranks, and is refused where they do not come; of a "
         "DTensor the part that the rank holds is kept; `FullyShardedDataParallel` (FSDP1) is "
         "refused.",
+        "13. **JAX programs** keep JAX's own rules (`custom_jvp`, `custom_vjp`, `relu` at 0), "
+        "and its float32 unless `jax_enable_x64` is on. `update` and `step` run what was "
+        "traced, as `jit` does: a global that was changed since is not read again. Refused are: "
+        "callbacks into Python that have no `custom_vjp`, `shard_map`, and arrays that are "
+        "spread over several devices.",
         "",
         "| | gradviz | autograd | JAX | torch |",
         "| --- | --- | --- | --- | --- |",
