@@ -6,14 +6,12 @@ in another language. Errors are in English.
 
 from __future__ import annotations
 
-import json
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, wraps
-from importlib.resources import files
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
@@ -155,6 +153,9 @@ def padded(text: str, width: int) -> str:
 def _table(language: str) -> dict[str, str]:
     if language == "en":
         return {}
+    import json  # (both take longer than all else here, and English needs neither)
+    from importlib.resources import files
+
     file = files("gradviz") / f"said.{language}.json"
     table: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
     return table
