@@ -342,6 +342,9 @@ def computes_otherwise(kind: type) -> bool:
 _otherwise: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
 
 
+_SINGLE = frozenset((float, int, np.float64, np.float32))
+
+
 def refuse_more_than_arrays(value: Any, what: str) -> None:
     """Raise where an array is more than its numbers, since the rest would be lost in silence.
 
@@ -351,7 +354,7 @@ def refuse_more_than_arrays(value: Any, what: str) -> None:
         It says what to pass instead.
     """
     kind = type(value)
-    if kind is float or (kind is np.ndarray and value.dtype.kind in "fciub"):
+    if kind in _SINGLE or (kind is np.ndarray and value.dtype.kind in "fciub"):
         return
     if kind is list or kind is tuple:
         for part in value:

@@ -138,10 +138,12 @@ def record(
             asked(operation.name, operands, value, keywords, frame)
             return value
     node = record_floats(operation, value, operands, keywords, frame, name)
-    if len(operands) == 1 and type(operation.function) is not np.ufunc:  # they return no views
-        seen = getattr(operands[0], "value", None)
+    seen = operands[0].value if len(operands) == 1 and type(operands[0]) is Array else None
+    if seen is not None and (kind is np.ndarray or type(seen) is not np.ndarray):
+        if type(operation.function) is np.ufunc:  # it returns no view
+            return node
         owner = whole if getattr(whole, "base", None) is None else whole.base
-        if seen is not None and not np.ndim(seen) and not operands[0]._is_scalar():
+        if not np.ndim(seen) and not operands[0]._is_scalar():
             seen = np.zeros((), seen.dtype)  # our values without axes are scalars
             whole = operation.evaluate(seen, **keywords)
             owner = whole if getattr(whole, "base", None) is None else whole.base

@@ -21,7 +21,7 @@ def leaf(value: Any, name: str, kind: str, frame: FrameType | None = None) -> Ar
     """A leaf that holds a copy of `value`, so that later changes to it cannot reach the record."""
     meet_distributions()
     refuse_more_than_arrays(value, f"{kind} {name or '(unnamed)'}")
-    array = copied(value)
+    array: Any = value if type(value) is np.float64 else copied(value)
     if array.dtype.kind not in "fciub":
         raise TypeError(
             f"{kind} {name or '(unnamed)'}: only numbers can be recorded, got "

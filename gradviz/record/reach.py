@@ -76,7 +76,7 @@ def _is_plain(value: Any) -> bool:
     if kind is dict:
         value = value.values()
     elif kind is not tuple and kind is not list:
-        if kind in _ATOMS:
+        if kind in _ATOMS or kind is np.float64:
             return True
         numbers = kind is np.ndarray or issubclass(kind, (np.number, np.bool))
         return numbers and value.dtype.kind in "fciub"
