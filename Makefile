@@ -3,6 +3,7 @@
 # make test    lint, types, every test:      sets up .venv first
 # make bench   speed, next to micrograd, torch, autograd and plain NumPy
 # make fuzz    random programs against torch and finite differences, for MINUTES=10
+# make sick    40 trainings that break at a step in the thousands, and their twins: a while
 # make tables  write docs/coverage.md and docs/conventions.md again
 # make docs    the site, in docs/_build/html, and the tests that read it
 # make dist    the sdist and the wheel, in dist/, checked as for a release
@@ -20,7 +21,7 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 # torch's CPU build, a tenth of the one on PyPI. Whoever gave pip sources of their own wants those.
 TORCH_INDEX ?= $(if $(PIP_FIND_LINKS)$(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL),,https://download.pytorch.org/whl/cpu)
 
-.PHONY: demo docs dist quick test lint lint-page lint-js bench fuzz tables readme notebooks clean
+.PHONY: demo docs dist quick test lint lint-page lint-js bench fuzz sick tables readme notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/gradviz demo
@@ -64,6 +65,9 @@ notebooks: $(VENV)/.installed-dev
 MINUTES ?= 10
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python tests/fuzz.py --minutes $(MINUTES)
+
+sick: $(VENV)/.installed-dev
+	$(BIN)/python tests/record/sick_battery.py
 
 tables: $(VENV)/.installed-dev
 	$(PIP) install jax

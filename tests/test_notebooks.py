@@ -110,6 +110,13 @@ FACTS = {
         ("accuracy(net)", 0.9, 0.04),
         ("len(run)", 30, 0),
     ],
+    "a-run-that-breaks": [
+        ("report.step == data()[2]", True, 0),
+        ("report.finding.operation == 'div' and report.replay.exact", True, 0),
+        ("report.finding.source.text.startswith('return (x - x.mean(0)) / ')", True, 0),
+        ("len(healthy.reports)", 0, 0),
+        ("sum(repaired[-100:]) / 100 < 0.6", True, 0),
+    ],
     "networkx": [
         ("paths[g.id('b1'), g.output]", 4, 1e-12),
         ("derivatives[g.id('x1'), g.id('a_o2')]", slope(a_o2, 0.05), 1e-9),

@@ -11,7 +11,8 @@ How it is judged
   0, in the 20 steps since. Not where the loss is exactly 0: then there is nothing left to learn;
   nor where all gradients are 0 and had become small before: that is convergence.
 - *constant loss*: the same number, to the last bit, in 50 steps in succession, although the norm of
-  the gradients is more than a thousandth of the largest so far, or was before it became 0.
+  the gradients is more than a thousandth of the largest so far, or was before it became 0; or
+  although the optimizer's parameters have no gradient at all.
 
 Each kind is told once; again only when 100 steps were free of it.
 """
@@ -148,11 +149,11 @@ class Judge:
     def _constant(self, loss: float | None, norm: float | None) -> Alarm | None:
         last = self.losses[-1] if self.losses else None
         self._same = self._same + 1 if loss is not None and loss == last else 1
-        if self._same < CONSTANT or not loss or norm is None:
-            return None
-        if self._converged(norm):
+        if self._same < CONSTANT or not loss or (norm is not None and self._converged(norm)):
             return None
         text = f"the loss has been exactly {loss:.9g} in {self._same} steps in succession"
+        if norm is None:
+            text += ", and no parameter of the optimizer has a gradient"
         return Alarm("constant loss", text, since=self.count - self._same + 1)
 
     def _converged(self, norm: float) -> bool:

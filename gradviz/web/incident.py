@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROWS = 60
 """So many tensors are listed."""
-WIDTH, HEIGHT, LEFT = 640, 120, 70
+WIDTH, HEIGHT, LEFT = 640, 120, 80
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -126,6 +126,7 @@ def curve(name: str, values: Sequence[float | None], first: int) -> str:
     scale = ", logarithmic" if logarithmic else ""
     about = f"{name}{scale}, steps {first} to {first + len(values) - 1}"
     soft = f'fill="{colours["soft"]}" font-size="11"'
+    middle = f'<text x="{LEFT - 8}" y="{HEIGHT / 2 + 13}" text-anchor="end"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 20}" '
         f'height="{HEIGHT + 34}" role="img" aria-label="{escape(about)}">'
@@ -133,7 +134,8 @@ def curve(name: str, values: Sequence[float | None], first: int) -> str:
         + "".join(out)
         + f'<text x="{LEFT - 8}" y="16" text-anchor="end" {soft}>{number(high, 4)}</text>'
         f'<text x="{LEFT - 8}" y="{HEIGHT + 10}" text-anchor="end" {soft}>{number(low, 4)}</text>'
-        f'<text x="{LEFT}" y="{HEIGHT + 28}" {soft}>step {first}</text>'
+        + (f"{middle} {soft}>logarithmic</text>" if logarithmic else "")
+        + f'<text x="{LEFT}" y="{HEIGHT + 28}" {soft}>step {first}</text>'
         f'<text x="{LEFT + WIDTH}" y="{HEIGHT + 28}" text-anchor="end" {soft}>'
         f"{first + len(values) - 1}</text></svg>"
     )

@@ -73,7 +73,9 @@ class Report:
         if self.finding is not None:
             source = self.finding.source
             if source is not None:
-                lines += [f'  File "{source.file}", line {source.line}', f"    {source.text}"]
+                cell = "ipykernel_" in source.file  # of which its reader knows no name
+                file = "notebook cell" if cell else source.file
+                lines += [f'  File "{file}", line {source.line}', f"    {source.text}"]
             lines += [f"  {line}" for line in self.finding.text.splitlines()]
         elif self.graph is not None:
             lines.append(f"  {_unexplained(self)}")
