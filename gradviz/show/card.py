@@ -15,7 +15,7 @@ from .view import OVER, SIZES, Arrow, Box, Row, View
 
 NAME, SMALL, DATA, TINY, HEAD = 17.0, 11.5, 12.5, 9.5, 9.5  # font sizes
 PAD, GAP = 11.0, 12.0
-BRACKET = 6.0  # of a matrix, with the blank beside it
+BRACKET = 8.0  # of a matrix, with the blank beside it
 CHIP = 15.0  # height of the chip on a card's upper edge
 LAYER_LIMIT = 300.0
 NAME_LIMIT, EXPRESSION_LIMIT, CELL_LIMIT, PILL_LIMIT = 190.0, 210.0, 150.0, 112.0
@@ -200,8 +200,8 @@ def _box_card(box: Box, least: tuple[float, float], _language: str) -> Card:
             edge -= BRACKET
             wide = sum(own) + GAP * (len(own) - 1)
             brackets.append(
-                (row.kind, edge - wide - BRACKET + 2, above + 4, edge + BRACKET - 2,
-                 above + 15 * lines + 3.5)
+                (row.kind, edge - wide - BRACKET + 2, above + 4.5, edge + BRACKET - 2,
+                 above + 15 * lines + 2.5)
             )  # fmt: skip
         y += 15 * lines
         for i, runs in reversed(list(enumerate(cells))):
