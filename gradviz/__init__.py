@@ -19,7 +19,7 @@ from gradviz.record.training import load_training, record_training
 from gradviz.record.transforms import grad, hessian, hvp, jacobian, jvp
 from gradviz.record.watch import watch
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Array",
