@@ -41,7 +41,7 @@ class Picture(TypedDict, total=False):
         "auto" follows the reader's setting. Default: "light"; of a page and a widget "auto".
     direction : {"LR", "TB"}, optional
         Left to right, or top to bottom. By default the latter only where a graph is folded and more
-        boxes lie one after the other than fit on a page.
+        boxes lie one after the other than fit on a page, or where texts would be too small.
     title : str, optional
         Heading; by default the graph's name.
     engine : {"auto", "graphviz-pure", "dot"}

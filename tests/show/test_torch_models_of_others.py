@@ -11,6 +11,7 @@ import pytest
 import gradviz as gv
 from gradviz.chain.fold import values_of
 from gradviz.chain.folding import Folding
+from gradviz.show import card, svg
 from gradviz.show.arrange import arrange
 
 torch = pytest.importorskip("torch")
@@ -76,6 +77,7 @@ def test_it_fits_a_screen(name, view, place):
     assert (15 if name in LARGE else 5) <= len(view.boxes) <= 40
     aspect = place.height / place.width
     assert 1 / 2.5 <= aspect <= 2.5 or max(place.width, place.height) <= SMALL
+    assert card.HEAD * SMALL / (place.width + 2 * svg.MARGIN) >= 7  # its smallest text
 
 
 def test_no_box_is_called_by_a_bare_number_or_as_a_part(graph, view):
