@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -44,8 +46,22 @@ def places_in_memory(shape: tuple[int, ...], strides: tuple[int, ...]) -> np.nda
     return found
 
 
+class Promised:
+    """What is not known yet when it is made: `settle` sets its fields, when one is asked for."""
+
+    __slots__ = ("settle",)
+
+    settle: Callable[[], None]
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in type(self).__slots__ or not hasattr(self, "settle"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.settle()
+        return object.__getattribute__(self, name)
+
+
 @dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(Promised):
     """An array by its statistics.
 
     Attributes
@@ -160,6 +176,7 @@ def norm(value: Any) -> float:
 
 CHUNK = 2**16
 ROW = 2**13  # shorter products of vectors are not given to several threads, which takes longer
+_ONES = {kind: np.ones(ROW, kind) for kind in ("float32", "float64")}
 
 
 def of_flat(
@@ -170,46 +187,79 @@ def of_flat(
     `chosen` are the places of its sample, where the entries are in another order than the array's.
     All are taken of a piece at a time that stays in the processor's cache: memory is read once.
     """
+    size = flat.size
     low, high, squares, total, zero = math.inf, -math.inf, 0.0, 0.0, 0
     with np.errstate(all="ignore"):
-        for start in range(0, flat.size, CHUNK):
-            piece = flat[start : start + CHUNK]
-            if piece.dtype.type not in (np.float32, np.float64):
+        for start in range(0, size, CHUNK):
+            piece = flat[start : start + CHUNK] if size > CHUNK else flat
+            if piece.dtype.char not in "fd":
                 piece = piece.astype(np.float32 if piece.itemsize < 4 else float)
             least, most = float(np.minimum.reduce(piece)), float(np.maximum.reduce(piece))
-            square = _square(piece)
+            square, added = _sums(piece)
             finite = -math.inf < least and most < math.inf
             if finite and (least or most) and not 1e-25 < square < math.inf:  # beyond float32
-                square = _square(piece.astype(float))
+                square = _sums(piece.astype(float))[0]
             squares += square
-            total += float(np.einsum("i->", piece))
-            zero += int(np.count_nonzero(piece == 0)) if least <= 0 <= most else 0
+            total += added
+            if least <= 0 <= most:
+                zero += int(np.count_nonzero(piece == 0))
             if low == low and not least >= low:  # a NaN stays
                 low = least
             if high == high and not most <= high:
                 high = most
-        finite = math.isfinite(low) and math.isfinite(high)
-        norm, mean = math.sqrt(squares), total / flat.size
-        if finite and (low or high) and not (1e-150 < norm < math.inf and math.isfinite(mean)):
-            wide = np.longdouble(flat)
-            norm, mean = float(np.sqrt(np.dot(wide, wide))), float(wide.mean())
-        return Statistics(
-            shape,
-            dtype,
-            norm,
-            low,
-            low if low == high else mean,
-            high,
-            (zero if finite else int(np.count_nonzero(flat == 0))) / flat.size,
-            0.0 if finite else 1 - np.count_nonzero(np.isfinite(flat)) / flat.size,
-            flat[places(flat.size) if chosen is None else chosen],
-        )
+        sample = flat[places(size) if chosen is None else chosen]
+        if math.isfinite(low) and math.isfinite(high):
+            norm, mean, broken = math.sqrt(squares), total / size, 0.0
+            if (low or high) and not (1e-150 < norm < math.inf and math.isfinite(mean)):
+                wide = np.longdouble(flat)
+                norm, mean = float(np.sqrt(np.dot(wide, wide))), float(wide.mean())
+        else:
+            norm, mean, zero = math.sqrt(squares), total / size, int(np.count_nonzero(flat == 0))
+            broken = 1 - int(np.count_nonzero(np.isfinite(flat))) / size
+        mean = low if low == high else mean
+        return Statistics(shape, dtype, norm, low, mean, high, zero / size, broken, sample)
 
 
-def _square(piece: np.ndarray) -> float:
-    rows = piece[: piece.size // ROW * ROW].reshape(-1, ROW)
-    rest = piece[rows.size :]
-    return float(np.vecdot(rows, rows).sum()) + float(np.dot(rest, rest))
+def _sums(piece: np.ndarray) -> tuple[float, float]:
+    """The sum of the squares, and that of the entries."""
+    size, ones = piece.size, _ONES[piece.dtype.name]
+    if size < ROW:
+        return float(np.dot(piece, piece)), float(np.dot(piece, ones[:size]))
+    rows = piece[: size // ROW * ROW].reshape(-1, ROW)
+    square, added = sum(np.vecdot(rows, rows).tolist()), sum(np.vecdot(rows, ones).tolist())
+    if rows.size < size:
+        rest = _sums(piece[rows.size :])
+        square, added = square + rest[0], added + rest[1]
+    return square, added
+
+
+Numbers = tuple[float, float, float, float, float, float]
+"""The fields from `norm` to `nonfinite`."""
+
+
+def of_many(flat: np.ndarray, sizes: Sequence[int]) -> tuple[list[np.ndarray], list[Numbers]]:
+    """The parts of a vector that have these sizes, and the statistics of each, all at once."""
+    numbers = flat.astype(float, copy=False)
+    ends = [0, *itertools.accumulate(sizes)]
+    starts = ends[:-1]
+    parts = [flat[start:end] for start, end in itertools.pairwise(ends)]
+    with np.errstate(all="ignore"):
+        lows = np.minimum.reduceat(numbers, starts).tolist()
+        highs = np.maximum.reduceat(numbers, starts).tolist()
+        sums = np.add.reduceat(numbers, starts).tolist()
+        squares = np.add.reduceat(numbers * numbers, starts).tolist()
+        zeros = np.add.reduceat(numbers == 0, starts, dtype=np.intp).tolist()
+        found = []
+        for part, size, low, high, total, square, zero in zip(
+            parts, sizes, lows, highs, sums, squares, zeros, strict=True
+        ):
+            if (low or high) and not 1e-280 < square < math.inf:
+                one = of_flat(part, part.shape, part.dtype.name)
+                found.append((one.norm, one.low, one.mean, one.high, one.zeros, one.nonfinite))
+            else:
+                mean = low if low == high else total / size
+                found.append((math.sqrt(square), low, mean, high, zero / size, 0.0))
+    return parts, found
 
 
 def zeros(shape: tuple[int, ...], dtype: str) -> Statistics:

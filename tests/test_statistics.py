@@ -135,3 +135,30 @@ def test_turned_values_of_a_lean_capture_are_sampled_where_they_are():
     gradient = np.broadcast_to(np.arange(64.0)[:, None], (64, 96))
     assert np.array_equal(g.grad("weight").sample, measure(gradient).sample)
     assert np.array_equal(g.grad("turned").sample, measure(gradient.T).sample)
+
+
+@pytest.mark.parametrize("where", ["statistics", "elsewhere"])
+def test_what_is_measured_together_is_what_each_would_be_alone(where):
+    torch = pytest.importorskip("torch")
+    from gradviz.record.torch import keep
+    from gradviz.record.torch.measuring import Measuring
+
+    torch.manual_seed(0)
+    given = [
+        torch.randn(5), torch.randn(300), torch.randn(70_000), torch.zeros(4), torch.tensor(3.0),
+        torch.tensor([1.0, math.nan]), torch.tensor([math.inf, 0.0]), torch.tensor([1e-30, 2e-30]),
+        torch.full((3,), 1e300, dtype=torch.float64), torch.randn(4, 600).t(),
+        torch.randn(2, 3, 4)[:, 1], torch.ones(3, dtype=torch.bool), torch.arange(5),
+        torch.randn(5).half(), torch.randn(3, 4).bfloat16(), torch.randn(3, dtype=torch.complex64),
+    ]  # fmt: skip
+    measuring = Measuring()
+    found = [getattr(measuring, where)(tensor) for tensor in given]
+    alone = [keep.statistics(tensor) for tensor in given]
+    for tensor in given:  # what is written afterwards is not what was measured
+        tensor.zero_()
+    for ours, expected in zip(found, alone, strict=True):
+        for field in ("norm", "low", "mean", "high", "zeros", "nonfinite", "sample"):
+            wanted = getattr(expected, field)
+            np.testing.assert_allclose(getattr(ours, field), wanted, rtol=1e-5, atol=1e-7)
+        assert (ours.shape, ours.dtype) == (expected.shape, expected.dtype)
+        assert ours.sample.dtype == expected.sample.dtype

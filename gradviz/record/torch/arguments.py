@@ -30,9 +30,9 @@ def arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
         index = args[1] if len(args) == 2 else _NONE
         parts = index if isinstance(index, tuple) else (index,)
         return {"index": index} if all(map(_is_place, parts)) else {}
-    kinds = tuple(map(_kind, args))
-    if not kwargs and kinds.count("Tensor") == len(kinds):
+    if not kwargs and all(isinstance(value, Tensor) for value in args):
         return {}
+    kinds = tuple(map(_kind, args))
     if kinds[:1] + kinds[2:] == ("Tensor", "Tensor") and function in _SCALED:
         return {"alpha": args[1]}  # add(a, 2, b), as it once was written
     names, usual = _named(function, kinds, frozenset(kwargs))

@@ -13,9 +13,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
-from sys import _getframe
 from typing import Any
 
 import torch
@@ -47,13 +45,15 @@ from gradviz.record.torch.calls import (
 from gradviz.record.torch.formulas import MESSAGES
 from gradviz.record.torch.layers import layer
 from gradviz.record.torch.messages import Messages, described
-from gradviz.record.torch.nodes import Crossing, Form, GradientEdge, TensorNode, edge_of, version_of
+from gradviz.record.torch.nodes import Form, GradientEdge, TensorNode, edge_of, version_of
 from gradviz.record.torch.operation import (
     SYMBOLS,
     OwnBackward,
     TorchOperation,
+    gather,
     tensors_in,
 )
+from gradviz.record.torch.sites import site_of_call
 from gradviz.record.torch.state import storage
 from gradviz.statistics import Statistics
 
@@ -215,7 +215,7 @@ class Capture(Messages, TorchFunctionMode):
             return func(*args, **kwargs)
         if hooking:
             handle = func(*args, **kwargs)
-            place = names.source(_site())
+            place = names.source(site_of_call())
             line = str(place or "")
             self._around(self.node(args[0]), args[0], f"a hook registered at {line}")
             return handle
@@ -230,15 +230,19 @@ class Capture(Messages, TorchFunctionMode):
                 return func(*args, **kwargs)
         if len(kwargs) > 1 and (name in SYMBOLS or name in MESSAGES):  # sub(other=b, input=a)
             kwargs = dict(sorted(kwargs.items(), key=lambda item: _ORDER.get(item[0], len(_ORDER))))
-        given = tensors_in((args, kwargs))
-        if any(map(is_unreadable, given)):
-            return func(*args, **kwargs)
+        given: list[Tensor] = []
+        gather(args, given)
+        if kwargs:
+            gather(kwargs.values(), given)
+        for tensor in given:
+            if is_unreadable(tensor):
+                return func(*args, **kwargs)
         return self._watched(func, name, args, kwargs, given)
 
     def _watched(self, func: Any, name: str, args: Any, kwargs: Any, given: list[Tensor]) -> Any:
         """Make a call, whose arguments hold the `given` tensors, and record its results."""
-        operands = [self.node(tensor) for tensor in given]
-        versions = [version_of(tensor) for tensor in given]
+        operands = list(map(self.node, given))
+        versions = list(map(version_of, given))
         generator = torch.get_rng_state() if self.whole and name in RANDOM else None
         try:
             result = self.run(func, args, kwargs)
@@ -246,14 +250,16 @@ class Capture(Messages, TorchFunctionMode):
             self.failed(error, name, operands)
             raise
         if name in READS and operands:
-            operands[0].read = f"{name.strip('_')}()", _site()
+            operands[0].read = f"{name.strip('_')}()", site_of_call()
             Node.noted = max(Node.noted, operands[0].order)
-        results = tensors_in(result)
-        if any(map(is_unreadable, results)):
-            return result
+        results = [result] if type(result) is Tensor else tensors_in(result)
+        for tensor in results:
+            if is_unreadable(tensor):
+                return result
         target = None  # what the call writes to and returns
-        for tensor, version in zip(given, versions, strict=True):
-            if version_of(tensor) != version:
+        after = list(map(version_of, given))
+        for tensor, version, now in zip(given, versions, after, strict=True):
+            if now != version:
                 if target is None and (not results or any(tensor is r for r in results)):
                     target, results = tensor, [tensor]
                 elif tensor is not target:  # a running mean, say: read again, it is another one
@@ -280,9 +286,11 @@ class Capture(Messages, TorchFunctionMode):
         if len(fresh) > 1:  # one may be computed from another
             fresh.sort(key=lambda r: r.grad_fn._sequence_nr() if r.grad_fn is not None else -1)
         for tensor in fresh:
-            index = next(i for i, r in enumerate(results) if r is tensor)
+            index = 0
+            while results[index] is not tensor:
+                index += 1
             operation = TorchOperation(name, call, index, len(results) > 1)
-            operation.real = not any(t.is_complex() for t in (*given, tensor))
+            operation.real = not (tensor.is_complex() or any(map(Tensor.is_complex, given)))
             alike = operands[0] if name in SAME and len(operands) == 1 else None
             base = tensor._base if tensor is target else None
             if base is not None and base.requires_grad and self._form(tensor) is None:
@@ -309,7 +317,7 @@ class Capture(Messages, TorchFunctionMode):
         message = f"{type(error).__name__}: {error}"
         node = TensorNode.new(
             message, operation, tuple(operands or self.recorded[-1:]), order=len(self.recorded),
-            scope=self._scope[-1][1] if self._scope else (), name="error", site=_site(),
+            scope=self._scope[-1][1] if self._scope else (), name="error", site=site_of_call(),
         )  # fmt: skip
         node.edge, node.form, node.crossings, node.sent = None, None, {}, []
         self.recorded.append(node)
@@ -321,7 +329,17 @@ class Capture(Messages, TorchFunctionMode):
         if self._sharded and isinstance(tensor, nn.Parameter) and id(tensor) not in self.names:
             for root, prefix in tuple(self._roots):  # a sharded one, gathered for its call
                 self._know(prefix, root)
-        found = self._found(tensor)
+        entry = self._tensors.get(id(tensor))
+        if (
+            entry is not None
+            and entry[0]() is tensor
+            and entry[1] == version_of(tensor)
+            and (entry[2] or not tensor.requires_grad)
+            and not self.written
+        ):
+            found = entry[3]
+        else:
+            found = self._found(tensor)
         self._read.add(found.order)
         return found
 
@@ -364,8 +382,8 @@ class Capture(Messages, TorchFunctionMode):
         kind = PARAMETER if isinstance(tensor, nn.Parameter) else INPUT
         if not tensor.requires_grad and (not name or id(tensor) in self._buffers):
             kind = CONSTANT
-        found = self._append(kind, (), tensor, name=name, edge=edge)
-        found.site = None  # the line is that of its first reader
+        found = self._append(kind, (), tensor, name=name, edge=edge, site=None)
+        # (The line is that of its first reader.)
         if tensor.requires_grad:
             found.name = name or numbered(f"leaf_{len(self._leaves) + 1}", self._taken)
             self._leaves.append((found, tensor))
@@ -386,21 +404,28 @@ class Capture(Messages, TorchFunctionMode):
         return found
 
     def _compute(
-        self, operation: TorchOperation, operands: Sequence[Any], tensor: Tensor, *more: Any
+        self,
+        operation: TorchOperation,
+        operands: Sequence[Any],
+        tensor: Tensor,
+        keywords: Mapping[str, Any] | None = None,
+        alike: TensorNode | None = None,
     ) -> TensorNode:
         """Record the result of a call, and find where its messages will pass."""
-        crossings: list[Crossing] = []
-        if tensor.requires_grad and torch.is_grad_enabled():
-            self.dtypes.add(tensor.dtype)
-            crossings, passed = self._crossings(self._edge(tensor, self._form(tensor)))
+        form = self._form(tensor)
+        if not (tensor.requires_grad and torch.is_grad_enabled()):
+            return self._append(operation, operands, tensor, keywords, alike, form=form)
+        self.dtypes.add(tensor.dtype)
+        crossings, passed = self._crossings(self._edge(tensor, form))
         known = {o.order for o in operands if isinstance(o, Node)}
-        others = {node.order: node for *_, node, _ in crossings if node.order not in known}
+        others = {c.node.order: c.node for c in crossings if c.node.order not in known}
         self._read.update(others)
         for position, other in enumerate(others.values(), len(operands)):
             found = other.operation
             if isinstance(found, TorchOperation) and found.call is operation.call is not None:
                 operation.siblings[position] = found.index
-        node = self._append(operation, (*operands, *others.values()), tensor, *more)
+        operands = (*operands, *others.values())
+        node = self._append(operation, operands, tensor, keywords, alike, form=form)
         if crossings:
             self._assign(node, crossings, passed)
         return node
@@ -414,23 +439,28 @@ class Capture(Messages, TorchFunctionMode):
         alike: TensorNode | None = None,
         name: str = "",
         edge: GradientEdge | None = None,
+        site: Any = ...,
+        form: Any = ...,
     ) -> TensorNode:
         """Record the value that a tensor holds now."""
         known = None if alike is None else alike.value
         dtype = keep.name(tensor.dtype)
         if isinstance(known, Statistics) and (known.size, known.dtype) == (tensor.numel(), dtype):
-            turned = operation.name in forms.ORDERS
-            chosen = keep.sample(tensor) if turned else known.sample
-            value: Any = replace(known, shape=tuple(tensor.shape), sample=chosen)
+            value: Any = self.measuring.again(known, tensor, operation.name in forms.ORDERS)
         else:
             value = self.keep(tensor)
         node = TensorNode.new(
-            value, operation, tuple(operands), keywords=keywords, order=len(self.recorded),
-            scope=self._scope[-1][1] if self._scope else (), name=name,
-            site=_site(),
-        )  # fmt: skip
+            value,
+            operation,
+            tuple(operands),
+            keywords=keywords,
+            order=len(self.recorded),
+            scope=self._scope[-1][1] if self._scope else (),
+            name=name,
+            site=site_of_call() if site is ... else site,
+        )
         node.edge, node.crossings, node.sent = None, {}, []
-        node.form = form = self._form(tensor)
+        node.form = form = self._form(tensor) if form is ... else form
         # (What is written to a leaf, as by `nn.init`, has no history.)
         if tensor.requires_grad and (
             not operands or (torch.is_grad_enabled() and not tensor.is_leaf)
@@ -569,18 +599,3 @@ class Capture(Messages, TorchFunctionMode):
 
 def _never(*_: Any, **__: Any) -> Any:
     raise NotImplementedError("this call raised an error")
-
-
-def _site() -> Any:
-    """The line of the program; None where a module is called that has none of its own."""
-    frame: Any = _getframe(1)
-    while frame is not None:
-        module = frame.f_globals.get("__name__")
-        if module == "gradviz.record.torch.trace":
-            return None
-        if module == "gradviz.record.torch.watch.replay":  # a call of the program's, made again
-            return frame.f_locals["event"].site
-        if not module or (module[:6] != "torch." and names.is_user(frame)):
-            return names.site(frame)
-        frame = frame.f_back
-    return None

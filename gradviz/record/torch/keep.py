@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -30,21 +31,28 @@ def array(tensor: Tensor) -> Any:
 def statistics(tensor: Tensor) -> Statistics:
     """The statistics of a tensor; one on the CPU is read once, and is not copied."""
     tensor = local(tensor)
-    plain = _floats(tensor)
+    plain = floats(tensor)
     shape, dtype = tuple(tensor.shape), name(tensor.dtype)
     if not plain.numel():
         return zeros(shape, dtype)
-    chosen = places(plain.numel())
-    if plain.is_contiguous():
-        flat = plain.view(-1)
-    elif is_dense(plain):  # the entries in the order of memory: that is no copy
-        flat = plain.as_strided((plain.numel(),), (1,), plain.storage_offset())
-        chosen = places_in_memory(shape, plain.stride())
-    else:
-        flat = plain.reshape(-1)
+    flat, chosen = in_memory(plain)
     if flat.is_cpu:
-        return of_flat(_seen(flat), shape, dtype, chosen)
-    return _on_device(flat, shape, dtype, chosen)
+        return of_flat(seen(flat), shape, dtype, chosen)
+    numbers = on_device(flat)
+    found = torch.stack([n.double() for n in numbers]).tolist()
+    sample = flat[index(chosen, flat.device)].cpu().numpy()
+    return Statistics(shape, dtype, *fields(found, flat.numel()), sample)
+
+
+def in_memory(plain: Tensor) -> tuple[Tensor, np.ndarray]:
+    """The entries as a vector, in the order of memory where that is no copy; places of a sample."""
+    size = plain.numel()
+    if plain.is_contiguous():
+        return plain.view(-1), places(size)
+    if is_dense(plain):
+        flat = plain.as_strided((size,), (1,), plain.storage_offset())
+        return flat, places_in_memory(tuple(plain.shape), plain.stride())
+    return plain.reshape(-1), places(size)
 
 
 def sample(tensor: Tensor) -> np.ndarray:
@@ -54,15 +62,15 @@ def sample(tensor: Tensor) -> np.ndarray:
 
 def entries(tensor: Tensor, count: int) -> np.ndarray:
     """At most so many entries of a tensor, as floats, at `gradviz.statistics.places`."""
-    plain = _floats(tensor)
+    plain = floats(tensor)
     chosen = places(plain.numel(), count)
     if plain.is_cpu and plain.ndim:  # (an array of no axes has no index to be unravelled)
-        return _seen(plain)[np.unravel_index(chosen, plain.shape)]
-    index = _index(chosen, plain.device)
+        return seen(plain)[np.unravel_index(chosen, plain.shape)]
+    where = index(chosen, plain.device)
     if plain.is_contiguous():
-        found = plain.view(-1)[index]
+        found = plain.view(-1)[where]
     else:
-        found = plain[torch.unravel_index(index, plain.shape)]
+        found = plain[torch.unravel_index(where, plain.shape)]
     return np.asarray(found.cpu())
 
 
@@ -81,7 +89,7 @@ class _Memory:
         return 1, 0  # the CPU
 
 
-def _seen(tensor: Tensor) -> np.ndarray:
+def seen(tensor: Tensor) -> np.ndarray:
     """A tensor on the CPU as a read-only array; its memory can be resized still."""
     return np.from_dlpack(_Memory(tensor))
 
@@ -104,16 +112,24 @@ def is_dense(tensor: Tensor) -> bool:
     )
 
 
-def _on_device(flat: Tensor, shape: tuple[int, ...], dtype: str, chosen: np.ndarray) -> Statistics:
-    """The same where the entries are; only the results are fetched."""
-    size = flat.numel()
+def on_device(flat: Tensor) -> tuple[Tensor, ...]:
+    """What `fields` are made of, computed where the entries are; nothing waits for it."""
     low, high = torch.aminmax(flat)
-    results = low, flat.mean(), high, torch.count_nonzero(flat), torch.isfinite(flat).sum()
-    least, mean, most, nonzero, finite = torch.stack([r.double() for r in results]).tolist()
-    norm = torch.linalg.vector_norm(flat, dtype=torch.float64).item()
-    sample = flat[_index(chosen, flat.device)].cpu().numpy()
-    zero, broken = 1 - nonzero / size, 1 - finite / size
-    return Statistics(shape, dtype, norm, least, mean, most, zero, broken, sample)
+    if flat.dtype is torch.float64:  # of others no square leaves its range
+        top = torch.maximum(low.abs(), high.abs())
+        scale = torch.where((top > 0) & torch.isfinite(top), top, 1.0)
+        norm = scale * torch.linalg.vector_norm(flat / scale)
+    else:
+        norm = torch.linalg.vector_norm(flat, dtype=torch.float64)
+    total = flat.sum(dtype=torch.float64)
+    return norm, low, total, high, torch.count_nonzero(flat), torch.isfinite(flat).sum()
+
+
+def fields(found: Sequence[float], size: int) -> tuple[float, float, float, float, float, float]:
+    """The fields of `Statistics` from `norm` to `nonfinite`."""
+    norm, low, total, high, nonzero, finite = found
+    mean = low if low == high else total / size
+    return norm, low, mean, high, 1 - nonzero / size, 1 - finite / size
 
 
 def bits(tensor: Tensor) -> int:
@@ -124,12 +140,12 @@ def bits(tensor: Tensor) -> int:
     return int(plain.view(kinds[plain.itemsize]).sum(dtype=torch.int64).item())
 
 
-def _index(chosen: np.ndarray, device: torch.device) -> Tensor:
+def index(chosen: np.ndarray, device: torch.device) -> Tensor:
     """Positions, where the entries are."""
     return torch.from_numpy(chosen.copy()).to(device)  # (a copy, for it may not be written to)
 
 
-def _floats(tensor: Tensor) -> Tensor:
+def floats(tensor: Tensor) -> Tensor:
     """The entries of which statistics are taken; in place where they are such."""
     plain = _dense(tensor.detach())
     if plain.is_complex():

@@ -50,20 +50,26 @@ def saved(function: Any) -> list[Tensor] | None:
         else:
             kind: Any = type(function)
             names = _names(kind)
-            if names is None or any(_is_packed(getattr(function, f"_raw{n}")) for n in names):
+            if names is None:
                 return None
-            found = tensors_in([getattr(function, name) for name in names])
+            for _, raw in names:
+                if _is_packed(getattr(function, raw)):
+                    return None
+            found = tensors_in([getattr(function, name) for name, _ in names])
     except Exception:  # released, or written to since, or whatever a foreign node raises
         return None
     return found if all(map(_is_plain, found)) else None
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...] | None:
-    """The fields of a kind of node that hold what it has saved; None where it does not tell."""
+def _names(kind: type) -> tuple[tuple[str, str], ...] | None:
+    """The fields of a kind of node that hold what it has saved, as it is and as it was packed.
+
+    None where it does not tell.
+    """
     if kind.__name__ == "CopySlices" or not hasattr(torch._C._functions, kind.__name__):
         return None
-    return tuple(name[4:] for name in dir(kind) if name.startswith("_raw_saved_"))
+    return tuple((name[4:], name) for name in dir(kind) if name.startswith("_raw_saved_"))
 
 
 def _is_packed(raw: Any) -> bool:

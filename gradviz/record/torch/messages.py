@@ -6,7 +6,6 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch.autograd.function import BackwardCFunction
 from gradviz.model import Node
 from gradviz.record import rendezvous
 from gradviz.record.torch import keep
+from gradviz.record.torch.measuring import Measuring
 from gradviz.record.torch.nodes import Crossing, GradientEdge, TensorNode, address_of, version_of
 from gradviz.record.torch.operation import TorchOperation
 from gradviz.record.torch.ranks import is_distributed, local
@@ -34,7 +34,8 @@ class Messages:
 
     def __init__(self, whole: bool) -> None:
         self.whole = whole
-        self.keep: Callable[[Tensor], Any] = keep.array if whole else keep.statistics
+        self.measuring = Measuring()
+        self.keep: Callable[[Tensor], Any] = keep.array if whole else self.measuring.statistics
         self.recorded: list[TensorNode] = []
         self.gradients: dict[int, Any] = {}
         self.messages: dict[tuple[int, int], Any] = {}
@@ -97,14 +98,16 @@ class Messages:
         function, output = node.edge
         if node.edge in self._passed:  # an earlier value was computed by way of this one, unseen
             self._indirect[node.order] = None
-        self._hook(function, partial(self._reached, node, output))
-        by_function: dict[Any, list[tuple[int, Crossing]]] = {}
+        by_function: dict[Any, list[tuple[int, Crossing]]] = {function: []}
         for crossing, position in zip(crossings, self._positions(node, crossings), strict=True):
             node.crossings[crossing.function, crossing.number] = position, crossing
             by_function.setdefault(crossing.function, []).append((position, crossing))
             self._expected[node.order, position] += 1
         for f, edges in by_function.items():
-            self._hook(f, partial(self._sent, node.order, edges))
+            if f is function:
+                self._hook(f, partial(self._passed_through, node, output, edges))
+            else:
+                self._hook(f, partial(self._sent, node.order, edges))
         for f in passed:
             others = self._serves.get(f)
             if others is None:
@@ -123,14 +126,17 @@ class Messages:
     @staticmethod
     def _positions(node: TensorNode, crossings: Sequence[Crossing]) -> list[int]:
         """For each crossing the operand that it leads to; one given twice takes turns."""
-        places: dict[int, list[int]] = {}
+        places: dict[int, int] = {}
+        more: dict[int, list[int]] = {}  # of an operand that is given twice, the further ones
         for position, operand in enumerate(node.operands):
-            if isinstance(operand, Node):
-                places.setdefault(operand.order, []).append(position)
+            if isinstance(operand, Node) and places.setdefault(operand.order, position) != position:
+                more.setdefault(operand.order, []).append(position)
         found = []
         for crossing in crossings:
-            mine = places[crossing.node.order]
-            found.append(mine.pop(0) if len(mine) > 1 else mine[0])
+            order = crossing.node.order
+            found.append(places[order])
+            if order in more and (following := more[order]):
+                places[order] = following.pop(0)
         assert isinstance(node.operation, TorchOperation)
         node.operation.carries.update(found)
         return found
@@ -241,12 +247,21 @@ class Messages:
             if message is not None:
                 self._note_message(key, crossing.node, message, address_of(message))
 
-    def _reached(
-        self, node: TensorNode, output: int, _: Any, upstream: Sequence[Tensor | None]
+    def _passed_through(
+        self,
+        node: TensorNode,
+        output: int,
+        edges: Sequence[tuple[int, Crossing]],
+        messages: Sequence[Tensor | None],
+        upstream: Sequence[Tensor | None],
     ) -> None:
-        """The gradient of a value is complete, for its own autograd node has run."""
-        if not self._listens():
-            return
+        """A value's own autograd node has run: its gradient is complete, and messages are sent."""
+        if self._listens():
+            self._reached(node, output, upstream)
+            if edges:
+                self._sent(node.order, edges, messages, upstream)
+
+    def _reached(self, node: TensorNode, output: int, upstream: Sequence[Tensor | None]) -> None:
         gradient = upstream[output]
         if node.order in self._indirect:  # without what only passes here, inside of another call
             gradient, self._indirect[node.order] = self._indirect[node.order], None
@@ -326,9 +341,9 @@ class Messages:
         if not self._sending or gradient is None:  # a leaf's hook is called where nothing came
             return
         # A gradient that is one message is that very tensor, unless a hook has put another.
-        same = [kept for address, kept in node.sent if address == address_of(gradient)]
-        alone = len(node.sent) == 1 and bool(same)
-        self.gradients[node.order] = same[0] if alone else self._kept(gradient, True)
+        sent = node.sent
+        alone = len(sent) == 1 and sent[0][0] == address_of(gradient)
+        self.gradients[node.order] = sent[0][1] if alone else self._kept(gradient, True)
 
     def _kept(self, message: Tensor, summed: bool = False) -> Any:
         """What is kept of a message; one that is the very numbers that came in is known."""
@@ -340,18 +355,20 @@ class Messages:
         same = since == version and known.dtype == keep.name(message.dtype)
         if old is not None and same and not summed and known.size == message.numel():
             alike = old.is_contiguous() and message.is_contiguous()
-            chosen = known.sample if alike else keep.sample(message)
-            return replace(known, shape=tuple(message.shape), sample=chosen)
+            if alike and known.shape == message.shape:
+                return known
+            return self.measuring.again(known, message, not alike)
         known = self.keep(message)
         self._measured[address] = weakref.ref(message), version, known
         return known
 
     def told_apart(self) -> None:
-        """Compute the messages that were left open; a lean capture, which keeps no arrays, cannot.
+        """Compute what waits: in a lean capture statistics, else the messages that were left open.
 
         They are those of calls that share autograd nodes which cannot be run twice.
         """
         if not self.whole:
+            self.measuring.settle()
             return
         for order in self._open:
             node = self.recorded[order]

@@ -74,7 +74,10 @@ class TensorNode(Node):
 
 def version_of(tensor: Tensor) -> int:
     """How often a tensor was written to, as autograd counts."""
-    return 0 if tensor.is_inference() else tensor._version
+    try:
+        return tensor._version
+    except RuntimeError:  # one of inference mode does not count
+        return 0
 
 
 def edge_of(tensor: Tensor) -> GradientEdge:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,13 +121,20 @@ class Call(NamedTuple):
 
 def tensors_in(value: Any) -> list[Tensor]:
     """The tensors in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, (tuple, list)):
-        return []
-    return [tensor for part in value for tensor in tensors_in(part)]
+    found: list[Tensor] = []
+    gather((value,), found)
+    return found
+
+
+def gather(parts: Iterable[Any], found: list[Tensor]) -> None:
+    """Add the tensors of arguments to those that were found."""
+    for part in parts:
+        if isinstance(part, Tensor):
+            found.append(part)
+        elif isinstance(part, (tuple, list)):
+            gather(part, found)
+        elif isinstance(part, dict):
+            gather(part.values(), found)
 
 
 class TorchOperation(Operation):
@@ -151,17 +158,15 @@ class TorchOperation(Operation):
 
     __slots__ = ("call", "carries", "index", "real", "siblings")
 
+    derivatives, hazards, number, settings = (), (), "", None
+    blocks, variadic = None, False
+
     def __init__(self, name: str, call: Call | None, index: int, several: bool) -> None:
         self.call, self.index, self.carries = call, index, set[int]()
         self.real = True
         self.siblings: dict[int, int] = {}
-        name = f"{name}[{index}]" if several else name
-        super().__init__(
-            name,
-            self._evaluate,
-            partial(_written, name, "" if several else SYMBOLS.get(name.rstrip("_"), "")),
-            (),
-        )
+        self.name = f"{name}[{index}]" if several else name
+        self.formula = _formula(self.name, "" if several else SYMBOLS.get(name.rstrip("_"), ""))
 
     def convention(self, operands: Sequence[Any]) -> str:
         """What the rule does on purpose, and a slope of the values does not show."""
@@ -196,9 +201,15 @@ class TorchOperation(Operation):
             raise TraceError(f"{self.name} has another result when it is called again")
         return tensors, results
 
-    def _evaluate(self, *operands: Any, **_: Any) -> Any:
+    def evaluate(self, *operands: Any, **_: Any) -> Any:
+        """See `Operation`."""
         with torch.no_grad():
             return array(self._results(operands)[1][self.index])
+
+    @property
+    def function(self) -> Callable[..., Any]:  # type: ignore[override]
+        """See `Operation`."""
+        return self.evaluate
 
     def rule(self, position: int) -> Derivative | None:
         """A rule for each operand that a message goes to."""
@@ -363,6 +374,11 @@ def _writes_twice(call: Call, operands: Sequence[Any]) -> bool:
     else:
         chosen = numbers.index_select(place, index)
     return torch.bincount(chosen.flatten()).max().item() > 1 if chosen.numel() else False
+
+
+@cache
+def _formula(name: str, symbols: str) -> Callable[[int, Mapping[str, Any]], str]:
+    return partial(_written, name, symbols)
 
 
 def _written(name: str, symbols: str, count: int, keywords: Mapping[str, Any]) -> str:

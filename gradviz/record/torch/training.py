@@ -416,7 +416,7 @@ class StepCapture(Capture):
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
                     if parameter.grad is not None:
-                        self.seen[id(parameter)] = keep.statistics(parameter.grad)
+                        self.seen[id(parameter)] = self.keep(parameter.grad)
         except Exception as error:
             self.broken = self.broken or error
 

@@ -26,9 +26,9 @@ from gradviz.record.alarm import Alarm, Judge
 from gradviz.record.chance import is_generator
 from gradviz.record.reach import reach
 from gradviz.record.torch.calls import RANDOM, READS, WRITES, called
-from gradviz.record.torch.capture import _site
 from gradviz.record.torch.operation import tensors_in
 from gradviz.record.torch.ranks import inner, local
+from gradviz.record.torch.sites import site_of_call
 from gradviz.record.torch.training import PASSES
 from gradviz.record.torch.watch import norms
 from gradviz.record.torch.watch.events import Buffers, Event, Generators, Tape, tensors_of
@@ -177,7 +177,7 @@ class Watch:
         if seen:
             with self._surely(tape):
                 tape.settle()
-                event = Event(module, _site(), tape.round)
+                event = Event(module, site_of_call(), tape.round)
                 tape.given(event, args, kwargs)
                 event.random = self._generators.states(module, _own_generators)
                 event.buffers = self._buffers.note(module)
@@ -216,7 +216,7 @@ class Watch:
             return result
         with self._surely(tape):
             tape.settle()
-            event = Event(func, _site(), tape.round)
+            event = Event(func, site_of_call(), tape.round)
             event.writes = bool(args) and (name in WRITES or name[-1:] == "_")
             tape.given(event, args, kwargs)
             if name in RANDOM:
@@ -260,7 +260,7 @@ class Watch:
 
     @staticmethod
     def _pass(tape: Tape, func: Any, args: Any, kwargs: Any) -> Event:
-        event = Event(func, _site(), tape.round)
+        event = Event(func, site_of_call(), tape.round)
         given = dict(zip(("outputs", "weights"), args, strict=False)) | kwargs
         outputs = given.get("outputs", kwargs.get("tensors", kwargs.get("self")))
         outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs or ())

@@ -1,0 +1,166 @@
+"""Statistics of many tensors, of which some wait for the others.
+
+A large tensor on the CPU is measured at once, while it is in the processor's cache. Of a small one
+there is a copy until all are measured together. What lies on a device is measured there, and the
+numbers are fetched together at the end: nothing waits for the device before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields as fields_of
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradviz.record.torch import keep
+from gradviz.record.torch.ranks import local
+from gradviz.statistics import SAMPLE, Statistics, of_flat, of_many, places, zeros
+
+SMALL = 2048
+"""A tensor of fewer entries takes longer to be looked at than to be measured."""
+_FIELDS = tuple(field.name for field in fields_of(Statistics))
+_NUMBERS = _FIELDS[2:8]  # from norm to nonfinite
+_put = object.__setattr__  # (they are frozen for everybody else)
+Waiting = tuple[Statistics, tuple[Tensor, ...], Tensor]
+"""What becomes of numbers on a device and a sample there."""
+
+
+class Measuring:
+    """Takes the statistics of tensors as they are now; `settle` computes what waits.
+
+    Whoever asks for a number before has it then.
+    """
+
+    def __init__(self) -> None:
+        self._small: list[tuple[Statistics, Tensor]] = []
+        self._distant: dict[torch.device, list[Waiting]] = {}
+        self._streams: dict[torch.device, set[Any]] = {}
+        self._alike: list[tuple[Statistics, Statistics, tuple[str, ...]]] = []
+
+    def statistics(self, tensor: Tensor) -> Statistics:
+        """The statistics of a tensor."""
+        dtype = tensor.dtype
+        if (
+            (dtype is not torch.float32 and dtype is not torch.float64)
+            or (type(tensor) is not Tensor and type(tensor) is not nn.Parameter)
+            or not tensor.is_cpu
+            or tensor.layout is not torch.strided
+            or tensor.is_nested
+            or tensor.is_neg()
+        ):
+            return self._unusual(tensor)
+        plain = tensor.detach()
+        shape, name = tuple(plain.shape), keep.name(dtype)
+        size = plain.numel()
+        if size < SMALL:
+            if not size:
+                return zeros(shape, name)
+            found = self._promised(shape, name)
+            self._small.append((found, plain.clone()))
+            return found
+        if plain.is_contiguous():
+            return of_flat(keep.seen(plain).reshape(-1), shape, name)
+        flat, chosen = keep.in_memory(plain)
+        return of_flat(keep.seen(flat), shape, name, chosen)
+
+    def _unusual(self, tensor: Tensor) -> Statistics:
+        """The same of one that lies elsewhere, or whose entries are no such floats."""
+        tensor = local(tensor)
+        if tensor.is_cpu or not tensor.numel():
+            return keep.statistics(tensor)
+        return self.elsewhere(tensor)
+
+    def elsewhere(self, tensor: Tensor) -> Statistics:
+        """The statistics of what lies on a device: only asked for, in the stream that makes it."""
+        flat, chosen = keep.in_memory(keep.floats(tensor))
+        device = flat.device
+        numbers, sample = keep.on_device(flat), flat[_index(chosen.tobytes(), device)]
+        found = self._promised(tuple(tensor.shape), keep.name(tensor.dtype))
+        self._distant.setdefault(device, []).append((found, numbers, sample))
+        if (stream := _stream(device)) is not None:
+            self._streams.setdefault(device, set()).add(stream)
+        return found
+
+    def again(self, known: Statistics, tensor: Tensor, turned: bool) -> Statistics:
+        """The statistics of a tensor with the same numbers, maybe in another order (`turned`)."""
+        if turned and not tensor.is_cpu:
+            return self.statistics(tensor)
+        found = self._promised(tuple(tensor.shape), known.dtype)
+        if turned:
+            _put(found, "sample", keep.sample(tensor))
+        self._alike.append((found, known, _NUMBERS if turned else (*_NUMBERS, "sample")))
+        return found
+
+    def _promised(self, shape: tuple[int, ...], dtype: str) -> Statistics:
+        found = Statistics.__new__(Statistics)
+        _put(found, "settle", self.settle)
+        _put(found, "shape", shape)
+        _put(found, "dtype", dtype)
+        return found
+
+    def settle(self) -> None:
+        """Compute what waits."""
+        small, self._small = self._small, []
+        for dtype in (torch.float32, torch.float64):
+            if chosen := [pair for pair in small if pair[1].dtype is dtype]:
+                _measure(chosen)
+        distant, self._distant = self._distant, {}
+        streams, self._streams = self._streams, {}
+        for device, waiting in distant.items():
+            _fetch(waiting, device, streams.get(device, set()))
+        alike, self._alike = self._alike, []
+        for found, known, names in alike:
+            _fill(found, names, [getattr(known, name) for name in names])
+
+
+def _measure(small: Sequence[tuple[Statistics, Tensor]]) -> None:
+    """Measure small tensors of one dtype."""
+    with torch.no_grad(), torch._C.DisableTorchFunction():
+        flat = torch.cat([tensor.reshape(-1) for _, tensor in small]).numpy()
+    sizes = [tensor.numel() for _, tensor in small]
+    for (found, _), size, part, numbers in zip(small, sizes, *of_many(flat, sizes), strict=True):
+        _fill(found, _NUMBERS, numbers)
+        _put(found, "sample", part if size <= SAMPLE else part[places(size)])
+
+
+def _fill(found: Statistics, names: Sequence[str], values: Sequence[Any]) -> None:
+    for name, value in zip(names, values, strict=True):
+        _put(found, name, value)
+
+
+def _fetch(waiting: Sequence[Waiting], device: torch.device, streams: Iterable[Any]) -> None:
+    """Fetch what was measured on a device, at once."""
+    current = _stream(device)
+    for stream in streams:
+        if stream != current:
+            current.wait_stream(stream)
+    with torch.no_grad(), torch._C.DisableTorchFunction():
+        columns = zip(*(numbers for _, numbers, _ in waiting), strict=True)
+        parts = [torch.cat([n.reshape(1) for n in column]).double() for column in columns]
+        samples = torch.cat([sample.double() for *_, sample in waiting])
+        fetched = torch.cat([*parts, samples]).cpu().numpy()
+    count = len(waiting)
+    rows = fetched[: 6 * count].reshape(6, count).T.tolist()
+    ends = np.cumsum([sample.numel() for *_, sample in waiting])
+    parts_of = np.split(fetched[6 * count :], ends[:-1])
+    for (found, _, sample), row, part in zip(waiting, rows, parts_of, strict=True):
+        _fill(found, _NUMBERS, keep.fields(row, found.size))
+        _put(found, "sample", part.astype(keep.name(sample.dtype)))
+
+
+@lru_cache(maxsize=512)
+def _index(chosen: bytes, device: torch.device) -> Tensor:
+    """Positions on a device, sent there once."""
+    return keep.index(np.frombuffer(chosen, np.intp), device)
+
+
+def _stream(device: torch.device) -> Any:
+    """The queue of work that a device has now; None of one that has none."""
+    if device.type == "cpu":
+        return None
+    current = getattr(torch.get_device_module(device), "current_stream", None)
+    return current and current(device)

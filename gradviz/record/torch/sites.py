@@ -1,0 +1,36 @@
+"""On which line of the program a call of PyTorch is made."""
+
+from __future__ import annotations
+
+from sys import _getframe
+from typing import Any
+
+from gradviz.record import names
+
+_OWN, _ENTRY, _AGAIN, _USER = range(4)
+
+
+def site_of_call() -> Any:
+    """The line of the program; None where a module is called that has none of its own."""
+    frame: Any = _getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        whose = _whose.get(module)
+        if whose is None:
+            whose = _USER if not module or names.is_user(frame) else _OWN
+            _whose[module] = whose
+        if whose == _USER:
+            return names.site(frame)
+        if whose == _ENTRY:
+            return None
+        if whose == _AGAIN:
+            return frame.f_locals["event"].site
+        frame = frame.f_back
+    return None
+
+
+_whose: dict[Any, int] = {
+    "gradviz.record.torch.trace": _ENTRY,
+    "gradviz.record.torch.watch.replay": _AGAIN,  # a call of the program's, made again
+}
+"""By module's name whose frames they are."""
