@@ -476,12 +476,12 @@ def arrow_of(
     symbol = "" if constant else words.clean(data.get("derivative") or "")
     if not (symbol or number or constant):  # a linear map: its VJP, if that is short and a formula
         symbol = words.clean(data.get("vjp") or "")
-        if symbol[:4] == "vjp_" and data.get("message") is not None:
-            norm = measure(data["message"]).norm
-            symbol, number = "", f"‖·‖ {words.number(norm, 3)}"
-            tooltip += "\n" + say("its norm: {x}", x=repr(norm))
-        elif symbol[:4] == "vjp_" or len(symbol) > LONGEST_VJP:
+        if symbol[:4] == "vjp_" or len(symbol) > LONGEST_VJP:
             symbol = say("linear map")
+            if data.get("message") is not None:
+                norm = measure(data["message"]).norm
+                symbol, number = "", f"‖·‖ {words.number(norm, 3)}"
+                tooltip += "\n" + say("its norm: {x}", x=repr(norm))
     said = "derivative" if data.get("derivative") else "vjp"
     said_again = number in (symbol, say("all {x}", x=symbol))
     tree = None if said_again or symbol in ("", say("linear map")) else _tree(data, said)
