@@ -6,6 +6,7 @@
 /** @typedef {[number, number]} Point */
 
 const LEGIBLE = 0.95; // pixels a unit: the smallest print of cards has 9.5 units
+const WHOLE = 0.65; // of what can be seen at once: its numbers, of 12.5 units, have 8 pixels
 const LARGEST = 1.5; // at first; more looks coarse
 const CLOSEST = 12;
 
@@ -66,14 +67,14 @@ export class Camera {
   }
 
   /**
-   * At first so large that it can be read: whole where there is room for that, else around `at`.
+   * At first so large that it can be read: whole where that is not too small, else around `at`.
    * @param {Point | null} at
    */
   begin(at) {
     this.start = at;
     const room = this.room;
     if (!room[0]) return;
-    const zoom = between(this.whole, LEGIBLE, LARGEST);
+    const zoom = this.whole < WHOLE ? LEGIBLE : Math.min(this.whole, LARGEST);
     const middle = this.size.map((all, k) => {
       const seen = room[k] / zoom;
       return seen >= all ? all / 2 : between(at?.[k] ?? 0, seen / 2, all - seen / 2);
