@@ -244,12 +244,12 @@ class NonFinite(Evidence):
             if bad and self._bad([graph.output]):
                 return
             why, advice = self._spoiler(u, edge)
-            # A NaN, or an infinity that nobody meant, that was dropped on its way to J.
-            nan = [i for i in bad if self._nan(i)]
-            if nan:
-                node, way, told, advice = self._broken(min(nan))
+            # A NaN, or an infinity that is no mask, that was dropped on its way to J.
+            met = (i for i in bad if self._nan(i) or (i != v and self._stats(i).high == math.inf))
+            if lost := list(met):
+                node, way, told, advice = self._broken(min(lost))
                 why = f"{told}; that J is finite does not help: its slopes are not"
-                path = way if v in way else [*way, v] if min(nan) != v else way
+                path = way if v in way else [*way, v] if min(lost) != v else way
         first = u if u in self.norms and not math.isfinite(self.norms[u]) else node
         stats = measure(self.gradients.get(u, self.messages.get(edge, 0.0) if edge else 0.0))
         message = f"∂{self._name(graph.output)}/∂{self._name(u)} is {_which(stats)}: {why}"
@@ -275,6 +275,12 @@ class NonFinite(Evidence):
         local = self._local(edge)
         known = local is not None
         linear = self._op(v) in hazards.PRODUCTS and not known
+        if infinite := self._bad(graph.operands[v]):
+            return (
+                f"backward of {self._op(v)} meets the infinities in "
+                f"{listed(map(self._name, infinite))}",
+                "look at what made them",
+            )
         if linear or (known and math.isfinite(norm(local))):
             factor = f" (up to {measure(local).top:.3g})" if known else ""
             return (
