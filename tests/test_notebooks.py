@@ -182,8 +182,9 @@ def _code(notebook):
 
 
 def _wordless(source):
-    """A program without its comments and texts."""
+    """A program without its comments and texts, and without its choice of a language."""
     tree = ast.parse(source)
+    tree.body = [line for line in tree.body if "set_language" not in ast.dump(line)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             node.value = ""

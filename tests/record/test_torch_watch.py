@@ -481,7 +481,10 @@ def test_a_script_ends_as_it_would_have_and_its_report_is_whole(how, status, tmp
         how,
         "--lr=1",
     ]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a background
+    )  # fmt: skip
     assert ran.returncode == status, ran.stderr
     if how not in ("looks", "killed"):
         assert ran.stdout == f"['train.py', '{how}', '--lr=1'] __main__\n"

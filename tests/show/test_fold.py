@@ -636,13 +636,17 @@ def test_a_loaded_graph_folds_in_the_same_way(make, wish, tmp_path):
 
 def test_the_page_brings_along_each_fold_opened():
     graph = models.transformer()
-    kept = pictures.folds(graph, "operations")
-    drawn = [pictures.drawing(graph, folded, detail="operations") for folded in kept]
+    brought = pictures.Pictures(graph, "operations")
+    kept = brought.folds()
+    drawn = brought.drawings(kept)
     for folded, picture in zip(kept, drawn, strict=True):
         assert picture["folded"] == list(folded)  # so that the page finds its way back
     assert {"blocks"} == set(kept[0]) - set(kept[1])
     assert "blocks.7" in drawn[1]["scopes"]
     shown = {int(node) for node in drawn[1]["svg"].split('data-node="n')[1:] for node in
              [node.partition('"')[0]]}  # fmt: skip
-    assert shown.isdisjoint(drawn[1]["inside"])
-    assert shown | set(drawn[1]["inside"]) == set(range(len(graph)))
+    runs = drawn[1]["inside"]
+    hidden = {i for first, last, box in runs for i in range(first, last + 1) if i != box}
+    assert shown.isdisjoint(hidden)
+    assert shown | hidden == set(range(len(graph)))
+    assert {box for _, _, box in runs} <= shown

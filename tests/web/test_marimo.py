@@ -55,6 +55,7 @@ def test_a_drag_in_marimo_changes_the_numbers_and_runs_the_cells_that_read_them(
     node(page, "w1").click()
     page.get_by_text("Python has ['w1'] 0.15 0.298371").wait_for()
     slider = page.get_by_role("slider", name="New value of w1")
+    slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)

@@ -494,7 +494,7 @@ def test_the_entries_of_a_small_array_stand_in_lines_and_its_gradient_says_when_
 def test_an_edge_without_a_formula_says_the_norm_of_its_message_once_all_is_done(opened):
     torch = pytest.importorskip("torch")
 
-    def loss(x):  # of these calls no textbook's formula is written
+    def loss(x):  # what pooling and cumsum send is not written on an edge
         h = torch.nn.functional.softplus(x).permute(1, 0)
         return torch.nn.functional.softplus(torch.nn.functional.max_pool1d(h, 2)).cumsum(0).mean()
 
@@ -502,7 +502,7 @@ def test_an_edge_without_a_formula_says_the_norm_of_its_message_once_all_is_done
     for capture in ("whole", "lean"):
         page = opened(gv.trace(loss, leaf, capture=capture))
         texts = [text.strip() for text in page.locator("g.pill").all_text_contents()]
-        assert sum(text.startswith("‖·‖ ") for text in texts) >= 4, texts
+        assert sum(text.startswith("‖·‖ ") for text in texts) >= 2, texts
         press(page, ",", 3)
         assert not any("‖" in text for text in page.locator("g.pill").all_text_contents())
 
