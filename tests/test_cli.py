@@ -446,7 +446,7 @@ def test_trace_records_the_loss_of_a_pytorch_model(shell, model, tmp_path):
     pytest.importorskip("torch")
     (tmp_path / "net.py").write_text(TORCH)
     whole, lean = (shell("trace", "net.py:step", *o).out for o in ((), ("--capture", "lean")))
-    assert "(Linear 3 → 4)" in whole
+    assert "0 (Linear, 3 → 4)" in whole
     assert "weight 4×3" in whole
     assert whole != lean
     message = one_line(shell("trace", model("switch"), "--capture", "lean", code=2))

@@ -85,8 +85,6 @@ def _told(count: int, box: Box, view: View) -> str:
     if box.kind == "layer" or (box.kind == "fold" and box.title):  # layers say what they are
         own = clean(box.title)
         notes = [*([] if name.endswith(own) else [own]), *([] if name.endswith(said) else [said])]
-        if box.kind == "layer":  # a layer without a name of its own is called by its class
-            notes = [" ".join(notes)]
     elif box.kind != "fold" and said:
         formula = f" = {said}"
     about = ", ".join(filter(None, (*notes, _meaning(view, box.role), clean(box.badge))))
