@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import textwrap
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradviz import words
 from gradviz.words import clean
 
-from . import mathtext, style
-from .drawing import Drawing
-from .timeline import RAMP, ROWS, _mixed, layers
+from . import mathtext
+from .sizemap import RAMP, Canvas, SizeMap
+from .timeline import ROWS, layers
 from .view import View
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ Cell = tuple[float | None, str]
 """The norm of a gradient, and a mark beside it."""
 
 
-class RankMap(Drawing):
+class RankMap(SizeMap):
     """The map of what `gradviz.gather` found.
 
     Parameters
@@ -53,36 +51,22 @@ class RankMap(Drawing):
         self.ranks = ranks
         self.svg = _Map(ranks, title, theme).svg()
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """See `Drawing.save`; a map is no graph that DOT or TikZ could draw."""
-        words.choose("file type", Path(path).suffix.lower(), (".svg", ".png", ".pdf", ".txt"))
-        return super().save(path)
-
     def __repr__(self) -> str:
         return f"<RankMap: {self.view.title}>"
 
 
-class _Map:
+class _Map(Canvas):
     def __init__(self, ranks: Ranks, title: str, theme: str) -> None:
-        self.ranks, self.title, self.theme = ranks, title, theme
-        self.colours = style.PALETTES[theme]
+        self.rows = _rows(ranks.rows)
+        members = [row for members in self.rows.values() for row in members]
+        super().__init__((size for row in members for size in (*row.before, row.reduced)), theme)
+        self.ranks, self.title = ranks, title
         self.columns = _columns(ranks)
         self.place = {rank: n for n, rank in enumerate(ranks.present)}
-        self.rows = _rows(ranks.rows)
         self.cell = WIDE if len(self.columns) <= ROOMY else NARROW
-        sizes = [
-            size
-            for members in self.rows.values()
-            for row in members
-            for size in (*row.before, row.reduced)
-            if size is not None and 0 < size < math.inf
-        ]
-        self.low = math.floor(math.log10(min(sizes, default=1.0)))
-        self.high = max(math.ceil(math.log10(max(sizes, default=1.0))), self.low + 1)
         widest = max((_width(clean(n, 44), 11.0) for n in self.rows), default=0.0)
         self.left = LEFT + max(widest, 60.0) + 10
         self.end = self.left + self.cell * len(self.columns) + GAP
-        self.out: list[str] = []
 
     def svg(self) -> str:
         self.text(LEFT, 24, self.title, 15, "ink")
@@ -96,16 +80,7 @@ class _Map:
             y += CELL
         y, width = self.key(y + 18, self.end + WIDE + LEFT)
         y = self.findings(y + 14, max(width, 520.0))
-        ground, about = self.colours["ground"], escape(clean(self.title))
-        width = max(width, 520.0)
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {y:.0f}" '
-            f'width="{width:.0f}" height="{y:.0f}" style="max-width:100%;height:auto" '
-            f'role="img" aria-label="{about}" font-family="Arial, Helvetica, sans-serif">'
-            f'<title>{about}</title><rect width="100%" height="100%" fill="{ground}"/>'
-            + "".join(self.out)
-            + "</svg>\n"
-        )
+        return self.picture(max(width, 520.0), y, self.title)
 
     def heads(self) -> None:
         """The numbers of the ranks, and their losses."""
@@ -164,25 +139,12 @@ class _Map:
         else:
             shown = sign if broken else mark or sign
         far = self.is_far(size)
-        colour = "sick" if marked and not far else "ink"
-        self.text(x + width / 2, y + CELL - 5, shown, 10, colour, "middle", far)
-
-    def part(self, value: float) -> float:
-        """Where on the scale a size is."""
-        return min(max((math.log10(value) - self.low) / (self.high - self.low), 0.0), 1.0)
+        colour = "ground" if far else "sick" if marked else "ink"
+        self.text(x + width / 2, y + CELL - 5, shown, 10, colour, "middle")
 
     def is_far(self, size: float | None) -> bool:
         """Whether the colour of a size is far from the ground, so that text on it is of that."""
         return size is not None and 0 < size < math.inf and self.part(size) > 0.42
-
-    def shade(self, value: float) -> str:
-        """The colour of a norm, by its order of magnitude."""
-        if value <= 0:
-            return self.colours["ground"]
-        ramp = RAMP[self.theme]
-        place = self.part(value) * (len(ramp) - 1)
-        i = min(int(place), len(ramp) - 2)
-        return _mixed(ramp[i], ramp[i + 1], place - i)
 
     def key(self, y: float, width: float) -> tuple[float, float]:
         """What colours and signs mean; returns where it ends, and how wide it is."""
@@ -233,17 +195,6 @@ class _Map:
                 y += LINE
             y += 3
         return y + 12
-
-    def text(
-        self, x: float, y: float, said: str, size: float, colour: str, anchor: str = "start",
-        far: bool = False,
-    ) -> None:  # fmt: skip
-        fill = self.colours["ground" if far and colour == "ink" else colour]
-        if said:
-            self.out.append(
-                f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
-                f'fill="{fill}">{escape(said)}</text>'
-            )
 
 
 def _columns(ranks: Ranks) -> list[int]:

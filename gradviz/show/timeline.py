@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradviz import words
 from gradviz.words import clean
 
-from . import mathtext, style
-from .drawing import Drawing
+from . import mathtext
+from .sizemap import RAMP, Canvas, SizeMap
 from .view import View
 
 if TYPE_CHECKING:
@@ -26,14 +24,9 @@ QUANTITIES = {
     "weights": "weight, root mean square",
 }
 CELL, LOSS, LEFT, TOP = 15.0, 90.0, 12.0, 40.0
-RAMP = {
-    # One hue from near the ground to far from it: a map reads the same to every eye, and in grey.
-    "light": ("#eef4fa", "#9fc3e0", "#3f86bd", "#0b4a7d", "#062a4a"),
-    "dark": ("#1a2733", "#1f4e73", "#2f7fb5", "#76b9e6", "#d8eefc"),
-}
 
 
-class Timeline(Drawing):
+class Timeline(SizeMap):
     """The map: a row for each layer, a column for each sampled step.
 
     Parameters
@@ -55,11 +48,6 @@ class Timeline(Drawing):
         super().__init__(view, theme=theme, words=lambda: training.text)
         self.training, self.what = training, what
         self.svg = _svg(training, what, theme)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """See `Drawing.save`; a map is no graph that DOT or TikZ could draw."""
-        words.choose("file type", Path(path).suffix.lower(), (".svg", ".png", ".pdf", ".txt"))
-        return super().save(path)
 
     def __repr__(self) -> str:
         return f"<Timeline of {self.what}: {self.training!r}>"
@@ -111,23 +99,19 @@ def combined(step: Step, names: Sequence[str], what: str) -> float | None:
     return math.sqrt(sum(size[n] * values[n] ** 2 for n in found) / sum(size.values()))
 
 
-class _Map:
+class _Map(Canvas):
     def __init__(
         self, training: Training, steps: list[Step], names: list[str],
         cells: list[list[float | None]],
         what: str, theme: str,
     ) -> None:  # fmt: skip
+        super().__init__((c for row in cells for c in row), theme)
         self.training, self.steps, self.names, self.cells = training, steps, names, cells
-        self.what, self.theme = what, theme
-        self.colours = style.PALETTES[theme]
-        plain = [c for row in cells for c in row if c is not None and 0 < c < math.inf]
-        self.low = math.floor(math.log10(min(plain, default=1.0)))
-        self.high = max(math.ceil(math.log10(max(plain, default=1.0))), self.low + 1)
+        self.what = what
         widest = max(mathtext.line_width(mathtext.plain(clean(n, 40)), 11.0) for n in names)
         self.left = LEFT + max(widest, 50.0) + 10  # or what stands beside the curve
         self.cell = max(4.0, min(CELL, 900.0 / len(steps)))
         self.right = 0.0
-        self.out: list[str] = []
 
     def svg(self) -> str:
         width = self.left + self.cell * len(self.steps) + 24
@@ -143,17 +127,8 @@ class _Map:
         y = below + CELL * len(self.names)
         self.axis(y + 14)
         self.key(y + 40)
-        ground = self.colours["ground"]
-        width = max(width, self.right)
-        about = escape(clean(f"{self.training!r}: {QUANTITIES[self.what]}"))
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
-            f'width="{width:.0f}" height="{height:.0f}" style="max-width:100%;height:auto" '
-            f'role="img" aria-label="{about}" font-family="Arial, Helvetica, sans-serif">'
-            f'<title>{about}</title><rect width="100%" height="100%" fill="{ground}"/>'
-            + "".join(self.out)
-            + "</svg>\n"
-        )
+        title = f"{self.training!r}: {QUANTITIES[self.what]}"
+        return self.picture(max(width, self.right), height, title)
 
     def curve(self) -> None:
         """The loss, above the columns that it belongs to."""
@@ -195,16 +170,6 @@ class _Map:
             sign = "✗" if broken else "–" if value is None else "0"
             self.text(x + self.cell / 2, y + CELL - 4, sign, 9, "gradient", "middle")
 
-    def shade(self, value: float) -> str:
-        """The colour of a number, by its order of magnitude."""
-        if value <= 0:
-            return self.colours["ground"]
-        part = (math.log10(value) - self.low) / (self.high - self.low)
-        ramp = RAMP[self.theme]
-        place = min(max(part, 0.0), 1.0) * (len(ramp) - 1)
-        i = min(int(place), len(ramp) - 2)
-        return _mixed(ramp[i], ramp[i + 1], place - i)
-
     def axis(self, y: float) -> None:
         """The numbers of the steps, where there is room."""
         every = max(1, math.ceil(46 / self.cell))
@@ -233,17 +198,3 @@ class _Map:
             self.text(x + 12, y + 10, said, 10, "soft")
             x += 12 + mathtext.line_width(mathtext.plain(said), 10.0)
         self.right = x + LEFT
-
-    def text(
-        self, x: float, y: float, said: str, size: float, colour: str, anchor: str = "start"
-    ) -> None:
-        self.out.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
-            f'fill="{self.colours[colour]}">{escape(said)}</text>'
-        )
-
-
-def _mixed(first: str, second: str, part: float) -> str:
-    """A colour between two."""
-    pairs = [(int(first[i : i + 2], 16), int(second[i : i + 2], 16)) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(a + (b - a) * part):02x}" for a, b in pairs)
