@@ -56,7 +56,7 @@ intersphinx_mapping = names_elsewhere.mapping(HERE / "names_elsewhere", HERE / "
 # --- pages with code: run at each build --------------------------------------------------------
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 300  # a cell is a training, and a machine may be slow
 nb_execution_excludepatterns = ["lessons/*"]  # the repository's notebooks: a test runs these
 nb_execution_in_temp = True  # what a page saves is not kept
 nb_merge_streams = True
