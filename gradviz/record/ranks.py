@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gradviz.chain.backward import known_derivatives
+from gradviz.chain.health import MARKS, SEVERITIES
 from gradviz.chain.result import Result
 from gradviz.rank import Held
 from gradviz.statistics import measure
@@ -23,7 +24,6 @@ LINES = 40
 """So many parameters the text lists, those that something is wrong with first."""
 SEVERAL = 12
 """So many ranks have a column in the text; of more the least and the most is told."""
-MARKS = {"error": "✗", "warning": "!", "note": "·"}
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class Ranks(Result):
             *self._not_finite(), *self._absent(), *self._diverged(), *self._unused(),
             *self._uneven(),
         ]  # fmt: skip
-        return tuple(sorted(found, key=lambda finding: list(MARKS).index(finding.severity)))
+        return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
 
     @property
     def ok(self) -> bool:

@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from gradviz import words
+from gradviz.chain.health import MARKS
 from gradviz.words import clean
 
 from . import mathtext
@@ -25,7 +26,6 @@ WIDE, NARROW, ROOMY = 66.0, 15.0, 12
 """Of so many ranks each cell has room for its number."""
 CELL, LEFT, GAP, TOP = 18.0, 14.0, 14.0, 66.0
 LINE, LETTERS = 16.0, 7.0
-SPOKEN = {"error": "✗", "warning": "!", "note": "·"}
 Cell = tuple[float | None, str]
 """The norm of a gradient, and a mark beside it."""
 
@@ -190,7 +190,7 @@ class _Map(Canvas):
             lines = textwrap.wrap(f"{finding.kind}: {text}", letters)
             for n, line in enumerate(lines):
                 if n == 0:
-                    self.text(LEFT, y + 12, SPOKEN[finding.severity], 11.5, colour)
+                    self.text(LEFT, y + 12, MARKS[finding.severity], 11.5, colour)
                 self.text(LEFT + 16, y + 12, line, 11.5, colour if n == 0 else "ink")
                 y += LINE
             y += 3

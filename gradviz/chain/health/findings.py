@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
     from gradviz.show.drawing import Drawing
 
-SEVERITIES = ("error", "warning", "note")
+MARKS = {"error": "✗", "warning": "!", "note": "·"}
+SEVERITIES = tuple(MARKS)
 """A number that is none; what keeps a model from learning; what is worth knowing all the same."""
 KINDS = (
     "non-finite value",
@@ -105,7 +106,7 @@ class Finding(GraphResult):
     @property
     def text(self) -> str:
         """What, where, and what to do."""
-        mark = {"error": "✗", "warning": "!", "note": "·"}[self.severity]
+        mark = MARKS[self.severity]
         where = [f"in {'.'.join(self.scope)}"] if self.scope else []
         if self.source:
             where.append(f"at {self.source.place}")
