@@ -1,5 +1,6 @@
 """How `make docs` builds the site: by Sphinx, from this repository alone, without a network."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -54,6 +55,7 @@ numpydoc_class_members_toctree = False
 intersphinx_mapping = names_elsewhere.mapping(HERE / "names_elsewhere", HERE / "_build")
 
 # --- pages with code: run at each build --------------------------------------------------------
+os.environ["OMP_NUM_THREADS"] = "1"  # small models: threads would only wait for one another
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300  # a cell is a training, and a machine may be slow
@@ -105,4 +107,5 @@ html_theme_options = {
     "pygments_dark_style": "a11y-dark",
 }
 html_context = {"default_mode": "auto"}
-html_sidebars = {"index": [], "coming-from": []}
+# A page that has none below or beside it needs no navigation of its section.
+html_sidebars = {page: [] for page in ("index", "start", "architecture", "releasing")}
