@@ -38,7 +38,8 @@ class Picture(TypedDict, total=False):
         "beside" adds the backward graph to the picture: a card per gradient, an arrow per message.
         "alone" shows nothing else.
     theme : {"light", "dark", "auto"}
-        "auto" follows the reader's setting. Default: "light"; of a page and a widget "auto".
+        "auto" follows the reader's setting. Default: "light", in a notebook as light or dark as
+        the notebook; of a page and a widget "auto".
     direction : {"LR", "TB"}, optional
         Left to right, or top to bottom. By default the latter only where a graph is folded and more
         boxes lie one after the other than fit on a page, or where texts would be too small.

@@ -6,8 +6,10 @@ all sizes are fixed from our own measurements, so no engine needs to know a font
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from gradviz.words import choose, clean
@@ -122,6 +124,29 @@ def _panel(
     _clusters(source, (), inside, view.groups(), prefix, colours, margin)
     for tail, head, attributes in edges:
         source.edge(prefix + tail, prefix + head, **attributes)
+    for row in _numbered(view):
+        with source.subgraph() as rank:
+            rank.attr(rank="same")
+            for name, other in pairwise(row if view.direction == "TB" else row[::-1]):
+                rank.edge(prefix + name, prefix + other, style="invis")
+
+
+def _numbered(view: View) -> Iterable[list[str]]:
+    """The numbers of each array, in their order; those that are made of one another apart."""
+    array = {
+        box.id: box.scope
+        for box in view.boxes
+        if box.scope and box.name.startswith(f"{box.scope[-1]}[")
+    }
+    order = {box.id: n for n, box in enumerate(view.boxes)}
+    depth = dict.fromkeys(array, 0)
+    for tail, head in sorted((arrow.ends for arrow in view.arrows), key=lambda e: order[e[0]]):
+        if tail in array and array[tail] == array.get(head):
+            depth[head] = max(depth[head], depth[tail] + 1)
+    rows: dict[tuple[tuple[str, ...], int], list[str]] = {}
+    for name, scope in array.items():
+        rows.setdefault((scope, depth[name]), []).append(name)
+    return rows.values()
 
 
 _SIDES = {"LR": ("w", "e"), "TB": ("n", "s")}

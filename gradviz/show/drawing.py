@@ -24,6 +24,19 @@ from .view import View, backward_view, beside_view, forward_view
 if TYPE_CHECKING:
     import numpy as np
 
+    from .layout import Layout
+
+# A picture in an <img> that knows both palettes is as dark as its element: that of the notebook,
+# where it says what it is (JupyterLab and Notebook; VS Code), else of the page or the system.
+_HOSTED = "".join(
+    f"{host} .gradviz-picture{{color-scheme:{scheme}}}"
+    for scheme, hosts in {
+        "light": ("[data-jp-theme-light=true]", ".vscode-light"),
+        "dark": ("[data-jp-theme-light=false]", ".vscode-dark"),
+    }.items()
+    for host in hosts
+)
+
 __all__ = ["Drawing", "Highlight", "draw"]
 
 
@@ -35,7 +48,8 @@ class Drawing:
     view : View
         What is shown.
     theme : str
-        "light", "dark", or "auto" (an SVG that follows the reader's setting).
+        "light", "dark", or "auto" (an SVG that follows the reader's setting). By default it is
+        light, and in a notebook as light or dark as that is.
     engine : str
         "auto", "graphviz-pure" or "dot".
     words : callable
@@ -46,7 +60,7 @@ class Drawing:
         self,
         view: View,
         *,
-        theme: str = "light",
+        theme: str = "",
         engine: str = "auto",
         words: Callable[[], str] = str,
     ) -> None:
@@ -54,16 +68,26 @@ class Drawing:
         self.format = "svg"
         self._words = words
         self.language = asked()
-        self.theme = choose("theme", theme, style.PALETTES)
+        self.theme = choose("theme", "light" if theme == "" else theme, style.PALETTES)
+        self.hosted = theme in ("", "auto")
         self.engine = engine
 
     @cached_property
     @in_its_language
     def svg(self) -> str:
         """The picture as SVG text."""
-        from .svg import to_svg
+        return self._painted(self.theme)
 
-        return to_svg(self.view, self.theme, self.engine)
+    @cached_property
+    def _place(self) -> Layout:
+        from .arrange import arrange
+
+        return arrange(self.view, self.engine)
+
+    def _painted(self, theme: str) -> str:
+        from .svg import paint
+
+        return paint(self.view, theme, self._place)
 
     @cached_property
     @in_its_language
@@ -120,7 +144,7 @@ class Drawing:
         if self.theme != "auto":
             return self.svg
         with speaking(self.language):
-            return Drawing(self.view, theme="light", engine=self.engine).svg
+            return self._painted("light")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture; the suffix of `path` says as what.
@@ -153,12 +177,17 @@ class Drawing:
         from html import escape
 
         about = escape(" ".join(filter(None, (self.view.title, self.view.description))))
-        data = b64encode(self.svg.encode()).decode()
+        shown = self.svg
+        if self.hosted:
+            with speaking(self.language):
+                shown = self._painted("auto")
+        data = b64encode(shown.encode()).decode()
         image = (
-            f'<img alt="{about}" style="max-width:100%;height:auto" '
+            f'<img alt="{about}" class="gradviz-picture" style="max-width:100%;height:auto" '
             f'src="data:image/svg+xml;base64,{data}">'
         )
-        return {"text/html": image, "image/svg+xml": self.svg, "text/plain": repr(self)}
+        html = f"{image}<style>{_HOSTED}</style>" if self.hosted else image
+        return {"text/html": html, "image/svg+xml": self.svg, "text/plain": repr(self)}
 
     def __repr__(self) -> str:
         return f"<Drawing: {len(self.view.boxes)} boxes, {len(self.view.arrows)} arrows>"
@@ -170,7 +199,7 @@ def draw(
     show: Iterable[str] | None = None,
     highlight: Highlight | GraphResult | None = None,
     backward: str | None = None,
-    theme: str = "light",
+    theme: str = "",
     direction: str | None = None,
     title: str | None = None,
     engine: str = "auto",

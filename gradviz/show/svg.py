@@ -41,7 +41,11 @@ def to_svg(
         For the page, in which it can be zoomed and moved, so that it stays whole; which gives it
         its size and its ground, and says its words in the reader's own language.
     """
-    place = arrange(view, engine_name, whole=live and not view.dense)
+    return paint(view, theme, arrange(view, engine_name, whole=live and not view.dense), live=live)
+
+
+def paint(view: View, theme: str, place: Layout, *, live: bool = False) -> str:
+    """SVG of a View whose parts have their places."""
     return _Painter(view, theme, place, live).svg()
 
 

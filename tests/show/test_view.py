@@ -319,10 +319,32 @@ def test_a_notebook_fits_a_wide_picture_into_its_page():
     assert html.startswith('<img alt="&quot;a&quot; &lt;b&gt; A computational graph of 5 nodes')
     assert "max-width:100%" in html
     data = html.partition("base64,")[2].partition('"')[0]
-    assert base64.b64decode(data).decode() == drawing.svg
+    assert (
+        base64.b64decode(data).decode() == draw(graphs.colah(), title='"a" <b>', theme="auto").svg
+    )
 
 
 def test_every_box_tells_its_full_value_and_its_source_line():
     svg = draw(graphs.article()).svg
     assert "value: 0.2983711087600" in svg
     assert "network.py:3: w1 = 0.15" in svg
+
+
+@pytest.mark.parametrize(("direction", "axis"), [("LR", 1), ("TB", 0)])
+def test_the_numbers_of_an_array_stand_in_their_order(direction, axis):
+    from gradviz.show.arrange import arrange
+
+    def program(W, x, b):
+        z = W @ x + b
+        return np.sum(np.tanh(z) ** 2)
+
+    graph = gv.trace(program, np.eye(3, 2), np.ones(2), np.arange(3.0)).elements()
+    view = graph.draw(direction=direction).view
+    centres = arrange(view).centres
+    names = {box.name: box.id for box in view.boxes}
+    rows = {name.partition("[")[0]: [] for name in names if "[" in name}
+    for name in sorted(names):
+        if "[" in name:
+            rows[name.partition("[")[0]].append(centres[names[name]][axis])
+    assert len(rows) == 4
+    assert all(row == sorted(row) for row in rows.values()), rows
