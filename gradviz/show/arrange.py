@@ -13,6 +13,7 @@ from gradviz.chain.folding import LONG
 
 from . import card, dot, engine
 from .layout import Curve, Layout, Point
+from .straight import straightened
 from .view import View
 from .wrap import badness, wrapped
 
@@ -58,11 +59,12 @@ def _arranged(view: View, engine_name: str) -> Layout:
     except engine.GaveUpError:
         return _in_columns(view, sizes)
     try:
-        return _read(view, sizes, json.loads(written))
+        found = _read(view, sizes, json.loads(written))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise engine.EngineError(
             f"{path} wrote no layout that can be read: {written[:60]!r}"
         ) from error
+    return found if simple else straightened(found, view)
 
 
 def ends(view: View) -> list[tuple[int, int]]:

@@ -27,6 +27,8 @@ _FACES = {
     "roman": ("Times New Roman", "{}"), "italic": ("Times New Roman", "<I>{}</I>"),
 }  # fmt: skip
 
+BESIDE = 2.2  # times the width of a heading: an edge comes in beside it
+
 
 def to_dot(
     view: View,
@@ -121,7 +123,8 @@ def _panel(
         (two if tip_first(arrow) else one)["dir"] = "none"
         edges += [(first, arrow.id, one), (arrow.id, last, two)]
     margin = "8" if view.dense or any(box.kind == "fold" for box in view.boxes) else "12"
-    _clusters(source, (), inside, view.groups(), prefix, colours, margin)
+    room = BESIDE if reserve and enter == "n" else 1.0
+    _clusters(source, (), inside, view.groups(), prefix, colours, margin, room)
     for tail, head, attributes in edges:
         source.edge(prefix + tail, prefix + head, **attributes)
     for row in _numbered(view):
@@ -162,9 +165,9 @@ def group_id(scope: tuple[str, ...], groups: list[tuple[str, ...]], prefix: str 
     return f"cluster_{prefix}{groups.index(scope)}"
 
 
-def group_title(scope: tuple[str, ...], room: float = 240) -> cards.Text:
+def group_title(name: str, room: float = 240) -> cards.Text:
     """The heading of a scope's cluster."""
-    return cards.line(scope[-1], 12.0, "soft", "bold", min(room, 240))
+    return cards.line(name, 12.0, "soft", "bold", min(room, 240))
 
 
 def _clusters(
@@ -175,6 +178,7 @@ def _clusters(
     prefix: str,
     colours: dict[str, str],
     margin: str,
+    room: float,
 ) -> None:
     for node, attributes in inside.get(scope, ()):
         parent.node(node, **attributes)
@@ -182,11 +186,11 @@ def _clusters(
         if group[:-1] != scope:
             continue
         with parent.subgraph(name=group_id(group, groups, prefix)) as cluster:
-            title = group_title(group)
-            cluster.attr(label=_table(title.width + 8, [[title]], colours), labeljust="l",
+            title = group_title(group[-1])
+            cluster.attr(label=_table(room * title.width + 8, [[title]], colours), labeljust="l",
                          margin=margin, style="rounded,filled", color=colours["group-line"],
                          fillcolor=colours["group"])  # fmt: skip
-            _clusters(cluster, group, inside, groups, prefix, colours, margin)
+            _clusters(cluster, group, inside, groups, prefix, colours, margin, room)
 
 
 def _common(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:

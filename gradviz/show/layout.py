@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -62,10 +62,10 @@ class Layout:
             splines = [[start], *splines] if start else splines
         return Route(tuple(map(tuple, splines)), neck, tip)
 
-    def heading(self, frame: Rectangle, width: float) -> float:
-        """Where a frame's heading begins, so that no edge runs through it, if there is room."""
+    def headings(self, frame: Rectangle) -> Iterator[tuple[float, float]]:
+        """Where a heading can be, from where to where, so that no edge runs through it."""
         left, top, right, _ = frame
-        crossed = []
+        crossed = [(right - 4, right)]
         for low, high, ways in self._ways:
             if low < top + 22 and high > top + 5:
                 crossed += [
@@ -75,9 +75,9 @@ class Layout:
                 ]
         at = left + 8
         for begin, end in sorted(crossed):
-            if end > at and begin < at + width:
-                at = end
-        return at if at + width < right - 4 else left + 8
+            if begin > at:
+                yield at, min(begin, right - 4)
+            at = max(at, end)
 
     @cached_property
     def _ways(self) -> list[tuple[float, float, list[tuple[Point, Point]]]]:
@@ -90,6 +90,38 @@ class Layout:
             heights = [y for _, y in points]
             found.append((min(heights), max(heights), list(itertools.pairwise(points))))
         return found
+
+
+def straight(first: Point, last: Point) -> tuple[Point, ...]:
+    """A straight line as a Bézier curve, which has a direction at both its ends."""
+    (x, y), (z, w) = first, last
+    return tuple((x + (z - x) * n / 3, y + (w - y) * n / 3) for n in range(4))
+
+
+def turned(layout: Layout) -> Layout:
+    """The layout with its axes exchanged."""
+
+    def swap(point: Point | None) -> Point | None:
+        return point and (point[1], point[0])
+
+    return Layout(
+        layout.height,
+        layout.width,
+        {i: (h, w) for i, (w, h) in layout.sizes.items()},
+        {i: (y, x) for i, (x, y) in layout.centres.items()},
+        {
+            scope: tuple((top, left, bottom, right) for left, top, right, bottom in frames)
+            for scope, frames in layout.groups.items()
+        },
+        {
+            i: tuple(
+                Curve(tuple((y, x) for x, y in c.points), swap(c.start), swap(c.end))
+                for c in curves
+            )
+            for i, curves in layout.curves.items()
+        },
+        layout.columns,
+    )
 
 
 def _along(segment: tuple[Point, ...], count: int = 12) -> list[Point]:

@@ -181,10 +181,8 @@ class _Painter:
         )
 
     def _group_title(self, scope: tuple[str, ...], frame: Rectangle, again: bool) -> None:
-        # On a patch, so that no arrow runs through it, should there be no place without one.
-        said = (*scope[:-1], f"{scope[-1]} …") if again else scope
-        title = dot.group_title(said, frame[2] - frame[0] - 20)
-        left, top = self.place.heading(frame, title.width + 8), frame[1]
+        title, left = self._heading(scope[-1], " …" * again, frame)
+        top = frame[1]
         own = f" data-scope={_attribute('/'.join(scope))}" if self.live else ""
         self.out.append(
             f'<g class="group-title"{own}><rect x="{_n(left)}" y="{_n(top + 5)}" '
@@ -192,6 +190,22 @@ class _Painter:
         )
         self._text(title, left + 4, top + 18)
         self.out.append("</g>")
+
+    def _heading(self, whole: str, more: str, frame: Rectangle) -> tuple[cards.Text, float]:
+        """A frame's heading and where it begins: whole, or shorter, between the edges there.
+
+        It is on a patch, so that none runs through it, should there be no place without one.
+        """
+        rooms = [*self.place.headings(frame)]
+        name, _, about = whole.partition(" · ")
+        kind = about.partition(" ")[0]
+        for said in (whole, f"{name} · {kind}" if kind.isidentifier() else name, name):
+            title = dot.group_title(said + more, frame[2] - frame[0] - 20)
+            for left, right in rooms:
+                if title.width + 8 <= right - left:
+                    return title, left
+        left, right = max(rooms, key=lambda room: room[1] - room[0], default=frame[::2])
+        return dot.group_title(name, max(right - left - 8, 24)), left
 
     def _arrow(self, arrow: Arrow) -> None:
         route = self.place.route(arrow)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .layout import Curve, Layout, Point, Rectangle
+from .layout import Curve, Layout, Point, Rectangle, straight, turned
 from .squeeze import squeezed
 
 Segment = tuple[Point, ...]
@@ -42,10 +42,10 @@ def wrapped(layout: Layout, eager: bool) -> Layout:
     if long <= max(SCREEN, LONGEST * short) * (1 if eager else 2) and layout.width <= LEGIBLE:
         return layout
     wide = layout.width > layout.height
-    upright = _turned(layout) if wide else layout
+    upright = turned(layout) if wide else layout
     cuts = _Cuts(upright)
     cut = [_cut(upright, chosen, wide) for n in range(1, MOST) if (chosen := cuts.choose(n))]
-    found = [layout, *(squeezed(_turned(one) if wide else one) for one in cut)]
+    found = [layout, *(squeezed(turned(one) if wide else one) for one in cut)]
     return min(found, key=badness)
 
 
@@ -54,32 +54,6 @@ def badness(layout: Layout) -> tuple[bool, bool, float]:
     long, short = sorted((layout.width, layout.height), reverse=True)
     size = max(layout.width / SCREEN, layout.height / PAGE)
     return layout.width > LEGIBLE, long > max(SCREEN, LONGEST * short), size + CUT * layout.columns
-
-
-def _turned(layout: Layout) -> Layout:
-    """The layout with its axes exchanged."""
-
-    def swap(point: Point | None) -> Point | None:
-        return point and (point[1], point[0])
-
-    return Layout(
-        layout.height,
-        layout.width,
-        {i: (h, w) for i, (w, h) in layout.sizes.items()},
-        {i: (y, x) for i, (x, y) in layout.centres.items()},
-        {
-            scope: tuple((top, left, bottom, right) for left, top, right, bottom in frames)
-            for scope, frames in layout.groups.items()
-        },
-        {
-            i: tuple(
-                Curve(tuple((y, x) for x, y in c.points), swap(c.start), swap(c.end))
-                for c in curves
-            )
-            for i, curves in layout.curves.items()
-        },
-        layout.columns,
-    )
 
 
 class _Cuts:
@@ -130,9 +104,9 @@ def _segments(curve: Curve) -> Iterator[Segment]:
     """The Bézier segments of a curve, with the straight ways to its arrowheads."""
     points = curve.points
     if curve.start:
-        points = (curve.start, curve.start, points[0], *points)
+        points = (*straight(curve.start, points[0])[:3], *points)
     if curve.end:
-        points = (*points, points[-1], curve.end, curve.end)
+        points = (*points, *straight(points[-1], curve.end)[1:])
     return (points[at : at + 4] for at in range(0, len(points) - 1, 3))
 
 
@@ -282,7 +256,7 @@ def _pieces(curves: tuple[Curve, ...], cuts: list[float]) -> Iterator[tuple[int,
             for y in crossed:
                 before, segment = _split(segment, y)
                 yield place, Curve((*points, *before[1:]))
-                place += 1 if segment[3][1] > y else -1
+                place += 1 if segment[3][1] >= y else -1
                 points = [segment[0]]
             points += segment[1:]
         yield place, Curve(tuple(points))
