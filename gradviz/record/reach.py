@@ -210,8 +210,12 @@ def codes(code: CodeType) -> Iterator[CodeType]:
 
 @per_code
 def names_in(code: CodeType) -> frozenset[str]:
-    """The globals and attributes that code names, that of functions inside it too."""
-    return frozenset(name for inner in codes(code) for name in inner.co_names)
+    """The globals and attributes that code names, that of functions inside it too.
+
+    Not what no program can write: pytest has names like ``@pytest_ar`` where it rewrote an assert,
+    and all of pytest would be searched.
+    """
+    return frozenset(name for inner in codes(code) for name in inner.co_names if name[:1] != "@")
 
 
 def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:

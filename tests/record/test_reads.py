@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import gradviz as gv
+from gradviz.record.reach import reach
 
 V = np.array([1.0, 2.0, 3.0])
 
@@ -528,3 +529,13 @@ def test_a_program_that_asks_for_types_may_have_masks_and_integers_among_its_val
         return np.sum(np.where(x > 1.5, x, 2.0) * np.array([1, 2, 3]))
 
     assert not Told(program, V).words
+
+
+def test_pytests_own_code_in_place_of_an_assert_is_not_searched():
+    def program(x):
+        assert x > 1
+        return x
+
+    assert {name for name in program.__code__.co_names if name.startswith("@")}
+    reached = reach([("program", program)])
+    assert not [f for f in reached if getattr(f.value, "__module__", "").startswith("_pytest")]
