@@ -26,6 +26,14 @@ HIDDEN = {
 """Programs in which a hook or a write through a view hides what a call keeps."""  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_older_is_collected():
+    """Each test collects garbage: of libraries that are loaded, that takes longer than the test."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 class Held:
     def __init__(self, tensor):
         self.tensor = tensor.detach()  # not its history, which would hold this
