@@ -178,8 +178,10 @@ def program(rng: random.Random, steps: int) -> str:
     count = len(layers)
     if count > 1 and rng.random() < 0.3:
         lines.append("    a, b = (list(m.parameters()) for m in (m0, m1))")
-        lines.append("    shared = type(m0) is type(m1) is nn.Linear")
-        lines.append("    if shared: m1.weight = m0.weight")
+        lines.append(
+            "    own = [type(m) is nn.Linear and 'weight' in m._parameters for m in (m0, m1)]"
+        )
+        lines.append("    if all(own): m1.weight = m0.weight")
     each = range(count)
     names = [f"m{i}" for i in each]
     together = ", ".join(names)

@@ -227,10 +227,13 @@ def _state_of_number(gradient: Any) -> str:
     return "number" if top >= tiny else "underflown"
 
 
+_REAL = frozenset((np.float64, np.float32))
+
+
 def _real_scalar(graph: Graph) -> Any:
     """J, if it has gradients."""
     output = graph.values[graph.output].value
-    if type(output) is np.float64:
+    if type(output) in _REAL:
         return output
     if np.size(output) != 1:
         raise TraceError(
@@ -264,8 +267,8 @@ def backward(graph: Graph) -> Gradients:
     if not varying[graph.output]:
         return Gradients(gradients, messages)
     gradient, message_at, starts = gradients.found, messages.found, messages.starts
-    single = type(output) is np.float64
-    gradient[graph.output] = np.float64(1.0) if single else np.ones_like(output)[()]
+    real = type(output) in _REAL
+    gradient[graph.output] = type(output)(1.0) if real else np.ones_like(output)[()]
     arrays = False
     value_of_all = [node.value for node in values]
     value_of = value_of_all.__getitem__
@@ -319,7 +322,7 @@ def backward(graph: Graph) -> Gradients:
     if arrays:  # they are cached: whoever asks for one must not change it
         for found in chain(value_of_all, gradient, message_at):
             if type(found) is np.ndarray:
-                found.flags.writeable = False
+                found.setflags(False)  # type: ignore[call-arg]  # at a third of the time
     return Gradients(gradients, messages)
 
 

@@ -84,7 +84,7 @@ def _unless(loses: Callable[[Any, Any], Any]) -> Callable[..., Any]:
             return 0.0 if loses(a, b) else 0.5 if a == b else 1.0
         ties = np.equal(a, b)
         share = np.logical_not(loses(a, b)).astype(v.dtype)
-        return share - ties.astype(v.dtype) / 2 if ties.any() else share
+        return share - ties.astype(v.dtype) / 2 if np.count_nonzero(ties) else share
 
     return slope
 

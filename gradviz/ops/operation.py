@@ -400,16 +400,17 @@ def fit(message: Any, operand: Any, name: str = "") -> Any:
         A rule returned what cannot be this operand's gradient.
     """
     shape = np.shape(operand)
-    if np.shape(message) != shape:
-        extra = np.ndim(message) - len(shape)
+    sent = np.shape(message)
+    if sent != shape:
+        extra = len(sent) - len(shape)
+        total = np.add.reduce if type(message) is np.ndarray else np.sum
         if extra > 0:
-            total = np.add.reduce if type(message) is np.ndarray else np.sum
             message = total(message, axis=tuple(range(extra)))
-        stretched = tuple(
-            i for i, n in enumerate(shape) if n == 1 and extra >= 0 and np.shape(message)[i] != 1
-        )
-        if stretched:
-            message = np.sum(message, axis=stretched, keepdims=True)
+            sent = sent[extra:]
+        if sent != shape and extra >= 0:
+            stretched = tuple([i for i, n in enumerate(shape) if n == 1 != sent[i]])
+            if stretched:
+                message = total(message, axis=stretched, keepdims=True)
         if np.shape(message) != shape:
             raise TraceError(
                 f"the rule of {name} returned a gradient of shape {np.shape(message)} "

@@ -25,9 +25,9 @@ def _kept(g: Any, a: Any, axis: Any, keepdims: Any = False) -> Any:
     """Give what a reduction over `axis` returned the axes of `a` again, each of length 1."""
     if axis is not None and not keepdims and np.ndim(a):
         shape = list(np.shape(a))
-        for i in _axes(axis, np.ndim(a)):
+        for i in _axes(axis, len(shape)):
             shape[i] = 1
-        g = np.reshape(g, tuple(shape))
+        g = g.reshape(shape) if type(g) is np.ndarray else np.reshape(g, tuple(shape))
     return g
 
 
@@ -55,7 +55,8 @@ def _sum(
 def _count(a: Any, axis: Any, where: Any) -> Any:
     """How many elements each result was made from, with the reduced axes kept."""
     if where is True:
-        return math.prod(np.shape(a)[i] for i in _axes(axis, np.ndim(a)))
+        shape = np.shape(a)
+        return math.prod(shape if axis is None else [shape[i] for i in _axes(axis, len(shape))])
     axis = tuple(axis) if isinstance(axis, list) else axis
     return np.sum(np.broadcast_to(where, np.shape(a)), axis=axis, keepdims=True)
 
@@ -83,7 +84,7 @@ def _extreme(
     # Ties share evenly, also with `initial`. No element equals a NaN: 0/0 makes its slope NaN.
     v = _kept(v, a, axis, keepdims)
     chosen = (a == v) if where is True else (a == v) & where
-    count = np.sum(chosen, axis=axis, keepdims=True)
+    count = np.add.reduce(chosen, axis=axis, keepdims=True)
     if initial is not None:
         count = count + (v == initial)
     with quiet():

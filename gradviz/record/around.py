@@ -139,7 +139,7 @@ class _Alone(NamedTuple):
 def alone(code: CodeType) -> _Alone:
     """See `_Alone`."""
     inside = tuple(codes(code))
-    found = names_in(code)
+    found = names_in(code).union(code.co_freevars)
     steps = [inner.co_code[::2] for inner in inside]
     unnamed = any(_IMPORT in step for step in steps) or not _UNNAMED.isdisjoint(found)
     builds = len(inside) > 1 or code.co_flags & CO_VARARGS or not _BUILD.isdisjoint(steps[0])

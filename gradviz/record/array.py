@@ -351,6 +351,17 @@ class Array(InPlace):
         return apply(lookup(ufunc), inputs, keywords)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if (  # what is below, for what programs mostly consist of
+            function in _REDUCTIONS
+            and len(args) == 1
+            and type(args[0]) is Array
+            and _SETTINGS.issuperset(map(type, kwargs.values()))
+        ):
+            row, settings = ROWS[function], kwargs or NO_KEYWORDS
+            value = row.evaluate(args[0].value, **kwargs)
+            if type(value) in FLOATS and value.dtype.kind == "f":
+                return record_floats(row, value, args, settings, _getframe(1))
+            return record(row, value, args, settings, _getframe(1))
         if len(types) > 1:
             for other in types:
                 if issubclass(other, Held) and other is not Array:
@@ -475,6 +486,9 @@ class Array(InPlace):
         return made
 
 
+_REDUCTIONS = frozenset((np.sum, np.mean, np.max, np.min, np.prod, np.var, np.std))
+"""They return no view."""
+_SETTINGS = frozenset((int, bool))
 _READERS = frozenset(
     (
         *(np.save, np.savez, np.savez_compressed, np.savetxt),

@@ -15,7 +15,7 @@ from typing import Any
 
 from gradviz.model import Program
 from gradviz.record.arguments import is_float, nested
-from gradviz.record.reach import names_in, reach, stands_alone
+from gradviz.record.reach import enclosed, names_in, reach, stands_alone
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Frontend:
             return False
         space = function.__globals__
         named = (space[name] for name in names_in(function.__code__) if name in space)
-        return any(_package(value) in self.written for value in named)
+        held = (value for _, value in enclosed(function))
+        return any(_package(value) in self.written for value in (*named, *held))
 
 
 def _package(value: Any) -> str:

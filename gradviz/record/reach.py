@@ -49,25 +49,32 @@ class Found(NamedTuple):
 
 def stands_alone(function: Any, *given: Any) -> bool:
     """Whether nothing can be reached but numbers, for the function names libraries alone."""
-    if type(function) is not FunctionType or function.__closure__ is not None:
+    if type(function) is not FunctionType:
         return False
     if function.__defaults__ or function.__kwdefaults__ or function.__dict__:
         return False
+    if function.__closure__ is not None:
+        names = names_in(function.__code__)
+        for _, value in enclosed(function):
+            if not _is_library(value, names):
+                return False
     space = function.__globals__
     if not _of_library(space.get("__name__", "")):
         names = names_in(function.__code__)
         for name in names:
-            if name not in space:
-                continue
-            value = space[name]
-            if not isinstance(value, ModuleType):
-                return False
-            if not _of_library(value.__name__) and not names.isdisjoint(vars(value)):
+            if name in space and not _is_library(space[name], names):
                 return False
     for value in given:  # noqa: SIM110 - at half the time of all()
         if not _is_plain(value):
             return False
     return True
+
+
+def _is_library(value: Any, names: frozenset[str]) -> bool:
+    """Whether a variable is a module of a library's, or one in which none of the names is."""
+    if not isinstance(value, ModuleType):
+        return False
+    return _of_library(value.__name__) or names.isdisjoint(vars(value))
 
 
 def _is_plain(value: Any) -> bool:
@@ -169,18 +176,23 @@ def slots_of(kind: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def variables(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """The variables from around a function that its code names, with what they hold."""
+def enclosed(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """The variables of the functions around a function that its code names, with what they hold."""
     code = function.__code__
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         try:
             yield name, cell.cell_contents
         except ValueError:  # it is not yet assigned
             continue
+
+
+def variables(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """The variables from around a function that its code names, with what they hold."""
+    yield from enclosed(function)
     space = function.__globals__
     if _of_library(space.get("__name__", "")):
         return
-    names = names_in(code)
+    names = names_in(function.__code__)
     for name in sorted(filter(space.__contains__, names)):
         value = space[name]
         if not isinstance(value, ModuleType):

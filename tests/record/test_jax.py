@@ -186,9 +186,14 @@ def test_leaves_are_named_by_their_paths_and_values_by_the_users_variables():
 
 
 def test_arrays_of_numpy_are_recorded_where_the_function_is_of_jax():
-    graph = gv.trace(lambda w, x: jnp.sum((w * x) ** 2), np.array([1.0, 2.0]), 3.0, wrt="w")
-    assert graph.grad("w").tolist() == [18.0, 36.0]
-    assert str(graph.grad("w").dtype) == "float32"
+    def made(xp):
+        return lambda w, x: xp.sum((w * x) ** 2)
+
+    for function in (lambda w, x: jnp.sum((w * x) ** 2), made(jnp)):
+        graph = gv.trace(function, np.array([1.0, 2.0]), 3.0, wrt="w")
+        assert graph.grad("w").tolist() == [18.0, 36.0]
+        assert str(graph.grad("w").dtype) == "float32"
+    assert gv.trace(made(np), np.array([1.0, 2.0]), 3.0).grad("w").dtype == np.float64
 
 
 def test_gradviz_is_imported_without_jax():
