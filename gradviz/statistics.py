@@ -176,7 +176,7 @@ def norm(value: Any) -> float:
 
 CHUNK = 2**16
 ROW = 2**13  # shorter products of vectors are not given to several threads, which takes longer
-_ONES = {kind: np.ones(ROW, kind) for kind in ("float32", "float64")}
+_ONES = {kind: np.ones(ROW, kind) for kind in "fd"}
 
 
 def of_flat(
@@ -222,7 +222,7 @@ def of_flat(
 
 def _sums(piece: np.ndarray) -> tuple[float, float]:
     """The sum of the squares, and that of the entries."""
-    size, ones = piece.size, _ONES[piece.dtype.name]
+    size, ones = piece.size, _ONES[piece.dtype.char]
     if size < ROW:
         return float(np.dot(piece, piece)), float(np.dot(piece, ones[:size]))
     rows = piece[: size // ROW * ROW].reshape(-1, ROW)

@@ -45,7 +45,14 @@ from gradviz.record.torch.calls import (
 from gradviz.record.torch.formulas import MESSAGES
 from gradviz.record.torch.layers import layer
 from gradviz.record.torch.messages import Messages, described
-from gradviz.record.torch.nodes import Form, GradientEdge, TensorNode, edge_of, version_of
+from gradviz.record.torch.nodes import (
+    Form,
+    GradientEdge,
+    TensorNode,
+    edge_of,
+    version_of,
+    versions_of,
+)
 from gradviz.record.torch.operation import (
     SYMBOLS,
     OwnBackward,
@@ -242,7 +249,7 @@ class Capture(Messages, TorchFunctionMode):
     def _watched(self, func: Any, name: str, args: Any, kwargs: Any, given: list[Tensor]) -> Any:
         """Make a call, whose arguments hold the `given` tensors, and record its results."""
         operands = list(map(self.node, given))
-        versions = list(map(version_of, given))
+        versions = versions_of(given)
         generator = torch.get_rng_state() if self.whole and name in RANDOM else None
         try:
             result = self.run(func, args, kwargs)
@@ -257,8 +264,9 @@ class Capture(Messages, TorchFunctionMode):
             if is_unreadable(tensor):
                 return result
         target = None  # what the call writes to and returns
-        after = list(map(version_of, given))
-        for tensor, version, now in zip(given, versions, after, strict=True):
+        after = versions_of(given)
+        changed = () if after == versions else zip(given, versions, after, strict=True)
+        for tensor, version, now in changed:
             if now != version:
                 if target is None and (not results or any(tensor is r for r in results)):
                     target, results = tensor, [tensor]

@@ -28,20 +28,25 @@ def kept(functions: Mapping[int, Iterable[Any]], known: Iterable[Tensor]) -> dic
     seen = set(map(storage, known))
     found: dict[int, int] = {}
     for owner, nodes in functions.items():
-        tensors = [saved(function) for function in nodes]
-        total = 0
-        for tensor in (tensor for each in tensors for tensor in each or ()):
-            if (address := storage(tensor)) not in seen:
-                seen.add(address)
-                size = tensor.untyped_storage().nbytes()
-                total += size if tensor.ndim or size > tensor.element_size() else 0
-        if None not in tensors:
+        total, told = 0, True
+        for function in nodes:
+            tensors = saved(function)
+            told = told and tensors is not None
+            for tensor, address in tensors or ():
+                if address not in seen:
+                    seen.add(address)
+                    size = tensor.untyped_storage().nbytes()
+                    total += size if tensor.ndim or size > tensor.element_size() else 0
+        if told:
             found[owner] = total
     return found
 
 
-def saved(function: Any) -> list[Tensor] | None:
-    """The tensors that a node of autograd's has saved; None where they cannot be looked at."""
+def saved(function: Any) -> list[tuple[Tensor, int]] | None:
+    """The tensors that a node of autograd's has saved, with the storages that they lie in.
+
+    None where they cannot be looked at.
+    """
     try:
         if isinstance(function, BackwardCFunction):
             if _is_packed(function._raw_saved_tensors):
@@ -58,7 +63,10 @@ def saved(function: Any) -> list[Tensor] | None:
             found = tensors_in([getattr(function, name) for name, _ in names])
     except Exception:  # released, or written to since, or whatever a foreign node raises
         return None
-    return found if all(map(_is_plain, found)) else None
+    addresses = list(map(storage, found))
+    if None in addresses or any(map(_is_composed, found)):
+        return None
+    return list(zip(found, addresses, strict=True))  # type: ignore[arg-type]
 
 
 @cache
@@ -79,6 +87,6 @@ def _is_packed(raw: Any) -> bool:
     return getattr(raw, "unpack_hook", None) is not None
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor lies in one storage: it is not sparse, nor made of others."""
-    return storage(tensor) is not None and not hasattr(tensor, "__tensor_flatten__")
+def _is_composed(tensor: Tensor) -> bool:
+    """Whether a tensor is made of others, and does not lie in one storage."""
+    return type(tensor) is not Tensor and hasattr(tensor, "__tensor_flatten__")

@@ -100,9 +100,10 @@ class Messages:
             self._indirect[node.order] = None
         by_function: dict[Any, list[tuple[int, Crossing]]] = {function: []}
         for crossing, position in zip(crossings, self._positions(node, crossings), strict=True):
-            node.crossings[crossing.function, crossing.number] = position, crossing
-            by_function.setdefault(crossing.function, []).append((position, crossing))
-            self._expected[node.order, position] += 1
+            node.crossings[crossing.function, crossing.number] = edge = position, crossing
+            by_function.setdefault(crossing.function, []).append(edge)
+            key = node.order, position
+            self._expected[key] = self._expected.get(key, 0) + 1
         for f, edges in by_function.items():
             if f is function:
                 self._hook(f, partial(self._passed_through, node, output, edges))
@@ -229,21 +230,31 @@ class Messages:
         _: Any,
     ) -> None:
         """An autograd node has sent messages."""
-        if order not in self._arrived or not self._listens() or self._apart(order):
+        if order in self._arrived and self._listens():
+            self._send_on(order, edges, messages)
+
+    def _send_on(
+        self,
+        order: int,
+        edges: Sequence[tuple[int, Crossing]],
+        messages: Sequence[Tensor | None],
+    ) -> None:
+        if self._apart(order):
             return
         for position, crossing in edges:
             message = messages[crossing.number]
             key = order, position
-            self._expected[key] -= 1
+            awaited = self._expected[key] = self._expected[key] - 1
             if message is not None:
                 message = crossing.message(local(message))
-                summed = self._partial.pop(key, None)
-                message = message if summed is None else summed + message
-                if self._expected[key]:
-                    self._partial[key] = message
-                    continue
-            else:
-                message = None if self._expected[key] else self._partial.pop(key, None)
+                if awaited or key in self._partial:
+                    summed = self._partial.pop(key, None)
+                    message = message if summed is None else summed + message
+                    if awaited:
+                        self._partial[key] = message
+                        continue
+            elif not awaited:
+                message = self._partial.pop(key, None)
             if message is not None:
                 self._note_message(key, crossing.node, message, address_of(message))
 
@@ -258,8 +269,8 @@ class Messages:
         """A value's own autograd node has run: its gradient is complete, and messages are sent."""
         if self._listens():
             self._reached(node, output, upstream)
-            if edges:
-                self._sent(node.order, edges, messages, upstream)
+            if edges and node.order in self._arrived:
+                self._send_on(node.order, edges, messages)
 
     def _reached(self, node: TensorNode, output: int, upstream: Sequence[Tensor | None]) -> None:
         gradient = upstream[output]
@@ -331,7 +342,7 @@ class Messages:
     def _note_message(
         self, key: tuple[int, int], operand: TensorNode, message: Tensor, address: int | None
     ) -> None:
-        kept = self.messages[key] = self._kept(message)
+        kept = self.messages[key] = self._kept(message, address)
         operand.sent.append((address, kept))
         if operand.order in self._indirect:
             summed = self._indirect[operand.order]
@@ -342,14 +353,16 @@ class Messages:
             return
         # A gradient that is one message is that very tensor, unless a hook has put another.
         sent = node.sent
-        alone = len(sent) == 1 and sent[0][0] == address_of(gradient)
-        self.gradients[node.order] = sent[0][1] if alone else self._kept(gradient, True)
+        address = address_of(gradient)
+        alone = len(sent) == 1 and sent[0][0] == address
+        self.gradients[node.order] = sent[0][1] if alone else self._kept(gradient, address, True)
 
-    def _kept(self, message: Tensor, summed: bool = False) -> Any:
+    def _kept(self, message: Tensor, address: int | None, summed: bool = False) -> Any:
         """What is kept of a message; one that is the very numbers that came in is known."""
         if self.whole or not keep.is_dense(message):
             return self.keep(message)
-        address, version = address_of(message), version_of(message)
+        address = address_of(message) if address is None else address
+        version = version_of(message)
         kept, since, known = self._measured.get(address, _UNKNOWN)
         old = kept()
         same = since == version and known.dtype == keep.name(message.dtype)

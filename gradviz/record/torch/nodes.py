@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -80,10 +81,18 @@ def version_of(tensor: Tensor) -> int:
         return 0
 
 
+def versions_of(tensors: Sequence[Tensor]) -> list[int]:
+    """The same of many."""
+    try:
+        return [tensor._version for tensor in tensors]
+    except RuntimeError:
+        return list(map(version_of, tensors))
+
+
 def edge_of(tensor: Tensor) -> GradientEdge:
     """Where autograd completes the gradient of a tensor."""
-    if tensor.grad_fn is not None:
-        return tensor.grad_fn, tensor.output_nr
+    if (function := tensor.grad_fn) is not None:
+        return function, tensor.output_nr
     with torch.enable_grad():
         return get_gradient_edge(tensor).node, 0
 

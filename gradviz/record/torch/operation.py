@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,7 @@ SYMBOLS = {
 
 LARGE = 10_000
 """The local derivatives of larger arrays are not computed to be looked at."""
+_PLAIN = frozenset((bool, int, float, str, NoneType))
 _EMBEDDINGS = (torch.nn.functional.embedding, torch.nn.functional.embedding_bag)
 
 
@@ -129,6 +131,8 @@ def tensors_in(value: Any) -> list[Tensor]:
 def gather(parts: Iterable[Any], found: list[Tensor]) -> None:
     """Add the tensors of arguments to those that were found."""
     for part in parts:
+        if type(part) in _PLAIN:  # most are
+            continue
         if isinstance(part, Tensor):
             found.append(part)
         elif isinstance(part, (tuple, list)):

@@ -13,18 +13,21 @@ _OWN, _ENTRY, _AGAIN, _USER = range(4)
 def site_of_call() -> Any:
     """The line of the program; None where a module is called that has none of its own."""
     frame: Any = _getframe(1)
+    last: Any = None
     while frame is not None:
-        module = frame.f_globals.get("__name__")
-        whose = _whose.get(module)
-        if whose is None:
-            whose = _USER if not module or names.is_user(frame) else _OWN
-            _whose[module] = whose
-        if whose == _USER:
-            return names.site(frame)
-        if whose == _ENTRY:
-            return None
-        if whose == _AGAIN:
-            return frame.f_locals["event"].site
+        if frame.f_globals is not last:  # several frames of one module follow each other
+            last = frame.f_globals
+            module = last.get("__name__")
+            whose = _whose.get(module)
+            if whose is None:
+                whose = _USER if not module or names.is_user(frame) else _OWN
+                _whose[module] = whose
+            if whose == _USER:
+                return names.site(frame)
+            if whose == _ENTRY:
+                return None
+            if whose == _AGAIN:
+                return frame.f_locals["event"].site
         frame = frame.f_back
     return None
 
