@@ -21,14 +21,20 @@ PIP     = $(BIN)/python -m pip --disable-pip-version-check --quiet
 # torch's CPU build, a tenth of the one on PyPI. Whoever gave pip sources of their own wants those.
 TORCH_INDEX ?= $(if $(PIP_FIND_LINKS)$(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL),,https://download.pytorch.org/whl/cpu)
 
-.PHONY: demo docs dist quick test lint lint-page lint-js bench fuzz sick tables readme notebooks clean
+.PHONY: demo docs dist quick test test-code test-browser lint lint-page lint-js bench fuzz sick tables readme notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/gradviz demo
 
 test: $(VENV)/.installed-dev lint
+	$(MAKE) --no-print-directory test-code
+	$(MAKE) --no-print-directory test-browser
+
+test-code: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto -m 'not browser and not site' $(PYTEST_ARGS)
-	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)  # one at a time: they wait for real programs
+
+test-browser: $(VENV)/.installed-dev  # one at a time: they wait for real programs
+	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS) tests/show tests/web
 
 # What most changes would break: the mathematics, names, files, and a picture of each kind.
 QUICK = $(addprefix tests/,test_saved.py test_operation.py test_version_0_1.py chain/test_backward.py \
@@ -74,8 +80,7 @@ tables: $(VENV)/.installed-dev
 	$(BIN)/python scripts/coverage_table.py
 	$(BIN)/python scripts/conventions_table.py
 
-docs: $(VENV)/.installed-dev
-	$(PIP) install --editable '.[docs]'
+docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -E -b html docs docs/_build/html
 	$(BIN)/python -m pytest -q -m site tests/test_site.py
 
@@ -106,6 +111,10 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(PIP) install $(addprefix --extra-index-url ,$(TORCH_INDEX)) --editable '.[bench,test]'
 	@$(PIP) install --editable '.[pdf]' || echo 'No PDF library for this system: the tests of PDF skip.'
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed-dev
+	$(PIP) install --editable '.[docs]'
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gradviz needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.13" % sys.version_info[:2])'
