@@ -8,11 +8,15 @@ formulas into one another is `substitute`.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from gradviz.ops.symbols import MACRON, SUBSCRIPTS
+
+_INFINITE = re.compile(r"(?<![\w.])1e309")
+"""What `ast.unparse` writes for an infinity (a NaN is the difference of two), being literal."""
 
 
 @lru_cache(maxsize=4096)
@@ -172,4 +176,4 @@ def total(terms: list[ast.expr]) -> ast.expr:
 
 def text(tree: ast.expr) -> str:
     """A formula as one line of plain text, in Python's notation."""
-    return ast.unparse(tree)
+    return _INFINITE.sub("inf", ast.unparse(tree).replace("(1e309-1e309)", "nan"))

@@ -140,6 +140,12 @@ def in_torch():
          torch.tensor([0.5], dtype=half), VALUE, "mul overflows float16"),
         ("scaled gradient", lambda x: (x * 300.0).sum() * 300.0, torch.tensor([0.01], dtype=half),
          None, SLOPE, "overflows float16"),
+        ("range of bfloat16", lambda x: x.exp().sum(), torch.tensor([120.0, 2.0]).bfloat16(),
+         torch.tensor([1.0, 2.0]).bfloat16(), VALUE, "exp overflows bfloat16: x"),
+        ("range of float32", lambda x: x.exp().sum(), torch.tensor([120.0, 2.0]),
+         torch.tensor([1.0, 2.0]), VALUE, "exp overflows float32: x"),
+        ("put there", lambda x: torch.where(x > 0, x, math.nan).sum(), [-1.0, 2.0], [1.0, 2.0],
+         VALUE, "where(gt, x, other=nan) is NaN in 1 of 2 entries: the program put it there"),
         ("comes back as 0", lambda x: (x / (x * x).sum().sqrt()).sum(),
          torch.full((4,), 600.0, dtype=half), torch.tensor([6.0, 3.0, 2.0], dtype=half), VALUE,
          "mul overflows float16 (up to 6.55e+04): x reaches 600; div = x / sqrt makes 0 of that"),
@@ -198,6 +204,15 @@ def test_a_loss_scale_that_is_too_large_is_told_to_be_scaled_down():
         assert "scale the loss down" in finding.advice
     (finding,) = gv.trace(lambda x: (x * 1e-4).sum() * 1e-4, x).diagnose().findings
     assert "scale the loss up" in finding.advice
+
+
+def test_advice_for_float16_is_in_numbers_that_float16_has():
+    torch = pytest.importorskip("torch")
+    x = torch.tensor([2.0, 2.0], requires_grad=True)
+    for dtype, small in ((torch.float16, "1e-4"), (torch.float32, "1e-8")):
+        health = gv.trace(lambda x: (x / (x - 2)).sum(), x.to(dtype)).diagnose()
+        assert f"maximum(y, {small})" in health.findings[0].advice
+        assert torch.tensor(float(small)).to(dtype)
 
 
 # --- what is meant

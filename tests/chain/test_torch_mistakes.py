@@ -136,6 +136,16 @@ def test_what_was_computed_under_no_grad_is_blamed_itself_and_dropped_layers_are
     assert "under no_grad" in health.findings[0].message
     assert health.findings[0].source.text == "h = (X @ w).tanh()  # the line to blame"
     assert gv.trace(lambda w, v: without_gradients(w, v, False), w, v).diagnose()
+    online, target = nn.Linear(6, 2), nn.Sequential(nn.Linear(6, 2), nn.Tanh())
+
+    def bootstrapped(x):
+        with torch.no_grad():
+            goal = 1 + 0.9 * target(x).amax(1)  # far from the loss that reads it
+        return nn.functional.smooth_l1_loss(online(x)[:, 0], goal)
+
+    (finding,) = gv.trace(bootstrapped, X).diagnose().findings
+    assert (finding.operation, finding.source.text[:6]) == ("linear", "goal =")
+    assert "was computed without gradients" in finding.message
     square = weight(6, 6)
     one = [nn.Parameter(square.detach().clone()) for _ in range(4)]
 

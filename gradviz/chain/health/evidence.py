@@ -84,6 +84,14 @@ class Evidence:
             found = self._measured[i] = measure(self.graph.values[i].value)
         return found
 
+    def _dtype(self, i: int) -> str:
+        """The name of a value's dtype, where a float32 array may hold what was bfloat16."""
+        coarsest = getattr(self.graph.program, "precision", 0.0)
+        narrow = (_is_bfloat16(self.graph.values[j].value) for j in (i, *self.graph.operands[i]))
+        if 0 < coarsest < BFLOAT16 or not all(narrow):
+            return self._stats(i).dtype
+        return "bfloat16" if coarsest else "bfloat16 or float32"
+
     def _bad(self, ids: Iterable[int]) -> list[int]:
         """The values that are not finite."""
         return [i for i in ids if not math.isfinite(self.values[i])]
@@ -189,11 +197,14 @@ class Evidence:
             a, b = part(u), part(more[0]) if more else None
             if hazard.holds(part(v), a, b):
                 what = hazard.what.format(
-                    op=op, dtype=self._stats(v).dtype, a=self._said(u),
+                    op=op, dtype=self._dtype(v), a=self._said(u),
                     b=self._said(more[0]) if more else "",
                     low=a.low, high=a.high, top=a.top,
                 )  # fmt: skip
-                return what.replace(" (0)", ""), hazard.advice
+                advice = hazard.advice
+                if self._stats(v).dtype == "float16":  # where 1e-8 is 0, and 1 / 1e-5 infinite
+                    advice = re.sub(r"1e-\d+", "1e-4", advice)
+                return what.replace(" (0)", ""), advice
         return None
 
     # --- sums of messages -------------------------------------------------------------------------
@@ -280,4 +291,6 @@ def _is_bfloat16(array: Any) -> bool:
     return not np.any(np.asarray(array).view(np.uint32) & 0xFFFF)
 
 
+BFLOAT16 = 2.0**-7
+"""Its ε; what is computed in float16 alone is finer."""
 _CLOSE = {"float64": 1e-6, "complex128": 1e-6, "float32": 1e-3, "complex64": 1e-3}

@@ -110,6 +110,8 @@ class Flow(Evidence):
             weights = culprit in hazards.PRODUCTS
             first_aid = "larger initial weights (He, Xavier)" if weights else "relu or gelu instead"
             advice = f"{first_aid}, skip connections, or a normalisation"
+            if culprit in hazards.GAINS:  # its VJP takes out what is along its output
+                advice = "a loss of more than the mean or the size of what is normalised"
         verb = "shrinks" if sign > 0 else "grows"
         message = (
             f"on the way to {names} the gradient {verb} "

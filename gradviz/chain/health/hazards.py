@@ -23,8 +23,9 @@ RESHAPES = forms.SHAPES | forms.ORDERS | forms.CASTS
 """After these a parameter is still itself."""
 MASKING = (
     _names("""
-    where masked_fill full_like full tril triu getitem take take_along_axis gather index_select
-    index_put scatter concatenate cat stack broadcast_to expand add max amax baddbmm addmm
+    where masked_fill setitem fill index_fill pad full_like full new_full tril triu getitem take
+    take_along_axis gather index_select index_put scatter concatenate cat stack broadcast_to expand
+    add max amax baddbmm addmm
 """)
     | RESHAPES
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -71,9 +72,9 @@ class Lost(Evidence):
                 while path[-1] != v:
                     path.append(ends[path[-1]][group[0]])
                 why, advice = (self._stop, self._read, self._unread)[kind](v, path)
-                if kind == stopped and self._untracked(v, path):
-                    path.pop()
-                    onward = self._onward(v)
+                if kind == stopped and (untracked := self._untracked(v, path)):
+                    onward = (*path[untracked + 1 :], *self._onward(v)[1:])
+                    del path[untracked + 1 :]
                 message = f"no way leads from {names} to {self._name(graph.output)}: {why}"
             # What J does not depend on: a head or a token that this run had no use for.
             unused = not group or group[0][0] == unread
@@ -99,21 +100,33 @@ class Lost(Evidence):
             return f"{self._told(v)} stops it, {why}", advice
         if self._stops(v):
             return f"{self._told(v)} stops it, integers have no derivative", "stay with floats"
-        if self._untracked(v, path):
+        if untracked := self._untracked(v, path):
             return (
-                f"{self._told(path[-2])} was computed without gradients (under no_grad, or "
-                f"detached), and {self._name(v)} reads it",
-                "compute it where gradients are recorded, or is it a constant?",
+                f"{self._told(path[untracked])} was computed without gradients (under no_grad, or "
+                f"detached), and {self._name(path[untracked + 1])} reads it",
+                "compute it where gradients are recorded; requires_grad_(False) says that a "
+                "constant is meant",
             )
         return (
             f"{self._told(v)} takes {self._name(path[-2])} as a constant",
             "was that computed without gradients (no_grad, detach), or has it no derivative here?",
         )
 
-    def _untracked(self, v: int, path: Sequence[int]) -> bool:
-        """Whether what ends is to blame: v has a derivative by each operand, and none by this."""
+    def _untracked(self, v: int, path: Sequence[int]) -> int:
+        """The place on a way to v of what was computed without gradients; 0 if nothing was.
+
+        It is the first that passes nothing on, or else what v, which has a derivative by each of
+        its operands, has none by.
+        """
+        graph = self.graph
+        if self._stops(v):
+            return 0
+        for place, (u, w) in enumerate(itertools.pairwise(path[:-1]), 1):
+            rule = graph.values[w].operation.rule
+            if all(rule(key) is None for key, x in enumerate(graph.operands[w]) if x == u):
+                return place
         smooth = self._op(v) in hazards.PRODUCTS | hazards.SUMS
-        return len(path) > 1 and smooth and not self._stops(v) and not self.graph.is_leaf(path[-2])
+        return len(path) - 2 if len(path) > 1 and smooth and not graph.is_leaf(path[-2]) else 0
 
     def _read(self, v: int, path: Sequence[int]) -> tuple[str, str]:
         return (

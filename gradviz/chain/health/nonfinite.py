@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -129,7 +130,7 @@ class NonFinite(Evidence):
                 )
             how = f" ({how})" if how else ""
             return f"{op} of the infinities in {listed(map(self._name, bad))}{how}", advice
-        if found := self._of_too_few(v):
+        if found := self._of_too_few(v) or self._given(v):
             return found
         entries = self._entries(v, np.isnan if nan else np.isinf)
         if hazard := self._hazard(v, "nan" if nan else "inf", entries):
@@ -148,6 +149,15 @@ class NonFinite(Evidence):
         """The entries of a value that are NaN, say; None where they are not known."""
         value = self.graph.values[v].value
         return which(value) if self._whole(v) else None
+
+    def _given(self, v: int) -> tuple[str, str] | None:
+        """Whether the program itself put a NaN or an infinity there: ``x[0] = nan``."""
+        for name, given in self.graph.values[v].keywords.items():
+            if not isinstance(given, (float, complex)) or cmath.isfinite(given):
+                continue
+            if cmath.isnan(given) == self._nan(v):
+                return f"the program put it there: {name}={given}", "give it another number"
+        return None
 
     def _of_too_few(self, v: int) -> tuple[str, str] | None:
         """Whether a NaN is a mean of nothing, or a variance of one value."""
@@ -202,10 +212,10 @@ class NonFinite(Evidence):
             bound = sizes[0].top * sizes[0].size if op in hazards.SUMS else bound
             if bound <= limit:
                 return None
-            return f"{op} overflows {stats.dtype} in its sum, inf - inf: {reaches}", advice
+            return f"{op} overflows {self._dtype(v)} in its sum, inf - inf: {reaches}", advice
         if op in hazards.TIMES | {"sum", "mean"} and stats.size == 1:
             advice = "scale the loss down, or use a wider dtype"
-        return f"{op} overflows {stats.dtype} (up to {limit:.3g}): {reaches}", advice
+        return f"{op} overflows {self._dtype(v)} (up to {limit:.3g}): {reaches}", advice
 
     # --- gradients --------------------------------------------------------------------------------
 
