@@ -22,6 +22,7 @@ LONGEST = 2.5  # ... and a longer one is cut where it is so many times as long a
 PAGE = 1.6 * SCREEN  # so long a page is scrolled through; in one that is too wide, texts are small
 CUT = 0.2  # what a cut costs, as a part of a screen
 MOST = 8  # columns
+TRIED = 16  # places of a single cut, where columns of one length are too wide or too long
 ROOM = 6.0  # between two boxes, for a cut
 GUTTER = 30.0  # between columns, and ...
 TRACK = 9.0  # ... for each edge that runs in it
@@ -44,8 +45,14 @@ def wrapped(layout: Layout, eager: bool) -> Layout:
     wide = layout.width > layout.height
     upright = turned(layout) if wide else layout
     cuts = _Cuts(upright)
-    cut = [_cut(upright, chosen, wide) for n in range(1, MOST) if (chosen := cuts.choose(n))]
-    found = [layout, *(squeezed(turned(one) if wide else one) for one in cut)]
+
+    def cut(places: list[float]) -> Layout:
+        found = _cut(upright, places, wide)
+        return squeezed(turned(found) if wide else found)
+
+    found = [layout, *(cut(chosen) for n in range(1, MOST) if (chosen := cuts.choose(n)))]
+    if eager and all(any(badness(one)[:2]) for one in found):  # columns of other lengths, then
+        found += [cut([y]) for y, _ in cuts.places[:: len(cuts.places) // TRIED + 1]]
     return min(found, key=badness)
 
 

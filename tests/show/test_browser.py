@@ -6,6 +6,7 @@ import re
 
 import graphs
 import pytest
+from gallery import NAMES, shown
 
 from gradviz.show.drawing import draw
 
@@ -72,6 +73,51 @@ def test_a_subscript_is_smaller_and_lower_than_its_letter(measured):
     assert subscript[3] - subscript[1] < 0.8 * (letter[3] - letter[1])
     assert sum(subscript[1::2]) > sum(letter[1::2]) + 4
     assert letter[2] - 1 <= subscript[0] <= letter[2] + 2
+
+
+MEETING = """svg => {
+  const found = [];
+  const rect = e => { const b = e.getBBox(); return [b.x, b.y, b.x + b.width, b.y + b.height] };
+  const said = e => (e.querySelector('title') ?? e).textContent.trim().split('\\n')[0];
+  for (const panel of svg.querySelectorAll('g.panel')) {
+    const all = (name, part) =>
+      [...panel.querySelectorAll('g.' + name)].map(g => [g, rect(g.querySelector(part))]);
+    const boxes = all('node', 'rect:not([fill=none])'), labels = all('pill', 'rect');
+    const headings = all('group-title', 'g'), things = [...boxes, ...labels, ...headings];
+    things.forEach(([g, a], i) => things.slice(i + 1).forEach(([h, b]) => {
+      if (Math.min(a[2], b[2]) - Math.max(a[0], b[0]) > SLACK
+          && Math.min(a[3], b[3]) - Math.max(a[1], b[1]) > SLACK)
+        found.push('two overlap: ' + said(g) + ' | ' + said(h));
+    }));
+    for (const [g, [left, , right]] of [...boxes, ...labels])
+      for (const text of g.querySelectorAll('text')) {
+        const [begin, , end] = rect(text);
+        if (begin < left - SLACK || end > right + SLACK)
+          found.push('a text sticks out: ' + said(g) + ' | ' + text.textContent);
+      }
+    for (const arrow of panel.querySelectorAll('g.arrow')) {
+      const path = arrow.querySelector('path'), {tail, head} = arrow.dataset;
+      const others = things.filter(([g]) => ![tail, head].includes(g.dataset.node)
+                                   && !(g.dataset.tail == tail && g.dataset.head == head));
+      const met = new Set();
+      for (let at = 0; at <= path.getTotalLength(); at += 3) {
+        const {x, y} = path.getPointAtLength(at);
+        for (const [g, [left, top, right, bottom]] of others)
+          if (left + 1 < x && x < right - 1 && top + 1 < y && y < bottom - 1) met.add(said(g));
+      }
+      met.forEach(other => found.push('an edge runs through: ' + said(arrow) + ' | ' + other));
+    }
+  }
+  return found;
+}""".replace("SLACK", str(SLACK))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_in_the_picture_of_a_model_nothing_lies_on_another(chromium, name):
+    page = chromium.new_page()
+    page.set_content(shown(name).drawing.svg)
+    assert page.eval_on_selector("svg.gradviz", MEETING) == []
+    page.close()
 
 
 def test_the_theme_auto_follows_the_reader(chromium):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 import torch_programs
@@ -334,3 +335,115 @@ class CharRNN(nn.Module):
 @model
 def char_rnn():
     return CharRNN(), (torch.randn(1, 12, 20),), against(*range(12))
+
+
+def roi_align(features, boxes, size=4):
+    """Each box of the image as a grid of so many points of its features."""
+    steps = torch.linspace(0, 1, size)
+    x = boxes[:, 0:1] + steps * (boxes[:, 2:3] - boxes[:, 0:1])
+    y = boxes[:, 1:2] + steps * (boxes[:, 3:4] - boxes[:, 1:2])
+    grid = torch.stack((x[:, None].expand(-1, size, -1), y[..., None].expand(-1, -1, size)), -1)
+    return F.grid_sample(features.expand(len(boxes), -1, -1, -1), 2 * grid - 1, align_corners=False)
+
+
+class RegionProposals(nn.Module):
+    def __init__(self, width, anchors=3):
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+        self.cls_logits = nn.Conv2d(width, anchors, 1)
+        self.bbox_pred = nn.Conv2d(width, 4 * anchors, 1)
+
+    def forward(self, features):
+        hidden = self.conv(features).relu()
+        scores = self.cls_logits(hidden).flatten()
+        deltas = self.bbox_pred(hidden).view(-1, 4)
+        best = scores.topk(8).indices
+        at = deltas.detach()[best].sigmoid()
+        low, high = at[:, :2] / 2, 0.5 + at[:, 2:] / 2
+        return torch.cat((low, high), 1), scores, deltas
+
+
+class Detector(nn.Module):
+    """Faster R-CNN: features, proposals, and two heads on what lies in each."""
+
+    def __init__(self, width=8, classes=3):
+        super().__init__()
+        self.backbone = nn.Sequential(
+            nn.Conv2d(3, width, 3, 2, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 2, 1), nn.ReLU()
+        )
+        self.rpn = RegionProposals(width)
+        self.box_head = nn.Sequential(nn.Flatten(), nn.Linear(16 * width, 32), nn.ReLU())
+        self.cls_score, self.bbox_pred = nn.Linear(32, classes), nn.Linear(32, 4)
+
+    def forward(self, image, box, label):
+        features = self.backbone(image)
+        proposals, scores, deltas = self.rpn(features)
+        inside = self.box_head(roi_align(features, proposals))
+        labels = label.expand(len(proposals))
+        found = F.cross_entropy(self.cls_score(inside), labels)
+        found = found + F.smooth_l1_loss(self.bbox_pred(inside), box.expand(len(proposals), 4))
+        wanted = (torch.arange(len(scores)) % 5 == 0).float()
+        found = found + F.binary_cross_entropy_with_logits(scores, wanted)
+        return found + F.smooth_l1_loss(deltas, box.expand(len(deltas), 4))
+
+
+@model
+def detector():
+    return Detector(), (torch.rand(1, 3, 24, 24), torch.rand(1, 4), torch.tensor([1])), None
+
+
+def of_hugging_face(name, ids, **config):
+    """A model with random weights and the loss that its author gave it."""
+    transformers = pytest.importorskip("transformers")
+    made = getattr(transformers, f"{name.partition('For')[0].replace('LMHeadModel', '')}Config")
+    model = getattr(transformers, name)(made(**config))
+
+    def loss(ids):
+        return model(input_ids=ids, labels=ids).loss
+
+    return loss, (ids,), None
+
+
+SMALL = {"vocab_size": 100}
+LLAMA = SMALL | {
+    "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
+}  # fmt: skip
+
+
+@model
+def hugging_face_gpt2():
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    size = SMALL | {"n_layer": 4, "n_embd": 32, "n_head": 4, "n_positions": 32} | ends
+    return of_hugging_face("GPT2LMHeadModel", torch.randint(0, 100, (2, 8)), **size)
+
+
+@model
+def hugging_face_llama():
+    ids = torch.randint(0, 100, (2, 8))
+    return of_hugging_face("LlamaForCausalLM", ids, num_hidden_layers=4, **LLAMA)
+
+
+@model
+def hugging_face_mixtral():
+    size = LLAMA | {"num_hidden_layers": 2, "num_local_experts": 4}
+    return of_hugging_face("MixtralForCausalLM", torch.randint(0, 100, (2, 8)), **size)
+
+
+@model
+def hugging_face_t5():
+    size = SMALL | {"num_layers": 3, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_heads": 4}
+    ids = torch.randint(1, 100, (2, 8))
+    return of_hugging_face("T5ForConditionalGeneration", ids, decoder_start_token_id=0, **size)
+
+
+@model
+def hugging_face_vit():
+    transformers = pytest.importorskip("transformers")
+    size = {"image_size": 32, "patch_size": 8, "hidden_size": 32, "num_hidden_layers": 4,
+            "num_attention_heads": 4, "intermediate_size": 64, "num_labels": 5}  # fmt: skip
+    vit = transformers.ViTForImageClassification(transformers.ViTConfig(**size))
+
+    def loss(pixels):
+        return vit(pixel_values=pixels, labels=torch.tensor([1, 3])).loss
+
+    return loss, (torch.randn(2, 3, 32, 32),), None

@@ -1,0 +1,116 @@
+"""The picture of a model is one that its author would draw."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import networkx as nx
+import pytest
+from gallery import LAYERED, NAMES, shown
+
+from gradviz.chain.fold import values_of
+from gradviz.chain.folding import Folding
+from gradviz.show import card, svg
+
+FEW = {"numpy_mlp", "numpy_simulation", "lstm_classifier", "graph_network", "char_rnn",
+       "gan_step"}  # fmt: skip
+SCREEN = 1200  # pixels: what is no longer is seen whole, whatever its shape
+SHARING = {"seq2seq", "runge_kutta", "char_rnn", "gan_step", "hugging_face_gpt2",
+           "hugging_face_t5"}  # fmt: skip
+
+every_model = pytest.mark.parametrize("name", NAMES)
+every_layered_model = pytest.mark.parametrize("name", LAYERED)
+
+
+@pytest.fixture
+def graph(name):
+    return shown(name).graph
+
+
+@pytest.fixture
+def view(name):
+    return shown(name).drawing.view
+
+
+@pytest.fixture
+def place(name):
+    return shown(name).place
+
+
+def modules(model):
+    """The modules of a model, or of a function around one."""
+    around = [cell.cell_contents for cell in getattr(model, "__closure__", None) or ()]
+    for root in (model, *around):
+        if hasattr(root, "named_modules"):
+            yield from root.named_modules()
+
+
+@every_model
+def test_it_fits_a_screen(name, view, place):
+    assert (5 if name in FEW else 15) <= len(view.boxes) <= 40
+    aspect = place.height / place.width
+    assert 1 / 2.5 <= aspect <= 2.5 or max(place.width, place.height) <= SCREEN
+    assert card.HEAD * SCREEN / (place.width + 2 * svg.MARGIN) >= 7  # its smallest text
+
+
+@every_model
+def test_no_box_is_called_by_a_bare_number_or_as_a_part(graph, view):
+    for box in view.boxes:
+        name = box.title or box.name
+        for said in (name, *box.scope):
+            assert not re.fullmatch(r"(part|chain|stretch)?\s*\d*", said), box.name
+
+
+@every_layered_model
+def test_a_layer_is_called_by_its_attribute_its_class_and_its_sizes(name, view):
+    sizes = ("in_features", "out_features", "in_channels", "out_channels", "num_embeddings")
+    facts: dict = {}
+    for path, module in modules(shown(name).model):
+        own = [str(getattr(module, size)) for size in sizes if hasattr(module, size)]
+        if own:
+            facts.setdefault(path.rpartition(".")[2], []).append([type(module).__name__, *own])
+    seen = 0
+    for box in view.boxes:
+        name, _, kind = (box.title or box.name).rpartition(".")[2].partition(" · ")
+        if name in facts and not name.isdigit() and " × " not in box.expression:
+            told = f"{kind} {box.expression}"
+            assert any(all(f in told for f in fact) for fact in facts[name]), (box.name, told)
+            seen += 1
+    assert seen or all(name.isdigit() for name in facts)
+
+
+@every_model
+def test_each_value_lies_in_one_box_and_the_boxes_form_a_dag(graph):
+    folding = Folding(graph)
+    groups = [values_of(part) for part, _ in folding.cut(folding.opened())]
+    assert sorted(itertools.chain(*groups)) == list(range(len(graph)))
+    owner = {i: n for n, group in enumerate(groups) for i in group}
+    edges = {(owner[u], owner[v]) for u, v, _ in graph.dag.edges if owner[u] != owner[v]}
+    assert nx.is_directed_acyclic_graph(nx.DiGraph(edges))
+
+
+@every_layered_model
+def test_edges_tell_shapes_and_shared_parameters_are_told(name, view):
+    flows = [arrow for arrow in view.arrows if not arrow.hidden and not arrow.shared]
+    told = [arrow for arrow in flows if re.search(r"\d", arrow.symbol + arrow.number)]
+    assert len(told) >= len(flows) / 2
+    said = {row.text for box in view.boxes for row in box.rows if row.label == "parameters"}
+    assert bool(said) == (name in SHARING), said
+
+
+@every_layered_model
+def test_what_carries_no_gradient_is_one_quiet_box_at_most(graph):
+    folding = Folding(graph)
+    parts = [part for part, _ in folding.cut(folding.opened())]
+    still = [
+        part for part in parts
+        if all(i in folding.still and graph.kind(i) != "input" for i in values_of(part))
+    ]  # fmt: skip
+    assert len(still) <= 1
+
+
+@every_layered_model
+def test_what_a_function_computes_between_layers_has_its_name(name, view):
+    names = [box.title for box in view.boxes]
+    assert ("rotated" in names) == (name in ("llama", "mixture_of_experts")), names
