@@ -316,7 +316,7 @@ class _Reading:
         value = np.asarray(self.known[tree.id])
         if value.dtype.kind not in "fiub":
             raise _Unread
-        if tree.id == "n":
+        if tree.id == "n" and not value.ndim:
             return self._Constant(ast.Constant(value.item()))
         return _Read(value, lambda place: notation.name(indexed(tree.id, place)))
 

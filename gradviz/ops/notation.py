@@ -52,6 +52,11 @@ def adjoint(identifier: str) -> ast.Name:
     return name(identifier[:1] + MACRON + identifier[1:])
 
 
+def names(tree: ast.AST) -> set[str]:
+    """The symbols in a formula, and the functions that it calls."""
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
 class _Substitution(ast.NodeTransformer):
     def __init__(self, replacements: Mapping[str, ast.expr]) -> None:
         self.replacements = replacements

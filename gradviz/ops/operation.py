@@ -270,7 +270,7 @@ class Operation:
         operands: Sequence[ast.expr],
         keywords: Mapping[str, Any],
     ) -> ast.expr:
-        replacements = {k: literal(v) for k, v in keywords.items()}
+        replacements = _CONSTANTS | {k: literal(v) for k, v in keywords.items()}
         replacements |= dict(zip(OPERAND_NAMES, operands, strict=False)) | symbols
         return notation.substitute(notation.parse(formula), replacements)
 
@@ -296,6 +296,8 @@ class Part(Operation):
         return self.whole.pulls[position](upstream, parts, *operands, **keywords)
 
 
+# The constants in formulas, apart from variables called pi and e.
+_CONSTANTS: dict[str, ast.expr] = {"pi": notation.name("π"), "e": notation.parse("exp(1)")}
 _SILENT = frozenset(("optimize", "dtype", "order", "casting", "mode", "kind", "stable", "subok"))
 
 

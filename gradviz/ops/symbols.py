@@ -5,9 +5,9 @@ The rule. A name is a *symbol* if its base is one letter or a Greek letter's nam
 an accent. A base of two or three letters is a symbol with digits or a subscript of at most two
 characters: ``fc1``, ``net_h1``. Every other name with an underscore is an *identifier*: upright
 text that is shown as it is written, ``lm_head``, ``hidden_states``, ``hidden_size``. A name of
-letters alone is a *word*, slanted: ``loss``. What stands before the last point, ``fc1.``, is
-upright; ``h(2)`` is the second value that was assigned to h, ``W[0]`` a part. A bar says that it is
-the gradient. Anything else is text.
+letters alone is a *word*, slanted: ``loss``, and ``pi``, which is not the number π. What stands
+before the last point, ``fc1.``, is upright; ``h(2)`` is the second value that was assigned to h,
+``W[0]`` a part. A bar says that it is the gradient. Anything else is text.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def part(name: str) -> tuple[str, int] | None:
 
 def _word(word: str) -> tuple[str, str, tuple[str, ...], str]:
     """Base, style, subscript and accent."""
-    if word in _LETTERS:
+    if word in _LETTERS and word != "pi":
         return _LETTERS[word], "symbol", (), ""
     found = _WORD.fullmatch(word)
     if found is not None:

@@ -114,11 +114,11 @@ def _edge(graph: Graph, u: int, v: int, key: int, told: bool) -> StoryEdge:
     derivative = graph.derivative(v, key) if told else None
     carries = graph.values[v].operation.rule(key) is not None
     arrays = np.ndim(graph.values[u].value) or np.ndim(graph.values[v].value)
-    vjp: Formula | None = None
+    message: ast.expr | None = None
     if told and carries and (derivative is None or arrays):
         upstream = notation.adjoint(graph.names[v])
         one = notation.number(1)
-        vjp = _formula(graph.message(v, key, one if v == graph.output else upstream))
+        message = graph.message(v, key, one if v == graph.output else upstream)
     return {
         "u": u,
         "v": v,
@@ -126,8 +126,8 @@ def _edge(graph: Graph, u: int, v: int, key: int, told: bool) -> StoryEdge:
         "alone": graph.alone(v, key),
         "carries": carries or derivative is not None,
         "derivative": _formula(derivative),
-        "vjp": vjp,
-        "why": reason(graph, u, v, derivative, vjp is not None),
+        "vjp": _formula(message),
+        "why": reason(graph, u, v, derivative, message),
     }
 
 

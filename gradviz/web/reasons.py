@@ -5,16 +5,21 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from gradviz.ops import notation
+
 from .wire import Reason
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 
-def reason(graph: Graph, u: int, v: int, derivative: ast.expr | None, vjp: bool) -> Reason:
+def reason(
+    graph: Graph, u: int, v: int, derivative: ast.expr | None, message: ast.expr | None
+) -> Reason:
     """What the page says of an edge u→v; "" where its formula tells nothing that is sure."""
     if derivative is None:
-        return "map" if vjp else ""
+        counts = message is not None and "n" in notation.names(message) - {*graph.names}
+        return "mean" if counts else "map" if message is not None else ""
     called = {id(n.func) for n in ast.walk(derivative) if isinstance(n, ast.Call)}
     names = {n.id for n in ast.walk(derivative) if isinstance(n, ast.Name) and id(n) not in called}
     if graph.names[v] in names:

@@ -26,7 +26,7 @@ Step = Annotated[list[Any], "[StepKind, ...number[]]"]
 GradientState = Literal[
     "not computed", "disconnected", "zero", "underflown", "non-finite", "number"
 ]
-Reason = Literal["", "one", "constant", "linear", "own", "curved", "map"]
+Reason = Literal["", "one", "constant", "linear", "own", "curved", "map", "mean"]
 Kind = Literal["input", "parameter", "constant", "operation", "output"]
 
 

@@ -332,3 +332,14 @@ def test_messages_of_stacks_of_matrices_are_summed_over_the_stack(shapes):
         axis = written.partition("axis=")[2].partition(")")[0].partition(",")[0]
         found = stack.sum(int(axis)) if axis else stack
         np.testing.assert_allclose(found.reshape(wanted.shape), wanted)
+
+
+def test_variables_called_pi_and_e_are_not_the_numbers():
+    def program(pi, e):
+        return np.exp(np.deg2rad(pi) * e)
+
+    shown = gv.trace(program, 90.0, 2.0).explain("pi")
+    assert r"\frac{\partial J}{\partial \mathit{pi}}" in shown.formula.latex
+    assert shown.factored.text.endswith("∂J/∂pi = δ[v_1] · (π / 180) = 0.807763")
+    grown = gv.operation(lambda a: np.e * a, local="e", formula="a * e", name="grown")
+    assert gv.trace(lambda e: grown(e), 3.0).draw().view.boxes[-1].expression == "e * exp(1)"

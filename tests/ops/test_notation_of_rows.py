@@ -20,6 +20,7 @@ _I1 = [c for k in range(30, -1, -1) for c in (1 / math.factorial(k) / math.facto
 
 NAMESPACE = {name: getattr(np, name) for name in np.__all__ if callable(getattr(np, name))} | {
     "pi": np.pi,
+    "π": np.pi,
     "arsinh": np.arcsinh,
     "arcosh": np.arccosh,
     "artanh": np.arctanh,

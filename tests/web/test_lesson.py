@@ -65,7 +65,7 @@ def test_the_usual_mistakes_are_recognised(rooms):
     lesson = (
         network.lesson()
         .value("z_h1").value("a_h1").local("a_o1", "z_o1").message("z_o1", "a_h1")
-        .gradient("w5").gradient("a_h1").paths("x1")
+        .gradient("w5").gradient("a_h1").paths("x1").value("z_o1")
     )  # fmt: skip
     rooms("open", state(lesson))
     value, grad = network.statements.value, network.statements.grad
@@ -87,6 +87,8 @@ def test_the_usual_mistakes_are_recognised(rooms):
         assert rooms("judged", n, float(answer))["said"] == said, (n, answer)
     for n, answer in enumerate(rooms("expected")):
         assert rooms("judged", n, answer)["right"]
+    found = [rooms("judged", 7, value(name))["x"] for name in ("a_h1", "a_h2")]
+    assert found == [network.statements.id(name) for name in ("a_h1", "a_h2")]  # 0.6 % apart
     assert rooms("judged", 4, grad("w5") * 1.009)["right"]
     assert not rooms("judged", 6, 4.001)["right"]  # paths are counted
 

@@ -65,7 +65,9 @@ export function judged(session, question, given, tolerance) {
   const exact = question.kind === "paths";
   if (close(given, right, exact ? 0 : tolerance)) return { right: true, said: "right" };
   const usual = exact ? ofPaths(session, question) : ofNumbers(session, question, right);
-  const found = usual.find(({ number }) => close(given, number, exact ? 0 : tolerance));
+  const [found] = usual
+    .filter(({ number }) => close(given, number, exact ? 0 : tolerance))
+    .sort((a, b) => Math.abs(given - a.number) - Math.abs(given - b.number));
   if (found) return { ...found, right: false };
   return { right: false, said: !exact && close(given, right, 0.1) ? "near" : "" };
 }

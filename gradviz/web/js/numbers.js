@@ -2,6 +2,8 @@
 //
 // What JSON lacks (NaN, infinities) travels as text; an array travels as what is shown of it.
 
+const NO_AMOUNT = /(?<![\d.])-?0\.0(?!\d)/g; // as Python writes it
+
 /**
  * What is not told yet.
  * @type {Shown}
@@ -77,6 +79,7 @@ export const cells = (q) =>
  */
 export const listed = (q) => (q === null || isNumber(q) ? "" : minus(q.listed ?? ""));
 /** @type {(q: Quantity | null) => string} */
-export const full = (q) => (q === null ? "" : minus(isNumber(q) ? String(scalar(q)) : q.full));
+export const full = (q) =>
+  q === null ? "" : minus(isNumber(q) ? String(scalar(q)) : q.full.replace(NO_AMOUNT, "0"));
 /** @type {(q: Quantity | null) => number} */
 export const norm = (q) => (q === null ? 0 : isNumber(q) ? Math.abs(scalar(q)) : scalar(q.norm));
