@@ -8,7 +8,7 @@ import inspect
 from collections import UserDict
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -64,8 +64,8 @@ def takes(function: Callable[..., Any], name: str) -> bool:
 def convert_nested(value: Any, name: str, convert: Callable[[Any, str], Any]) -> Any:
     """A copy of nested containers with `convert` applied to what is inside.
 
-    Containers are dicts, lists, tuples, `UserDict`s and dataclasses, and what inherits from them;
-    one in which nothing was converted is passed as it is.
+    Containers are dicts, lists, tuples, `UserDict`s, namespaces and dataclasses, and what inherits
+    from them; one in which nothing was converted is passed as it is.
     """
     parts = None if type(value) in _WHOLE else _parts(value)
     if parts is None:
@@ -102,12 +102,22 @@ def _parts(value: Any) -> list[tuple[str, Any, Any]] | None:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [field.name for field in dataclasses.fields(value) if hasattr(value, field.name)]
         return [(f".{key}", key, getattr(value, key)) for key in fields]
+    if isinstance(value, SimpleNamespace):
+        return [(f".{key}", key, part) for key, part in vars(value).items()]
     return None
 
 
 def begins(name: str, prefixes: Any) -> list[str]:
     """Which of `prefixes` are a leaf's name, or what it begins with."""
     return [p for p in prefixes or () if name == p or name.startswith((f"{p}.", f"{p}["))]
+
+
+def opaque(values: Any) -> str:
+    """The class of an object that holds arrays which are no leaves; "" where there is none."""
+    for value in values:
+        if any(isinstance(part, np.ndarray) for part in getattr(value, "__dict__", {}).values()):
+            return "" if _parts(value) else type(value).__name__
+    return ""
 
 
 def numbered(name: str, taken: dict[str, int]) -> str:

@@ -22,6 +22,7 @@ from gradviz.record.arguments import (
     convert_nested,
     is_float,
     numbered,
+    opaque,
     takes,
 )
 from gradviz.record.arguments import title as named_after
@@ -361,6 +362,9 @@ class _Function(Program):
             if integers
             else "; did .value or an integer result end its history?"
         )
+        own = getattr(self.function, "__self__", None)
+        if kind := opaque((own, *self.args, *self.kwargs.values())):
+            hint = f"; what a {kind} holds is constant: pass arrays, dicts, lists or dataclasses"
         for how, place in (how for node in recorded for how in getattr(node, "read", ())):
             hint = f"; {how} ended its history at {names.source(place) or 'an unknown line'}"
         raise TraceError(

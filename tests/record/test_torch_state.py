@@ -252,6 +252,30 @@ def test_running_statistics_are_kept_wherever_the_model_is(function):
     assert sum(name.endswith("0.weight") for name in graph.gradients()) == 1
 
 
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_what_is_frozen_for_a_part_of_the_loss_is_one_leaf(capture):
+    torch.manual_seed(0)
+    maker, judge = nn.Linear(2, 3), nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    z, x = torch.randn(5, 2), torch.randn(5, 3)
+
+    def adversarial(z, x):
+        judge.requires_grad_(False)
+        fooled = F.softplus(-judge(maker(z))).mean()
+        judge.requires_grad_(True)
+        seen = F.softplus(-judge(x)).mean() + F.softplus(judge(maker(z).detach())).mean()
+        return fooled + seen
+
+    g = gv.trace(adversarial, z, x, capture=capture)
+    theirs = [*maker.named_parameters("maker"), *judge.named_parameters("judge")]
+    expected = torch.autograd.grad(adversarial(z, x), [p for _, p in theirs])
+    assert len([i for i in range(len(g)) if g.kind(i) == "parameter"]) == len(theirs)
+    for (name, _), gradient in zip(theirs, expected, strict=True):
+        found = g.grad(name)
+        size = found.norm if capture == "lean" else np.linalg.norm(found)
+        assert size == pytest.approx(float(gradient.norm()), rel=1e-5)
+    assert g.update().names == g.names
+
+
 def test_a_hidden_state_begins_anew_in_every_run():
     cell, state = nn.RNNCell(3, 3), {"h": torch.zeros(1, 3)}
     hidden = torch.zeros(1, 3)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import types
 import weakref
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
@@ -85,6 +86,24 @@ def test_a_function_of_integers_only_says_what_to_write():
 def test_a_result_that_is_no_recorded_scalar_is_refused(result, message):
     with pytest.raises(gv.TraceError, match=message):
         gv.trace(result, 1.0)
+
+
+def test_a_namespace_holds_leaves_and_what_another_object_holds_is_said_to_be_constant():
+    held = types.SimpleNamespace(w=np.array([1.0, 2.0]), scale=3.0)
+    g = gv.trace(lambda p: np.sum(p.w**2) * p.scale, held)
+    assert g.grad("p.w").tolist() == [6.0, 12.0]
+    assert g.grad("p.scale") == 5.0
+
+    class Model:
+        def __init__(self):
+            self.w = np.array([1.0, 2.0])
+
+        def loss(self):
+            return np.sum(self.w**2)
+
+    for function, arguments in ((Model.loss, (Model(),)), (Model().loss, ())):
+        with pytest.raises(gv.TraceError, match="a Model holds is constant: pass arrays"):
+            gv.trace(function, *arguments)
 
 
 def test_an_error_in_the_function_passes_and_leaves_nothing_behind():

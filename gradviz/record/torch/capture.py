@@ -359,7 +359,7 @@ class Capture(Messages, TorchFunctionMode):
             begun = tensor.requires_grad and not entry[2] and torch.is_grad_enabled()
             if entry[1] == version_of(tensor) and not begun and not self._is_written(tensor):
                 return old
-            if begun:
+            if begun and old.operands:
                 self._overwritten.append(old)
         edge: GradientEdge | None = None
         if tensor.requires_grad:
@@ -387,10 +387,17 @@ class Capture(Messages, TorchFunctionMode):
         elif old is not None and tensor.numel():  # written to where no call was seen
             return self._append(TorchOperation("write", None, 0, False), (old,), tensor)
         name = self.names.get(id(tensor), "")
+        if name and edge and old is not None and old.operands:  # written to before it was asked
+            name = numbered(name, self._taken | {name: 1})
         kind = PARAMETER if isinstance(tensor, nn.Parameter) else INPUT
         if not tensor.requires_grad and (not name or id(tensor) in self._buffers):
             kind = CONSTANT
-        found = self._append(kind, (), tensor, name=name, edge=edge, site=None)
+        if edge and old is not None and not old.operands and old.edge is None and not old.sent:
+            found = old  # what was read before a gradient was asked for is the same leaf
+            found.operation, found.edge, self._edges[edge] = kind, edge, found
+            self._note(tensor, found)
+        else:
+            found = self._append(kind, (), tensor, name=name, edge=edge, site=None)
         # (The line is that of its first reader.)
         if tensor.requires_grad:
             found.name = name or numbered(f"leaf_{len(self._leaves) + 1}", self._taken)
