@@ -1,12 +1,13 @@
 """Six models, each drawn by its peers and by gradviz, side by side: ``python scripts/peers.py``.
 
-Writes peers/index.html. Peers come with the extra `bench`; those of Graphviz need its `dot`.
+Writes peers/index.html. Peers come with the extra `bench`; some need `dot`, torchvista Chromium.
 """
 
 # ruff: noqa: D101, D102 - the models are what their names say
 import base64
 import html
 import itertools
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -166,7 +167,27 @@ def gradviz(model, x, path):
     gv.trace(model, x, loss=lambda out: out.square().mean()).save(path)
 
 
-PEERS = gradviz, torchview, torchviz, torchlens  # the last one wraps torch for good
+def torchvista(model, x, path):
+    """Its picture is made in a browser: a screenshot of its page."""
+    import torchvista
+    from playwright.sync_api import sync_playwright
+
+    page = path.with_suffix(".html")
+    torchvista.trace_model(model, x, collapse_modules_after_depth=9, export_path=str(page))
+    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=next(filter(None, found), None),
+            args=["--no-sandbox"],
+        )
+        shown = browser.new_page(viewport={"width": 900, "height": 820})
+        shown.goto(page.resolve().as_uri())
+        shown.wait_for_timeout(4000)
+        shown.screenshot(path=path.with_suffix(".png"))
+        browser.close()
+
+
+PEERS = gradviz, torchview, torchviz, torchvista, torchlens  # the last one wraps torch for good
 
 
 def cell(peer, name, model, x, folder):
@@ -175,11 +196,13 @@ def cell(peer, name, model, x, folder):
     start = time.perf_counter()
     try:
         peer(model, x, path)
+        path = path if path.exists() else path.with_suffix(".png")
+        kind = {".svg": "svg+xml"}.get(path.suffix, "png")
         picture = base64.b64encode(path.read_bytes()).decode()
     except Exception as error:  # whatever a peer raises is what its cell says
         return f"<td>{html.escape(f'{type(error).__name__}: {error}'[:300])}"
     seconds = time.perf_counter() - start
-    return f'<td><img src="data:image/svg+xml;base64,{picture}"><p>{seconds:.1f} s'
+    return f'<td><img src="data:image/{kind};base64,{picture}"><p>{seconds:.1f} s'
 
 
 def main(folder):
@@ -191,7 +214,7 @@ def main(folder):
         for n, (name, model, x) in enumerate(drawn):
             rows[n] += cell(peer, name, model, x, folder)
     rows.insert(0, "<tr><th>" + "".join(f"<th>{peer.__name__}" for peer in PEERS))
-    style = "td{width:24vw;vertical-align:top;border:1px solid #ccc} img{max-width:100%}"
+    style = "td{width:19vw;vertical-align:top;border:1px solid #ccc} img{max-width:100%}"
     page = (
         f"<!doctype html><meta charset=utf-8><style>{style}</style><table>{''.join(rows)}</table>"
     )

@@ -351,8 +351,8 @@ def box_of(
             _row("value", say("value"), value, across=across),
             _gradient_row(data, data.get("grad"), mark.marks.get(node), target, across),
         )
-        if kind == "constant":  # no gradient is ever asked of it; many are all 0, or all 1
-            rows = (Row("value", say("value"), words.cells(value)) if uniform(value) else rows[0],)
+        if kind == "constant":
+            rows = (_quiet(rows[0], value),)
     if kind == "constant" and not shape and not gradient:  # a number stands for itself
         return Box(
             ident, words.number(value), kind, scope=tuple(data.get("scope", ())),
@@ -414,6 +414,15 @@ def _row(
     if not lines:
         return Row(kind, label, words.cells(value), state, mark)
     return Row(kind, label, sum(lines, ()), state, mark, across=len(lines[0]))
+
+
+def _quiet(row: Row, value: Any) -> Row:
+    """The row of a constant, of which no gradient is ever asked: all that it is in one cell."""
+    if uniform(value):  # many are all 0, or all 1
+        return Row(row.kind, row.label, words.cells(value))
+    if len(row.cells) == len(words.STATISTICS) and not row.across:
+        return Row(row.kind, row.label, (f"{row.cells[0]} … {row.cells[-1]}",))
+    return row
 
 
 def _badge(node: int, data: Mapping[str, Any], mark: Highlight) -> str:
