@@ -36,14 +36,15 @@ test-code: $(VENV)/.installed-dev
 test-browser: $(VENV)/.installed-dev  # one at a time: they wait for real programs
 	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS) tests/show tests/web
 
-# What most changes would break: the mathematics, names, files, and a picture of each kind.
+# What most changes would break: the mathematics, names, files, and a picture of each kind; without
+# PyTorch, which takes as long to be loaded as many tests.
 QUICK = $(addprefix tests/,test_saved.py test_operation.py test_version_0_1.py chain/test_backward.py \
   chain/test_formula.py chain/test_paths_and_reuse.py ops/test_points.py ops/test_degenerate.py \
   ops/test_properties.py record/test_trace.py record/test_names.py record/test_in_place.py \
   record/test_expression.py record/test_array.py show/test_text.py show/test_engine.py)
 
 quick: $(VENV)/.installed-dev lint
-	GRADVIZ_QUICK=1 $(BIN)/python -m pytest -n auto -q -m 'not browser and not slow and not site' $(QUICK) $(PYTEST_ARGS)
+	GRADVIZ_QUICK=1 $(BIN)/python -m pytest -n auto -q -k 'not torch' -m 'not browser and not slow and not site' $(QUICK) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev lint-page
 	$(BIN)/ruff check .

@@ -301,8 +301,7 @@ def _again(graph: Graph, limit: float) -> tuple[str, str]:
     recorded = graph.values[graph.output].value
     if isinstance(recorded, Statistics) or not graph.wrt:
         return "", ""
-    with np.errstate(all="ignore"), held(graph):
-        again = [np.asarray(graph.program.run(graph.leaf_values())).reshape(()) for _ in range(2)]
+    again = [_run(graph, {}) for _ in range(2)]
     if np.allclose(again, recorded, limit, limit, equal_nan=True):
         return "", ""
     name = graph.names[graph.output]
@@ -364,19 +363,22 @@ def _together(graph: Graph, i: int, h: float, few: int, limit: float) -> CheckRo
 
 def _moved(graph: Graph, i: int, way: Any, shift: Any) -> float:
     """J where a leaf is moved so far in a direction."""
-    leaves, name = graph.leaf_values(), graph.names[i]
-    value = np.asarray(leaves[name])
-    moved = (value + shift * way).astype(value.dtype)
+    name = graph.names[i]
+    value = np.asarray(graph.leaf_values()[name])
+    return _run(graph, {name: (value + shift * way).astype(value.dtype)[()]})
+
+
+def _run(graph: Graph, leaves: dict[str, Any]) -> float:
+    """The J that the program computes with other values of some leaves."""
     with np.errstate(all="ignore"), held(graph):
-        return float(np.asarray(graph.program.run({**leaves, name: moved[()]})).reshape(()))
+        return float(np.asarray(graph.program.run(graph.leaf_values() | leaves)).reshape(()))
 
 
 def _differences(
     graph: Graph, i: int, h: float, entries: int, limit: float, also: Any = ()
 ) -> CheckRow:
-    leaves = graph.leaf_values()
     name = graph.names[i]
-    value = np.asarray(leaves[name])
+    value = np.asarray(graph.leaf_values()[name])
     chosen = np.union1d(places(value.size, entries), also).astype(int)
     gradient = np.ravel(graph.adjoint(i))
     slopes, corners = [], 0
@@ -384,8 +386,7 @@ def _differences(
     def at_shift(at: int, shift: Any) -> float:
         moved = value.copy()
         moved.flat[at] += shift
-        with np.errstate(all="ignore"), held(graph):
-            return float(np.asarray(graph.program.run({**leaves, name: moved[()]})).reshape(()))
+        return _run(graph, {name: moved[()]})
 
     for at in chosen:
         width = h * max(1.0, abs(value.flat[at]))
