@@ -114,6 +114,10 @@ def in_torch():
         hidden = torch.zeros(mask.shape).masked_fill(mask, -math.inf)
         return (x @ x.T + hidden).softmax(-1)
 
+    def fused(x, attend=lambda q, k, v: (q @ k.T).softmax(-1) @ v):
+        q, k, v = x.chunk(3, -1)  # of one projection, which the values keep from a gradient of 0
+        return attend(q, k, v).square().sum()
+
     def hooked(x, zero):
         y = x * 2
         if zero:
@@ -159,6 +163,13 @@ def in_torch():
          SLOPE, "equal eigenvalues of x"),
         ("one-hot", lambda x: attention(x, 1e4), q, q / 100, ZERO, "is one-hot, 0 or 1"),
         ("one key", attention, q[:1], q, ZERO, "a softmax over one entry"),
+        ("one key, fused", fused, two[:1].repeat(1, 3), two.repeat(1, 3), ZERO,
+         "softmax(matmul, dim=-1) is a softmax over one entry"),
+        ("one key of PyTorch's, fused", lambda x: fused(x, F.scaled_dot_product_attention),
+         two[:1].repeat(1, 3), two.repeat(1, 3), ZERO,
+         "the gradient of chunk[0], chunk[1] is exactly 0"),
+        ("padding alone", lambda x: F.embedding(torch.tensor([1, 1]), x, padding_idx=1).sum(), two,
+         None, ZERO, "reads row 1 alone, its padding_idx"),
         ("one class", lambda x: F.cross_entropy(x, torch.zeros(2).long()), two[:, :1], two, ZERO,
          "is over one class"),
         ("fitted", lambda x: F.mse_loss(x, torch.ones(2)), [1.0, 1.0], [1.0, 2.0], ZERO,

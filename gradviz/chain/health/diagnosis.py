@@ -51,7 +51,7 @@ class Examination(NonFinite, Lost, Zeros, Flow, Units, Mistakes):
         grave = [f for f in broken if f.severity != "note"]
         known = {i for f in grave for i in f.path}
         known |= self._before(f.node for f in grave if f.severity == "error")
-        zero = list(self._zero(known))
+        zero = [*self._zero(known), *(() if grave else self._idle())]
         yield from zero
         flow = list(self._flow())
         yield from flow

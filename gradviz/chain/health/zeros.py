@@ -101,6 +101,38 @@ class Zeros(Evidence):
                 advice, parameters=len(members),
             )  # fmt: skip
 
+    def _idle(self) -> Iterator[Finding]:
+        """Attention that sends nothing back to any of its queries and keys.
+
+        Their parameters may have a gradient all the same, where values share them.
+        """
+        calls: dict[Any, list[Edge]] = defaultdict(list)
+        for v in self.gradients:
+            keys = {"softmax": (0,), "scaled_dot_product_attention": (0, 1)}.get(self._op(v), ())
+            place = self.graph.values[v].scope, self.graph.source(v), self._op(v)
+            sent = ((v, key) for key in keys if self.graph.operands[v][key] in self.gradients)
+            calls[place] += [edge for edge in sent if self.norms[v] and self._stats(v).size]
+        idle = {
+            self.graph.operands[v][key]: (v, key)
+            for edges in calls.values()
+            if not any(map(self._message, edges))
+            for v, key in edges
+        }
+        lost = {u for u in idle if self.norms.get(u) == 0}
+        if not lost:
+            return
+        causes = self._zero_at()
+        told = {edge for w in self.weights if self.norms.get(w) == 0 for edge in causes[w]}
+        quiet = [u for u in sorted(lost) if told.isdisjoint(causes[u])]
+        if not quiet:
+            return
+        cause = self._lost(idle[quiet[0]])
+        yield self._finding(
+            "zero gradient", "warning", cause.node, (quiet[0], *self._onward(cause.node)),
+            f"the gradient of {listed(map(self._name, quiet))} is exactly 0: {cause.why}",
+            cause.advice,
+        )  # fmt: skip
+
     def _zero_at(self) -> dict[int, dict[Edge, int]]:
         """By value of gradient 0 the edges that make it so, and the next value on the way there.
 
@@ -136,6 +168,12 @@ class Zeros(Evidence):
         if op in hazards.STEPS and not key:
             advice = "use a soft version, or pass the gradient straight through"
             return Cause("step", v, f"{told} is a step, of slope 0 everywhere", advice)
+        skipped = self.graph.values[v].keywords.get("padding_idx")
+        if "embedding" in op and skipped is not None:
+            read = self._stats(self.graph.operands[v][0])
+            if read.low == read.high == skipped % max(self._stats(u).shape[0], 1):
+                why = f"{told} reads row {skipped} alone, its padding_idx"
+                return Cause("nothing", v, why, "")
         if op in hazards.JOINS:  # it sends a part of its own gradient
             return Cause("unused", v, f"the part of {told} that is {self._name(u)} gets none", "")
         factor = self._factor(edge)
@@ -161,7 +199,8 @@ class Zeros(Evidence):
                 )
             if others is not None:
                 why = f"wherever {told} gets a gradient, its slope by {self._name(u)} is 0"
-                return self._one_hot_by_hand(v) or Cause("flat", v, why, _RESTART)
+                advice = _RESTART if op in hazards.CLIPPED else "another starting point"
+                return self._one_hot_by_hand(v) or Cause("flat", v, why, advice)
         return Cause("unknown", v, f"what {told} sends back is 0", _UNKNOWN)
 
     def _summed(self, u: int) -> Cause:
