@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import sys
 import types
 from argparse import Namespace
@@ -193,7 +194,7 @@ def variables(function: FunctionType) -> Iterator[tuple[str, Any]]:
     if _of_library(space.get("__name__", "")):
         return
     names = names_in(function.__code__)
-    for name in sorted(filter(space.__contains__, names)):
+    for name in sorted(filter(space.__contains__, globals_in(function.__code__))):
         value = space[name]
         if not isinstance(value, ModuleType):
             yield name, value
@@ -228,6 +229,28 @@ def names_in(code: CodeType) -> frozenset[str]:
     and all of pytest would be searched.
     """
     return frozenset(name for inner in codes(code) for name in inner.co_names if name[:1] != "@")
+
+
+@per_code
+def globals_in(code: CodeType) -> frozenset[str]:
+    """The globals that code names: not the attribute of another object that is called as one is."""
+    found = set()
+    for inner in codes(code):
+        extended, raw = 0, inner.co_code
+        for opcode, argument in zip(raw[::2], raw[1::2], strict=True):
+            place = extended | argument
+            extended = place << 8 if opcode == dis.EXTENDED_ARG else 0
+            if opcode in _OF_GLOBALS:
+                found.add(inner.co_names[place >> 1 if opcode == _LOAD_GLOBAL else place])
+    return frozenset(name for name in found if name[:1] != "@")
+
+
+_LOAD_GLOBAL = dis.opmap["LOAD_GLOBAL"]
+_OF_GLOBALS = {
+    dis.opmap[name]
+    for name in "LOAD_GLOBAL LOAD_NAME STORE_GLOBAL DELETE_GLOBAL LOAD_FROM_DICT_OR_GLOBALS".split()
+    if name in dis.opmap
+}
 
 
 def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:

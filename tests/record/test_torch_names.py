@@ -138,6 +138,30 @@ def test_each_parameter_has_its_name_and_autograds_gradient(make):
         assert sorted(n for n in parameters if not some.value(n).any()) == [name]
 
 
+layers = nn.Linear(9, 9)
+first = nn.Sequential(nn.Linear(9, 9), nn.BatchNorm1d(9))
+second = torch.ones(2, requires_grad=True)
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.second(self.first(x)).square().mean()
+
+
+def test_a_variable_that_is_called_as_an_attribute_is_no_part_of_the_program():
+    model, x = Two(), torch.randn(5, 3)
+    expected = [name for name, _ in model.named_parameters()]
+    for function in (model, lambda x: model(x)):
+        g = gv.trace(function, x)
+        assert sorted(g.gradients()) == sorted(expected)
+        assert g.diagnose().text.startswith("✓ healthy")
+    assert len(gv.trace(Listed(), x).gradients()) == 10
+
+
 def test_an_argument_called_as_a_parameter_keeps_its_gradient():
     net, x = Weighted(3, 2), torch.randn(4, 3, requires_grad=True)
     graph = gv.trace(net, x)
