@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from gradviz.language import translated
+
 if TYPE_CHECKING:
     from gradviz.chain.parts import Parts
+
+OWN = ("loop", "iteration", "chain", "leaves")  # what has no name in the program
 
 
 class Fold:
@@ -128,7 +132,10 @@ class Fold:
     def title(self) -> str:
         """Its name, with the count of what repeats."""
         counted = self.count > 1 and self.first is None
-        return f"{self.name} × {self.count}" if counted else self.name
+        name = self.name
+        if self.label in OWN and name.startswith(self.label) and not (self.scope or self.blocks):
+            name = translated(self.label) + name.removeprefix(self.label)
+        return f"{name} × {self.count}" if counted else name
 
 
 def steps_of(part: int | Fold) -> Sequence[int]:

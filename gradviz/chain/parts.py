@@ -53,7 +53,8 @@ class Parts:
                     parts = gathering.called(self, parts, fold.depth)
             if not self.scopes:
                 parts = self._repeats(parts, fold.depth)
-                parts = self._chains(parts, fold.depth) if len(parts) > WIDE else parts
+                chained = self._chains(parts, fold.depth) if len(parts) > WIDE else parts
+                parts = chained if len(chained) > 1 else parts  # (one that is all is no fold of it)
                 parts = self._stretches(parts, fold.depth) if len(parts) > WIDE else parts
         loose: list[int | Fold] = [*self._settle(fold, parts)]
         if self.layered:

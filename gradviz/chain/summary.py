@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 Scope = tuple[str, ...]
+LEAVES = ("input", "parameter", "constant")
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Summary(GraphResult):
         instead = say(STATES.get(row.state, ""), J=self.graph.names[self.graph.output])
         return [
             "  " * len(row.scope) + name,
-            row.kind,
+            say(row.kind) if row.kind in LEAVES else row.kind,
             "×".join(map(str, row.shape or ())),
             f"{row.parameters:,}" if row.parameters else "",
             f"{row.share:.1%}" if row.parameters else "",

@@ -80,9 +80,9 @@ class Drawing:
 
     @cached_property
     def _place(self) -> Layout:
-        from .arrange import arrange
+        from .svg import placed
 
-        return arrange(self.view, self.engine)
+        return placed(self.view, self.engine)
 
     def _painted(self, theme: str) -> str:
         from .svg import paint

@@ -41,7 +41,12 @@ def to_svg(
         For the page, in which it can be zoomed and moved, so that it stays whole; which gives it
         its size and its ground, and says its words in the reader's own language.
     """
-    return paint(view, theme, arrange(view, engine_name, whole=live and not view.dense), live=live)
+    return paint(view, theme, placed(view, engine_name, live=live), live=live)
+
+
+def placed(view: View, engine_name: str = "auto", *, live: bool = False) -> Layout:
+    """Where the parts of a View are, for `paint`."""
+    return arrange(view, engine_name, whole=live and not view.dense)
 
 
 def paint(view: View, theme: str, place: Layout, *, live: bool = False) -> str:

@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from gradviz import words
+from gradviz.language import say
 from gradviz.words import clean
 
 from . import mathtext
@@ -44,7 +45,7 @@ class Timeline(SizeMap):
     def __init__(self, training: Training, what: str = "gradients", theme: str = "light") -> None:
         words.choose("quantity", what, QUANTITIES)
         words.choose("theme", theme, RAMP)
-        view = View((), (), title=f"{training.path.name}: {QUANTITIES[what]}")
+        view = View((), (), title=f"{training.path.name}: {say(QUANTITIES[what])}")
         super().__init__(view, theme=theme, words=lambda: training.text)
         self.training, self.what = training, what
         self.svg = _svg(training, what, theme)
@@ -117,7 +118,8 @@ class _Map(Canvas):
         width = self.left + self.cell * len(self.steps) + 24
         below = TOP + LOSS + 14
         height = below + CELL * len(self.names) + 74
-        self.text(LEFT, 24, f"{clean(self.training.path.name)}: {QUANTITIES[self.what]}", 15, "ink")
+        what = say(QUANTITIES[self.what])
+        self.text(LEFT, 24, f"{clean(self.training.path.name)}: {what}", 15, "ink")
         self.curve()
         for i, (name, row) in enumerate(zip(self.names, self.cells, strict=True)):
             y = below + CELL * i
@@ -127,7 +129,7 @@ class _Map(Canvas):
         y = below + CELL * len(self.names)
         self.axis(y + 14)
         self.key(y + 40)
-        title = f"{self.training!r}: {QUANTITIES[self.what]}"
+        title = f"{self.training!r}: {what}"
         return self.picture(max(width, self.right), height, title)
 
     def curve(self) -> None:
@@ -158,8 +160,8 @@ class _Map(Canvas):
         self.text(self.left - 8, TOP + LOSS, words.number(low, 4), 11, "soft", "end")
 
     def square(self, x: float, y: float, value: float | None, name: str, step: Step) -> None:
-        said = "none" if value is None else words.number(value, 4)
-        tip = escape(f"{clean(name)}, step {step.number}: {said}")
+        said = say("none") if value is None else words.number(value, 4)
+        tip = escape(say("{name}, step {n}: {x}", name=clean(name), n=step.number, x=said))
         broken = value is not None and not math.isfinite(value)
         colour = self.colours["gradient-card"] if broken else self.shade(value or 0.0)
         self.out.append(
@@ -176,13 +178,13 @@ class _Map(Canvas):
         for j in range(0, len(self.steps), every):
             x = self.left + self.cell * (j + 0.5)
             self.text(x, y, str(self.steps[j].number), 10, "soft", "middle")
-        self.text(self.left - 8, y, "step", 10, "soft", "end")
+        self.text(self.left - 8, y, say("step"), 10, "soft", "end")
 
     def key(self, y: float) -> None:
         """What the colours mean."""
         n = self.high - self.low
         x = self.left
-        none = "not known" if self.what == "updates" else "none"
+        none = say("not known") if self.what == "updates" else say("none")
         for k in range(n + 1):
             colour = self.shade(10.0 ** (self.low + k))
             self.out.append(
@@ -192,7 +194,7 @@ class _Map(Canvas):
             if k % 2 == 0:
                 self.text(x + 9, y + 25, f"1e{self.low + k}", 10, "soft", "middle")
             x += 18
-        for sign, said in (("0", "exactly zero"), ("–", none), ("✗", "not finite")):
+        for sign, said in (("0", say("exactly zero")), ("–", none), ("✗", say("not finite"))):
             x += 16
             self.text(x, y + 10, sign, 10, "gradient")
             self.text(x + 12, y + 10, said, 10, "soft")

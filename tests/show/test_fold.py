@@ -298,6 +298,16 @@ def test_interleaved_scopes_are_one_box_each_as_long_as_no_path_comes_back():
     assert [part.key for part in folding.root.folds] == ["left", "right"]
 
 
+def test_what_is_one_long_chain_is_drawn_and_opened():
+    def program(w, x):
+        for k in range(90):
+            x = (np.sin, np.cos, np.tanh)[(k * k + k // 3) % 3](x) * w if k % 7 else x - w
+        return x**2
+
+    graph = gv.trace(program, 1.0, 0.5)
+    assert "v_1" in {box.name for box in graph.draw(unfold="v_1").view.boxes}
+
+
 def test_a_program_without_any_structure_is_cut_into_chains_and_stretches():
     rng = np.random.default_rng(0)
     leaf = gv.input(0.5, "x")
