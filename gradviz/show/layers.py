@@ -45,7 +45,8 @@ def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
         return fold.name, ""
     name = _name(folding, fold)
     kinds = [folding.layer(part) for part in fold.folds]
-    if not layer.arguments and len(kinds) > 1 and len({_kind(kind) for kind in kinds}) == 1:
+    alike = len(kinds) > 1 and len({_kind(kind) for kind in kinds}) == 1
+    if layer.kind == "Sequential" and alike:  # (a class of its own has a name that says more)
         return name, f"{len(kinds)} × {_kind(kinds[0])}" if kinds[0] else layer.kind
     if not name:  # of a Sequential, which gives no names
         return layer.kind, layer.arguments

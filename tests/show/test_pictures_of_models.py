@@ -80,6 +80,19 @@ def test_a_layer_is_called_by_its_attribute_its_class_and_its_sizes(name, view):
     assert seen or all(name.isdigit() for name in facts)
 
 
+@every_layered_model
+def test_an_opened_module_says_its_class_or_what_it_is_a_list_of(name, view):
+    known = [*modules(shown(name).model)]
+    for heading in {scope for box in view.boxes for scope in box.scope}:
+        attribute, _, about = heading.partition(" · ")
+        kinds = {
+            type(module).__name__ for path, module in known if f".{path}".endswith(f".{attribute}")
+        }
+        if kinds:
+            lists = bool(kinds & {"Sequential", "ModuleList"}) and " × " in about
+            assert lists or any(kind in about for kind in kinds), heading
+
+
 @every_model
 def test_each_value_lies_in_one_box_and_the_boxes_form_a_dag(graph):
     folding = Folding(graph)
