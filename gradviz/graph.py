@@ -598,9 +598,10 @@ class Graph(Recording):
         TypeError
             A value is more than an array of numbers: masked, a matrix, of units.
         """
-        from gradviz.chain.replay import leaves_with
+        from gradviz.chain.replay import leaves_with, once_more
 
-        graph: Graph = self.program.record(leaves_with(self, dict(values or {}) | more))
+        leaves = leaves_with(self, dict(values or {}) | more)
+        graph: Graph = once_more(self.program.record, leaves)
         return graph
 
     def step(self, rate: float = 0.1) -> Graph:

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradviz.chain.paths import carrying, count_paths, paths
 from gradviz.chain.reads import held
+from gradviz.chain.replay import once_more
 from gradviz.chain.result import GraphResult
 from gradviz.highlight import Highlight
 from gradviz.language import in_its_language, say
@@ -371,7 +372,8 @@ def _moved(graph: Graph, i: int, way: Any, shift: Any) -> float:
 def _run(graph: Graph, leaves: dict[str, Any]) -> float:
     """The J that the program computes with other values of some leaves."""
     with np.errstate(all="ignore"), held(graph):
-        return float(np.asarray(graph.program.run(graph.leaf_values() | leaves)).reshape(()))
+        J = once_more(graph.program.run, graph.leaf_values() | leaves)
+        return float(np.asarray(J).reshape(()))
 
 
 def _differences(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,8 +16,19 @@ from gradviz.words import nearest
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
-
+T = TypeVar("T")
 _THERE = "where it was recorded"
+
+
+def once_more(call: Callable[..., T], *arguments: Any) -> T:
+    """Run a program again; what it took from an iterator it cannot take twice."""
+    try:
+        return call(*arguments)
+    except StopIteration as error:
+        raise TraceError(
+            "the program cannot be run again: it takes the next item of an iterator, and there is "
+            "none left; take it before, and pass it as an argument"
+        ) from error
 
 
 class Replay(Program):

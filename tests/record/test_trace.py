@@ -106,6 +106,15 @@ def test_a_namespace_holds_leaves_and_what_another_object_holds_is_said_to_be_co
             gv.trace(function, *arguments)
 
 
+def test_a_program_that_uses_an_iterator_up_says_that_it_cannot_be_run_again():
+    given = iter([np.array([1.0, 2.0])])
+    g = gv.trace(lambda x: np.sum(x * next(given)), np.ones(2))
+    assert g.grad("x").tolist() == [1.0, 2.0]
+    for again in (g.check, g.update, g.step):
+        with pytest.raises(gv.TraceError, match="cannot be run again: it takes the next item"):
+            again()
+
+
 def test_an_error_in_the_function_passes_and_leaves_nothing_behind():
     def broken(x):
         np.exp(x * 2)
