@@ -29,7 +29,9 @@ ALONE = 64
 WORK = 20_000
 """... or fewer, where the program would compute more values than this for it; but ..."""
 SOME = 16
-"""... so many where the slope of all together is not what the gradient says."""
+"""... so many where the slope of many together is not what the gradient says."""
+DECADES = 3
+"""Entries whose gradients differ by less than so many powers of ten may move together."""
 HOW = {
     "differences": "by finite differences",
     "messages": "as the sum of its messages",
@@ -38,8 +40,8 @@ HOW = {
 
 AGREE = ": {n} of {m} gradients agree, {k} numbers compared"
 TOGETHER = (
-    "of {n} of them, all numbers were moved together, along one direction; check(entries={m}) "
-    "moves so many alone, and takes longer"
+    "of {n} of them, numbers with gradients of like size were moved together; check(entries={m}) "
+    "moves so many alone, sees smaller errors of one number, and takes longer"
 )
 CORNERS = (
     ": at {n} of {m} numbers J has a corner or a jump; the gradient lies between the slopes of "
@@ -75,7 +77,9 @@ class CheckRow:
         At so many of the entries J has a corner or a jump, as relu at 0, where the differences to
         either side disagree: there the gradient was held to lie between them.
     together : bool
-        Whether one of the numbers is the slope along a direction in which all entries move.
+        Whether some of the numbers are slopes along directions in which many entries move, those
+        whose gradients are of like size. Of n such entries an error in one counts by about 1/√n of
+        itself: it has to be so much larger to be seen than where the entry moves alone.
     """
 
     graph: Graph = field(repr=False, compare=False)
@@ -251,7 +255,7 @@ def check(
     entries : int, optional
         Of a leaf at most so many entries are moved for the differences, each alone, spread over all
         of it. Default: 64; where many runs of a long program would take too long, fewer, and all
-        entries of the leaf together along one direction.
+        entries of the leaf, those together whose gradients are of like size (`CheckRow.together`).
     step : float, optional
         h, relative to max(1, \|u\|). Default: ∛ε.
     tolerance : float, optional
@@ -328,22 +332,22 @@ def _number(graph: Graph) -> float:
 
 
 def _together(graph: Graph, i: int, h: float, few: int, limit: float) -> CheckRow:
-    """A gradient by the slope along a direction in which all entries move, and by a few alone.
+    """A gradient by slopes along directions in which many entries move, and by a few alone.
 
-    Where the slope is another than the gradient says, the entry that it comes from is sought by
+    Where a slope is another than the gradient says, the entry that it comes from is sought by
     halves, and moved alone: it may be at a corner.
     """
     value, gradient = np.asarray(graph.leaf_values()[graph.names[i]]), np.ravel(graph.adjoint(i))
     if value.size <= few or value.dtype.kind != "f" or not np.isfinite(gradient).all():
         return _differences(graph, i, h, ALONE, limit)
-    # The way that J grows fastest, where a slope is seen best; entries of gradient 0 move too.
-    size = np.abs(gradient)
-    whole = np.where(gradient < 0, -1.0, 1.0) * (size + (float(np.mean(size)) or 1.0))
     width = h * max(1.0, float(np.max(np.abs(value))))
+    # Each entry goes the way that J grows, lest slopes cancel; not equally far, lest errors do.
+    size, far = np.abs(gradient), np.random.default_rng(0).uniform(0.5, 1.5, gradient.shape)
+    growing = np.where(gradient < 0, -far, far)
 
     def error(part: Any) -> float:
-        way = np.zeros_like(whole)
-        way[part] = whole[part] / np.linalg.norm(whole[part])
+        way = np.zeros_like(growing)
+        way[part] = growing[part] / np.linalg.norm(growing[part])
         said = float(way @ gradient)
         scale = max(1.0, abs(said), abs(_number(graph)))
         output = partial(_moved, graph, i, way.reshape(value.shape))
@@ -353,13 +357,30 @@ def _together(graph: Graph, i: int, h: float, few: int, limit: float) -> CheckRo
             slope = np.inf if corner else slope
         return abs(slope - said) / scale
 
-    if (found := error(part := np.arange(value.size))) <= limit:
-        row = _differences(graph, i, h, few, limit)
-        return replace(row, entries=row.entries + 1, error=max(row.error, found), together=True)
-    while len(part) > 1:
-        half = len(part) // 2
-        part = part[half:] if error(part[:half]) <= limit else part[:half]
-    return _differences(graph, i, h, max(few, SOME), limit, also=part)
+    worst, groups = 0.0, _alike(size, limit * max(1.0, abs(_number(graph))))
+    for part in groups:
+        if (found := error(part)) <= limit:
+            worst = max(worst, found)
+            continue
+        while len(part) > 1:
+            half = len(part) // 2
+            part = part[half:] if error(part[:half]) <= limit else part[:half]
+        return _differences(graph, i, h, max(few, SOME), limit, also=part)
+    row = _differences(graph, i, h, few, limit)
+    return replace(
+        row, entries=row.entries + len(groups), error=max(row.error, worst), together=True
+    )
+
+
+def _alike(size: Any, least: float) -> list[Any]:
+    """The entries in groups of like size: beside large ones an error in a small one is not seen.
+
+    What is below the `least` is as good as 0.
+    """
+    size = np.maximum(size, least)
+    decades = np.log10(np.max(size) / size)
+    groups = np.floor(decades / DECADES)
+    return [np.flatnonzero(groups == group) for group in np.unique(groups)]
 
 
 def _moved(graph: Graph, i: int, way: Any, shift: Any) -> float:

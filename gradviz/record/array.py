@@ -138,6 +138,8 @@ def record(
             asked(operation.name, operands, value, keywords, frame)
             return value
     node = record_floats(operation, value, operands, keywords, frame, name)
+    if kind is np.ndarray and not whole.ndim and _is_made(operation, frame):
+        node.views = []
     seen = operands[0].value if len(operands) == 1 and type(operands[0]) is Array else None
     if seen is not None and (kind is np.ndarray or type(seen) is not np.ndarray):
         if type(operation.function) is np.ufunc:  # it returns no view
@@ -154,6 +156,17 @@ def record(
             else:
                 node.viewed.views = [weakref.ref(node)]
     return node
+
+
+def _is_made(operation: Operation, frame: FrameType | None) -> bool:
+    """Whether NumPy gives the program what it made: an array without axes is no scalar then.
+
+    What a composed function makes on its way may be one, where NumPy's own gives a scalar.
+    """
+    while frame is not None and frame.f_globals.get("__name__") == "gradviz.record.buffer":
+        frame = frame.f_back  # what stands for NumPy's function
+    asker = frame.f_globals.get("__name__", "") if frame is not None else ""
+    return operation.evaluate is operation.function and not asker.startswith("gradviz.ops")
 
 
 def record_floats(
@@ -397,7 +410,8 @@ class Array(InPlace):
             if function in COMPOSED:
                 result = compose(COMPOSED[function], args, kwargs)
                 if result is not NotImplemented:
-                    return result
+                    made = function in _ARRAYS and type(result) is Array and result._is_scalar()
+                    return result._copied(_getframe(1)) if made else result
                 ruled = function in ROWS
             operation, operands, keywords = split(function, args, kwargs, ruled)
             if keywords.get("out") is not None:
@@ -480,6 +494,7 @@ class Array(InPlace):
         if made is plain and not self._is_scalar():
             return self
         keywords = {"dtype": made.dtype} if order == "K" else {"dtype": made.dtype, "order": order}
+        made = made if made.ndim else made[()]
         made = record(arrays.ASTYPE, made, (self,), keywords, _getframe(1))
         if isinstance(made, Array) and not np.ndim(made.value) and not self._is_scalar():
             made.views = []
@@ -489,6 +504,8 @@ class Array(InPlace):
 _REDUCTIONS = frozenset((np.sum, np.mean, np.max, np.min, np.prod, np.var, np.std))
 """They return no view."""
 _SETTINGS = frozenset((int, bool))
+_ARRAYS = frozenset((np.full_like, np.select, np.piecewise))
+"""What stands for them may be a scalar, where NumPy makes an array without axes."""
 _READERS = frozenset(
     (
         *(np.save, np.savez, np.savez_compressed, np.savetxt),

@@ -338,7 +338,8 @@ def _dispatch(function: Any, args: Any, kwargs: Any) -> Any:
 
 def _full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", **_: Any) -> Any:
     filled = np.broadcast_to(fill_value, shape)
-    return np.positive(filled) if dtype is None else filled.astype(dtype)
+    made: Any = np.positive(filled) if dtype is None else filled.astype(dtype)
+    return made._copied(_getframe(1)) if made._is_scalar() else made
 
 
 def _built(

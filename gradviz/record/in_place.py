@@ -146,7 +146,12 @@ class InPlace(Operators):
             extra = np.ndim(value) - np.ndim(places)
             if extra > 0 and np.shape(value)[:extra] == (1,) * extra:
                 value = np.reshape(value, np.shape(value)[extra:])
-            index = np.unravel_index(places, np.shape(whole.value))
+            if np.ndim(whole.value):
+                index = np.unravel_index(places, np.shape(whole.value))
+            elif np.size(places):  # all of an array without axes
+                index, value = (), np.ravel(np.broadcast_to(value, np.shape(places)))[-1]
+            else:
+                return
         new = self._applied(arrays.SETITEM, (whole, value), frame, {"index": plain_index(index)})
         if isinstance(value, InPlace):
             new._named_after(value)

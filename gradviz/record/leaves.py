@@ -20,19 +20,24 @@ from gradviz.record.others import meet_distributions
 def leaf(value: Any, name: str, kind: str, frame: FrameType | None = None) -> Array:
     """A leaf that holds a copy of `value`, so that later changes to it cannot reach the record."""
     meet_distributions()
-    refuse_more_than_arrays(value, f"{kind} {name or '(unnamed)'}")
-    array: Any = value if type(value) is np.float64 else copied(value)
-    if array.dtype.kind not in "fciub":
-        raise TypeError(
-            f"{kind} {name or '(unnamed)'}: only numbers can be recorded, got "
-            f"{type(value).__name__} of dtype {array.dtype}"
-        )
-    if array.dtype.kind in "iub":
-        array = array.astype(float)
-    keywords = FROM_PYTHON if type(value) in (float, complex) else NO_KEYWORDS
-    array = array if array.ndim else array[()]
+    given = type(value)
+    array: Any
+    if given is float or given is np.float64:
+        array = np.float64(value)
+    else:
+        refuse_more_than_arrays(value, f"{kind} {name or '(unnamed)'}")
+        array = copied(value)
+        if array.dtype.kind not in "fciub":
+            raise TypeError(
+                f"{kind} {name or '(unnamed)'}: only numbers can be recorded, got "
+                f"{given.__name__} of dtype {array.dtype}"
+            )
+        if array.dtype.kind in "iub":
+            array = array.astype(float)
+        array = array if array.ndim else array[()]
+    keywords = FROM_PYTHON if given is float or given is complex else NO_KEYWORDS
     node = record_floats(LEAVES[kind], array, (), keywords, frame, name)
-    if type(value) is np.ndarray and not value.ndim:
+    if given is np.ndarray and not value.ndim:
         node.views = []
     return node
 

@@ -134,7 +134,8 @@ class Methods(Read):
         self._overwrite(np.sort(self, axis, kind, order), _getframe(1))
 
     def fill(self, value: Any) -> None:  # noqa: D102
-        self._write(..., value, _getframe(1))
+        if not self._is_scalar():  # NumPy writes into a copy of a scalar
+            self._write(..., value, _getframe(1))
 
     def put(self, indices: Any, values: Any, mode: str = "raise") -> None:  # noqa: D102
         put(self, indices, values, mode)

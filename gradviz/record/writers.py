@@ -25,9 +25,15 @@ def _repeated(values: Any, count: int) -> Any:
 
 def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     """See `numpy.put`."""
+    if a._is_scalar():  # NumPy writes into a copy
+        return
     numbers = np.arange(int(np.size(a))).reshape(np.shape(a))
     index = np.ravel(np.take(numbers, ind, mode=mode))  # type: ignore[call-overload]
-    a._write(np.unravel_index(index, np.shape(a)), _repeated(v, index.size), _getframe(1))
+    values = _repeated(v, index.size)
+    if np.ndim(a):
+        a._write(np.unravel_index(index, np.shape(a)), values, _getframe(1))
+    elif index.size:  # the last that is put there stays
+        a._write((), values[-1] if np.ndim(values) else values, _getframe(1))
 
 
 def _place(arr: Any, mask: Any, vals: Any) -> None:

@@ -318,3 +318,43 @@ def test_a_read_only_view_is_not_written_to(view):
 
     with pytest.raises(ValueError, match="read-only"):
         gv.trace(program, X)
+
+
+WITHOUT_AXES = (  # what NumPy makes arrays, and what scalars
+    lambda x: np.full((), x[0] * 2), lambda x: np.full((), x[0], dtype=float),
+    lambda x: np.full_like(np.zeros(()), x[0]), lambda x: np.where(x[0] > 0, x[0] * 2, x[1]),
+    lambda x: np.select([x[0] > 0], [x[0] * 2], x[1]), lambda x: np.roll(np.array(x[0] * 2), 1),
+    lambda x: np.piecewise(x[0], [x[0] > 0], [lambda t: t * 2]),
+    lambda x: np.broadcast_to(x[0] * 2, ()).copy(), lambda x: np.ascontiguousarray(x[0] * 2),
+    lambda x: np.array(x[0] * 2).T, lambda x: (x * 2)[0, ...], lambda x: (x[:1] * 2).reshape(()),
+    lambda x: (x[0] * 2).astype(float), lambda x: np.interp(0.5, [0.0, 1.0], x[:2]),
+    lambda x: np.choose(0, [x[0] * 2, x[1]]), lambda x: np.clip(np.array(x[0]), -9, 9),
+    lambda x: np.max(x), lambda x: np.mean(x, out=np.zeros(())), lambda x: np.copy(x[0]),
+)  # fmt: skip
+WRITING = (
+    lambda y: np.negative(y, out=y[...]), lambda y: y.__setitem__(..., y * 3),
+    lambda y: y.__setitem__((), y * 3), lambda y: y.fill(2.5), lambda y: np.copyto(y, y * 3),
+    lambda y: y.reshape(1).__setitem__(0, y * 3), lambda y: np.ravel(y).__setitem__(0, y * 3),
+    lambda y: np.add(y, y, out=y), lambda y: y.T.__setitem__(..., y * 3),
+    lambda y: np.put(y, [0, -1], [y * 2, y * 3]), lambda y: y.put([], 3.0), lambda y: y.put(0, 2.0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("made", WITHOUT_AXES)
+def test_what_numpy_makes_an_array_without_axes_is_written_into_and_a_scalar_is_not(made):
+    x = np.array([0.7, -0.4, 1.2])
+    for write in WRITING:
+
+        def program(x, write=write):
+            y = made(x)
+            whole = y[...]
+            write(y)
+            return np.sum(y * y) + np.sum(y * whole) + x[2]
+
+        try:
+            expected = program(x.copy())
+        except (AttributeError, TypeError, ValueError):  # a scalar is not written into
+            continue
+        g = gv.trace(program, x)
+        np.testing.assert_allclose(g.values[g.output].value, expected, rtol=1e-14)
+        assert g.check()
