@@ -600,8 +600,7 @@ class Graph(Recording):
         """
         from gradviz.chain.replay import leaves_with, once_more
 
-        leaves = leaves_with(self, dict(values or {}) | more)
-        graph: Graph = once_more(self.program.record, leaves)
+        graph: Graph = once_more(self.program.record, leaves_with(self, dict(values or {}) | more))
         return graph
 
     def step(self, rate: float = 0.1) -> Graph:
