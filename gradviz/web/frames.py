@@ -12,6 +12,7 @@ import numpy as np
 
 from gradviz import words
 from gradviz.chain.course import Event, course
+from gradviz.chain.paths import Edge
 from gradviz.files import write_atomic
 from gradviz.language import say, speaking
 from gradviz.show import style
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _SVG = "http://www.w3.org/2000/svg"
 _LINE = 34  # the height of the line that tells the step
-Edge = tuple[int, int]
 Paint = dict[str, str]
 
 ET.register_namespace("", _SVG)
