@@ -261,6 +261,25 @@ def partly_unused():
 
 
 @program
+def several_results_under_checkpoints():
+    cell, lstm = nn.LSTMCell(3, 3), nn.LSTM(3, 3, 2, dropout=0.5)
+
+    def block(cell, lstm, x, h, c):
+        h, c = cell(x, (h, c))
+        out, (last, state) = lstm(torch.stack([h, c]))
+        spread, middle = torch.var_mean(out, -1)
+        return h + middle[0, :, None], c * spread[1, :, None] + last.sin().sum() + state[0]
+
+    def f(x):
+        h = c = x.new_zeros(2, 3)
+        for row in x:
+            h, c = checkpoint(block, cell, lstm, row, h, c, use_reentrant=False)
+        return (h * c).sum() + h.sin().sum()
+
+    return f, (data(2, 2, 3),), None
+
+
+@program
 def states_of_an_lstm_cell():
     cell = nn.LSTMCell(3, 2)
 

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch")
 import torch.nn.functional as F
 import torch_programs
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from torch_programs import PROGRAMS
 
 import gradviz as gv
@@ -85,6 +86,7 @@ def test_statistics_are_those_of_the_tensors(make):
     assert whole.operands == lean.operands
     pairs = [(a.value, b.value) for a, b in zip(whole.values, lean.values, strict=True)]
     gradients, sent = whole.derivatives
+    assert sent.keys() == lean.derivatives.messages.keys()
     pairs += [(gradients[i], gradient) for i, gradient in lean.derivatives.gradients.items()]
     pairs += [(sent[edge], message) for edge, message in lean.derivatives.messages.items()]
     for array, statistics in pairs:
@@ -119,6 +121,21 @@ def test_messages_sum_to_the_gradients(make):
         if received and not (hooked and g.values[i].operation.name == "mul"):
             np.testing.assert_allclose(sum(received), gradient, rtol=1e-4, atol=1e-5)
         assert received or i == g.output
+
+
+def test_each_place_of_an_operand_that_autocast_casts_once_has_its_message_under_a_checkpoint():
+    cell, x = nn.LSTMCell(4, 4), torch.randn(3, 4, requires_grad=True)
+
+    def f(x):
+        with torch.autocast("cpu", torch.bfloat16):
+            h, c = checkpoint(lambda x: cell(x, (x, x)), x, use_reentrant=False)
+        return (h.sin() * c).sum().float()
+
+    g = gv.trace(f, x, capture="whole")
+    gradients, messages = g.derivatives
+    received = [messages[edge] for edge in g.readers[g.id("x")]]
+    assert len(received) == 6
+    np.testing.assert_allclose(sum(received), gradients[g.id("x")], atol=0.01)
 
 
 # Where a difference is a fair proof: detached parts move J but have no gradient; bfloat16 is too

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -30,7 +30,7 @@ from gradviz.ops.operation import Operation
 from gradviz.rank import Rank
 from gradviz.record import names
 from gradviz.record.arguments import numbered
-from gradviz.record.torch import keep, memory, ranks
+from gradviz.record.torch import keep, ranks
 from gradviz.record.torch.arguments import arguments, told_by_targets
 from gradviz.record.torch.calls import (
     OPENED,
@@ -44,7 +44,7 @@ from gradviz.record.torch.calls import (
 )
 from gradviz.record.torch.formulas import MESSAGES
 from gradviz.record.torch.layers import layer
-from gradviz.record.torch.messages import Messages, described
+from gradviz.record.torch.messages import Messages, described, is_packing
 from gradviz.record.torch.nodes import (
     Form,
     GradientEdge,
@@ -250,7 +250,8 @@ class Capture(Messages, TorchFunctionMode):
         """Make a call, whose arguments hold the `given` tensors, and record its results."""
         operands = list(map(self.node, given))
         versions = versions_of(given)
-        generator = torch.get_rng_state() if self.whole and name in RANDOM else None
+        again = self.whole or is_packing()  # the call may have to be made once more
+        generator = torch.get_rng_state() if again and name in RANDOM else None
         try:
             result = self.run(func, args, kwargs)
         except Exception as error:
@@ -263,15 +264,7 @@ class Capture(Messages, TorchFunctionMode):
         for tensor in results:
             if is_unreadable(tensor):
                 return result
-        target = None  # what the call writes to and returns
-        after = versions_of(given)
-        changed = () if after == versions else zip(given, versions, after, strict=True)
-        for tensor, version, now in changed:
-            if now != version:
-                if target is None and (not results or any(tensor is r for r in results)):
-                    target, results = tensor, [tensor]
-                elif tensor is not target:  # a running mean, say: read again, it is another one
-                    self._tensors.pop(id(tensor), None)
+        target, results = self._written(given, versions, results)
         fresh = [r for r in results if r is target or not self._knows(r)]
         if not fresh:
             return result
@@ -282,7 +275,8 @@ class Capture(Messages, TorchFunctionMode):
         # A backward pass of its own needs more than its operands; so does what reads a sparse
         # tensor, whose stored zeros are not kept.
         call = None
-        if self.whole and name != "grad" and all(t.layout == torch.strided for t in given):
+        needed = again and (self.whole or len(fresh) > 1) and name != "grad"
+        if needed and all(t.layout == torch.strided for t in given):
             call = call_of(func, args, kwargs, given, target, generator)
         shown: Sequence[Any] = operands
         if name.rstrip("_") in SYMBOLS and not kwargs and len(args) == 2:
@@ -293,6 +287,7 @@ class Capture(Messages, TorchFunctionMode):
             keywords = told_by_targets(func, args) | keywords
         if len(fresh) > 1:  # one may be computed from another
             fresh.sort(key=lambda r: r.grad_fn._sequence_nr() if r.grad_fn is not None else -1)
+        made: list[TensorNode] = []
         for tensor in fresh:
             index = 0
             while results[index] is not tensor:
@@ -304,8 +299,25 @@ class Capture(Messages, TorchFunctionMode):
             if base is not None and base.requires_grad and self._form(tensor) is None:
                 # What is written to through a view is its base. The view is read from it later.
                 tensor, operation.call = base, None
-            self._compute(operation, shown, tensor, keywords, alike)
+            made.append(self._compute(operation, shown, tensor, keywords, alike))
+        if call is not None and not self.whole:
+            self._hold(made, given, versions)
         return result
+
+    def _written(
+        self, given: Sequence[Tensor], versions: Sequence[int], results: list[Tensor]
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        """What a call has written to and returns, if it has; and its results."""
+        target = None
+        after = versions_of(given)
+        changed = () if after == versions else zip(given, versions, after, strict=True)
+        for tensor, version, now in changed:
+            if now != version:
+                if target is None and (not results or any(tensor is r for r in results)):
+                    target, results = tensor, [tensor]
+                elif tensor is not target:  # a running mean, say: read again, it is another one
+                    self._tensors.pop(id(tensor), None)
+        return target, results
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Make a call of the program's."""
@@ -516,28 +528,6 @@ class Capture(Messages, TorchFunctionMode):
         state = version_of(tensor), node.edge is not None
         self._tensors[id(tensor)] = (weakref.ref(tensor), *state, node)
 
-    def measure_memory(self, outputs: Iterable[TensorNode]) -> None:
-        """Note what autograd keeps for the backward pass from `outputs`, which is to come."""
-        reached = {output.order for output in outputs}
-        for node in reversed(self.recorded):
-            if node.order in reached:
-                reached.update(crossing.node.order for _, crossing in node.crossings.values())
-        functions: dict[int, list[Any]] = {}
-        for function, orders in self._serves.items():
-            for order in reached.intersection(orders):
-                functions.setdefault(order, []).append(function)
-        for order in self._unpacked:
-            functions.pop(order, None)
-        parts = [
-            part
-            for module in self._paths
-            for register in (module._parameters, module._buffers)
-            for part in register.values()
-            if part is not None
-        ]
-        parts += [tensor for _, tensor in self._leaves if isinstance(tensor, nn.Parameter)]
-        self.memory = memory.kept(dict(sorted(functions.items())), parts)
-
     def note_rank(self, reduced: bool, scale: float = 1.0) -> None:
         """Note what this process holds, of several, after a backward pass."""
         self.rank = self._rank(reduced, scale, lambda leaf: leaf.grad)
@@ -560,6 +550,7 @@ class Capture(Messages, TorchFunctionMode):
         self._edges.clear()
         self._tensors.clear()
         self._serves.clear()
+        self._again.clear()
         self._passed.clear()
         self._indirect.clear()
         self._modules.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,10 +15,17 @@ from torch.autograd.function import BackwardCFunction
 
 from gradviz.model import Node
 from gradviz.record import rendezvous
-from gradviz.record.torch import keep
+from gradviz.record.torch import keep, memory
 from gradviz.record.torch.measuring import Measuring
-from gradviz.record.torch.nodes import Crossing, GradientEdge, TensorNode, address_of, version_of
-from gradviz.record.torch.operation import TorchOperation
+from gradviz.record.torch.nodes import (
+    Crossing,
+    GradientEdge,
+    TensorNode,
+    address_of,
+    version_of,
+    versions_of,
+)
+from gradviz.record.torch.operation import Call, TorchOperation
 from gradviz.record.torch.ranks import is_distributed, local
 from gradviz.statistics import Statistics
 
@@ -50,6 +57,7 @@ class Messages:
         self._read: set[int] = set()
         self._arrived: set[int] = set()  # that the present backward pass has reached
         self._unpacked: set[int] = set()  # their saved tensors can be asked for only once
+        self._again: dict[int, tuple[Call, list[Tensor], list[int]]] = {}  # how they came, and when
         self._open: set[int] = set()
         self.memory: dict[int, int] = {}
         self.changed: dict[int, str] = {}  # by order: the hook that has changed the gradient
@@ -118,7 +126,7 @@ class Messages:
                 self._sharing.setdefault(other, set()).add(node.order)
                 self._sharing.setdefault(node.order, set()).add(other)
             others.append(node.order)
-        if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+        if is_packing():
             self._unpacked.add(node.order)
 
     def _hook(self, function: Any, hook: Callable[..., None]) -> None:
@@ -304,7 +312,8 @@ class Messages:
         communicates = rendezvous.group() is not None and any(map(_is_own, passed))
         saved = node.order in self._unpacked and any(map(_saves, passed))
         if saved or communicates or is_distributed(gradient):
-            self._open.add(node.order)
+            if communicates or not self._call_again(node, gradient):
+                self._open.add(node.order)
             return
         upstream: dict[Any, dict[int, Tensor]] = {node.edge[0]: {node.edge[1]: gradient}}
         sums: dict[int, tuple[TensorNode, Tensor]] = {}
@@ -334,10 +343,53 @@ class Messages:
                                 message = sums[position][1] + message
                             sums[position] = crossing.node, message
         except Exception:  # of a rule that cannot be run twice
-            self._open.add(node.order)
+            if not self._call_again(node, gradient):
+                self._open.add(node.order)
             return
         for position, (operand, message) in sums.items():
             self._note_message((node.order, position), operand, message, None)
+
+    def _hold(self, made: Sequence[TensorNode], given: Sequence[Tensor], then: list[int]) -> None:
+        """Keep, in a lean capture, how results came about, for as long as it goes on."""
+        held = [tensor.detach() for tensor in given]
+        for node in made:
+            assert isinstance(node.operation, TorchOperation)
+            call, node.operation.call = node.operation.call, None
+            if call is not None and node.crossings:
+                self._again[node.order] = call, held, then
+
+    def _call_again(self, node: TensorNode, gradient: Tensor) -> bool:
+        """The same by making the call again, if its operands are as they were; whether it was."""
+        operation = node.operation
+        assert isinstance(operation, TorchOperation)
+        given: Sequence[Any]
+        if self.whole:
+            call, given = operation.call, [getattr(o, "value", o) for o in node.operands]
+        else:
+            call, given, then = self._again.get(node.order, (None, [], []))
+            if versions_of(given) != then:
+                return False
+        if call is None:
+            return False
+        # (Of an operand given twice there may be one crossing, as where autocast casts it once.)
+        reached = {crossing.node.order: crossing.node for _, crossing in node.crossings.values()}
+        operands = {
+            position: reached[o.order]
+            for position, o in enumerate(node.operands)
+            if isinstance(o, Node) and o.order in reached
+        }
+        try:
+            with torch.enable_grad():
+                tensors, results = call.results(given, operands)
+                upstream = gradient if node.form is None else node.form.apply(gradient)
+                sent = {n: operation.direct(n, tensors, results, upstream) for n in operands}
+        except Exception:  # of what cannot be run twice
+            return False
+        for position, message in sent.items():
+            if message is not None:
+                operation.carries.add(position)
+                self._note_message((node.order, position), operands[position], message, None)
+        return True
 
     def _note_message(
         self, key: tuple[int, int], operand: TensorNode, message: Tensor, address: int | None
@@ -375,6 +427,28 @@ class Messages:
         self._measured[address] = weakref.ref(message), version, known
         return known
 
+    def measure_memory(self, outputs: Iterable[TensorNode]) -> None:
+        """Note what autograd keeps for the backward pass from `outputs`, which is to come."""
+        reached = {output.order for output in outputs}
+        for node in reversed(self.recorded):
+            if node.order in reached:
+                reached.update(crossing.node.order for _, crossing in node.crossings.values())
+        functions: dict[int, list[Any]] = {}
+        for function, orders in self._serves.items():
+            for order in reached.intersection(orders):
+                functions.setdefault(order, []).append(function)
+        for order in self._unpacked:
+            functions.pop(order, None)
+        parts = [
+            part
+            for module in self._paths
+            for register in (module._parameters, module._buffers)
+            for part in register.values()
+            if part is not None
+        ]
+        parts += [tensor for _, tensor in self._leaves if isinstance(tensor, nn.Parameter)]
+        self.memory = memory.kept(dict(sorted(functions.items())), parts)
+
     def told_apart(self) -> None:
         """Compute what waits: in a lean capture statistics, else the messages that were left open.
 
@@ -393,6 +467,11 @@ class Messages:
                 self.messages[order, position] = operation.pull(
                     position, self.gradients[order], node.value, values, {}
                 )
+
+
+def is_packing() -> bool:
+    """Whether autograd packs what it saves now, as under a checkpoint: it can be asked for once."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -88,7 +88,11 @@ class Call(NamedTuple):
         def fill(argument: Any) -> Any:
             if isinstance(argument, Slot):
                 position = argument.position
-                found = torch.as_tensor(np.array(operands[position])).to(argument.dtype)
+                found = operands[position]
+                if isinstance(found, Tensor):
+                    found = found.detach().clone()
+                else:
+                    found = torch.as_tensor(np.array(found)).to(argument.dtype)
                 if argument.stride is not None:
                     place = torch.empty_strided(found.shape, argument.stride, dtype=found.dtype)
                     found = place.copy_(found)
@@ -304,13 +308,13 @@ class TorchOperation(Operation):
             tensors, results = self._results(operands, wanted)
             result = results[self.index]
             upstream = torch.as_tensor(np.array(g), device=result.device).to(result.dtype)
-            message = self._direct(position, tensors, results, upstream.reshape(result.shape))
+            message = self.direct(position, tensors, results, upstream.reshape(result.shape))
         return np.zeros_like(operands[position]) if message is None else array(message)
 
-    def _direct(
+    def direct(
         self, position: int, tensors: Mapping[int, Tensor], results: Any, upstream: Tensor
     ) -> Tensor | None:
-        """A message without what goes by way of other results of the call."""
+        """A message without what goes by way of other results of the call, now made again."""
         others = [results[i] for p, i in self.siblings.items() if p != position]
         if position in self.siblings:
             operand = results[self.siblings[position]]
