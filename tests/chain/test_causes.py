@@ -217,6 +217,22 @@ def test_a_loss_scale_that_is_too_large_is_told_to_be_scaled_down():
     assert "scale the loss up" in finding.advice
 
 
+def test_a_loss_that_a_softmax_or_a_normalisation_keeps_constant_is_not_healthy():
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    for last in (nn.Softmax(-1), nn.LayerNorm(8), nn.BatchNorm1d(8)):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(8, 8), last)
+        x, t = torch.randn(16, 8), torch.randn(16, 8)
+        sick = gv.trace(net, x, loss=torch.sum).diagnose()
+        assert not sick, last
+        assert [f.kind for f in sick.findings if f.severity == "warning"] == ["vanishing gradient"]
+        assert gv.trace(net, x, loss=lambda y, t=t: (y * t).sum()).diagnose(), last
+        lean = gv.trace(net, x, loss=torch.sum, capture="lean").diagnose()
+        assert [f.kind for f in lean.findings if f.severity == "warning"] == ["vanishing gradient"]
+
+
 def test_advice_for_float16_is_in_numbers_that_float16_has():
     torch = pytest.importorskip("torch")
     x = torch.tensor([2.0, 2.0], requires_grad=True)

@@ -54,6 +54,8 @@ class Examination(NonFinite, Lost, Zeros, Flow, Units, Mistakes):
         zero = [*self._zero(known), *(() if grave else self._idle())]
         yield from zero
         flow = list(self._flow())
+        if not grave and not any(finding.kind == "vanishing gradient" for finding in flow):
+            flow += self._rounding()
         yield from flow
         told = {i for finding in zero for i in finding.path}
         yield from self._dead(told)

@@ -124,6 +124,11 @@ def smallest(dtype: str) -> float:
     return float(np.finfo(_kind(dtype)).smallest_subnormal)
 
 
+def rounding(dtype: str) -> float:
+    """The ε of a dtype."""
+    return float(np.finfo(_kind(dtype)).eps)
+
+
 def _kind(dtype: str) -> str:
     """One that NumPy has, of about this range."""
     if not hasattr(np, dtype):

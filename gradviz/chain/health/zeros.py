@@ -15,7 +15,7 @@ from gradviz.chain.health.evidence import Evidence
 from gradviz.chain.health.findings import Finding
 from gradviz.chain.paths import Edge
 from gradviz.errors import TraceError
-from gradviz.statistics import measure
+from gradviz.statistics import measure, norm
 from gradviz.words import listed
 
 
@@ -132,6 +132,38 @@ class Zeros(Evidence):
             f"the gradient of {listed(map(self._name, quiet))} is exactly 0: {cause.why}",
             cause.advice,
         )  # fmt: skip
+
+    def _rounding(self) -> Iterator[Finding]:
+        """A loss of what a softmax or a normalisation keeps constant: what comes back is rounding.
+
+        The sum of a softmax is always 1, the mean square of a normalised layer too.
+        """
+        for v in sorted(self.gradients, reverse=True):
+            if self._op(v) not in hazards.SOFTMAXES | hazards.GAINS or not self._cancels((v, 0)):
+                continue
+            u = self.graph.operands[v][0]
+            if weights := [w for w in self.weights if v in self._onward(w) and self.norms[w]]:
+                yield self._finding(
+                    "vanishing gradient", "warning", v, self._onward(u),
+                    f"what {self._told(v)} sends back is rounding error (‖message‖ "
+                    f"{self._message((v, 0)):.2g} of ‖gradient‖ {self.norms[v]:.2g}): the loss "
+                    "hardly depends on what goes into it; the gradient of "
+                    f"{listed(map(self._name, weights))} is no more than that",
+                    f"a loss of more than the sum, mean or size that {self._op(v)} keeps constant",
+                )  # fmt: skip
+                return
+
+    def _cancels(self, edge: Edge) -> bool:
+        """Whether a message is but the rounding error of a sum that is 0."""
+        sent, upstream = self._message(edge), self.norms[edge[0]]
+        if not (0 < sent <= 1e-4 * upstream < math.inf) or edge[0] not in self.gradients:
+            return False
+        eps = hazards.rounding(measure(self.gradients[edge[0]]).dtype)
+        other = self._pull(edge, upstream / math.sqrt(self._stats(edge[0]).size))
+        if other is None:  # of a softmax it is known what it may send
+            even = self._op(edge[0]) == "softmax" and self._stats(edge[0]).low > 1e-3
+            return even and sent <= 4 * eps * upstream
+        return sent <= 30 * eps * norm(other)
 
     def _zero_at(self) -> dict[int, dict[Edge, int]]:
         """By value of gradient 0 the edges that make it so, and the next value on the way there.
