@@ -90,8 +90,12 @@ def _unless(loses: Callable[[Any, Any], Any]) -> Callable[..., Any]:
 
 
 _POWER: tuple[tuple[str, Callable[..., Any], str], ...] = (
-    ("b * a**(b - 1)", _power_base, "b * a ** where((a == 0) & (b == 0), 1, b - 1)"),
-    ("v * log(a)", _power_exponent, "v * log(where(a == 0, 1, a))"),
+    (
+        "where(b == 0, 0, b * a**(b - 1))",
+        _power_base,
+        "b * a ** where((a == 0) & (b == 0), 1, b - 1)",
+    ),
+    ("where(a == 0, 0, v * log(a))", _power_exponent, "v * log(where(a == 0, 1, a))"),
 )
 _LESS = _unless(operator.lt), "1 - (a < b) - (a == b) / 2"
 _GREATER = _unless(operator.gt), "1 - (a > b) - (a == b) / 2"

@@ -67,7 +67,7 @@ class _Substitution(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         # A function's own name is no symbol: only its arguments are replaced.
         keywords = [ast.keyword(k.arg, self.visit(k.value)) for k in node.keywords]
-        return ast.Call(node.func, [self.visit(a) for a in node.args], keywords)
+        return _decided(ast.Call(node.func, [self.visit(a) for a in node.args], keywords))
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         # NodeTransformer works in place; parsed formulas are shared, so every level is made anew.
@@ -83,6 +83,14 @@ class _Substitution(ast.NodeTransformer):
         if isinstance(made, ast.Attribute) and isinstance(made.value, ast.Attribute):
             return made.value.value  # the transpose of a transpose
         return _folded(made) if isinstance(made, ast.BinOp) else made
+
+
+def _decided(tree: ast.Call) -> ast.expr:
+    """What a constant leaves of a choice: where(2 == 0, 0, x) is x."""
+    match tree.args:
+        case [ast.Compare(ast.Constant(a), [ast.Eq()], [ast.Constant(b)]), holds, otherwise]:
+            return holds if a == b else otherwise
+    return tree
 
 
 def _folded(tree: ast.BinOp) -> ast.expr:

@@ -343,3 +343,14 @@ def test_variables_called_pi_and_e_are_not_the_numbers():
     assert shown.factored.text.endswith("∂J/∂pi = δ[v_1] · (π / 180) = 0.807763")
     grown = gv.operation(lambda a: np.e * a, local="e", formula="a * e", name="grown")
     assert gv.trace(lambda e: grown(e), 3.0).draw().view.boxes[-1].expression == "e * exp(1)"
+
+
+@pytest.mark.parametrize(("base", "exponent"), [(0.0, 2.0), (0.0, 0.0), (2.0, 3.0)])
+def test_the_formulas_of_a_power_say_what_is_sent_at_zero_too(base, exponent):
+    graph = gv.trace(lambda a, b: a**b, base, exponent)
+    known = {"where": np.where, "log": np.log, "J": graph.value("J")}
+    known |= {"a": np.float64(base), "b": np.float64(exponent)}
+    for name in "ab":
+        formula = graph.explain(name).factored.text.split(" = ")[1].replace("·", "*")
+        with np.errstate(all="ignore"):
+            assert eval(formula, known) == pytest.approx(graph.grad(name))
