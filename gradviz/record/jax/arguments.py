@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,9 +15,12 @@ from jax import tree_util
 
 from gradviz.errors import TraceError
 from gradviz.record.arguments import argument_names, numbered
+from gradviz.record.jax.keep import statistics
+from gradviz.statistics import Statistics
 
 
-class Leaf(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Leaf:
     """An array of the arguments.
 
     Attributes
@@ -33,6 +38,11 @@ class Leaf(NamedTuple):
     value: Any
     at: int
     floats: bool
+
+    @cached_property
+    def measured(self) -> Statistics:
+        """Its statistics, taken once: an array of JAX does not change."""
+        return statistics(jnp.asarray(self.value))
 
 
 class Arguments:

@@ -46,7 +46,7 @@ class Ran(NamedTuple):
         given = [capture.upstream_of(self.env[v]) for v in self.of.outputs]
         if all(g is None for g in given):
             return
-        kept, back = capture.unpacked(self.compiled.backward(self.pulls, given))
+        kept, back = capture.unpacked(self.compiled.backward, self.pulls, given)
         for told, sent in zip(reversed(self.nodes), reversed(kept), strict=True):
             capture.learn(told, sent)
         for v, g in zip(self.of.inputs, back, strict=True):
@@ -89,9 +89,9 @@ class Capture:
         self.gradients: dict[int, Any] = {}
         self.messages: dict[tuple[int, int], Any] = {}
 
-    def leaf(self, value: Any, operation: Any, name: str, varies: bool) -> Live:
-        """Record a leaf."""
-        node = self._node(value, operation, (), (), name=name)
+    def leaf(self, value: Any, operation: Any, name: str, varies: bool, measured: Any) -> Live:
+        """Record a leaf, of which its statistics may be known."""
+        node = self._node(value if measured is None else measured, operation, (), (), name=name)
         if varies:
             self.varying.add(node.order)
         return Live(value, node)
@@ -105,10 +105,10 @@ class Capture:
         self.recorded.append(node)
         return node
 
-    def unpacked(self, packed: Any) -> tuple[Any, ...]:
-        """What compiled code has computed."""
+    def unpacked(self, function: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
+        """What compiled code computes."""
         self._measured.clear()
-        return unpack(packed, self.fetched)
+        return unpack(function(*arguments), self.fetched, arguments)
 
     @staticmethod
     def fetched(value: Any) -> Any:
@@ -154,7 +154,7 @@ class Capture:
         live = [isinstance(x, Live) for x in given]
         vary = [isinstance(x, Live) and x.node.order in self.varying for x in given]
         made = compiled(of, live, vary)
-        kept, results, pulls = self.unpacked(made.forward([plain(x) for x in given]))
+        kept, results, pulls = self.unpacked(made.forward, [plain(x) for x in given])
         nodes = {v: x.node if isinstance(x, Live) else x for v, x in env.items()}
         told = self._noted(of.steps, kept, nodes, scope)
         for v, array in zip(of.outputs, results, strict=True):

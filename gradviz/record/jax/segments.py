@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax import lax, tree_util
 from jax import numpy as jnp
 from jax.extend.core import Literal
@@ -97,13 +98,13 @@ class Compiled:
         env = dict(zip(self.of.inputs, inputs, strict=True))
         walk = _Walk(set(self.vary))
         kept, pulls = walk.forward(self.of.steps, env)
-        return pack((kept, [env[v] for v in self.of.outputs], pulls))
+        return pack((kept, [env[v] for v in self.of.outputs], pulls), inputs)
 
     def _backward(self, pulls: Any, upstream: Sequence[Any]) -> Any:
         gradients = {v: g for v, g in zip(self.of.outputs, upstream, strict=True) if g is not None}
         walk = _Walk(set(self.vary))
         kept = walk.backward(self.of.steps, pulls, gradients)
-        return pack((kept, [gradients.get(v) for v in self.of.inputs]))
+        return pack((kept, [gradients.get(v) for v in self.of.inputs]), (pulls, upstream))
 
 
 class _Walk:
@@ -326,8 +327,12 @@ def _called(made: Pure, operands: list[Any], wanted: tuple[int, ...]) -> tuple[l
 # --- out of compiled code -------------------------------------------------------------------------
 
 
+LARGE = 1024
+"""An argument of so many numbers that is a result too does not leave compiled code: it is there."""
+
+
 class Layout(NamedTuple):
-    """Which of the packed arrays is where."""
+    """Which of the packed arrays is where; those below 0 are arguments, the last first."""
 
     tree: Any
     order: tuple[int, ...]
@@ -341,17 +346,23 @@ class Packed:
         self.arrays, self.layout = arrays, layout
 
 
-def pack(kept: Any) -> Packed:
-    """A tree of arrays, as it leaves compiled code."""
+def pack(kept: Any, arguments: Any) -> Packed:
+    """A tree of arrays, as it leaves compiled code that has such arguments."""
     leaves, tree = tree_util.tree_flatten(kept)
-    unique = {id(leaf): leaf for leaf in leaves}
-    first = {key: n for n, key in enumerate(unique)}
-    return Packed([*unique.values()], Layout(tree, tuple(first[id(leaf)] for leaf in leaves)))
+    given = tree_util.tree_leaves(arguments)
+    first = {id(a): ~n for n, a in enumerate(given) if np.size(a) >= LARGE}
+    arrays: list[Any] = []
+    for leaf in leaves:
+        if id(leaf) not in first:
+            first[id(leaf)] = len(arrays)
+            arrays.append(leaf)
+    return Packed(arrays, Layout(tree, tuple(first[id(leaf)] for leaf in leaves)))
 
 
-def unpack(packed: Packed, convert: Callable[[Any], Any]) -> tuple[Any, ...]:
+def unpack(packed: Packed, convert: Callable[[Any], Any], arguments: Any) -> tuple[Any, ...]:
     """The trees again; in the first are arrays that went through `convert`, each once."""
     layout, arrays = packed.layout, packed.arrays
+    arrays = [*arrays, *reversed(tree_util.tree_leaves(arguments))]
     first, *rest = layout.tree.children()
     count = first.num_leaves
     converted = {n: convert(arrays[n]) for n in layout.order[:count]}

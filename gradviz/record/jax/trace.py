@@ -159,12 +159,13 @@ class JaxProgram(Program):
         capture = Capture(self.whole)
         leaves = [
             capture.leaf(
-                value,
+                jnp.asarray(value),
                 PARAMETER if self.wrt and leaf.name in self.wanted else INPUT,
                 leaf.name,
                 leaf.name in self.wanted,
+                leaf.measured if value is leaf.value and not self.whole else None,
             )
-            for leaf, value in zip(self.arguments.leaves, map(jnp.asarray, arrays), strict=True)
+            for leaf, value in zip(self.arguments.leaves, arrays, strict=True)
         ]
         wrt = [leaf.node for leaf in leaves if leaf.node.name in self.wanted]
         (output,) = capture.run(steps, leaves)
