@@ -9,6 +9,7 @@ import pytest
 
 jax = pytest.importorskip("jax")
 import jax.numpy as jnp
+from jax.experimental import io_callback
 from jax_programs import PROGRAMS
 
 import gradviz as gv
@@ -131,6 +132,10 @@ REFUSED = [
         lambda w: jnp.sum(jax.pure_callback(np.sin, jax.ShapeDtypeStruct((2,), w.dtype), w)),
         (W,), "pure_callback cannot be recorded at .*: its result comes from Python",
     ),
+    (
+        lambda w: jnp.sum(io_callback(np.sin, jax.ShapeDtypeStruct((2,), w.dtype), w)),
+        (W,), "io_callback cannot be recorded at .*: it calls Python while it computes",
+    ),
 ]  # fmt: skip
 
 
@@ -138,6 +143,18 @@ REFUSED = [
 def test_what_cannot_be_is_said_in_words(function, args, words):
     with pytest.raises(gv.TraceError, match=words):
         gv.trace(function, *args)
+
+
+def test_what_only_prints_is_left_out_of_the_graph(capsys):
+    def loss(w):
+        y = w**2
+        jax.debug.print("y is {}", y)
+        return jnp.sum(y)
+
+    graph = gv.trace(loss, W)
+    assert [n.operation.name for n in graph.values] == ["input", "power", "sum"]
+    assert graph.grad("w").tolist() == [2.0, -4.0]
+    assert capsys.readouterr().out == ""
 
 
 def test_an_unknown_leaf_is_told_with_the_nearest_ones():

@@ -149,6 +149,7 @@ def plan(closed: Any, opened: frozenset[str] = frozenset(), root: str = "") -> P
     if root:
         runs = [r._replace(scope=r.scope[r.scope[:1] == (root,) :]) for r in runs]
     outer = [_resolve(v, renamed) for v in jaxpr.outvars]
+    runs = _read_ones(runs, outer)
     flat = jaxpr.replace(eqns=[run.eqn for run in runs], outvars=outer)
     told = jaxpr.debug_info
     name = told.func_src_info.partition(" ")[0] if told and told.func_src_info else ""
@@ -156,6 +157,17 @@ def plan(closed: Any, opened: frozenset[str] = frozenset(), root: str = "") -> P
     constants = dict(zip(jaxpr.constvars, consts, strict=True)) | values
     flat = flat.replace(constvars=list(constants))
     return Plan(flat, list(constants.values()), _steps(runs, outer, opened), arguments, name)
+
+
+def _read_ones(runs: list[_Run], outer: list[Any]) -> list[_Run]:
+    """Those that the results depend on: as `jit`, which leaves the others out."""
+    read = {a for a in outer if not isinstance(a, Literal)}
+    found: list[_Run] = []
+    for run in reversed(runs):
+        if not read.isdisjoint(run.eqn.outvars):
+            read.update(a for a in run.eqn.invars if not isinstance(a, Literal))
+            found.append(run)
+    return found[::-1]
 
 
 def inner_of(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
