@@ -108,7 +108,7 @@ def test_random_programs_have_the_gradients_that_numpys_have():
 
 
 def test_random_programs_in_jax_numpy_have_the_operations_that_they_have_in_numpy(monkeypatch):
-    # JAX's reciprocal is a power, its + does nothing, its log2 two primitives
+    # JAX's reciprocal is a power, its + does nothing, log2 needs a file's text to be one operation
     renamed = "xp.reciprocal", "+{a}", "xp.log2", "xp.log10"
     lines = [
         [line for line in _lines(text) if not line.startswith(renamed)] for text in (UNARY, BINARY)
@@ -193,7 +193,14 @@ def test_a_function_of_the_library_is_one_operation_that_unfold_opens():
         logp = jax.nn.log_softmax(logits)
         return -jnp.mean(logp)
 
+    def decades(x):
+        y = jnp.log10(2 + x)
+        return jnp.sum(y)
+
     logits = jnp.array([[1.0, 2.0], [0.5, -1.0]])
+    named = gv.trace(decades, logits)  # (JAX puts its two primitives in the user's place)
+    assert named.values[named.id("y")].operation.name == "log10"
+    assert np.allclose(named.grad("x"), 1 / ((2 + logits) * np.log(10)))
     graph = gv.trace(loss, logits)
     assert [n.operation.name for n in graph.values] == ["input", "log_softmax", "mean", "negative"]
     opened = gv.trace(loss, logits, unfold="log_softmax")

@@ -43,6 +43,9 @@ _CALLS_BACK = frozenset(
 )
 """Functions that do not make one value of their arguments, but run what they are given."""
 
+_INLINE = "_run_python_pjit"
+"""What calls a function whose equations are put where it is called (`jit` with `inline`)."""
+
 
 @cache
 def _directories() -> tuple[str, ...]:
@@ -146,7 +149,11 @@ def place(traceback: Any) -> Place:
         if name := _called(codes[i]):
             call = *stack[i + 1 :], id(codes[i])
             break
-    return Place(_site(codes, offsets, user), stack[user:], call, name, stack)
+    site = _site(codes, offsets, user)
+    if not name and any(code.co_name == _INLINE for code in codes[:user]):
+        name = names.called(site).rpartition(".")[2]  # (its own frame is not there)
+        name, call = (name, stack) if name in _public() else ("", ())
+    return Place(site, stack[user:], call, name, stack)
 
 
 def _site(codes: Any, offsets: Any, first: int) -> Instruction | None:

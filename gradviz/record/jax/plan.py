@@ -7,6 +7,7 @@ of the user's own that are jitted or checkpointed are opened.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -209,7 +210,8 @@ def _flat(
         called = eqn.params.get("name", "")
         library = not _users(body)
         at = (*here, called) if called and called != "<lambda>" else here
-        yield from _flat(inner, at, place if library else None, renamed, values, opened)
+        within = place._replace(call=(), name="") if library else None
+        yield from _flat(inner, at, within, renamed, values, opened)
         renamed |= zip(eqn.outvars, inner.outvars, strict=True)
 
 
@@ -298,7 +300,7 @@ def _steps(runs: list[_Run], outer: list[Any], opened: frozenset[str]) -> list[S
             and "all" not in opened
             and place.name not in opened
             and place.call == previous.place.call
-            and (place.stack, run.eqn.primitive) != first_call
+            and ((place.stack, run.eqn.primitive) != first_call or _fixed(run.eqn))
             and run.scope == previous.scope
         )
         if joins:
@@ -308,6 +310,7 @@ def _steps(runs: list[_Run], outer: list[Any], opened: frozenset[str]) -> list[S
             groups.append([run])
             ends.append(True)
             first_call = place.stack, run.eqn.primitive
+    groups, ends = _certain(groups, ends)
     reads: dict[Any, set[int]] = {}
     for n, group in enumerate(groups):
         for run in group:
@@ -322,6 +325,29 @@ def _steps(runs: list[_Run], outer: list[Any], opened: frozenset[str]) -> list[S
         for n, group in enumerate(groups)
         if (step := _step(group, n, reads, ends[n], opened)) is not None
     ]
+
+
+def _fixed(eqn: Any) -> bool:
+    """Whether it computes a constant, which is not how another round begins."""
+    return all(isinstance(a, Literal) for a in eqn.invars)
+
+
+def _certain(groups: list[list[_Run]], ends: list[bool]) -> tuple[list[list[_Run]], list[bool]]:
+    """Calls whose own frame is not there, opened where rounds of a loop look the same."""
+    found: list[tuple[list[_Run], bool]] = []
+    for call, same in itertools.groupby(
+        zip(groups, ends, strict=True), key=lambda one: one[0][-1].place.call
+    ):
+        calls = [*same]
+        first = calls[0][0]
+        kinds = {tuple(run.eqn.primitive for run in group) for group, _ in calls}
+        if call and call == first[0].place.stack and (len(first) == 1 or len(kinds) > 1):
+            for group, end in calls:
+                alone = [[r._replace(place=r.place._replace(name=""))] for r in group]
+                found += [(one, end and one is alone[-1]) for one in alone]
+        else:
+            found += calls
+    return [group for group, _ in found], [end for _, end in found]
 
 
 def _step(
