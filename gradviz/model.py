@@ -25,6 +25,8 @@ from gradviz.rank import Rank
 from gradviz.statistics import Statistics
 from gradviz.words import Site, nearest
 
+NEARBY = 100
+"""So many values are looked at before all paths of a value are followed."""
 INPUT, PARAMETER, CONSTANT = (
     Operation(kind, lambda: None) for kind in ("input", "parameter", "constant")
 )
@@ -505,8 +507,34 @@ class Recording:
         u = self.operands[v][key]
         found = self._indirect.get(u)
         if found is None:
+            near = self._twice_nearby(u, v)
+            if near is not None:
+                return near
             found = self._indirect[u] = self._reached_twice(u)
         return v in found
+
+    def _twice_nearby(self, u: int, v: int) -> bool | None:
+        """Whether u has more than one path to its reader v; None where its others are far off.
+
+        A picture shows few edges of a long program, in which u may have readers everywhere.
+        """
+        pending, seen, ways = [v], {v}, 0
+        for _ in range(NEARBY):
+            if not pending:
+                return ways > 1
+            w = pending.pop()
+            for key, operand in enumerate(self.operands[w]):
+                if operand < u or not self._carries(w, key):
+                    continue
+                ways += operand == u
+                if operand != u and operand not in seen:
+                    seen.add(operand)
+                    pending.append(operand)
+            if w == v and not ways:  # no gradient comes back by this edge
+                return False
+            if ways > 1:
+                return True
+        return None
 
     def _reached_twice(self, u: int) -> frozenset[int]:
         """The readers of u to which it has more than one path."""
@@ -523,10 +551,12 @@ class Recording:
 
     def _carried(self, u: int) -> Iterator[int]:
         """The readers of u, one for each edge that a gradient can come back by."""
-        for v, key in self.readers[u]:
-            operation = self.values[v].operation
-            if operation.derivatives is None or operation.rule(key) is not None:
-                yield v
+        return (v for v, key in self.readers[u] if self._carries(v, key))
+
+    def _carries(self, v: int, key: int) -> bool:
+        """Whether a gradient can come back by an edge."""
+        operation = self.values[v].operation
+        return operation.derivatives is None or operation.rule(key) is not None
 
     def slope(self, v: int, key: int) -> ast.Name:
         """The symbol of a local derivative: ∂v/∂u, or ∂₁v where it is less (see `alone`)."""
