@@ -53,7 +53,8 @@ class Listed(Mapping[K, Any]):
         return found
 
     def __contains__(self, key: Any) -> bool:
-        return self.get(key) is not None
+        place = self.place(key)
+        return place >= 0 and self.found[place] is not None
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -105,7 +106,10 @@ class ByEdge(Listed[tuple[int, int]]):
 
     def get(self, key: tuple[int, int], default: Any = None) -> Any:
         """See `dict.get`."""
-        found = super().get(key, default)
+        place = self.place(key)
+        found = self.found[place] if place >= 0 else None
+        if found is None:
+            return default
         return found.whole() if type(found) is Part else found
 
     def __init__(self, operands: Sequence[Sequence[int]]) -> None:
