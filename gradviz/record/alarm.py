@@ -13,6 +13,10 @@ How it is judged
 - *constant loss*: the same number, to the last bit, in 50 steps in succession, although the norm of
   the gradients is more than a thousandth of the largest so far, or was before it became 0; or
   although the optimizer's parameters have no gradient at all.
+- *kept gradients*: in 3 steps in succession the optimizer used gradients that it had used before,
+  and that nothing had zeroed since. (To accumulate over several backward passes is something else.)
+- *diverging loss*: all of the last 50 losses are more than 10 times the largest of the first 50,
+  which were above 0. A loss that is noisy, or that has a few bad batches, has lower ones between.
 
 Each kind is told once; again only when 100 steps were free of it.
 """
@@ -26,6 +30,8 @@ from dataclasses import dataclass
 
 HISTORY, KNOWN = 100, 50
 STEADY, CONSTANT = 20, 50
+AGAIN = 3
+DIVERGED, FIRST = 10.0, 50
 LEAST_SCALE = 1.0
 CONVERGED = 1e-3
 
@@ -37,8 +43,8 @@ class Alarm:
     Attributes
     ----------
     kind : str
-        "loss not finite", "gradient not finite", "spike", "no gradient", "constant loss" or
-        "collapsing scale".
+        "loss not finite", "gradient not finite", "spike", "no gradient", "constant loss",
+        "collapsing scale", "kept gradients" or "diverging loss".
     text : str
         It in a sentence.
     parameters : tuple of int
@@ -75,10 +81,15 @@ class Judge:
         self._had: dict[int, int] = {}
         self._lacks: dict[int, int] = {}
         self._told: dict[str, int] = {}
-        self._skipped = 0
+        self._skipped = self._again = 0
+        self._first: list[float] = []  # losses
 
     def step(
-        self, losses: list[float], norm: float | None, gradients: Mapping[int, float]
+        self,
+        losses: list[float],
+        norm: float | None,
+        gradients: Mapping[int, float],
+        kept: str = "",
     ) -> Alarm | None:
         """Judge a step that is about to be taken.
 
@@ -90,11 +101,13 @@ class Judge:
             The norm of all gradients before they were clipped.
         gradients : mapping of int to float
             The norm of each parameter's gradient by the parameter's `id`; 0 for none.
+        kept : str
+            Where the optimizer has used these gradients before, the place of the backward pass.
         """
         loss = sum(losses) if losses else None
         found = (  # all, for each goes on with what it knows
             self._not_finite(losses, norm), self._spiked(norm), self._without(loss, gradients),
-            self._constant(loss, norm),
+            self._constant(loss, norm), self._kept(kept), self._diverging(loss),
         )  # fmt: skip
         self.losses.append(loss)
         self.norms.append(norm)
@@ -160,6 +173,32 @@ class Judge:
         """Whether the gradients had become small before they were so, or 0."""
         return 0 < (norm or self._last) <= CONVERGED * self._largest
 
+    def _kept(self, place: str) -> Alarm | None:
+        self._again = self._again + 1 if place else 0
+        if self._again < AGAIN:
+            return None
+        text = (
+            f"the gradients of {self._again} steps in succession hold those of the steps before: "
+            f"nothing has zeroed them between the optimizer's step and the backward pass ({place})"
+        )
+        return Alarm("kept gradients", text, since=self.count - self._again + 1)
+
+    def _diverging(self, loss: float | None) -> Alarm | None:
+        if loss is None or len(self._first) < FIRST:
+            self._first += [] if loss is None else [loss]
+            return None
+        if self.is_told("spike") or self._told.keys() - {"diverging loss", "spike"}:
+            return None  # that is why
+        known = [x for x in self.losses if x is not None][1 - FIRST :]
+        least, most = min(*known, loss), max(self._first)
+        if len(known) < FIRST - 1 or not (min(self._first) > 0 and least > DIVERGED * most):
+            return None
+        text = (
+            f"the loss has not been below {least:.3g} in {FIRST} steps, {least / most:.3g} times "
+            f"the largest of the first {FIRST}"
+        )
+        return Alarm("diverging loss", text, since=self.count - FIRST + 1)
+
     def _without(self, loss: float | None, gradients: Mapping[int, float]) -> Alarm | None:
         had, lacks, now = self._had, self._lacks, []
         for key, norm in gradients.items():
@@ -180,8 +219,16 @@ class Judge:
         """An alarm of a kind that was free of it for a while."""
         if alarm is None:
             return None
-        # (A gradient that is not finite makes the next loss so.)
-        kind = "not finite" if "not finite" in alarm.kind else alarm.kind
-        last = self._told.get(kind)
-        self._told[kind] = self.count
-        return alarm if last is None or self.count - last > HISTORY else None
+        told = self.is_told(alarm.kind)
+        self._told[_family(alarm.kind)] = self.count
+        return None if told else alarm
+
+    def is_told(self, kind: str) -> bool:
+        """Whether there was an alarm of a kind not long ago."""
+        last = self._told.get(_family(kind))
+        return last is not None and self.count - last <= HISTORY
+
+
+def _family(kind: str) -> str:
+    """A gradient that is not finite makes the next loss so."""
+    return "not finite" if "not finite" in kind else kind

@@ -204,7 +204,7 @@ def a_mask_that_multiplies_minus_infinity(y, sick):
 def a_where_that_keeps_the_slope_of_what_it_discards(y, sick):
     z = y.clamp(min=0) * (0 if sick else 1) + (0 if sick else 1e-3)
     root = z.sqrt()  # here
-    return torch.where(z > 0, root, 0 * z).mean()
+    return (torch.where(z > 0, root, 0 * z) - 1).square().mean()
 
 
 def a_square_that_half_precision_cannot_hold(y, sick):
@@ -339,7 +339,7 @@ def a_weight_that_was_written_to(sick):
     def loss(i):
         if sick and i == STEP:
             with torch.no_grad():
-                model[2].weight[0, 0] = math.inf
+                model[2].weight[0, 0] = math.inf  # here
         return model(torch.randn(8, 6)).square().mean()
 
     run(model, loss)
@@ -409,6 +409,29 @@ def a_step_of_a_rate_that_is_far_too_large(sick):
     run(model, loss, optimizer=optimizer)
 
 
+def gradients_that_are_never_zeroed(sick):
+    model = body()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-4)
+    for i in range(STEPS):
+        if not (sick and i >= STEP):
+            optimizer.zero_grad(set_to_none=i % 2 == 0)
+        for part in torch.randn(12, 6).split(4):  # three passes of one step are meant
+            (F.mse_loss(model(part), torch.ones(4, 3)) / 3).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+
+def a_rate_that_makes_the_loss_grow(sick):
+    model, x = nn.Linear(6, 3), torch.linspace(-2, 2, 48).reshape(8, 6)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+
+    def loss(i):
+        optimizer.param_groups[0]["lr"] = 0.375 if sick and i >= STEP else 0.01
+        return F.mse_loss(model(x + 0.1 * torch.randn(8, 6)), torch.ones(8, 3))
+
+    run(model, loss, optimizer=optimizer)
+
+
 HEADS = {
     head: kind
     for kind, heads in {
@@ -453,9 +476,11 @@ SICK = {
     a_scale_that_collapses: ("collapsing scale", 0),
     a_frozen_part: ("no gradient", 0),
     a_step_of_a_rate_that_is_far_too_large: ("spike", 1),
+    gradients_that_are_never_zeroed: ("kept gradients", 0),
+    a_rate_that_makes_the_loss_grow: ("diverging loss", None),
     **{head: (kind, 0) for head, kind in HEADS.items()},
 }
-"""Each with what the alarm is, and how long after `STEP` it begins."""
+"""Each with what the alarm is, and how long after `STEP` it begins; None: some time after."""
 SAMPLE = [*list(SICK)[:12], *list(SICK)[13::4]]
 """What the suite runs."""
 
@@ -463,7 +488,7 @@ SAMPLE = [*list(SICK)[:12], *list(SICK)[13::4]]
 def examine(training, watch_of):
     """What is not as it should be of a sick training and of its twin; "" if nothing is."""
     kind, after = SICK[training]
-    step = 0 if after == FIRST else STEP + after
+    step = 0 if after == FIRST else STEP + (after or 0)
     run_it = by_head(training) if training in HEADS else training
     torch.manual_seed(0)
     with watch_of() as watch:
@@ -476,7 +501,8 @@ def examine(training, watch_of):
     if not watch.reports:
         return "nothing was reported"
     report = watch.reports[0]
-    if (report.alarm.kind, report.alarm.since) != (kind, step):
+    begins = step if after is not None else max(step, report.alarm.since)  # it takes a while
+    if (report.alarm.kind, report.alarm.since) != (kind, begins):
         return f"it was to be {kind!r} at step {step}: {report.text}"
     if not report.replay.exact:
         return f"the replay is not exact: {report.text}"

@@ -310,6 +310,7 @@ def loop(losses, optimizer=None):
         ("spike", lambda w, i: (w * (1e4 if i == 101 else 1 + i % 7)).sum(), 101),
         ("no gradient", lambda w, i: (w * (i % 5 + 1) if i < 200 else w * 0 + i).sum(), 219),
         ("constant loss", lambda w, i: (w * w).sum(), 49),
+        ("diverging loss", lambda w, i: w.sum() + (1 + i % 7) * (1 if i < 100 else 100), 149),
     ],
 )
 def test_a_training_in_trouble_is_told_once_and_at_its_step(kind, losses, step, tmp_path):

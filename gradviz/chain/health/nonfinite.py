@@ -111,6 +111,8 @@ class NonFinite(Evidence):
         """Why a value is the first that is not finite, and what to do."""
         graph, stats, op = self.graph, self._stats(v), self._op(v)
         if graph.is_leaf(v):
+            if (writer := graph.source(v)) is not None:
+                return f"it went in so at {writer.place}", "look at what that line puts there"
             if graph.values[v].operation is PARAMETER:
                 return "it went in so", "an earlier step made it: diagnose the step before"
             sites = (graph.source(reader) for reader, _ in graph.readers[v])
@@ -130,6 +132,9 @@ class NonFinite(Evidence):
                 )
             how = f" ({how})" if how else ""
             return f"{op} of the infinities in {listed(map(self._name, bad))}{how}", advice
+        if op == "write":
+            what = "the program wrote to it where no gradient is recorded (no_grad, data)"
+            return what, "look at what is written there"
         if found := self._of_too_few(v) or self._given(v):
             return found
         entries = self._entries(v, np.isnan if nan else np.isinf)

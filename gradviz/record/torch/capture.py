@@ -44,7 +44,7 @@ from gradviz.record.torch.calls import (
 )
 from gradviz.record.torch.formulas import MESSAGES
 from gradviz.record.torch.layers import layer
-from gradviz.record.torch.messages import Messages, described, is_packing
+from gradviz.record.torch.messages import described, is_packing
 from gradviz.record.torch.nodes import (
     Form,
     GradientEdge,
@@ -57,18 +57,19 @@ from gradviz.record.torch.operation import (
     SYMBOLS,
     OwnBackward,
     TorchOperation,
+    Write,
     gather,
     tensors_in,
 )
 from gradviz.record.torch.sites import site_of_call
-from gradviz.record.torch.state import storage
+from gradviz.record.torch.written import Written
 from gradviz.statistics import Statistics
 
 _ORDER = {name: n for n, name in enumerate("self input query key value weight".split())}
 """The operands that are given by name, in the order that formulas have them in."""
 
 
-class Capture(Messages, TorchFunctionMode):
+class Capture(Written, TorchFunctionMode):
     """Records what this thread does with tensors, inside `recording` and `backward`.
 
     Parameters
@@ -97,9 +98,6 @@ class Capture(Messages, TorchFunctionMode):
     names : dict of int to str
     before : dict of str to value
         What leaves held at first that the program has written to.
-    written : set of int
-        The memory that was there before and has been written to since it was last read; filled
-        from outside.
     parameters : dict of str to Parameter
         Those of all modules that are known; of sharded ones the parts.
     rank : Rank or None
@@ -110,20 +108,18 @@ class Capture(Messages, TorchFunctionMode):
         self, roots: Mapping[str, nn.Module], names: Mapping[int, str], whole: bool
     ) -> None:
         TorchFunctionMode.__init__(self)
-        Messages.__init__(self, whole)
+        Written.__init__(self, whole)
         self.error: Exception | None = None
         self.loss: Tensor | None = None
         self.parameters: dict[str, Tensor] = {}
         self.names: dict[int, str] = {}
         self.before: dict[str, Any] = {}
-        self.written: set[int] = set()
         self._taken: Counter[str] = Counter()
         self._kinds: Counter[str] = Counter()
         self._buffers: set[int] = set()
         self._scopes: dict[str, tuple[str, ...]] = {}  # by path
         self._scope: list[tuple[str, tuple[str, ...]]] = []
         self._modules: dict[tuple[str, ...], tuple[nn.Module, bool]] = {}  # by scope
-        self._tensors: dict[int, tuple[Any, int, bool, TensorNode]] = {}
         self._overwritten: list[TensorNode] = []
         self._thread = threading.get_ident()
         self._recording = False
@@ -261,10 +257,10 @@ class Capture(Messages, TorchFunctionMode):
             operands[0].read = f"{name.strip('_')}()", site_of_call()
             Node.noted = max(Node.noted, operands[0].order)
         results = [result] if type(result) is Tensor else tensors_in(result)
-        for tensor in results:
-            if is_unreadable(tensor):
-                return result
+        if any(map(is_unreadable, results)):
+            return result
         target, results = self._written(given, versions, results)
+        self._as_plain(name, given, target)
         fresh = [r for r in results if r is target or not self._knows(r)]
         if not fresh:
             return result
@@ -378,10 +374,13 @@ class Capture(Messages, TorchFunctionMode):
             edge = edge_of(tensor)
             found = self._edges.get(edge)
             if found is not None:
-                if old is not None and not found.operands and found.name:
+                if old is not None and found.operands:
+                    return self._write(found, old, tensor)
+                if old is not None and found.name:
                     # A leaf that was written to without a history: its gradient is of what it is.
                     self.before.setdefault(found.name, found.value)
                     found.value = self.keep(tensor)
+                    found.site = self._line_of(old, found, tensor) or found.site
                 self._note(tensor, found)
                 return found
             if not tensor.is_leaf:
@@ -397,7 +396,7 @@ class Capture(Messages, TorchFunctionMode):
                     self._hook(edge[0], partial(self._module_hook, made, self._hooked_modules()))
                 return made
         elif old is not None and tensor.numel():  # written to where no call was seen
-            return self._append(TorchOperation("write", None, 0, False), (old,), tensor)
+            return self._append(Write(), (old,), tensor)
         name = self.names.get(id(tensor), "")
         if name and edge and old is not None and old.operands:  # written to before it was asked
             name = numbered(name, self._taken | {name: 1})
@@ -409,8 +408,8 @@ class Capture(Messages, TorchFunctionMode):
             found.operation, found.edge, self._edges[edge] = kind, edge, found
             self._note(tensor, found)
         else:
-            found = self._append(kind, (), tensor, name=name, edge=edge, site=None)
-        # (The line is that of its first reader.)
+            site = self.writers.pop(id(tensor), None)  # (else the line is that of its first reader)
+            found = self._append(kind, (), tensor, name=name, edge=edge, site=site)
         if tensor.requires_grad:
             found.name = name or numbered(f"leaf_{len(self._leaves) + 1}", self._taken)
             self._leaves.append((found, tensor))
@@ -419,15 +418,6 @@ class Capture(Messages, TorchFunctionMode):
                 self._around(found, tensor, described(theirs[-1]))
             handle = tensor.register_hook(partial(self._received, found))  # type: ignore[no-untyped-call]
             self._hooks.append(handle)
-        return found
-
-    def _is_written(self, tensor: Tensor) -> bool:
-        """Whether a tensor was written to in a way that its version does not tell."""
-        if not self.written:
-            return False
-        address = storage(tensor)
-        found = address in self.written
-        self.written.discard(address or 0)
         return found
 
     def _compute(

@@ -433,6 +433,8 @@ class Messages:
         for node in reversed(self.recorded):
             if node.order in reached:
                 reached.update(crossing.node.order for _, crossing in node.crossings.values())
+                if isinstance(node.operation, Write):
+                    reached.update(o.order for o in node.operands if isinstance(o, TensorNode))
         functions: dict[int, list[Any]] = {}
         for function, orders in self._serves.items():
             for order in reached.intersection(orders):

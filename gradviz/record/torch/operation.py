@@ -359,6 +359,28 @@ class OwnBackward(TorchOperation):
         return f"{self.name} has a backward of its own (a torch.autograd.Function)"
 
 
+class Write(TorchOperation):
+    """A write that has no history: under `no_grad`, to `x.data`, or where no call was seen."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("write", None, 0, several=False)
+
+    def convention(self, operands: Sequence[Any]) -> str:
+        """See `TorchOperation.convention`."""
+        return (
+            "a value was written to where no gradient is recorded (no_grad, data): PyTorch sends "
+            "the gradient on as if nothing had been written"
+        )
+
+    def pull(
+        self, position: int, g: Any, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> Any:
+        """The gradient goes straight on."""
+        return g
+
+
 def _writes_twice(call: Call, operands: Sequence[Any]) -> bool:
     """Whether a write meets a place more than once, and does not add."""
     name = call.function.__name__.strip("_")

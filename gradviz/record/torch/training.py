@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,9 +23,12 @@ from gradviz.errors import TraceError
 from gradviz.graph import Graph
 from gradviz.keep import training
 from gradviz.record import rendezvous
+from gradviz.record.arguments import argument_names
 from gradviz.record.sampling import Sampler
 from gradviz.record.torch import keep
+from gradviz.record.torch.calls import is_unreadable
 from gradviz.record.torch.capture import Capture
+from gradviz.record.torch.kept import KEPT, Kept
 from gradviz.record.torch.nodes import TensorNode
 from gradviz.record.torch.operation import TorchOperation
 from gradviz.record.torch.ranks import inner, local, unreadable
@@ -57,16 +61,18 @@ class Recorder(Sampler):
         super().__init__(path, every)
         self.model: nn.Module = inner(getattr(model, "_orig_mod", model))  # of a compiled one
         self.graph: Graph | None = None
+        self._kept = Kept()
 
     @contextmanager
     def step(self) -> Iterator[None]:
         """Around one training step: forward, the backward passes, and the optimizer's step."""
         number, self.count = self.count, self.count + 1
         if number % self.every:
-            yield
+            with self._kept.following() if not self.count % self.every else nullcontext():
+                yield
             return
         before = {name: _Weight(p) for name, p in self.model.named_parameters()}
-        capture = StepCapture({"": self.model})
+        capture = StepCapture({"": self.model}, self._kept)
         try:
             with torch.compiler.set_stance("force_eager"), capture.following():
                 yield
@@ -82,6 +88,7 @@ class Recorder(Sampler):
         elif not capture.passes:
             note = "it made no backward pass"
         graphs = [] if note else [p.graph for p in capture.passes]
+        said = note or (KEPT if capture.kept_gradients else "")
         self.graph = next((p.graph for p in reversed(capture.counted() or capture.passes)), None)
         counted = [p.loss for p in capture.counted()]
         try:
@@ -93,10 +100,12 @@ class Recorder(Sampler):
                 losses=[p.loss for p in capture.passes],
                 loss=sum(counted) if counted else None,
                 stepped=capture.stepped,
-                note=note,
+                note=said,
             )
         except Exception as error:
             self._warn(f"step {number} could not be written to {self.path}: {error}", "writing", 5)
+        if said and not note:
+            self._warn(f"step {number}: {said}", said, 1)
         if note:
             self._warn(f"step {number} has no Graph in {self.path.name}: {note}", note, 5)
 
@@ -140,9 +149,11 @@ class StepCapture(Capture):
     What goes wrong in recording is noted in `broken`: the step goes on as if it were not recorded.
     """
 
-    def __init__(self, roots: Mapping[str, nn.Module]) -> None:
+    def __init__(self, roots: Mapping[str, nn.Module], kept: Kept | None = None) -> None:
         super().__init__(roots, {}, whole=False)
         self.roots = roots
+        self.kept_gradients = False  # whether an optimizer saw those of the step before, too
+        self._zeroed = kept or Kept()
         self.passes: list[Pass] = []
         self.broken: Exception | None = None
         self.stepped = False
@@ -298,8 +309,10 @@ class StepCapture(Capture):
         except Exception as error:
             self.broken = error
             return func(*args, **kwargs)
+        self._zeroed.before_pass()
         with self.sending():
             result = self.send(func, args, kwargs)
+        self._zeroed.after_pass()
         if self.broken is None:
             try:
                 self._passed_back(roots, weights, outputs, scales, func)
@@ -385,8 +398,21 @@ class StepCapture(Capture):
     def _received(self, node: TensorNode, gradient: Tensor | None) -> None:
         self._guarded(super()._received, node, gradient)
 
-    def _enter_module(self, *given: Any) -> None:
-        self._guarded(super()._enter_module, *given)
+    def _enter_module(self, module: nn.Module, args: Any) -> None:
+        if not self._scope and threading.get_ident() == self._thread:
+            self._guarded(self._name_arguments, module, args)
+        self._guarded(super()._enter_module, module, args)
+
+    def _name_arguments(self, module: nn.Module, args: Any) -> None:
+        """What a whole model is given is called as its `forward` calls it."""
+        taken = argument_names(inner(module).forward, len(args))
+        for name, value in zip(taken, args, strict=True):
+            if not isinstance(value, Tensor) or is_unreadable(value):
+                continue
+            if self._last(value) is None and id(value) not in self.names:
+                self._named(id(value), name)
+                self.node(value)
+                del self.names[id(value)]  # it may be gone before the step ends
 
     def _guarded(self, call: Callable[..., None], *args: Any) -> None:
         """What is noted of a step must not end it."""
@@ -401,6 +427,7 @@ class StepCapture(Capture):
     def _optimizing(self, optimizer: Any, *_: Any) -> None:
         self._steps.append(optimizer)
         self._inner = 0
+        self.kept_gradients = self.kept_gradients or self._zeroed.are_in(optimizer)
 
     def _optimized(self, optimizer: Any, *_: Any) -> None:
         if self._steps:
@@ -409,6 +436,7 @@ class StepCapture(Capture):
         if not self._inner:  # else it has seen those of its own passes
             self._see(optimizer)
         self._inner = 0
+        self._zeroed.used(optimizer)
 
     def _see(self, optimizer: Any) -> None:
         """Note the gradients that an optimizer uses."""

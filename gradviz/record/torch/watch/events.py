@@ -13,12 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.batchnorm import _NormBase
 
 from gradviz.record import chance, names
 from gradviz.record.arguments import convert_nested, nested
 from gradviz.record.chance import States
 from gradviz.record.torch.nodes import version_of
+from gradviz.record.torch.ranks import is_distributed
 
 MOST = 50_000
 """So many events are remembered of a step; of a longer one no replay is possible."""
@@ -152,6 +154,7 @@ class Tape:
         Whether the gradients are those of the `passes` alone.
     clipped : dict of int to Tensor
         By a parameter's `id` the norm of its gradient before something was written to gradients.
+    writes : Writes
     """
 
     def __init__(self) -> None:
@@ -163,6 +166,7 @@ class Tape:
         self.optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
         self.read: Result | None = None
         self.clipped: dict[int, Tensor] = {}
+        self.writes = Writes()
         self._known: dict[int, tuple[Any, Result]] = {}
 
     def find(self, tensor: Tensor) -> Result | None:
@@ -246,6 +250,39 @@ class Tape:
         return [event for event in self.events if id(event) in found]
 
 
+_memory: Any = StorageWeakRef
+
+
+class Writes:
+    """The last write of the program itself to each memory, where no gradient is recorded."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, tuple[Any, Any, int]] = {}
+        self._room = 1000
+
+    def note(self, tensor: Tensor, site: Any, round_: int) -> None:
+        """A tensor is about to be written to."""
+        if tensor.layout != torch.strided or is_distributed(tensor):
+            return
+        memory = _memory(tensor.untyped_storage())
+        self._last[memory.cdata] = memory, site, round_
+        if len(self._last) > self._room:
+            self._last = {k: one for k, one in self._last.items() if not one[0].expired()}
+            self._room = 2 * len(self._last) + 1000
+
+    def lines(self, tensors: Iterable[Tensor], stepped: set[int], round_: int) -> dict[int, Any]:
+        """By `id` where tensors were written to last; not those that an optimizer changed since."""
+        found = {}
+        for tensor in tensors if self._last else ():
+            if tensor.layout == torch.strided and not is_distributed(tensor):
+                memory = _memory(tensor.untyped_storage())
+                known, site, when = self._last.get(memory.cdata, (None, None, -1))
+                there = known is not None and not known.expired()
+                if there and (when == round_ or id(tensor) not in stepped):
+                    found[id(tensor)] = site
+        return found
+
+
 class Buffers:
     """Copies of those buffers that calls change; of the others only their versions are noted."""
 
@@ -302,6 +339,13 @@ class Generators:
         if found is None:
             found = self._own[module] = search(module)
         return chance.states(found, tensors=True)
+
+
+def tensors_within(models: Iterable[nn.Module]) -> Iterator[Tensor]:
+    """The parameters and buffers of models."""
+    for model in models:
+        yield from model.parameters()
+        yield from model.buffers()
 
 
 def tensors_of(value: Any) -> list[Tensor]:

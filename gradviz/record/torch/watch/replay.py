@@ -140,6 +140,7 @@ def replay(
     norm: Any,
     seen: Replay,
     meeting: Callable[[], list[int]] = list,
+    writers: Mapping[int, Any] = MappingProxyType({}),
 ) -> Replay:
     """Make the events again; the program, its gradients and its random numbers are left alone.
 
@@ -156,6 +157,8 @@ def replay(
         With the losses and the norm of the run; the rest is put in.
     meeting : callable
         Waits for the other ranks to make the same step again, and returns those that do not.
+    writers : mapping of int to Instruction
+        See `Capture.writers`.
     """
     seen.lost += [f"{event.place}: {event.lost}" for event in events if event.lost]
     modules = [module for root in roots.values() for module in root.modules()]
@@ -178,6 +181,7 @@ def replay(
         ):
             capture = Repeated(roots)
             capture.used = used
+            capture.writers.update(writers)
             capture.reduces = any(isinstance(m, DistributedDataParallel) for m in modules)
             try:
                 with capture.following(), guard:

@@ -27,6 +27,8 @@ SUITS = {
     "collapsing scale": ("non-finite gradient", "non-finite value"),
     "spike": ("exploding gradient", "ill-scaled parameter"),
     "no gradient": ("no gradient", "zero gradient", "dead units", "saturated units"),
+    "diverging loss": ("ill-scaled parameter", "exploding gradient"),
+    "kept gradients": (),
     "constant loss": ("zero gradient", "no gradient", "lost history", "dead units"),
 }
 """By the kind of an alarm the findings that explain it, the best first."""
@@ -85,15 +87,25 @@ class Report:
         return "\n".join([*lines[: LINES - 2], where])
 
 
-def report(out: str, alarm: Alarm, judge: Judge, seen: Replay, names: Mapping[int, str]) -> Report:
+def report(
+    out: str,
+    alarm: Alarm,
+    judge: Judge,
+    seen: Replay,
+    names: Mapping[int, str],
+    rate: float | None = None,
+) -> Report:
     """Examine a step, and write about it."""
     step = judge.count - 1
-    healths = [graph.diagnose() for graph in seen.graphs]
+    rate = rate if alarm.kind == "diverging loss" else None
+    healths = [graph.diagnose(rate=rate) for graph in seen.graphs]
     best = min(range(len(healths)), key=lambda k: _rank(healths[k], alarm, k), default=None)
     graph = None if best is None else seen.graphs[best]
     health = None if best is None else _ordered(healths[best], alarm)
     finding = health.findings[0] if health is not None and health.findings else None
     if finding is not None and finding.severity == "note" and alarm.kind == "spike":
+        finding = None
+    if not SUITS[alarm.kind]:  # no graph shows it
         finding = None
     group = rendezvous.group()
     rank = None if group is None else group.rank
@@ -167,6 +179,8 @@ def _sentences(made: Report, names: Mapping[int, str]) -> list[str]:
 def _unexplained(made: Report) -> str:
     """What is told where nothing is found."""
     assert made.graph is not None
+    if made.alarm.kind == "kept gradients":
+        return "Call optimizer.zero_grad() once a step, before the first backward pass."
     if made.rank is not None and made.alarm.kind == "gradient not finite":
         graph = made.graph
         told = [graph.values[graph.output].value, *graph.derivatives.gradients.values()]

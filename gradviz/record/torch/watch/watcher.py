@@ -26,12 +26,20 @@ from gradviz.record.alarm import Alarm, Judge
 from gradviz.record.chance import is_generator
 from gradviz.record.reach import reach
 from gradviz.record.torch.calls import RANDOM, READS, WRITES, called
+from gradviz.record.torch.kept import Kept
 from gradviz.record.torch.operation import tensors_in
 from gradviz.record.torch.ranks import inner, local
 from gradviz.record.torch.sites import site_of_call
 from gradviz.record.torch.training import PASSES
 from gradviz.record.torch.watch import norms
-from gradviz.record.torch.watch.events import Buffers, Event, Generators, Tape, tensors_of
+from gradviz.record.torch.watch.events import (
+    Buffers,
+    Event,
+    Generators,
+    Tape,
+    tensors_of,
+    tensors_within,
+)
 from gradviz.record.torch.watch.replay import Replay, models, replay, scale_of
 from gradviz.record.torch.watch.report import Report, report
 
@@ -85,7 +93,7 @@ class Watch:
         self._searched = False
         self._steps = 0
         self._own, self._lock = threading.local(), threading.Lock()
-        self._buffers, self._generators = Buffers(), Generators()
+        self._buffers, self._generators, self._kept = Buffers(), Generators(), Kept()
         self._mode = _Calls(self)
         self._process, self._broken = os.getpid(), False
         self._session = next(_sessions)
@@ -201,11 +209,14 @@ class Watch:
         name = called(func)
         if not name and func not in HOOKS:
             return func(*args, **kwargs)
-        if not torch.is_grad_enabled():
-            if name[-1:] == "_" and name != UNSCALES:
-                self._clipping(tape)
-            return func(*args, **kwargs)
-        if not any(t.requires_grad for t in tensors_in((args, kwargs))):
+        writes = bool(args) and (name in WRITES or name[-1:] == "_")
+        seen = torch.is_grad_enabled()
+        if not seen and name[-1:] == "_" and name != UNSCALES:
+            self._clipping(tape)
+        if not seen or not any(t.requires_grad for t in tensors_in((args, kwargs))):
+            if writes and isinstance(args[0], Tensor):
+                with self._surely(tape):
+                    tape.writes.note(args[0], site_of_call(), tape.round)
             return func(*args, **kwargs)
         if name in READS:
             result = func(*args, **kwargs)
@@ -217,7 +228,7 @@ class Watch:
         with self._surely(tape):
             tape.settle()
             event = Event(func, site_of_call(), tape.round)
-            event.writes = bool(args) and (name in WRITES or name[-1:] == "_")
+            event.writes = writes
             tape.given(event, args, kwargs)
             if name in RANDOM:
                 event.random = chance.states(tensors=True)
@@ -242,11 +253,13 @@ class Watch:
             if here is not None and all(p.grad is None for p in here):
                 tape.passes.clear()
                 tape.whole = True
+        self._kept.before_pass()
         tape.inside += 1
         try:
             result = func(*args, **kwargs)
         finally:
             tape.inside -= 1
+        self._kept.after_pass()
         if event is None:
             return result
         with self._surely(tape):
@@ -332,6 +345,7 @@ class Watch:
         tape.closures = [o for o in tape.closures if o is not optimizer]
         tape.round += 1
         tape.use()
+        self._kept.used(optimizer)
 
     def skipped(self, tape: Tape, optimizer: Any, scale: float) -> None:
         """A `GradScaler` has left a step out."""
@@ -361,8 +375,20 @@ class Watch:
         with self._surely(tape):
             judge = self._judge_of(optimizer)
             alarm, norm = self._verdict(tape, optimizer, judge, parameters)
+            if alarm is not None and self._is_told(tape, alarm, optimizer):
+                alarm = None
         if alarm is not None:
             self._alarm(tape, alarm, judge, parameters, norm)
+
+    def _is_told(self, tape: Tape, alarm: Alarm, optimizer: Any) -> bool:
+        """Whether what is not finite came from a part that another optimizer's report was about."""
+        others = [o for o, j in self.judges.items() if o is not optimizer and j.is_told(alarm.kind)]
+        if "not finite" not in alarm.kind or not others:
+            return False
+        events = tape.needed([p for p in tape.passes if p.accumulates] or tape.passes)
+        read = {id(t) for event in events for t, _ in event.given}
+        read.update(id(p) for root in models(events).values() for p in root.parameters())
+        return any(id(p) in read for other in others for p in _parameters(other))
 
     def _verdict(
         self, tape: Tape, optimizer: Any, judge: Judge, parameters: list[Tensor]
@@ -373,7 +399,8 @@ class Watch:
         now, others = norms.Norms(parameters), norms.Norms(())
         if not tape.used and not tape.closures:
             own = set(map(id, parameters))
-            more = (p for o in tape.optimizers if o is not optimizer for p in _parameters(o))
+            rest = (o for o in tape.optimizers if o is not optimizer and not self._kept.done(o))
+            more = (p for o in rest for p in _parameters(o))
             others = norms.Norms(p for p in more if id(p) not in own)
         scales = [p.scale for p in passes if p.scale is not None][:1]
         late = getattr(optimizer, "grad_scale", None)  # of one that unscales them itself
@@ -403,7 +430,10 @@ class Watch:
             if other_norms and not math.isfinite(norms.total(other_norms)) and norm is not None:
                 every = (p for o in tape.optimizers for p in _parameters(o))
                 norm = norm if norms.finite(every) else math.nan
-            alarm = judge.step(loss, norm, gradients)
+            kept = optimizer is not None and not tape.closures and self._kept.are_in(optimizer)
+            tape.whole = tape.whole and not kept
+            place = passes[-1].place if kept and passes else ""
+            alarm = judge.step(loss, norm, gradients, place)
         tape.clipped.clear()
         return alarm, norm
 
@@ -459,13 +489,22 @@ class Watch:
                 seen.of_one_rank()
             place = next((k for k, one in enumerate(self.judges.values()) if one is judge), -1)
             meeting = functools.partial(_meet, f"watch/{self._session}/{place}/{judge.count}")
-            replay(events, roots, parameters, _norm, seen, meeting)
+            stepped = {id(p) for o in self._optimizers for p in _parameters(o)}
+            writers = tape.writes.lines(tensors_within(roots.values()), stepped, tape.round)
+            replay(events, roots, parameters, _norm, seen, meeting, writers)
         names = {
             id(p): name
             for prefix, root in roots.items()
             for name, p in inner(root).named_parameters(prefix)
         }
-        return report(self.out, alarm, judge, seen, names)
+        return report(self.out, alarm, judge, seen, names, self._rate(judge))
+
+    def _rate(self, judge: Judge) -> float | None:
+        """What gradients are multiplied with, where an optimizer does no more."""
+        for optimizer, one in self.judges.items():
+            if one is judge and type(optimizer) is torch.optim.SGD:
+                return float(optimizer.param_groups[0]["lr"])
+        return None
 
     def last_look(self) -> None:
         """The program ends: perhaps because it has read a loss that is not finite."""

@@ -1,0 +1,118 @@
+"""Writes that PyTorch records no gradient for: whose line they are, and what they leave true."""
+
+import contextlib
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import gradviz as gv
+from gradviz.statistics import measure
+
+
+def a_program(seed):
+    """One that writes to a value with a history, without one, and reads it before and after."""
+    choose = random.Random(seed)
+    plan = [choose.choice(("add", "fill", "data", "detach", "read", "scale")) for _ in range(6)]
+    torch.manual_seed(seed)
+    model, wide = nn.Linear(3, 3), choose.random() < 0.5
+
+    def program(x):
+        h = model(x.expand(2, 4, 3) if wide else x)
+        total = h.sum() * 0
+        for what in plan:
+            if what == "add":
+                with torch.no_grad():
+                    h.add_(0.5).mul_(1.5)
+            elif what == "fill":
+                with torch.no_grad():
+                    h[..., 0] = 0.25
+            elif what == "data":
+                h.data.mul_(0.7)
+            elif what == "detach":
+                h.detach()[..., 1] = 2.0
+            elif what == "read":
+                total = total + (h.clone() ** 2).sum()
+            else:
+                h = h * 1.25
+        return total + h.sum()
+
+    return model, program
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_values_are_what_was_written_and_messages_sum_to_torchs_gradients(capture):
+    for seed in range(12):
+        model, program = a_program(seed)
+        x = torch.randn(4, 3)
+        loss = program(x)
+        loss.backward()
+        graph = gv.trace(program, x, capture=capture)
+        shown = measure(graph.values[graph.output].value).mean
+        assert shown == pytest.approx(loss.item(), rel=1e-5)
+        gradients, messages = graph.derivatives
+        for i in set(gradients) - {graph.output}:
+            sent = [measure(messages[edge]).mean for edge in graph.readers[i] if edge in messages]
+            assert sum(sent) == pytest.approx(measure(gradients[i]).mean, rel=1e-4, abs=1e-5)
+        for v, node in enumerate(graph.values):
+            if node.operation.name == "pow" and capture == "whole":  # its operand is as it was read
+                read = graph.operand_values(v)[0]
+                np.testing.assert_allclose(node.value, np.square(read), rtol=1e-5)
+        for name, parameter in model.named_parameters():
+            found = next(v for k, v in graph.gradients().items() if k.endswith(name))
+            assert measure(found).norm == pytest.approx(parameter.grad.norm().item(), rel=1e-4)
+
+
+def written(how):
+    model = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
+
+    def program(x):
+        h = model(x)
+        if how == "the weight":
+            with torch.no_grad():
+                model[2].weight[0, 0] = torch.inf  # here
+            h = model(x)
+        elif how == "the weight's data":
+            model[2].weight.data[0, 0] = torch.inf  # here
+            h = model(x)
+        elif how == "a value":
+            with torch.no_grad():
+                h.add_(torch.inf)  # here
+        elif how == "a value's data":
+            h.data.mul_(torch.nan)  # here
+        else:
+            target = torch.zeros(3)
+            target[1] = torch.nan  # here
+            h = h - target
+        return h.square().mean()
+
+    return program
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+@pytest.mark.parametrize(
+    "how", ["the weight", "the weight's data", "a value", "a value's data", "a target"]
+)
+def test_what_is_written_without_a_gradient_is_blamed_on_the_line_that_writes(how, capture):
+    finding, *_ = gv.trace(written(how), torch.randn(4, 3), capture=capture).diagnose().findings
+    assert finding.source.text.endswith("# here")
+    assert "of finite numbers" not in finding.message
+
+
+@pytest.mark.parametrize("zeroes", [True, False])
+def test_a_recorded_step_says_that_nothing_has_zeroed_the_gradients(tmp_path, zeroes):
+    model = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    run = gv.record_training(model, tmp_path / "run.gvtrain", every=3)
+    with contextlib.nullcontext() if zeroes else pytest.warns(RuntimeWarning, match="zero_grad"):
+        for _ in range(7):
+            with run.step():
+                if zeroes:
+                    optimizer.zero_grad(set_to_none=False)
+                for part in torch.randn(2, 4, 3):
+                    model(part).square().mean().backward()
+                optimizer.step()
+    steps = gv.load_training(tmp_path / "run.gvtrain").steps
+    assert ["zero_grad" in step.note for step in steps] == [False, not zeroes, not zeroes]
