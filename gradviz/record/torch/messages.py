@@ -25,7 +25,7 @@ from gradviz.record.torch.nodes import (
     version_of,
     versions_of,
 )
-from gradviz.record.torch.operation import Call, TorchOperation
+from gradviz.record.torch.operation import Call, TorchOperation, Write
 from gradviz.record.torch.ranks import is_distributed, local
 from gradviz.statistics import Statistics
 
