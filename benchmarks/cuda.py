@@ -17,8 +17,9 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-# The tests' folder in the place of this one: torch tries `import cuda`, which is not this file.
-sys.path[0] = str(Path(__file__).parents[1] / "tests")
+if __name__ != "__main__":  # torch looks for a package `cuda`, beside any script here too
+    raise ImportError("this is a script")
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import torch
 import torch_programs
 from torch import nn
