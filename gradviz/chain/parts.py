@@ -261,7 +261,7 @@ class Parts:
         turns: dict[int, int] = {}  # the round of what repeats that reads a leaf
 
         def read(u: int, n: int, turn: int) -> None:
-            if u not in reader or (reader[u] >= 0 and self._stays(u)):
+            if reader[u] >= 0 and self._stays(u):
                 return
             if reader[u] < 0:
                 reader[u], turns[u] = n, turn
@@ -271,10 +271,11 @@ class Parts:
         for n, part in enumerate(parts):
             for turn, v in self._rounds(part):
                 for u in self.graph.operands[v]:
-                    read(u, n, turn)
+                    if u in reader:
+                        read(u, n, turn)
         for leaf in sorted(leaves, reverse=True):  # what it is computed from goes where it goes
             for u in self.graph.operands[leaf]:
-                if reader[leaf] >= 0:
+                if u in reader and reader[leaf] >= 0:
                     read(u, reader[leaf], turns[leaf])
         homes: dict[Any, int] = {}
         if -1 in reader.values():

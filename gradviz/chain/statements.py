@@ -156,18 +156,19 @@ class Summary:
         gradients, messages = ByValue(len(self.values)), ByEdge(self.operands)
         for new, old in enumerate(self.kept):
             gradients.found[new] = found.get(old)
-        for step, edges in enumerate(self.whole.operands):
-            for position, inside in enumerate(edges):
-                u = self.new_id.get(inside)
-                if u is None:  # passed on inside a statement
-                    continue
-                message = inner.get((step, position))
-                if message is None:
-                    continue
-                v = self.new_id[self.group[step]]
-                single = not isinstance(self.values[v].operation, Statement)
-                with np.errstate(all="ignore"):  # infinities may meet
-                    messages.add((v, position if single else self.operands[v].index(u)), message)
+        with np.errstate(all="ignore"):  # infinities may meet
+            for step, edges in enumerate(self.whole.operands):
+                for position, inside in enumerate(edges):
+                    u = self.new_id.get(inside)
+                    if u is None:  # passed on inside a statement
+                        continue
+                    message = inner.get((step, position))
+                    if message is None:
+                        continue
+                    v = self.new_id[self.group[step]]
+                    single = not isinstance(self.values[v].operation, Statement)
+                    key = position if single else self.operands[v].index(u)
+                    messages.add((v, key), message)
         return Gradients(gradients, messages)
 
     @property

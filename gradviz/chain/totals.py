@@ -199,26 +199,31 @@ class Tally:
         """The sizes of each iteration of what repeats; a leaf that only one reads is part of it."""
         operands = self.graph.operands
         sizes: list[Size] = []
-        iteration: dict[int, int] = {}
+        iteration = [-1] * len(operands)  # by value: of a long loop a dict would take much memory
+        steps: list[int] = []
+        turn = 0
         for n, unit in enumerate(fold.units):
             if n % fold.period == 0:
+                turn = len(sizes)
                 sizes.append(Size())
             for i in unit.steps if isinstance(unit, Fold) else (unit,):
-                iteration[i] = len(sizes) - 1
-        steps = list(iteration)
+                iteration[i] = turn
+                steps.append(i)
         reading: dict[int, set[int]] = {leaf: set() for leaf in leaves}
         if reading:
             for i in steps:
                 for u in operands[i]:
                     if u in reading:
                         reading[u].add(iteration[i])
-            iteration |= {leaf: read.pop() for leaf, read in reading.items() if len(read) == 1}
+            for leaf, read in reading.items():
+                if len(read) == 1:
+                    iteration[leaf] = read.pop()
         leaving = {i for i in steps if i in self.leaving}
         for i in steps:
             n = iteration[i]
             for key, u in enumerate(operands[i]):
-                if iteration.get(u) != n:
-                    if u in iteration:
+                if iteration[u] != n:
+                    if iteration[u] >= 0:
                         leaving.add(u)
                     message = self.messages.get((i, key))
                     if message is not None:

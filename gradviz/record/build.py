@@ -94,7 +94,7 @@ def build(
     ]
 
     def shown() -> tuple[list[str], frozenset[int]]:
-        given = [node.name or names.assigned(node.site) for node in values]
+        given = names.given(values)
         # Only leaves, and values that the program assigned, have a name of their own.
         given[result] = given[result] or (output_name if output_name not in given else "")
         letters = "".join("c" if node.operation is CONSTANT else "v" for node in values)

@@ -12,7 +12,7 @@ import dis
 import itertools
 import linecache
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache, wraps
 from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gradviz.files import writable
+from gradviz.model import Node
 from gradviz.words import Site
 
 T = TypeVar("T")
@@ -215,6 +216,20 @@ def assigned(site: Instruction | None) -> str:
     return _assignments(code.co_filename).get(_position(code, offset), "")
 
 
+def given(nodes: Iterable[Node]) -> list[str]:
+    """The name that the program gave to each of many values, or "" for none."""
+    found: dict[tuple[int, Any], str] = {}  # in a loop, one instruction makes most of them
+    names = []
+    for node in nodes:
+        name, site = node.name, node.site
+        if not name and site:
+            key = (id(site[-2]), site[-1])
+            known = found.get(key)
+            name = found[key] = assigned(site) if known is None else known
+        names.append(name)
+    return names
+
+
 @per_code
 def _positions(code: CodeType) -> list[tuple[int | None, ...]]:
     return list(code.co_positions())
@@ -310,7 +325,8 @@ def unique(
 def _unique(
     names: Sequence[str], scopes: Sequence[Any], letters: str, leaves: Collection[int]
 ) -> list[str]:
-    names = [writable(name) for name in names]
+    written = {name: writable(name) for name in set(names)}
+    names = [written[name] for name in names]
     groups: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         if name:
