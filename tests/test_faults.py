@@ -201,6 +201,7 @@ def test_ctrl_c_in_a_render_ends_the_engine_and_leaves_the_old_file(tmp_path):
     _, error = process.communicate(timeout=10)
     assert process.returncode == -signal.SIGINT
     assert error.rstrip().endswith("KeyboardInterrupt")
+    deadline = time.monotonic() + 30
     while alive(pid):  # it was told to end; on a busy machine that takes a moment
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,11 @@ LOOKED_AT = 3
 """So many of an optimizer's parameters are followed."""
 
 
-class Kept:
+class Kept(threading.local):
     """Follows the gradients that optimizers have used, by their versions: none is looked into.
+
+    Each thread has those of its own: PyTorch crashes where one thread asks for the gradient of a
+    parameter while another takes it away.
 
     Whoever zeroes a gradient, or scales it down, writes to it between two backward passes, or
     takes it away. Several backward passes between two steps are meant.
