@@ -197,6 +197,7 @@ def test_ctrl_c_in_a_render_ends_the_engine_and_leaves_the_old_file(tmp_path):
         time.sleep(0.01)
     pid = (tmp_path / "pid").read_text().strip()
     assert alive(pid)
+    time.sleep(1)  # the engine runs before Popen has returned, and nobody could end it then
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=10)
     assert process.returncode == -signal.SIGINT

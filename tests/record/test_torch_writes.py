@@ -5,7 +5,9 @@ import random
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch", reason="needs PyTorch")
+
 from torch import nn
 
 import gradviz as gv
