@@ -58,7 +58,7 @@ FOLLOW = """() => {
   }).observe(last, {attributes: true, attributeFilter: ['aria-label']}) }"""
 # One step: all that is written and marked, and the layout that follows.
 STEP = """async () => {
-  const last = gradviz.get('story').steps.length - 1, times = [];
+  const last = gradviz.get('structure').steps.length - 1, times = [];
   for (let step = last - 1; step > 0; step--) {
     const start = performance.now();
     gradviz.set('step', step);

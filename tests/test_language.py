@@ -176,7 +176,7 @@ def test_what_a_page_is_told_does_not_depend_on_the_language_that_is_set(network
 
 
 def test_a_page_says_in_its_readers_language_why_it_does_not_compute():
-    from gradviz.web.payload import story
+    from gradviz.web.payload import structure
 
-    refusal = story(gv.trace(lambda x: np.linalg.det(x), np.eye(2)))["refusal"]
+    refusal = structure(gv.trace(lambda x: np.linalg.det(x), np.eye(2)))["refusal"]
     assert refusal == {"en": "the page cannot compute det", "zh": "本页不能计算 det"}

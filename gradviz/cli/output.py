@@ -44,18 +44,18 @@ def deliver(
     health = graph.diagnose(rate=rate) if diagnose else None
     if health is None:  # else it says why there is no gradient
         graph.backward()
-    story: Explanation | Reuse | None = None
+    answer: Explanation | Reuse | None = None
     if explain is not None:
         name = unicodedata.normalize("NFKC", explain.strip())
-        story = graph.explain(name, after=names(after), detail=detail)
+        answer = graph.explain(name, after=names(after), detail=detail)
     elif reuse is not None:
-        story = graph.reuse(*names(reuse), detail=detail)
+        answer = graph.reuse(*names(reuse), detail=detail)
     look = options.looks(**look)
-    if output is None and story is not None:
-        say(story.text)
+    if output is None and answer is not None:
+        say(answer.text)
     elif output is not None or health is None:
         shown = graph if health is None else health
-        drawing = story.draw(**look) if story else shown.draw(detail=detail, **look)
+        drawing = answer.draw(**look) if answer else shown.draw(detail=detail, **look)
         put(drawing, output)
     results: list[Check | Health] = [] if health is None else [health]
     if check:

@@ -23,7 +23,7 @@ from gradviz.show.heat import wanted
 from gradviz.words import choose
 
 from .lesson import lesson_of, sheet, travelling
-from .payload import IN_FULL, numbers, story
+from .payload import IN_FULL, numbers, structure
 from .pictures import TURNED, Pictures, visible
 from .rooms import joined
 
@@ -175,10 +175,10 @@ def _state(
     count = len(graph.detailed(detail))
     seen = {i for picture in drawn for i in visible(picture, count)}
     shown = None if count <= IN_FULL else seen
-    told = story(graph, detail, shown)
+    told = structure(graph, detail, shown)
     if told["program"] and wanted(color, False):
         told |= {"program": None, "refusal": in_every_language(lambda: say(FIXED))}
-    large: dict[str, Any] = {"story": told, "numbers": numbers(graph, detail, shown)}
+    large: dict[str, Any] = {"structure": told, "numbers": numbers(graph, detail, shown)}
     first = {"drawing": drawn[0], "drawings": packed(drawn), "folded": list(kept[0])}
     title = (posed and posed.title) or told["title"] or "gradviz"
     state = {

@@ -39,9 +39,9 @@ from .wire import (
     Quantity,
     Shown,
     Step,
-    Story,
-    StoryEdge,
-    StoryNode,
+    Structure,
+    StructureEdge,
+    StructureNode,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ IN_NUMBERS = 20_000  # of so many the local derivatives, too
 
 
 @speaking("en")  # the module says it in the reader's language
-def story(graph: Graph, detail: str | None = None, told: Collection[int] | None = None) -> Story:
+def structure(
+    graph: Graph, detail: str | None = None, told: Collection[int] | None = None
+) -> Structure:
     """The structure of a Graph: nodes, edges, the steps of both passes, its program.
 
     Parameters
@@ -91,7 +93,7 @@ def story(graph: Graph, detail: str | None = None, told: Collection[int] | None 
     }
 
 
-def _node(graph: Graph, i: int, told: bool) -> StoryNode:
+def _node(graph: Graph, i: int, told: bool) -> StructureNode:
     node = graph.values[i]
     source, expression = (graph.source(i), graph.expression(i)) if told else (None, None)
     return {
@@ -110,7 +112,7 @@ def _node(graph: Graph, i: int, told: bool) -> StoryNode:
     }
 
 
-def _edge(graph: Graph, u: int, v: int, key: int, told: bool) -> StoryEdge:
+def _edge(graph: Graph, u: int, v: int, key: int, told: bool) -> StructureEdge:
     derivative = graph.derivative(v, key) if told else None
     carries = graph.values[v].operation.rule(key) is not None
     arrays = np.ndim(graph.values[u].value) or np.ndim(graph.values[v].value)

@@ -22,7 +22,7 @@ from gradviz.words import choose, clean, shape
 
 from .cells import scalar
 from .page import document, packed, stylesheet, words
-from .payload import IN_FULL, numbers, story
+from .payload import IN_FULL, numbers, structure
 from .pictures import Pictures
 from .rooms import joined
 from .wire import Column, FoundOverTime, OpenedStep, Recorded
@@ -50,7 +50,7 @@ class Telling:
 
     def __init__(self, training: Training, columns: int = COLUMNS) -> None:
         self.training, self.columns = training, columns
-        self.stories: dict[str, str] = {}
+        self.structures: dict[str, str] = {}
         self._over_time = OverTime(self._healths)
 
     def clear(self) -> None:
@@ -109,21 +109,21 @@ class Telling:
 
     @speaking("en")
     def opened(self, place: int) -> OpenedStep | None:
-        """The Graph of a step for the page, with the story that it shares with others; or None."""
+        """The Graph of a step for the page, with the key of its structure; or None."""
         try:
             graph = self.training.graph(self.training.steps.numbers[place])
         except KeyError:
             return None
-        return {"story": self._story(graph), "packed": packed(_opened(graph))}
+        return {"structure": self._structure(graph), "packed": packed(_opened(graph))}
 
-    def _story(self, graph: Graph) -> str:
+    def _structure(self, graph: Graph) -> str:
         """The key of the structure of a Graph: steps of one program have one."""
         shapes = [shape(node.value) for node in graph.values]
         program = repr((graph.names, graph.operands, graph.output, shapes))
         key = hashlib.sha256(program.encode()).hexdigest()[:16]
-        if key not in self.stories:
+        if key not in self.structures:
             large = len(graph.detailed(None)) > IN_FULL
-            self.stories[key] = packed(story(graph, None, set() if large else None))
+            self.structures[key] = packed(structure(graph, None, set() if large else None))
         return key
 
 
@@ -227,6 +227,6 @@ def run_page(training: Training, theme: str = "auto", language: str = "") -> str
         "words": words(),
         "run": told,
         "graphs": graphs_of(run, places),
-        "stories": run.stories,
+        "structures": run.structures,
     }
     return document([state], joined("recorded") + "openRun();\n", run_stylesheet(), "recorded")

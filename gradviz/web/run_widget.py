@@ -41,7 +41,7 @@ class RunWidget(anywidget.AnyWidget):
 
     run: Any = traitlets.Dict().tag(sync=True)
     graphs: Any = traitlets.Dict().tag(sync=True)
-    stories: Any = traitlets.Dict().tag(sync=True)
+    structures: Any = traitlets.Dict().tag(sync=True)
     words = traitlets.Dict().tag(sync=True)
     theme = traitlets.Unicode("auto").tag(sync=True)
     language = traitlets.Unicode("").tag(sync=True)
@@ -89,7 +89,7 @@ class RunWidget(anywidget.AnyWidget):
                 with self._lock:
                     steps = self.training.steps.numbers
                     opened = self._telling.opened(steps.index(step)) if step in steps else None
-                    self.stories = dict(self._telling.stories)
+                    self.structures = dict(self._telling.structures)
                 self.graphs = {str(step): opened}
 
 

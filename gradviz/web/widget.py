@@ -30,7 +30,7 @@ from gradviz.show.view import DIRECTIONS
 from gradviz.words import choose
 
 from .page import stylesheet, words
-from .payload import numbers, quantity, story
+from .payload import numbers, quantity, structure
 from .pictures import Pictures, drawing
 from .rooms import joined
 
@@ -94,7 +94,7 @@ class Widget(anywidget.AnyWidget):
     _esm = joined("widget")
     _css = stylesheet()
 
-    story: Any = traitlets.Dict().tag(sync=True)
+    structure: Any = traitlets.Dict().tag(sync=True)
     numbers: Any = traitlets.Dict().tag(sync=True)
     drawing: Any = traitlets.Dict().tag(sync=True)
     words = traitlets.Dict().tag(sync=True)
@@ -138,10 +138,10 @@ class Widget(anywidget.AnyWidget):
         self._done: list[_Place] = []
         self._undone: list[_Place] = []
         self._last = ("", 0.0)
-        self._told = story(graph, detail)
+        self._told = structure(graph, detail)
         folded = list(Pictures(graph, detail).at_first())
         super().__init__(
-            story=self._told,
+            structure=self._told,
             numbers=numbers(graph, detail),
             drawing=self._drawn(graph, folded),
             words=words(),
@@ -296,7 +296,7 @@ class Widget(anywidget.AnyWidget):
         if graph is self.graph:
             return
         self.graph = graph
-        told = story(graph, self.detail) if not self._same_program(graph) else self._told
+        told = structure(graph, self.detail) if not self._same_program(graph) else self._told
         with self.hold_sync():
             self.numbers = numbers(graph, self.detail)
             if told is not self._told:  # it branched on a value: another graph, another picture
@@ -304,7 +304,7 @@ class Widget(anywidget.AnyWidget):
                 known = set(told["scopes"])
                 self.folded = [scope for scope in self.folded if scope in known]
                 self.drawing = self._drawn(graph, self.folded)
-                self.story = told
+                self.structure = told
                 self.step = self.last_step
             elif self._coloured:
                 self.drawing = self._drawn(graph, self.folded)

@@ -37,7 +37,7 @@ class Formula(TypedDict):
     tex: str
 
 
-class StoryNode(TypedDict):
+class StructureNode(TypedDict):
     """A value, as far as it does not change."""
 
     id: str
@@ -54,7 +54,7 @@ class StoryNode(TypedDict):
     leaf: bool
 
 
-class StoryEdge(TypedDict):
+class StructureEdge(TypedDict):
     """An operand of an operation; `alone` where it reaches the result in another way too."""
 
     u: int
@@ -115,13 +115,13 @@ class Program(TypedDict):
     guards: list[Guard]
 
 
-class Story(TypedDict):
+class Structure(TypedDict):
     """The structure of a graph, which stays while its numbers change."""
 
     title: str
     output: int
-    nodes: list[StoryNode]
-    edges: list[StoryEdge]
+    nodes: list[StructureNode]
+    edges: list[StructureEdge]
     steps: list[Step]
     scopes: list[str]
     moving: list[int]
@@ -277,7 +277,7 @@ class Progress(TypedDict):
 class State(TypedDict):
     """The traits of the model that the view reads."""
 
-    story: Story
+    structure: Structure
     numbers: Numbers
     drawing: Drawing
     drawings: str
@@ -337,7 +337,7 @@ class Recorded(TypedDict):
 
 
 class OpenedStep(TypedDict):
-    """The Graph of a step, compressed; its structure is that of `story`."""
+    """The Graph of a step, compressed, and the key of its structure."""
 
-    story: str
+    structure: str
     packed: str

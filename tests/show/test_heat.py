@@ -255,9 +255,9 @@ def test_a_page_and_a_widget_are_coloured_too_and_a_page_stays_at_its_values():
     told = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page)[1])
     assert "heat7" in told["drawing"]["svg"]
     assert "logarithmic" in told["drawing"]["svg"]
-    assert told["story"]["program"] is None  # new numbers would have other colours
+    assert told["structure"]["program"] is None  # new numbers would have other colours
     before = json.loads(re.search(r'<script type="application/json">(.*?)</script>', plain)[1])
-    assert before["story"]["program"]
+    assert before["structure"]["program"]
     assert "-heat" not in before["drawing"]["svg"]
     assert "-heat" in drawing(graph, ["neuron"], color={"w": 1, "neuron": 2})["svg"]
 

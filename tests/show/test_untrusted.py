@@ -16,7 +16,7 @@ import gradviz as gv
 from gradviz.show import engine, mathtext
 from gradviz.show.drawing import Drawing, draw
 from gradviz.show.view import Arrow, Box, Row, View
-from gradviz.web.payload import story
+from gradviz.web.payload import structure
 from gradviz.words import clean
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -154,8 +154,8 @@ def test_a_graph_of_any_names_is_whole_in_every_format(name, tmp_path):
         if suffix == "html":
             _, _, state = text.partition('<script type="application/json">')
             told = json.loads(state.partition("</script>")[0])
-            assert [node["id"] for node in told["story"]["nodes"]] == g.names
+            assert [node["id"] for node in told["structure"]["nodes"]] == g.names
     explanation = g.explain(g.names[0])
     results = (explanation, explanation.latex, g.reuse(g.names[0]), g.diagnose(), g.draw().text)
     "\n".join(map(str, results)).encode()
-    json.dumps(story(g), ensure_ascii=False).encode()  # what a widget sends
+    json.dumps(structure(g), ensure_ascii=False).encode()  # what a widget sends

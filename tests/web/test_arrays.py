@@ -13,7 +13,7 @@ from thorough import examples
 
 import gradviz as gv
 from gradviz.chain.backward import state
-from gradviz.web.payload import numbers, story
+from gradviz.web.payload import numbers, structure
 
 KINDS = ("values", "grads", "locals", "messages")
 
@@ -61,7 +61,7 @@ def test_generated_programs_compute_the_same_in_the_page(rooms, data):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = gv.trace(function, *made.leaves)
-        told = story(graph)
+        told = structure(graph)
         if told["program"] is None:  # what it has no formulas for: said by operation
             assert any(word in told["refusal"]["en"] for word in ("cannot compute", "of type"))
             return
@@ -126,7 +126,7 @@ WRITTEN_OUT = [
 )
 def test_programs_of_every_day_compute_the_same_anywhere(rooms, function, values):
     graph = gv.trace(function, *values)
-    told = story(graph)
+    told = structure(graph)
     assert told["program"], told["refusal"]
     graphs = [graph]
     for seed in range(4):  # masks and maxima change from one to the other
@@ -142,7 +142,7 @@ def test_programs_of_every_day_compute_the_same_anywhere(rooms, function, values
 def test_a_graph_of_single_numbers_computes_the_same(rooms):
     values = RANDOM.normal(size=(3, 2)), RANDOM.normal(size=(2, 3)), RANDOM.normal(size=3)
     graph = gv.trace(lambda w, x, b: np.sum(np.tanh(x @ w @ x + b) ** 2), *values).elements()
-    told = story(graph)
+    told = structure(graph)
     assert told["program"], told["refusal"]
     moved = graph.update({name: x + 0.25 for name, x in graph.leaf_values().items()})
     [found] = rooms("arrays", told, point(graph, moved.leaf_values()))
@@ -157,7 +157,7 @@ def test_what_is_shown_of_arrays_is_what_python_shows(rooms):
             x = rng.normal(size=shape).astype(dtype) * 10.0 ** rng.integers(-7, 8)
             for values in (x, np.round(x, 1), np.zeros_like(x), np.abs(x) * 0 + dtype(2.5)):
                 graph = gv.trace(lambda a: np.sum(a * a * 3), values)
-                (found,) = rooms("compute", story(graph), {})
+                (found,) = rooms("compute", structure(graph), {})
                 expected = numbers(graph)
                 for kind in KINDS:
                     for ours, theirs in zip(found[kind], expected[kind], strict=True):
@@ -210,7 +210,7 @@ def branching(x):
 )
 def test_where_the_program_would_go_another_way_the_page_has_no_numbers(rooms, function, near, far):
     graph = gv.trace(function, np.array(near))
-    told = story(graph)
+    told = structure(graph)
     here, there = rooms("arrays", told, *(point(graph, {"x": x}) for x in (near, far)))
     assert here.get("astray") is None
     agree(here, graph)
@@ -222,5 +222,5 @@ def test_a_hidden_maximum_moves_with_its_array(rooms):
         lambda x: np.sum(np.exp(x - np.logaddexp.reduce(x)) * x), np.array([0.1, 0.5, -1.0])
     )
     far = {"x": np.array([1000.0, 1001.0, 999.5])}
-    (found,) = rooms("arrays", story(graph), point(graph, far))
+    (found,) = rooms("arrays", structure(graph), point(graph, far))
     agree(found, graph.update(far))

@@ -15,7 +15,7 @@ from lab import open_saved, ready, run
 from test_page import node, pretty, shown
 
 import gradviz as gv
-from gradviz.web.payload import story
+from gradviz.web.payload import structure
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -326,7 +326,7 @@ def test_the_module_is_small():
 
 def test_the_widgets_traits_work_without_any_view(network):
     widget = network.widget()
-    assert widget.step == widget.last_step == len(story(network)["steps"]) - 1
+    assert widget.step == widget.last_step == len(structure(network)["steps"]) - 1
     widget.values = {"w1": 0.5}
     assert widget.graph.value("J") == network.update(w1=0.5).value("J")
     assert set(widget.values) == set(network.leaf_values())

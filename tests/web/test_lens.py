@@ -12,7 +12,7 @@ from thorough import examples
 
 import gradviz as gv
 from gradviz.web.page import words
-from gradviz.web.payload import numbers, story
+from gradviz.web.payload import numbers, structure
 
 RANDOM = np.random.default_rng(5)
 W, X = RANDOM.normal(size=(4, 3)), RANDOM.normal(size=(5, 4))
@@ -33,9 +33,9 @@ def softmax():
 
 def opened_in(rooms, graph, detail=None):
     """The Jacobians of all edges, as the page's modules compute them."""
-    told = story(graph, detail)
+    told = structure(graph, detail)
     state = {
-        "story": told, "numbers": numbers(graph, detail), "words": words(), "language": "en",
+        "structure": told, "numbers": numbers(graph, detail), "words": words(), "language": "en",
         "targets": [], "selected": [], "step": len(told["steps"]), "limit": None, "lesson": None,
     }  # fmt: skip
     rooms("open", state)

@@ -13,14 +13,14 @@ import gradviz as gv
 from gradviz import examples
 from gradviz.web.lesson import travelling
 from gradviz.web.page import words
-from gradviz.web.payload import numbers, story
+from gradviz.web.payload import numbers, structure
 
 LESSONS = examples.lessons()
 
 
 def state(lesson):
     return {
-        "story": story(lesson.whole, lesson.detail),
+        "structure": structure(lesson.whole, lesson.detail),
         "numbers": numbers(lesson.whole, lesson.detail),
         "words": words(),
         "lesson": travelling(lesson),

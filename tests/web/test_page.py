@@ -12,7 +12,7 @@ import pytest
 
 import gradviz as gv
 from gradviz import words
-from gradviz.web.payload import numbers, story
+from gradviz.web.payload import numbers, structure
 
 pytestmark = pytest.mark.browser
 
@@ -192,7 +192,7 @@ def test_with_targets_stepping_plays_their_ledger_and_tells_no_number_before_its
 
 def test_every_step_can_be_taken_in_both_directions(opened, network):
     page = opened(network)
-    count = len(story(network)["steps"])
+    count = len(structure(network)["steps"])
     backward = [told(page)]
     for _ in range(count - 1):
         page.keyboard.press(",")
@@ -218,7 +218,7 @@ def test_playing_runs_to_the_end_and_pauses(opened, network):
     assert page.evaluate("gradviz.get('step')") == at
     page.get_by_role("button", name="Play").click()
     page.clock.run_for(1400 * 60)
-    assert page.evaluate("gradviz.get('step')") == len(story(network)["steps"]) - 1
+    assert page.evaluate("gradviz.get('step')") == len(structure(network)["steps"]) - 1
     assert page.get_by_role("button", name="Play").is_visible()
 
 
@@ -693,7 +693,7 @@ def test_arrays_step_explain_themselves_and_are_typed(opened):
     assert "one line at a time" not in told(page)
     text = "".join(page.locator(".answers math").all_text_contents())
     assert "z¯" in text
-    for _ in range(len(story(graph)["steps"])):
+    for _ in range(len(structure(graph)["steps"])):
         press(page, ",")
     assert "Nothing is computed yet" in told(page)
     card = node(page, "z")
@@ -765,8 +765,8 @@ def test_a_large_page_leaves_out_the_formulas_of_what_cannot_be_seen_and_says_so
     page = opened(graph)
     assert "leaves out formulas and source lines of" in page.locator(".asked").inner_text()
     close(page.evaluate("gradviz.get('numbers')"), numbers(graph))
-    told = page.evaluate("gradviz.get('story').nodes.map(node => node.expression !== null)")
-    untold = page.evaluate("gradviz.get('story').untold")
+    told = page.evaluate("gradviz.get('structure').nodes.map(node => node.expression !== null)")
+    untold = page.evaluate("gradviz.get('structure').untold")
     assert 0 < sum(told) == len(graph.statements) - untold - 1  # the leaf has none
     shown_boxes = page.locator("g.node").evaluate_all(
         "all => all.map(g => +g.dataset.node.slice(1))"
@@ -799,5 +799,5 @@ def test_a_page_can_be_asked_for_its_first_view_and_refuses_what_does_not_exist(
 
 
 def test_the_modules_state_is_json(network):
-    json.dumps(story(network), allow_nan=False)
+    json.dumps(structure(network), allow_nan=False)
     json.dumps(numbers(network.update(w1=float("nan"))), allow_nan=False)

@@ -11,7 +11,7 @@ from test_page import close
 
 import gradviz as gv
 from gradviz.ops.elementwise import ELEMENTWISE
-from gradviz.web.payload import numbers, story
+from gradviz.web.payload import numbers, structure
 from gradviz.web.program import FUNCTIONS, OF_ARRAYS
 
 POINTS = (-2.5, -1.0, -0.3, 0.0, 0.5, 1.0, 3.0)
@@ -31,7 +31,7 @@ def test_every_row_of_scalar_operations_computes_the_same_in_the_page(rooms):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             graph = gv.trace(lambda *a, row=row: row.function(*a) * 1.5, *values[0])
-            told = story(graph)
+            told = structure(graph)
             if told["program"] is None:
                 refused.append(row.name)
                 continue
@@ -57,7 +57,7 @@ def test_a_row_of_scipy_computes_the_same_in_the_page(rooms, name):
         pytest.skip(f"this SciPy has no {name}")
     graph = gv.trace(lambda x: function(x) * 1.5, 0.3)
     points = (-0.9, 0.0, 1e-9, 2.0, 700.0)
-    found = rooms("compute", story(graph), *({graph.id("x"): x} for x in points))
+    found = rooms("compute", structure(graph), *({graph.id("x"): x} for x in points))
     for point, result in zip(points, found, strict=True):
         close_or_both_lost(result, numbers(graph.update(x=point)), (name, point))
 
@@ -71,7 +71,7 @@ def test_beside_nan_the_page_chooses_as_numpy_does(rooms, function):
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = gv.trace(program, 1.0, 0.5)
-        (found,) = rooms("compute", story(graph), {graph.id("x"): 1.0, graph.id("y"): 0.5})
+        (found,) = rooms("compute", structure(graph), {graph.id("x"): 1.0, graph.id("y"): 0.5})
         expected = numbers(graph)
     assert found["values"] == expected["values"]
 
@@ -95,7 +95,7 @@ def test_whole_programs_compute_the_same(rooms):
     random = np.random.default_rng(0)
     for text, values in programs:
         graph = gv.expression(text, **values)
-        told = story(graph)
+        told = structure(graph)
         shown = graph.statements
         assert told["program"], told["refusal"]
         points = [values, *({n: float(random.normal()) for n in values} for _ in range(20))]
@@ -106,7 +106,7 @@ def test_whole_programs_compute_the_same(rooms):
 
 
 def test_a_network_of_scalars_computes_the_same(rooms, network):
-    told = story(network)
+    told = structure(network)
     points, graphs = [], [network]
     for _ in range(30):
         graphs.append(graphs[-1].step(0.5))
@@ -130,7 +130,7 @@ def test_a_network_of_scalars_computes_the_same(rooms, network):
     ],
 )
 def test_what_the_page_cannot_compute_it_refuses_with_the_reason(function, values, reason):
-    told = story(gv.trace(function, *values))
+    told = structure(gv.trace(function, *values))
     assert told["program"] is None
     assert reason in told["refusal"]["en"]
 

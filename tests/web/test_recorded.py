@@ -74,7 +74,7 @@ def test_a_long_run_takes_no_more_columns_points_and_bytes_than_a_short_one(tmp_
     monkeypatch.setattr("gradviz.web.recorded.BYTES", 3 * 9000)
     assert 2 <= len(graphs_of(telling, places)) < 9  # the last and the first among them
     assert {0, 8} <= set(graphs_of(telling, places))
-    assert len(telling.stories) == 1
+    assert len(telling.structures) == 1
 
 
 def test_the_widget_follows_a_run_that_goes_on_and_opens_its_steps(tmp_path):
@@ -92,7 +92,7 @@ def test_the_widget_follows_a_run_that_goes_on_and_opens_its_steps(tmp_path):
         file.write(rest)
     assert seen.wait(20)
     widget._asked(None, {"kind": "open", "step": 4}, None)
-    assert widget.graphs["4"]["story"] in widget.stories
+    assert widget.graphs["4"]["structure"] in widget.structures
     widget.close()
     with pytest.raises(ValueError, match="every=0"):
         run.widget(every=0)

@@ -20,7 +20,7 @@ import gradviz as gv
 from gradviz.chain.course import course
 from gradviz.ops.elementwise import ELEMENTWISE
 from gradviz.web.page import words
-from gradviz.web.payload import numbers, story
+from gradviz.web.payload import numbers, structure
 from gradviz.web.rooms import joined
 
 HERE = Path(__file__).parent / "js"
@@ -28,7 +28,11 @@ JS = Path(gv.__file__).parent / "web" / "js"
 
 
 def state(graph, detail=None):
-    return {"story": story(graph, detail), "numbers": numbers(graph, detail), "words": words()}
+    return {
+        "structure": structure(graph, detail),
+        "numbers": numbers(graph, detail),
+        "words": words(),
+    }
 
 
 def computable():
@@ -38,7 +42,7 @@ def computable():
         for row in ELEMENTWISE:
             leaves = [gv.input(0.25 + 0.5 * n, f"x{n}") for n in range(len(row.derivatives))]
             graph = gv.graph(row.function(*leaves) * leaves[0])
-            if story(graph)["program"]:
+            if structure(graph)["program"]:
                 found[row.name] = graph
     return found
 
@@ -152,7 +156,7 @@ def test_of_any_program_the_page_tells_what_python_tells(rooms, program, data):
     graph = program.graph()
     told = graph.statements
     sent = state(graph)
-    edges = sent["story"]["edges"]
+    edges = sent["structure"]["edges"]
     rooms("open", sent)
     grads = sent["numbers"]["grads"]
     reached = [i for i in range(told.output) if told.kind(i) != "constant" and grads[i] is not None]
@@ -176,7 +180,7 @@ def test_of_any_program_the_page_computes_what_python_computes(rooms, program, d
     leaves = sorted(graph.leaf_values())
     values = {name: data.draw(st.floats(-3, 3), label=name) for name in leaves}
     place = {graph.statements.id(name): value for name, value in values.items()}
-    (found,) = rooms("compute", story(graph), place)
+    (found,) = rooms("compute", structure(graph), place)
     expected = numbers(graph.update(values))
     assert found["states"] == expected["states"]
     every = [q for key in ("values", "grads", "locals", "messages") for q in expected[key]]
@@ -195,9 +199,9 @@ def test_of_every_operation_that_the_page_computes_it_tells_what_python_tells(ro
     reached = [i for i in range(told.output) if told.kind(i) != "constant"]
     hold_ledger(rooms, graph, reached)
     for i in reached:
-        hold_paths(rooms, graph, sent["story"]["edges"], i)
+        hold_paths(rooms, graph, sent["structure"]["edges"], i)
         hold_formulas(rooms, told, None, i)
-    for e in range(len(sent["story"]["edges"])):
+    for e in range(len(sent["structure"]["edges"])):
         for line in rooms("edge", e):
             assert line["tex"].count("{") == line["tex"].count("}")
 
@@ -210,7 +214,7 @@ def test_every_operation_is_computed_as_in_python_at_any_point(rooms, name, data
         name: data.draw(st.floats(-20, 20), label=name) for name in sorted(graph.leaf_values())
     }
     place = {graph.statements.id(name): value for name, value in values.items()}
-    (found,) = rooms("compute", story(graph), place)
+    (found,) = rooms("compute", structure(graph), place)
     with np.errstate(all="ignore"):
         expected = numbers(graph.update(values))
     for key in ("values", "grads", "locals", "messages"):

@@ -59,7 +59,7 @@ def test_graphs_side_by_side_share_one_script_and_each_has_its_own_state(opened,
     boxes = [apps.nth(n).bounding_box() for n in (0, 1)]
     assert boxes[0]["y"] == boxes[1]["y"]
     assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
-    values = "gradvizzes.map(model => model.get('numbers').values[model.get('story').output])"
+    values = "gradvizzes.map(model => model.get('numbers').values[model.get('structure').output])"
     assert page.evaluate(values) == [network.value("J"), other.value("J")]
     apps.nth(1).get_by_role("button", name="To the beginning").click()
     assert apps.nth(0).locator(".counter").first.inner_text() == "both passes done"

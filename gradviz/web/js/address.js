@@ -12,12 +12,12 @@ const PAUSE = 150; // ms without a change until the address follows: browsers al
  * @param {Partial<State>} state
  * @returns {Partial<State>}
  */
-export function fromAddress(hash, { story, lesson }) {
+export function fromAddress(hash, { structure, lesson }) {
   /** @type {Partial<State>} */
   const found = {};
-  if (lesson || !story) return found;
+  if (lesson || !structure) return found;
   const asked = new URLSearchParams(hash.replace(/^#/, ""));
-  const known = new Set(story.nodes.map(({ id }) => id));
+  const known = new Set(structure.nodes.map(({ id }) => id));
   const step = asked.get("step");
   if (step !== null && /^\d+$/.test(step)) found.step = Number(step);
   const targets = asked.get("targets");
@@ -54,7 +54,7 @@ function addressed(model, own) {
     encodeURI(names.map((name) => encodeURIComponent(name)).join(","));
   const [targets, selected] = [model.get("targets"), model.get("selected")];
   const open = openIn(model.get("drawing"));
-  const { steps } = model.get("story");
+  const { steps } = model.get("structure");
   const step = model.get("step");
   const parts = [
     step < steps.length - 1 && `step=${step}`,

@@ -1,4 +1,4 @@
-// What lasts: the model is listened to, and each of its stories gets a frame.
+// What lasts: the model is listened to, and each of its structures gets a frame.
 
 import { html, OURS } from "./elements.js";
 import { Frame } from "./frame.js";
@@ -44,8 +44,8 @@ export class App {
   }
 
   listen() {
-    // A program that took another branch has another story, which is built as a whole.
-    const known = () => this.model.get("story") === this.session.story;
+    // A program that took another branch has another structure, which is built as a whole.
+    const known = () => this.model.get("structure") === this.session.structure;
     const soon = () => known() && this.soon();
     for (const name of [
       "numbers",
@@ -59,7 +59,8 @@ export class App {
     ]) {
       this.on(name, soon);
     }
-    for (const name of ["story", "language"]) this.on(name, () => this.keeping(() => this.build()));
+    for (const name of ["structure", "language"])
+      this.on(name, () => this.keeping(() => this.build()));
     this.on("drawing", () => known() && this.frame.draw());
     this.on("answer", () => {
       const { serial, trouble = "" } = this.session.get("answer");

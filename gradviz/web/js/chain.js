@@ -46,19 +46,19 @@ function add(all, key, x) {
 }
 
 export class Chain {
-  /** @param {Story} story */
-  constructor(story) {
-    this.story = story;
+  /** @param {Structure} structure */
+  constructor(structure) {
+    this.structure = structure;
     /** @type {number[][]} edges by which a gradient can come back */
-    this.out = story.nodes.map(() => []);
+    this.out = structure.nodes.map(() => []);
     /** @type {number[][]} */
-    this.into = story.nodes.map(() => []);
-    for (const [e, { v }] of story.edges.entries()) this.into[v].push(e);
-    const reached = new Set([story.output]);
-    for (let v = story.output; v >= 0; v--) {
+    this.into = structure.nodes.map(() => []);
+    for (const [e, { v }] of structure.edges.entries()) this.into[v].push(e);
+    const reached = new Set([structure.output]);
+    for (let v = structure.output; v >= 0; v--) {
       if (!reached.has(v)) continue;
       for (const e of this.into[v]) {
-        const { u, carries } = story.edges[e];
+        const { u, carries } = structure.edges[e];
         if (!carries) continue;
         reached.add(u);
         this.out[u].push(e);
@@ -77,7 +77,7 @@ export class Chain {
     const pending = [target];
     for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
       for (const e of this.out[at]) {
-        const { v } = this.story.edges[e];
+        const { v } = this.structure.edges[e];
         if (found.has(v)) continue;
         found.add(v);
         pending.push(v);
@@ -89,7 +89,7 @@ export class Chain {
   /** Exact numbers of paths, and the total length of all of them. */
   get counts() {
     if (this.counted) return this.counted;
-    const { output, nodes, edges } = this.story;
+    const { output, nodes, edges } = this.structure;
     const paths = nodes.map(() => 0n);
     const lengths = nodes.map(() => 0n);
     paths[output] = 1n;
@@ -110,7 +110,7 @@ export class Chain {
    * @returns {Path[]}
    */
   paths(target, locals, k = SHOWN_PATHS) {
-    const { output, edges } = this.story;
+    const { output, edges } = this.structure;
     if (target === output) return [];
     /** @type {Map<number, Begun[]>} */
     const best = new Map([[output, [{ value: 1, size: 1, edge: -1, next: null }]]]);
@@ -159,7 +159,7 @@ export class Chain {
       const edges = working.flatMap((u) => this.out[u]).filter((e) => !evaluated.has(e));
       const read = new Set(cached.has(target) ? [target] : []);
       for (const e of edges) {
-        const { v } = this.story.edges[e];
+        const { v } = this.structure.edges[e];
         add(reads, v, e);
         evaluated.add(e);
         if (cached.has(v) && needed.has(v)) read.add(v);
@@ -186,9 +186,9 @@ export class Chain {
    */
   terms(i) {
     if (!this.summed) {
-      this.summed = this.story.nodes.map(() => 0);
-      for (const [kind, e] of this.story.steps) {
-        if (kind === "message") this.summed[this.story.edges[e].u]++;
+      this.summed = this.structure.nodes.map(() => 0);
+      for (const [kind, e] of this.structure.steps) {
+        if (kind === "message") this.summed[this.structure.edges[e].u]++;
       }
     }
     return this.summed[i];
@@ -201,7 +201,7 @@ export class Chain {
    * @returns {Past}
    */
   until({ events, parts, stops }, step) {
-    const { nodes, edges } = this.story;
+    const { nodes, edges } = this.structure;
     const values = new Set(nodes.flatMap((node, i) => (node.computed ? [] : [i])));
     const reads = new Map();
     const sums = new Map();

@@ -23,10 +23,10 @@ import { boxOf } from "./boxes.js";
  * @returns {Course}
  */
 export function courseOf(chain, targets, drawing) {
-  const { events, parts } = targets.length ? ofLedger(chain, targets) : ofBoth(chain.story);
+  const { events, parts } = targets.length ? ofLedger(chain, targets) : ofBoth(chain.structure);
   const fold = (/** @type {number} */ n) => {
     const [kind, what] = events[n];
-    const { u, v } = chain.story.edges[what] ?? {};
+    const { u, v } = chain.structure.edges[what] ?? {};
     const i = kind !== "message" ? what : targets.length ? u : v;
     const box = boxOf(drawing, i);
     const folded = box in drawing.closed && (kind === "value" || kind === "message");
@@ -39,7 +39,7 @@ export function courseOf(chain, targets, drawing) {
   return { events, parts, stops };
 }
 
-/** @param {Story} story */
+/** @param {Structure} structure */
 const ofBoth = ({ steps }) => ({
   events: /** @type {Event[]} */ (steps),
   parts: steps.map(() => -1),
@@ -50,7 +50,7 @@ const ofBoth = ({ steps }) => ({
  * @param {number[]} targets
  */
 function ofLedger(chain, targets) {
-  const { steps } = chain.story;
+  const { steps } = chain.structure;
   const sent = new Set(steps.flatMap(([kind, e]) => (kind === "message" ? [e] : [])));
   /** @type {Event[]} */
   const events = steps.filter(([kind]) => kind !== "message" && kind !== "done");

@@ -1,4 +1,4 @@
-// One story, shown: the parts around the picture, which are drawn anew when the model changes.
+// One graph, shown: the parts around the picture, which are drawn anew when the model changes.
 
 import { Controls } from "./controls.js";
 import { block, button, fill, html } from "./elements.js";
@@ -32,7 +32,7 @@ export class Frame {
     this.problem = "";
     this.sent = -1;
     root.lang = session.language;
-    root.setAttribute("aria-label", session.t("app", { title: session.story.title }));
+    root.setAttribute("aria-label", session.t("app", { title: session.structure.title }));
 
     root.classList.toggle("is-compact", Boolean(session.get("compact")));
 
@@ -93,7 +93,7 @@ export class Frame {
   bar(names) {
     const { session } = this;
     const t = (/** @type {string} */ key) => session.t(key);
-    const title = session.get("lesson")?.title || session.story.title;
+    const title = session.get("lesson")?.title || session.structure.title;
     const languages = Object.entries(session.get("words")).map(([value, { name }]) =>
       html("option", { value, selected: value === session.language }, name),
     );
@@ -165,7 +165,7 @@ export class Frame {
     const under = session.past.now[0][0] === "message" ? session.edges[what]?.v : what;
     const now = session.done ? undefined : under;
     const asked = node ?? (edge === undefined ? undefined : session.edges[edge].u);
-    const first = session.story.moving[0] ?? 0;
+    const first = session.structure.moving[0] ?? 0;
     const at = [asked, session.targets()[0], now, first].find((i) => i !== undefined && i >= 0);
     picture.begin(picture.middleOf(at ?? 0));
   }

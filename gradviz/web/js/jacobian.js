@@ -38,7 +38,7 @@ export class Jacobians {
   /** @param {Session} session */
   constructor(session) {
     this.session = session;
-    const { program } = session.story;
+    const { program } = session.structure;
     this.machine = program && new Machine(program);
     /** @type {Map<number, number>} the shown values by their operations */
     this.owns = new Map(program?.shown.map(([own], i) => [own, i]));

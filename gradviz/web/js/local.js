@@ -34,17 +34,17 @@ class Local {
     this.pictures = new Pictures(model, (text, name) => this.t(text, { name }));
   }
 
-  get story() {
-    return /** @type {Story} */ (this.model.get("story"));
+  get structure() {
+    return /** @type {Structure} */ (this.model.get("structure"));
   }
 
   /** The program; at first it is made sure that it computes what Python computed. */
   get machine() {
     if (this.made) return this.made;
-    const { program, refusal, nodes } = this.story;
+    const { program, refusal, nodes } = this.structure;
     if (!program) throw new Error(refusal[this.language]);
     const machine = new Machine(program);
-    const { values, grads } = numbersOfRun(machine.run(machine.recorded).run, this.story);
+    const { values, grads } = numbersOfRun(machine.run(machine.recorded).run, this.structure);
     const recorded = this.model.get("numbers");
     for (const [ours, theirs] of [
       [values, recorded.values],
@@ -120,7 +120,7 @@ class Local {
    */
   show(run, { past, at, history }) {
     this.past = past;
-    this.model.set("numbers", numbersOfRun(run, this.story));
+    this.model.set("numbers", numbersOfRun(run, this.structure));
     this.model.set("history", history);
     this.model.set("at", at);
     this.model.set("edits", [this.done.length, this.undone.length]);
@@ -131,8 +131,8 @@ class Local {
     const { recorded, program } = this.machine;
     const leaves = { ...this.past[this.model.get("at")] };
     for (const [id, given] of Object.entries(values)) {
-      const i = this.story.nodes.findIndex((node) => node.id === id);
-      const { name, dtype, shape } = this.story.nodes[i];
+      const i = this.structure.nodes.findIndex((node) => node.id === id);
+      const { name, dtype, shape } = this.structure.nodes[i];
       const value = fromLists(given);
       if (!(i in recorded) || !dtype.startsWith("float"))
         throw new Error(this.t("integers", { name }));
@@ -161,7 +161,7 @@ class Local {
     let trouble = "";
     for (let n = 0; n < steps && !trouble && finite(scalar(history[history.length - 1])); n++) {
       const leaves = { ...past[past.length - 1] };
-      for (const i of this.story.moving) {
+      for (const i of this.structure.moving) {
         const [own] = program.shown[i];
         const round = rounding(program.types[own]);
         const step = round(mapped((g) => rate * g, run.gradients[own] ?? 0));

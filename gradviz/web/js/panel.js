@@ -47,7 +47,7 @@ export class Panel {
 
   hints() {
     const { session } = this;
-    const { untold: n, numbersAway } = session.story;
+    const { untold: n, numbersAway } = session.structure;
     const left = numbersAway ? "untoldMore" : "untold";
     return [hint(session.t("hint")), n > 0 && hint(session.t(left, { n }))];
   }

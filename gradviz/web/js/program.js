@@ -67,7 +67,7 @@ export class Machine {
 /**
  * What Python's `numbers` returns of a run.
  * @param {Run} run
- * @param {Story} story
+ * @param {Structure} structure
  * @returns {Numbers}
  */
 export function numbersOfRun(run, { nodes, edges }) {

@@ -21,7 +21,7 @@ export function saveResults(session, name) {
     ...(attempts[n] ?? untried()),
   }));
   const right = questions.filter((question) => question.right).length;
-  const lesson = title || session.story.title;
+  const lesson = title || session.structure.title;
   const results = { lesson, name, right, of: questions.length, questions };
   const file = (name || title || "lesson").replace(/[^\p{L}\p{N}]+/gu, "-");
   const blob = new Blob([JSON.stringify(results, null, 1)], { type: "application/json" });

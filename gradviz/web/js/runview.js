@@ -236,9 +236,9 @@ export class RunView {
   }
 
   /** @param {OpenedStep} opened */
-  async unpack({ story, packed }) {
+  async unpack({ structure, packed }) {
     const rest = await unpacked(packed);
-    return { ...rest, story: await unpacked(this.model.get("stories")[story]) };
+    return { ...rest, structure: await unpacked(this.model.get("structures")[structure]) };
   }
 
   /** The rows of the map at both steps, the most different first. */

@@ -34,20 +34,20 @@ const plain = (name) => ({
  */
 export const toggled = (list, x) => (list.includes(x) ? list.filter((y) => y !== x) : [...list, x]);
 
-/** Of one story: a program that took another branch has another story, and another Session. */
+/** Of one structure: a program that took another branch has another one, and another Session. */
 export class Session {
   /** @param {Model} model */
   constructor(model) {
     this.model = model;
-    this.story = this.get("story");
-    this.nodes = this.story.nodes.map((node) => ({
+    this.structure = this.get("structure");
+    this.nodes = this.structure.nodes.map((node) => ({
       ...node,
       label: node.label ?? plain(node.name),
     }));
-    this.edges = this.story.edges;
-    this.output = this.story.output;
+    this.edges = this.structure.edges;
+    this.output = this.structure.output;
     this.loss = this.nodes[this.output].name;
-    this.chain = new Chain(this.story);
+    this.chain = new Chain(this.structure);
     this.words = this.get("words")[this.language];
     /** @type {number[] | null} the path that is pointed at */
     this.path = null;
@@ -160,7 +160,7 @@ export class Session {
   }
   /** After every event of any course. */
   get end() {
-    return Math.max(this.last, this.story.steps.length - 1);
+    return Math.max(this.last, this.structure.steps.length - 1);
   }
 
   /** The edges whose local derivatives a lesson has asked for and told. */
@@ -258,7 +258,7 @@ export class Session {
   // Changing
 
   get editable() {
-    return Boolean(this.get("kernel") || this.story.program);
+    return Boolean(this.get("kernel") || this.structure.program);
   }
   /** Why a leaf cannot be changed here; "" where it can. */
   refusal() {
@@ -266,7 +266,7 @@ export class Session {
   }
   /** Why the page does not compute. */
   get why() {
-    return this.story.refusal[this.language] ?? "";
+    return this.structure.refusal[this.language] ?? "";
   }
 }
 

@@ -56,7 +56,7 @@ export class Training {
             hint(
               t("moves"),
               " ",
-              session.story.moving.map((i) => session.nodes[i].name).join(", "),
+              session.structure.moving.map((i) => session.nodes[i].name).join(", "),
             ),
             this.said,
             this.plot,
@@ -83,7 +83,7 @@ export class Training {
     host.warn(usable ? "" : session.t(rate === undefined ? "noNumber" : "tooLarge", { text }));
     if (!usable) return undefined;
     const { values, grads } = session.numbers;
-    const far = session.story.moving
+    const far = session.structure.moving
       .map((i) => ({ i, times: (rate * norm(grads[i])) / (norm(values[i]) || Infinity) }))
       .reduce((most, one) => (one.times > most.times ? one : most), { i: -1, times: 0 });
     this.reason = "";

@@ -36,7 +36,7 @@ interface Formula {
 }
 
 /** A value, as far as it does not change. */
-interface StoryNode {
+interface StructureNode {
   id: string;
   name: string;
   label: Formula | null;
@@ -52,7 +52,7 @@ interface StoryNode {
 }
 
 /** An operand of an operation; `alone` where it reaches the result in another way too. */
-interface StoryEdge {
+interface StructureEdge {
   u: number;
   v: number;
   key: number;
@@ -108,11 +108,11 @@ interface Program {
 }
 
 /** The structure of a graph, which stays while its numbers change. */
-interface Story {
+interface Structure {
   title: string;
   output: number;
-  nodes: StoryNode[];
-  edges: StoryEdge[];
+  nodes: StructureNode[];
+  edges: StructureEdge[];
   steps: Step[];
   scopes: string[];
   moving: number[];
@@ -250,7 +250,7 @@ interface Progress {
 
 /** The traits of the model that the view reads. */
 interface State {
-  story: Story;
+  structure: Structure;
   numbers: Numbers;
   drawing: Drawing;
   drawings: string;
@@ -306,8 +306,8 @@ interface Recorded {
   findings: FoundOverTime[];
 }
 
-/** The Graph of a step, compressed; its structure is that of `story`. */
+/** The Graph of a step, compressed, and the key of its structure. */
 interface OpenedStep {
-  story: string;
+  structure: string;
   packed: string;
 }

@@ -4,7 +4,7 @@ import { Chain } from "../../../gradviz/web/js/chain.js";
 import { courseOf } from "../../../gradviz/web/js/course.js";
 
 /** A graph of these operands: [[], [0, 0], [1, 1]] squares a leaf twice. */
-function story(operands) {
+function structure(operands) {
   const edges = operands.flatMap((us, v) =>
     us.map((u, key) => ({ u, v, key, alone: false, carries: true })),
   );
@@ -21,14 +21,14 @@ function story(operands) {
 const doubled = (n) => [[], ...Array.from({ length: n }, (_, i) => [i, i])];
 
 test("paths are counted exactly, far beyond what a float holds", () => {
-  const { paths, lengths } = new Chain(story(doubled(200))).counts;
+  const { paths, lengths } = new Chain(structure(doubled(200))).counts;
   assert.equal(paths[0], 2n ** 200n);
   assert.equal(lengths[0], 200n * 2n ** 200n);
 });
 
 test("of astronomically many paths the largest come first", () => {
-  const chain = new Chain(story(doubled(100)));
-  const locals = chain.story.edges.map(({ key }) => (key ? 1 : 2));
+  const chain = new Chain(structure(doubled(100)));
+  const locals = chain.structure.edges.map(({ key }) => (key ? 1 : 2));
   const [first, second] = chain.paths(0, locals);
   assert.equal(first.value, 2 ** 100);
   assert.equal(second.value, 2 ** 99);
@@ -36,7 +36,7 @@ test("of astronomically many paths the largest come first", () => {
 });
 
 test("the first target computes what the second reads from the cache", () => {
-  const chain = new Chain(story([[], [], [0, 1], [2, 2], [3]]));
+  const chain = new Chain(structure([[], [], [0, 1], [2, 2], [3]]));
   const { rows, cached } = chain.ledger([0, 1]);
   assert.deepEqual(rows[0].computed, [4, 3, 2]);
   assert.deepEqual(rows[1].computed, []);
@@ -49,17 +49,17 @@ test("the first target computes what the second reads from the cache", () => {
 const whole = { inside: [], closed: {} };
 
 test("a sum grows message by message", () => {
-  const chain = new Chain(story([[], [0, 0]]));
+  const chain = new Chain(structure([[], [0, 0]]));
   const course = courseOf(chain, [], whole);
-  const steps = chain.story.steps.map((_, step) => chain.until(course, step).sums.get(0));
+  const steps = chain.structure.steps.map((_, step) => chain.until(course, step).sums.get(0));
   assert.deepEqual(steps, [undefined, undefined, undefined, [1], [1, 0], [1, 0]]);
   assert.equal(chain.terms(0), 2);
 });
 
 // Of two leaves (0, 1) their product (2), which two operations read (3, 4), and the result (5).
-const shared = () => new Chain(story([[], [], [0, 1], [2], [2], [3, 4]]));
+const shared = () => new Chain(structure([[], [], [0, 1], [2], [2], [3, 4]]));
 const ends = (chain, [kind, e]) => {
-  const { u, v } = chain.story.edges[e] ?? {};
+  const { u, v } = chain.structure.edges[e] ?? {};
   return kind === "message" ? `${v}→${u}` : kind;
 };
 

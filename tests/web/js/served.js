@@ -19,7 +19,7 @@ const drawing = { svg: "", folded: [], scopes: [], inside: [], closed: {}, frame
 let session = new Session(
   new PageModel({
     drawing,
-    story: { nodes: [{ name: "J" }], edges: [], output: 0, steps: [["given"]] },
+    structure: { nodes: [{ name: "J" }], edges: [], output: 0, steps: [["given"]] },
     numbers: { messages: [] },
     words: { en: {} },
   }),
@@ -30,18 +30,18 @@ const CALLS = {
   short: (...numbers) => numbers.map((x) => short(scalar(x))),
   numerals: (...numbers) => numbers.map((x) => numeral(scalar(x)).tex),
   /** Numbers at other leaves, or where the program would go another way. */
-  compute: (story, ...points) => {
-    const machine = new Machine(story.program);
+  compute: (structure, ...points) => {
+    const machine = new Machine(structure.program);
     return points.map((point) => {
       const given = Object.entries(point).map(([i, x]) => [i, fromLists(x)]);
       const { run, astray } = machine.run({ ...machine.recorded, ...Object.fromEntries(given) });
-      return { ...numbersOfRun(run, story), astray };
+      return { ...numbersOfRun(run, structure), astray };
     });
   },
   /** All numbers of arrays: of values, gradients, local derivatives, messages. */
-  arrays: (story, ...points) => {
-    const machine = new Machine(story.program);
-    const { shown } = story.program;
+  arrays: (structure, ...points) => {
+    const machine = new Machine(structure.program);
+    const { shown } = structure.program;
     const lists = (x) => (x === undefined || x === null ? null : [shapeOf(x), [...flat(x)]]);
     return points.map((point) => {
       const given = Object.entries(point).map(([i, x]) => [i, fromLists(x)]);
@@ -51,8 +51,8 @@ const CALLS = {
         values: shown.map(([own]) => lists(run.values[own])),
         grads: shown.map(([own]) => lists(run.gradients[own])),
         states: shown.map(([own]) => run.state(own)),
-        locals: story.edges.map(({ v, key }) => lists(run.slope(shown[v], key))),
-        messages: story.edges.map(({ v, key }) => lists(run.message(shown[v], key))),
+        locals: structure.edges.map(({ v, key }) => lists(run.slope(shown[v], key))),
+        messages: structure.edges.map(({ v, key }) => lists(run.message(shown[v], key))),
       };
     });
   },
