@@ -179,8 +179,16 @@ def match(pattern: ast.expr, tree: ast.expr, placeholder: str = "a") -> ast.expr
     return found[0] if same(pattern, tree) and found else None
 
 
+MOST_TERMS = 40
+"""Of a longer sum the first and the last terms are written: nobody reads a thousand, and Python
+unparses no tree that is so deep."""
+
+
 def total(terms: list[ast.expr]) -> ast.expr:
     """The sum of `terms`."""
+    if len(terms) > MOST_TERMS:
+        half = MOST_TERMS // 2
+        terms = [*terms[:half], name("…"), *terms[-half:]]
     result = terms[0]
     for term in terms[1:]:
         result = ast.BinOp(result, ast.Add(), term)

@@ -45,7 +45,7 @@ from gradviz.record.operators import FLOATS, PLAIN_NUMBERS
 from gradviz.record.read import INSTEAD, STORES, into_plain
 from gradviz.record.snapshots import frozen, is_constant, snapshot
 from gradviz.record.tape import STALE, next_order, recording
-from gradviz.record.writers import WRITERS
+from gradviz.record.writers import ON_COPIES, WRITERS
 
 
 def apply(
@@ -310,6 +310,7 @@ class Array(InPlace):
         if method == "at" and isinstance(inputs[0], Held):
             inputs[0].become()
             target, index, *others = inputs
+            target._refuse_scalar(_getframe(2))
             frame, shape = _getframe(2), np.shape(target.value[index])
             others = [np.broadcast_to(o, shape) for o in others]
             if ufunc in (np.add, np.subtract):
@@ -322,18 +323,20 @@ class Array(InPlace):
                 target._write(at, ufunc(target[at], *(o[k] for o in others)), frame)
             return None
         out = keywords.pop("out", None)
-        if out is not None and isinstance(out[0], Held):
-            out[0].become()
-        if out is not None and method != "at" and len(out) == 1 and isinstance(out[0], Array):
+        for target in out or ():
+            if isinstance(target, Held):
+                target.become()
+        if out is not None and all(t is None or isinstance(t, Array) for t in out):
             mask = keywords.pop("where", True)
             result = (ufunc if method == "__call__" else getattr(ufunc, method))(
                 *inputs, **keywords
             )
-            if method == "__call__" and np.shape(result) != np.shape(out[0]):
-                result = np.broadcast_to(result, np.shape(out[0]))
-            if mask is not True:
-                result = np.where(mask, result, out[0])
-            return out[0]._overwrite(result, _getframe(2))
+            results = result if isinstance(result, tuple) else (result,)
+            written = tuple(
+                result if target is None else target._filled(result, mask, _getframe(2))
+                for target, result in zip(out, results, strict=True)
+            )
+            return written if len(written) > 1 else written[0]
         if out is not None or method == "at":
             raise TraceError(
                 f"{name} or an in-place operator would write a recorded value into a plain array, "
@@ -398,6 +401,8 @@ class Array(InPlace):
             out = kwargs.pop("out")
             return out._overwrite(function(*args, **kwargs), _getframe(1))
         if function in WRITERS and args and isinstance(args[0], Array):
+            if function not in ON_COPIES:
+                args[0]._refuse_scalar(_getframe(1))
             return WRITERS[function](*map(_joined, args), **kwargs)
         if kwargs.get("out") is not None or function in IN_PLACE:
             raise TraceError(

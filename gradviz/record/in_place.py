@@ -165,8 +165,25 @@ class InPlace(Operators):
         whole._outdate()
         whole._become(new)
 
+    def _refuse_scalar(self, frame: FrameType) -> None:
+        """Raise, as NumPy does, where a scalar is handed to what writes into an array."""
+        if self._is_scalar():
+            raise TypeError(
+                "only arrays can be written into, and this is a NumPy scalar: bind its name to the "
+                f"result instead, at {where(frame)}"
+            )
+
+    def _filled(self, result: Any, mask: Any, frame: FrameType) -> Any:
+        """What a ufunc makes of the array by ``out=self, where=mask``."""
+        if np.shape(result) != np.shape(self):
+            result = np.broadcast_to(result, np.shape(self))
+        if mask is not True:
+            result = np.where(mask, result, self)
+        return self._overwrite(result, frame)
+
     def _overwrite(self, result: Any, frame: FrameType) -> Any:
         """Write a result into an array as a whole: ``self[...] = result``, as `out` does."""
+        self._refuse_scalar(frame)
         if np.shape(result) != np.shape(self.value) or not np.can_cast(
             result.dtype, self.dtype, "same_kind"
         ):
@@ -212,7 +229,7 @@ class InPlace(Operators):
 
     @property
     def flat(self) -> Any:  # noqa: D102
-        return Flat(self)
+        return Flat(self._copied(_getframe(1)) if self._is_scalar() else self)
 
     @flat.setter
     def flat(self, value: Any) -> None:

@@ -43,7 +43,7 @@ from gradviz.record.chance import States, replayed, states
 from gradviz.record.frontends import frontend_of
 from gradviz.record.leaves import leaf
 from gradviz.record.names import is_user
-from gradviz.record.reach import stands_alone
+from gradviz.record.reach import reach, stands_alone
 from gradviz.record.read import into_plain
 from gradviz.record.snapshots import snapshot
 from gradviz.record.tape import STALE, tape
@@ -311,7 +311,10 @@ class _Function(Program):
         # (What was written to is the result of an operation now.)
         if written := {name: leaf for name, leaf in leaves.items() if leaf.operands}:
             _refuse_shared(written, given)
+            _refuse_around(written, given, self.function)
             first = [leaf.past[0] if leaf.operands else leaf for leaf in first]
+        if not by_itself:
+            _refuse_changed(dict(zip(leaves, first, strict=True)), given)
 
         def found(recorded: list[Node]) -> Graph:
             return build(
@@ -464,6 +467,33 @@ def _refuse_shared(leaves: Mapping[str, Array], given: Mapping[str, Any]) -> Non
                 f"the program writes into {name}, which shares memory with {other}, so that both "
                 f"would change; recorded they are two arrays: pass a copy of one, or make the "
                 f"second inside the function, at {names.source(new.site) or 'an unknown line'}"
+            )
+
+
+def _refuse_around(leaves: Mapping[str, Array], given: Mapping[str, Any], function: Any) -> None:
+    """Raise where the program also reaches what it wrote into, as a variable or an attribute."""
+    for array in (found.value for found in reach((("", function),))):
+        if type(array) is not np.ndarray:
+            continue
+        for name, written in leaves.items():
+            if _shares(given.get(name), array):
+                new = (*written.past[1:], written)[0]
+                raise TraceError(
+                    f"the program writes into {name}, in whose memory is an array that it also "
+                    "reaches without its argument (a global, a closure, a default, an attribute), "
+                    f"so that both would change; recorded they are two: pass a copy, at "
+                    f"{names.source(new.site) or 'an unknown line'}"
+                )
+
+
+def _refuse_changed(leaves: Mapping[str, Array], given: Mapping[str, Any]) -> None:
+    """Raise where an argument's own memory was written into, which its leaf is a copy of."""
+    for name, array in given.items():
+        if name in leaves and not np.array_equal(leaves[name].value, array, equal_nan=True):
+            raise TraceError(
+                f"the program writes into the memory of {name}, which it reaches in another way "
+                "than by its argument (a global, a closure, a default, an attribute), so that both "
+                f"would change; recorded they are two arrays: pass a copy of {name}"
             )
 
 

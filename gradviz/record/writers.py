@@ -80,3 +80,5 @@ WRITERS: dict[Any, Callable[..., None]] = {
     np.fill_diagonal: _fill_diagonal,
 }
 """Functions that write into an array, where it is a recorded one."""
+ON_COPIES = frozenset((np.put, np.nan_to_num))
+"""Those that write into a copy where they are given a scalar."""

@@ -311,6 +311,22 @@ def test_a_long_sum_without_names_is_broken_up():
     assert g.draw().dot
 
 
+def test_of_a_sum_of_a_thousand_messages_the_first_and_the_last_are_written(tmp_path):
+    def f(x):
+        y = np.zeros(len(x))
+        for i in range(len(x)):
+            y[i] = x[i] * 2
+        return np.sum(y**2)
+
+    g = gv.trace(f, np.linspace(0.0, 1.0, 1200))
+    assert g.draw().svg
+    explanation = g.explain("x")
+    for formula in (explanation.factored.text, explanation.factored.latex):
+        assert formula.count("scatter") == 40
+    assert " + … + scatter(" in explanation.factored.text
+    g.save(tmp_path / "net.html")
+
+
 @pytest.mark.parametrize("shapes", [
     ((2, 4, 3), (3, 5)), ((4, 3), (2, 3, 5)), ((2, 4, 3), (3,)), ((3,), (2, 3, 5)),
     ((1, 4, 3), (2, 3, 5)),

@@ -6,6 +6,7 @@ NumPy itself is the other opinion: `check` runs the program on plain arrays.
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 import random
 import tracemalloc
@@ -113,6 +114,9 @@ z = x + 1j * x; z.real[0] = 5; J(abs(z) ** 2)
 z = x + 1j * x; r = z.imag[0]; r *= x[1]; z[1] = x[0] * 1j; J(abs(z) ** 2) + J(r)
 z = x + 1j * x; np.real(z)[:] = x ** 2; J(abs(z) ** 2)
 y = x.conj(); y[0] = 5; J(x * x)
+y = x * 2; z = y * y; q = x * 3; np.divmod(x, 0.7, out=(q, y)); J(z * y + q * x)
+y = np.zeros_like(x); z = np.divmod(x, 0.7, out=(None, y)); J(z[0] * x + z[1] * y)
+y = x * 2; z = x * x; np.modf(x, out=(y, z), where=x > 0); J(y * z)
 x.flat[1:3] = x[1, 0]; J(x * x)
 y = x * 1; y.flat[::4] += x[0, 1]; J(x * y) + sum(v * v for v in y.flat) + y.flat[2] * len(y.flat)
 y, z = np.meshgrid(x[0], x[0], sparse=True); y[0, 0] = 3; J(x) + J(y * z)
@@ -255,6 +259,45 @@ def test_a_program_that_writes_into_one_of_two_arguments_in_the_same_memory_is_r
     assert g.grad("y").tolist() == [6.0] * len(second(a))
 
 
+def reaches_its_argument(a, way):
+    """A program of one argument that also comes to this array in another way."""
+
+    class Model:
+        weight = a
+
+        def loss(self, x):
+            x[0] *= 2.0
+            return np.sum(x * self.weight)
+
+    def by_default(x, y=a):
+        x[0] *= 2.0
+        return np.sum(x * y)
+
+    def writes_a_view_of_it(x):
+        a[:1] *= 2.0
+        return np.sum(x * x)
+
+    def by_closure(x):
+        np.multiply(x, 2.0, out=x)
+        return np.sum(x * a[::-1])
+
+    bound = functools.partial(lambda y, x: by_default(x, y), a)
+    ways = (Model().loss, by_default, by_closure, writes_a_view_of_it, bound)
+    return ways[way]
+
+
+@pytest.mark.parametrize("way", range(5))
+def test_a_program_that_writes_into_an_argument_that_it_also_reaches_otherwise_is_refused(way):
+    a = np.array([1.0, 2.0, 3.0])
+    with pytest.raises(gv.TraceError, match=r"(a global, a closure|another way).*pass a copy"):
+        gv.trace(reaches_its_argument(a, way), a)
+    g = gv.trace(reaches_its_argument(np.array([1.0, 2.0, 3.0]), way), np.array([1.0, 2.0, 3.0]))
+    x = np.array([1.0, 2.0, 3.0])
+    assert g.values[g.output].value == reaches_its_argument(np.array([1.0, 2.0, 3.0]), way)(x)
+    g = gv.trace(lambda x: np.sum(x * a), a)  # reading does no harm
+    assert g.grad("x").tolist() == a.tolist()
+
+
 def loop(x):
     y = np.zeros(len(x))
     y[0] = x[0]
@@ -337,6 +380,9 @@ WRITING = (
     lambda y: y.reshape(1).__setitem__(0, y * 3), lambda y: np.ravel(y).__setitem__(0, y * 3),
     lambda y: np.add(y, y, out=y), lambda y: y.T.__setitem__(..., y * 3),
     lambda y: np.put(y, [0, -1], [y * 2, y * 3]), lambda y: y.put([], 3.0), lambda y: y.put(0, 2.0),
+    lambda y: np.copyto(y, 3.0), lambda y: np.place(y, True, [3.0]),
+    lambda y: y.flat.__setitem__(0, 3), lambda y: np.putmask(y, True, 3.0),
+    lambda y: np.multiply.at(y, (), y * 2), lambda y: np.sum(y, out=y),
 )  # fmt: skip
 
 
@@ -353,7 +399,11 @@ def test_what_numpy_makes_an_array_without_axes_is_written_into_and_a_scalar_is_
 
         try:
             expected = program(x.copy())
-        except (AttributeError, TypeError, ValueError):  # a scalar is not written into
+        except (AttributeError, TypeError):  # a scalar is not written into
+            with pytest.raises((AttributeError, TypeError)):
+                gv.trace(program, x)
+            continue
+        except ValueError:
             continue
         g = gv.trace(program, x)
         np.testing.assert_allclose(g.values[g.output].value, expected, rtol=1e-14)

@@ -118,3 +118,22 @@ def test_a_recorded_step_says_that_nothing_has_zeroed_the_gradients(tmp_path, ze
                 optimizer.step()
     steps = gv.load_training(tmp_path / "run.gvtrain").steps
     assert ["zero_grad" in step.note for step in steps] == [False, not zeroes, not zeroes]
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_what_is_computed_in_inference_mode_is_a_constant(capture):
+    model = nn.Linear(3, 2)
+
+    def program(x):
+        with torch.inference_mode():
+            weight = model(x)
+            weight[0] = 2.0
+        return (model(x) * weight.clone()).square().sum()
+
+    x = torch.randn(4, 3)
+    graph = gv.trace(program, x, capture=capture)
+    expected = torch.autograd.grad(program(x), list(model.parameters()))
+    for name, gradient in zip(("weight", "bias"), expected, strict=True):
+        found = measure(graph.gradients()[name])
+        assert found.norm == pytest.approx(gradient.norm().item(), rel=1e-5)
+    assert graph.diagnose()

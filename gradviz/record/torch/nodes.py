@@ -93,7 +93,7 @@ def edge_of(tensor: Tensor) -> GradientEdge:
     """Where autograd completes the gradient of a tensor."""
     if (function := tensor.grad_fn) is not None:
         return function, tensor.output_nr
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         return get_gradient_edge(tensor).node, 0
 
 
