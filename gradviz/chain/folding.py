@@ -23,7 +23,7 @@ SCREEN = 40  # so many boxes are read well at once
 COLUMNS = 9  # what repeats is folded where more values lie one after the other
 ROUNDS = 5  # ... and goes round so often
 FEW = 3  # fewer boxes say too little
-ENOUGH = 25  # so many boxes of layers say what a model is
+ENOUGH = 25  # so many boxes of layers say what a model is, but for a round of its loop
 MANY = 32  # ... and no more are opened for the last of them ...
 SOME = 15  # ... unless there are fewer
 SMALL = 8  # a layer of no more operations is a box
@@ -89,20 +89,35 @@ class Folding(Parts):
         boxes, found = 1, list[Fold]()
         seen: set[Any] = set()
         waiting = [(0, self._kind(self.root), self.root)]
-        while waiting and boxes < ENOUGH:
+        while waiting:
             first = min(waiting, key=lambda at: (at[2].function, at[1] in seen, at[0]))
             waiting.remove(first)
             level, kind, fold = first
             more = boxes - 1 + len(fold.parts)
-            if more > (WIDE if fold.function else SCREEN if boxes < SOME else MANY):
-                continue  # (of a function, its name says what it is)
+            if more > self._room(fold, boxes, kind in seen):
+                continue
             boxes = more
             found.append(fold)
-            seen.add(kind)
+            if not fold.repeated:  # (else it is what repeats that is still to be seen)
+                seen.add(kind)
             inner = level + (not fold.period)
             telling = filter(self._is_telling, fold.folds)
             waiting += [(inner, self._kind(part), part) for part in telling]
         return sorted(found, key=lambda fold: (fold.depth, fold.values[0]))
+
+    def _room(self, fold: Fold, boxes: int, seen: bool) -> int:
+        """How many boxes there may be when this fold is opened, besides so many.
+
+        A picture that shows a second of a kind, or what is in a norm, has more boxes and says no
+        more: such are for what is small. One round of a loop says what the program does.
+        """
+        if (fold.repeated and not fold.repeated.blocks) or fold.label == "iteration":
+            return SCREEN
+        if fold.function:  # its name says what it is
+            return WIDE
+        if boxes < SOME:
+            return SCREEN
+        return 0 if seen or boxes >= ENOUGH else MANY
 
     def _kind(self, fold: Fold) -> Any:
         """Of folds that are alike to a reader, one need be opened."""
@@ -114,7 +129,11 @@ class Folding(Parts):
         if layer is None:
             return (None, *sorted(stem(part.label) for part in fold.folds))
         own = self.scope(fold)
-        inside = (a.kind for s, a in self.graph.layers.items() if s[: len(own)] == own)
+        inside = (
+            a.kind
+            for s, a in self.graph.layers.items()
+            if s[: len(own)] == own and len(s) > len(own)
+        )
         return layer, frozenset(inside)
 
     def _is_telling(self, fold: Fold) -> bool:

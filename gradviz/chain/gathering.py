@@ -5,6 +5,7 @@ Each takes the parts that a fold is opened into, and returns fewer.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ def calls(graph: Graph, parts: Sequence[int | Fold]) -> Iterator[tuple[str, list
                 if last > end:
                     end, name = last, code.co_name
             row += 1
-        if end - at < SEVERAL:
+        if sum(len(steps_of(part)) for part in parts[at:end]) < SEVERAL or end == at + 1:
             end, name = at + 1, ""
         yield name, list(parts[at:end])
         at = end
@@ -127,15 +128,24 @@ def _end(sites: Sequence[dict[Any, int]], at: int, code: Any) -> int:
 
 
 def _site(graph: Graph, part: int | Fold) -> dict[Any, int]:
-    """The functions that an operation between layers stands in, each with the place there."""
+    """The functions that an operation between layers stands in, each with the place there.
+
+    Of quiet ones, those that all stand in.
+    """
+    if isinstance(part, Fold) and part.still:
+        sites = [_site(graph, i) for i in part.steps]
+        return {code: max(site[code] for site in sites) for code in _common(sites)}
     i = part.main if isinstance(part, Fold) else part
     site = () if i is None or i == graph.output else graph.values[i].site or ()
-    found = dict(zip(site[::2], site[1::2], strict=False))
-    named = (hasattr(code, "co_name") and _is_named(code.co_name) for code in found)
-    return found if all(named) else {}
+    return dict(itertools.takewhile(_is_named, zip(site[::2], site[1::2], strict=False)))
 
 
-def _is_named(name: str) -> bool:
+def _common(sites: Sequence[dict[Any, int]]) -> list[Any]:
+    return [code for code in sites[0] if all(code in site for site in sites)]
+
+
+def _is_named(place: tuple[Any, int]) -> bool:
+    name = getattr(place[0], "co_name", "")
     return "forward" not in name and name.isidentifier() and not name.startswith("__")
 
 
@@ -170,13 +180,20 @@ def still_together(folding: Parts, loose: list[int | Fold], depth: int) -> list[
 
 
 def _still(folding: Parts, steps: list[int], depth: int) -> Fold:
-    """A box that no gradient comes to, named by its layer, or by what is read of it."""
+    """A box that no gradient comes to, named by its layer, or its function, or what is read of it.
+
+    Where that is much, or has no name of its own, the first and the last operation say more.
+    """
     graph = folding.graph
     read = [i for i in steps if any(v not in steps for v, _ in graph.readers[i])] or steps
     scopes = {graph.values[i].scope[depth : depth + 1] for i in read}
     [inner] = scopes if len(scopes) == 1 else [()]
-    names = [graph.names[i].rpartition(".")[2] for i in read]
-    label = inner[0] if inner else ", ".join(dict.fromkeys(map(stem, names)))
+    function = next((code.co_name for code in _common([_site(graph, i) for i in steps])), "")
+    names = [*dict.fromkeys(stem(graph.names[i].rpartition(".")[2]) for i in read)]
+    if len(names) > 2 or not graph.named.issuperset(read):
+        ends = (graph.values[i].operation.name.partition("[")[0] for i in (steps[0], read[-1]))
+        names = [" … ".join(dict.fromkeys(ends))]
+    label = inner[0] if inner else function or ", ".join(names)
     together = Fold(folding, label, steps, depth, scope=bool(inner))
     together.still = True
     return together

@@ -49,7 +49,7 @@ class Parts:
             if self.layered and fold.main is None:
                 parts = gathering.formed(self, parts, fold.depth)
                 parts = gathering.quiet(self, parts, fold.depth)
-                if fold.scope:
+                if fold.scope or (not fold.key and () in self.graph.layers):  # in a module
                     parts = gathering.called(self, parts, fold.depth)
             if not self.scopes:
                 parts = self._repeats(parts, fold.depth)
@@ -144,8 +144,8 @@ class Parts:
         while True:
             alike = Counter(stem(unit.label) for unit in units if isinstance(unit, Fold))
             looks = [
-                self._look(unit) if isinstance(unit, int) or alike[stem(unit.label)] > 1
-                else self._number(unit)
+                self._number(unit) if isinstance(unit, Fold) and unit.main is None
+                and alike[stem(unit.label)] < 2 else self._look(unit)
                 for unit in units
             ]  # fmt: skip
             sizes = [len(unit.steps) if isinstance(unit, Fold) else 1 for unit in units]
@@ -299,8 +299,11 @@ class Parts:
         return loose
 
     def _stays(self, leaf: int) -> bool:
-        """Whether a leaf is with its first reader, whatever else reads it: a layer's parameter."""
-        return self.layered and self.graph.kind(leaf) == "parameter"
+        """Whether a leaf is with its first reader, whatever else reads it.
+
+        A layer's parameter is, and a constant, which says little.
+        """
+        return self.layered and self.graph.kind(leaf) in ("parameter", "constant")
 
     def _rounds(self, part: int | Fold) -> Iterable[tuple[int, int]]:
         """The values of a part, each with the number of its round, if layers repeat there."""
@@ -314,30 +317,42 @@ class Parts:
         return self._numbers.setdefault(look, len(self._numbers))
 
     def _look(self, unit: int | Fold) -> int:
-        """Alike are values of one shape that the same instruction computed, and leaves."""
+        """Alike are values that the same instruction computed, and leaves of one shape.
+
+        What is computed may be longer each time: a cache grows, an expert has the tokens it gets.
+        """
         if isinstance(unit, Fold):
             return unit.look
         node = self.graph.values[unit]
         shape = getattr(node.value, "shape", ())
         if self.graph.is_leaf(unit):
             return self._number((node.operation.name, shape, stem(self.graph.names[unit])))
-        site = node.site
-        place = (id(site[0]), site[1]) if site else None
-        return self._number((node.operation.name, shape, place))
+        if site := node.site:
+            return self._number((node.operation.name, len(shape), id(site[0]), site[1]))
+        return self._number((node.operation.name, shape))
 
     def look_of_fold(self, fold: Fold) -> int:
-        """Alike are repeats of the same, and folds of one name with the same operations inside."""
+        """Alike are repeats of the same, and folds of one name with the same operations inside.
+
+        And with parameters of the same sizes, where they are layers.
+        """
         if fold.period:
             return self._number(("repeat", *map(self._look, fold.units[: fold.period])))
+        if fold.main is not None:
+            return self._look(fold.main)
         graph = self.graph
         place = {i: n for n, i in enumerate(fold.steps, 1)}
+
+        def shape(i: int) -> Any:
+            found = getattr(graph.values[i].value, "shape", ())
+            return found if graph.kind(i) == "parameter" else len(found)
+
         look = tuple(
             (
                 graph.values[i].operation.name,
-                getattr(graph.values[i].value, "shape", ()),
-                *(place.get(u) or getattr(graph.values[u].value, "shape", ())
-                  for u in graph.operands[i]),
+                shape(i),
+                *(("inside", place[u]) if u in place else shape(u) for u in graph.operands[i]),
             )
             for i in fold.steps
-        )  # fmt: skip
+        )
         return self._number((stem(fold.label), look))

@@ -77,14 +77,14 @@ class Totals:
 class Bundle:
     """The edges from one box to another: how many, the first, the norm of all their messages.
 
-    Whether all are of one value; whether all are of parameters.
+    And the values and the parameters that they are of.
     """
 
     first: tuple[int, int]
     count: int = 0
     norm: float | None = None
-    single: bool = True
-    shared: bool = True
+    values: set[int] = field(default_factory=set)
+    parameters: set[int] = field(default_factory=set)
 
 
 class Tally:
@@ -167,9 +167,7 @@ class Tally:
                 if bundle is None:
                     bundle = self.bundles[tail, head] = Bundle((v, key))
                 bundle.count += 1
-                v0, key0 = bundle.first
-                bundle.single &= self.graph.operands[v0][key0] == u
-                bundle.shared &= self.graph.kind(u) == "parameter"
+                (bundle.parameters if self.graph.kind(u) == "parameter" else bundle.values).add(u)
                 leaving.add(u)
                 message = messages.get((v, key))
                 if message is None:

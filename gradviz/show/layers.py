@@ -38,7 +38,10 @@ def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
     if fold.main is not None:
         return operation(graph, fold.main)
     if inside:
-        times = _several(folding, inside) or say("{n} times", n=inside.count)
+        several = _several(folding, inside)
+        if several and not _is_named(folding, fold):
+            return several, ""
+        times = several or say("{n} times", n=inside.count)
         return _run(folding, inside) or fold.name, times
     layer = folding.layer(fold)
     if layer is None:
@@ -48,7 +51,7 @@ def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
     alike = len(kinds) > 1 and len({_kind(kind) for kind in kinds}) == 1
     if layer.kind == "Sequential" and alike:  # (a class of its own has a name that says more)
         return name, f"{len(kinds)} × {_kind(kinds[0])}" if kinds[0] else layer.kind
-    if not name:  # of a Sequential, which gives no names
+    if not name or name == layer.kind:  # of a Sequential, which gives no names
         return layer.kind, layer.arguments
     return name, f"{layer.kind} {layer.arguments}".strip()
 
@@ -59,6 +62,14 @@ def _name(folding: Folding, fold: Fold) -> str:
     if not fold.label.isdigit():
         return fold.name
     return f"{scope[-2]}.{fold.name}" if len(scope) > 1 else ""
+
+
+def _is_named(folding: Folding, fold: Fold) -> bool:
+    """Whether what repeats has a name of the program: no bare numbers, as in a Sequential."""
+    if fold.scope:
+        return bool(_name(folding, fold))
+    units = [unit for unit in fold.units if isinstance(unit, Fold)]
+    return any(_name(folding, unit) for unit in units)
 
 
 def _run(folding: Folding, fold: Fold) -> str:

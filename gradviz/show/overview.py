@@ -192,7 +192,7 @@ def _sharing(boxes: list[Box], tally: Tally) -> list[Box]:
     Lines across the whole picture would say no more, and hide the rest.
     """
     of: dict[int, dict[str, None]] = {}
-    for tail, head in sorted(at for at, bundle in tally.bundles.items() if bundle.shared):
+    for tail, head in sorted(at for at, bundle in tally.bundles.items() if bundle.parameters):
         if boxes[tail].kind != "parameter":
             of.setdefault(head, {})[boxes[tail].title or boxes[tail].name] = None
 
@@ -382,13 +382,12 @@ def _tooltip(graph: Graph, fold: Fold, total: Totals, target: str) -> str:
 
 def _flow(graph: Graph, own: Arrow, tail: Box, bundle: Bundle) -> Arrow:
     """An arrow between layers: with the shape of what passes, or how many values do."""
-    v, key = bundle.first
-    value = graph.values[graph.operands[v][key]].value
-    if bundle.shared and tail.kind != "parameter":
+    if not bundle.values and tail.kind != "parameter":
         tooltip = f"{own.tooltip}\n{say('the same parameters')}"
         return replace(own, number="", shared=True, tooltip=tooltip)
-    shape = words.shape(value) if bundle.single else say("{n} values", n=bundle.count)
-    return replace(own, number=shape)
+    sent = bundle.values or bundle.parameters
+    one = words.shape(graph.values[min(sent)].value)
+    return replace(own, number=one if len(sent) == 1 else say("{n} values", n=len(sent)))
 
 
 def _arrow(tail: Box, head: Box, bundle: Bundle, roles: dict[str, None]) -> Arrow:

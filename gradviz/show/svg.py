@@ -22,6 +22,7 @@ from .measure import FAMILIES
 from .view import HEATS, Arrow, Box, Scale, View
 
 MARGIN = 18.0
+CLASS = 60.0  # so much of a class, at least, says which it is
 _FLUID = ' style="max-width:100%;height:auto"'
 
 
@@ -204,13 +205,16 @@ class _Painter:
         rooms = [*self.place.headings(frame)]
         name, _, about = whole.partition(" · ")
         kind = about.partition(" ")[0]
-        for said in (whole, f"{name} · {kind}" if kind.isidentifier() else name, name):
+        short = f"{name} · {kind}" if kind.isidentifier() else name
+        for said in (whole, short):
             title = dot.group_title(said + more, frame[2] - frame[0] - 20)
             for left, right in rooms:
                 if title.width + 8 <= right - left:
                     return title, left
         left, right = max(rooms, key=lambda room: room[1] - room[0], default=frame[::2])
-        return dot.group_title(name, max(right - left - 8, 24)), left
+        room = max(right - left - 8, 24)
+        said = short if room > dot.group_title(name).width + CLASS else name
+        return dot.group_title(said, room), left
 
     def _arrow(self, arrow: Arrow) -> None:
         route = self.place.route(arrow)

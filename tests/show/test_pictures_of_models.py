@@ -123,7 +123,43 @@ def test_what_carries_no_gradient_is_one_quiet_box_at_most(graph):
     assert len(still) <= 1
 
 
+LOOPS = {"numpy_lstm", "numpy_kalman", "numpy_simulation", "seq2seq", "runge_kutta", "mamba",
+         "char_rnn", "mixture_of_experts"}  # fmt: skip
+
+
+@every_model
+def test_of_a_loop_one_round_is_opened(name, view):
+    headings = {scope for box in view.boxes for scope in box.scope}
+    rounds = {said for said in headings if said.startswith("iteration ")}
+    assert rounds == ({"iteration 1"} if name in LOOPS else set()) or name == "gan_step"
+
+
+@every_layered_model
+def test_no_constant_stands_apart(view):
+    assert not [box.name for box in view.boxes if box.kind == "constant"]
+
+
+@every_layered_model
+def test_an_edge_tells_how_many_values_pass_besides_parameters(graph, view):
+    folding = Folding(graph)
+    cut = [values_of(part) for part, _ in folding.cut(folding.opened())]
+    owner = {i: n for n, group in enumerate(cut) for i in group}
+    boxes = {box.id: n for n, box in enumerate(view.boxes)}
+    for arrow in view.arrows:
+        if said := re.fullmatch(r"(\d+) values", arrow.number):
+            ends = boxes[arrow.tail], boxes[arrow.head]
+            sent = {
+                u for u, v, _ in graph.edges()
+                if (owner[u], owner[v]) == ends and graph.kind(u) != "parameter"
+            }  # fmt: skip
+            assert len(sent) == int(said[1]), arrow
+
+
+FUNCTIONS = {"llama": "rotated", "mixture_of_experts": "rotated", "detector": "roi_align"}
+
+
 @every_layered_model
 def test_what_a_function_computes_between_layers_has_its_name(name, view):
     names = [box.title for box in view.boxes]
-    assert ("rotated" in names) == (name in ("llama", "mixture_of_experts")), names
+    for function in FUNCTIONS.values():
+        assert (function in names) == (FUNCTIONS.get(name) == function), names
