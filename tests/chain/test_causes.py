@@ -38,6 +38,8 @@ IN_NUMPY = [
     ("log of 0", lambda x: np.sum(np.log(x)), [0.0], [1.0], VALUE, "log of 0"),
     ("log1p of -1", lambda x: np.sum(np.log1p(x)), [-1.0], [0.5], VALUE, "log1p of -1"),
     ("arcsin of 2", lambda x: np.sum(np.arcsin(x)), [2.0], [0.5], VALUE, "of a number of size 2"),
+    ("arccos of hardly more than 1", lambda x: np.sum(np.arccos(x)), [1 + 2e-16], [0.5], VALUE,
+     "of a number of size 1.0000000000000002"),
     ("power", lambda x: np.sum(x**0.5), [-1.0], [1.0], VALUE, "power of a negative number"),
     ("reciprocal", lambda x: np.sum(x**-1.0), [0.0], [1.0], VALUE, "a negative power of 0"),
     ("overflow", lambda x: np.sum(x * x), [1e200], [1e100], VALUE, "overflows float64"),
@@ -485,3 +487,39 @@ def test_a_zero_and_a_nan_are_told_in_generated_programs(start):
                 for u, v in zip(finding.path, finding.path[1:], strict=False):
                     assert u in graph.operands[v], (seed, capture)
     assert traced > 30
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # PyTorch's own
+@pytest.mark.parametrize("how", ["penalty", "autograd.functional", "func", "cut"])
+def test_what_a_derivative_does_not_depend_on_is_a_note_that_says_so(how):
+    torch = pytest.importorskip("torch", reason="PyTorch programs")
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    x = torch.randn(5, 3)
+
+    def program(x):
+        if how == "autograd.functional":
+            hessian = torch.autograd.functional.hessian(lambda z: net(z).sum(), x, True)
+            return hessian.square().sum()
+        if how == "func":
+            value = lambda z: net(z).squeeze()  # noqa: E731
+            return torch.func.vmap(torch.func.hessian(value))(x).square().sum()
+        x = x.detach().requires_grad_()
+        y = net(x)
+        (slope,) = torch.autograd.grad(y, x, torch.ones_like(y), create_graph=True)
+        return (slope.norm(dim=1) - 1).square().mean() + (y.detach().mean() if how == "cut" else 0)
+
+    # The last bias is added, and has no part in a slope: by PyTorch, too.
+    weights = dict(net.named_parameters())
+    found = torch.autograd.grad(program(x), [*weights.values()], allow_unused=True)
+    assert [n for n, g in zip(weights, found, strict=True) if g is None] == ["2.bias"]
+    for capture in ("whole", "lean"):
+        health = gv.trace(program, x, capture=capture).diagnose()
+        (finding,) = [f for f in health.findings if f.kind == "no gradient"]
+        assert "2.bias" in finding.message
+        if how == "cut":
+            assert finding.severity == "warning"
+            assert "detach" in finding.message
+        else:
+            assert finding.severity == "note"
+            assert health
+            assert "does not depend on" in finding.message

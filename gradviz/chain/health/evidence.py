@@ -199,7 +199,7 @@ class Evidence:
                 what = hazard.what.format(
                     op=op, dtype=self._dtype(v), a=self._said(u),
                     b=self._said(more[0]) if more else "",
-                    low=a.low, high=a.high, top=a.top,
+                    low=_Told(a.low), high=_Told(a.high), top=_Told(a.top),
                 )  # fmt: skip
                 advice = hazard.advice
                 if self._stats(v).dtype == "float16":  # where 1e-8 is 0, and 1 / 1e-5 infinite
@@ -282,6 +282,14 @@ class Evidence:
         """Centre and half the range, where a value is a sigmoid's or a tanh's."""
         op = "sigmoid" if self._sigmoid_of.get(v) == v else self._op(v)
         return hazards.SQUASHING.get(op)
+
+
+class _Told(float):
+    """A number that is not rounded to the edge of a domain, next to which it lies."""
+
+    def __format__(self, spec: str) -> str:
+        text = super().__format__(spec)
+        return text if float(text) == self or float(text) not in (-1.0, 0.0, 1.0) else repr(self)
 
 
 def _is_bfloat16(array: Any) -> bool:

@@ -46,7 +46,7 @@ class Lost(Evidence):
         # What ends a way, the worst first, and the value where it ends; by id. Next to it the
         # next value on the way there.
         ends: dict[int, dict[tuple[int, int], int]] = defaultdict(dict)
-        stopped, read, unread = range(3)
+        stopped, read, derived, unread = range(4)
         ended = graph.ends
         for u in range(len(graph) - 1, min(lost, default=len(graph)) - 1, -1):
             if u in self.gradients or u not in graph.varying:
@@ -54,7 +54,7 @@ class Lost(Evidence):
             found: dict[tuple[int, int], int] = {(read, u): u} if u in ended else {}
             for v, _ in graph.readers[u]:
                 if v in self.gradients or self._stops(v):
-                    found.setdefault((stopped, v), v)
+                    found.setdefault((derived if self._is_derivative(v) else stopped, v), v)
                 for end in () if v in self.gradients or self._stops(v) else ends[v]:
                     found.setdefault(end, v)
             found = found or {(unread, u): u}
@@ -67,17 +67,19 @@ class Lost(Evidence):
             path, onward = [members[0]], tuple[int, ...]()
             if not group:
                 message, advice = f"nothing reads {names}", "use it, or leave it out"
+                if self._unseen():
+                    message = f"{self._name(graph.output)} does not depend on {names}"
             else:
                 kind, v = group[0]
                 while path[-1] != v:
                     path.append(ends[path[-1]][group[0]])
-                why, advice = (self._stop, self._read, self._unread)[kind](v, path)
+                why, advice = (self._stop, self._read, self._derived, self._unread)[kind](v, path)
                 if kind == stopped and (untracked := self._untracked(v, path)):
                     onward = (*path[untracked + 1 :], *self._onward(v)[1:])
                     del path[untracked + 1 :]
                 message = f"no way leads from {names} to {self._name(graph.output)}: {why}"
             # What J does not depend on: a head or a token that this run had no use for.
-            unused = not group or group[0][0] == unread
+            unused = not group or group[0][0] >= derived
             note = unused and graph.values[members[0]].operation is PARAMETER
             onward = onward or self._onward(path[-1])[1:]
             yield self._finding(
@@ -133,6 +135,20 @@ class Lost(Evidence):
             f"{self._name(v)} was read as a plain number {self.graph.ends[v]}",
             "keep it an array: leave the conversion out",
         )
+
+    def _is_derivative(self, v: int) -> bool:
+        """Whether a value is what `torch.autograd.grad` returned, with a history of its own."""
+        return self._op(v) == "grad" and v in self.gradients
+
+    def _derived(self, v: int, path: Sequence[int]) -> tuple[str, str]:
+        return (
+            f"{self._name(v)} is a derivative, which does not depend on it",
+            "what is only added has none; let the loss read more than the derivative, if it should",
+        )
+
+    def _unseen(self) -> bool:
+        """Whether autograd's names tell of calls that were not seen, as inside `torch.func`."""
+        return any(node.operation.name[:1].isupper() for node in self.graph.values)
 
     def _unread(self, v: int, path: Sequence[int]) -> tuple[str, str]:
         return (

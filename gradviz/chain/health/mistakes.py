@@ -11,6 +11,7 @@ import numpy as np
 from gradviz.chain.health import hazards
 from gradviz.chain.health.evidence import Evidence, _is_bfloat16
 from gradviz.chain.health.findings import Finding
+from gradviz.ops import forms
 from gradviz.statistics import Statistics
 from gradviz.words import listed
 
@@ -50,6 +51,8 @@ class Mistakes(Evidence):
 
     def _mistaken(self, v: int, op: str, operands: Any) -> tuple[str, ...] | None:
         u = self._root(operands[0])
+        while self._op(u) in forms.PARTS and self.graph.operands[u]:
+            u = self._root(self.graph.operands[u][0])
         before = self._op(u)
         if op in LOGITS and before in PROBABILITIES | {"log_softmax"}:
             what = f"{op} makes probabilities of logits itself, and is given those of {before}"
