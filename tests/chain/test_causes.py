@@ -501,7 +501,7 @@ def test_what_a_derivative_does_not_depend_on_is_a_note_that_says_so(how):
             hessian = torch.autograd.functional.hessian(lambda z: net(z).sum(), x, True)
             return hessian.square().sum()
         if how == "func":
-            value = lambda z: net(z).squeeze()  # noqa: E731
+            value = lambda z: net(z).squeeze()
             return torch.func.vmap(torch.func.hessian(value))(x).square().sum()
         x = x.detach().requires_grad_()
         y = net(x)
