@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from gradviz.language import say
+from gradviz.language import say, several, some, speaking
 from gradviz.statistics import Statistics
 
 
@@ -65,15 +65,6 @@ def clean(text: str, limit: int = 2000) -> str:
     return " ".join("".join(out).split())
 
 
-def counted(n: int, word: str, form: str = "") -> str:
-    """A number and the plural that it needs.
-
-    >>> counted(1, "path"), counted(0, "path"), counted(12345, "path", ",")
-    ('1 path', '0 paths', '12,345 paths')
-    """
-    return f"{n:{form}} {word}" + ("" if n == 1 else "s")
-
-
 def ordinal(n: int) -> str:
     """A number in a sequence.
 
@@ -96,16 +87,6 @@ def size(count: int) -> str:
     return f"{count / 1e12:,.3g} TB"
 
 
-def joined(names: Iterable[str]) -> str:
-    """All names, as a sentence lists them.
-
-    >>> joined(["a", "b", "c"])
-    'a, b and c'
-    """
-    *most, last = [*names] or [""]
-    return f"{', '.join(most)} and {last}" if most else last
-
-
 def which_ranks(ranks: Sequence[int]) -> str:
     """Ranks in words, those that follow each other as a span.
 
@@ -126,15 +107,14 @@ def which_ranks(ranks: Sequence[int]) -> str:
     return f"{'rank' if len(ranks) == 1 else 'ranks'} {joined(parts)}"
 
 
-def listed(names: Iterable[str], most: int = 3) -> str:
-    """The first names, each once, and how many more there are.
+# In English whatever is spoken: for errors, and what `diagnose`, `compare`, `watch`, `gather` say.
+counted = speaking("en")(some)
+joined = speaking("en")(several)
 
-    >>> listed(["a", "b", "a", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    found = list(dict.fromkeys(names))
-    more = len(found) - most
-    return ", ".join(found[:most]) + (f" and {more} more" if more > 0 else "")
+
+def listed(names: Iterable[str], most: int = 3) -> str:
+    """The first names, each once, and how many more there are."""
+    return joined(names, most)
 
 
 STATES = {
