@@ -74,6 +74,7 @@ def running(notebook):
     with tempfile.TemporaryDirectory() as home:
         # The user's own settings of IPython and Matplotlib must not show.
         own = {"IPYTHONDIR": home, "MPLCONFIGDIR": home, "JUPYTER_RUNTIME_DIR": home}
+        own["OMP_NUM_THREADS"] = "1"  # sums of other parts round otherwise, and a training shows it
         client = NotebookClient(
             notebook,
             timeout=LIMIT,

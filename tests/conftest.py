@@ -1,5 +1,10 @@
+import os
 import shutil
 from collections.abc import Iterator
+
+# Before NumPy and PyTorch are loaded, here and in what tests start. Their threads wait for one
+# another by turning: where two tests run at a time, that is most of the work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from browser import missing
