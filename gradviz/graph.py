@@ -68,6 +68,9 @@ class Graph(Recording):
         tensors that autograd has saved for it. Each storage counts once, for the first call that
         keeps it; parameters and buffers do not count, nor do single numbers. Calls of which nothing
         is known, such as those in a checkpoint, are left out.
+    elsewhere : set of int
+        Of one backward pass of a recorded step: the ids of the parameters whose gradient comes in
+        another pass of the same step, and not in this one.
     locals, statement_locals : dict or None
         Local derivatives that are known without the operations' rules, by edge (v, key) and, of
         `statements`, by (id of v, id of u): those of a Graph that was loaded from a file.

@@ -216,6 +216,7 @@ class OfRun(TypedDict, total=False):
     underflown: frozenset[int]
     changed_by_hooks: Mapping[int, str]
     memory: Mapping[int, int]
+    elsewhere: Set[int]
     locals: Mapping[tuple[int, int], Any]
     statement_locals: Mapping[tuple[int, int], Any]
     astray: str
@@ -275,6 +276,7 @@ class Recording:
     error: Exception | None = None
     changed_by_hooks: Mapping[int, str] = MappingProxyType({})
     memory: Mapping[int, int] = MappingProxyType({})
+    elsewhere: Set[int] = frozenset()
     rank: Rank | None = None
     looks: tuple[Look, ...] | None = None  # of a program that can be run: unknown
     locals: Mapping[tuple[int, int], Any] | None = None

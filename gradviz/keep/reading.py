@@ -111,6 +111,7 @@ class _Reader:
         self.returned: dict[int, str] = {}
         self.layers: dict[tuple[str, ...], Layer] = {}
         self.memory: dict[int, int] = {}
+        self.elsewhere: set[int] = set()
 
     def each(self, field: str, read: Callable[[Any], Any]) -> list[Any]:
         """Every entry of a list; an error says which."""
@@ -166,6 +167,7 @@ class _Reader:
         known: Known = {
             "locals": self.locals,
             "memory": self.memory,
+            "elsewhere": self.elsewhere,
             "statement_locals": self.steps,
             "reads": self.reads,
             "ends": {i: self.reads[i] for i in self.returned},
@@ -318,6 +320,11 @@ class _Reader:
         if "changed_by_hook" in entry:
             self.at = ("changed_by_hook",)
             self.hooks[i] = text(entry["changed_by_hook"])
+        if "elsewhere" in entry:
+            self.at = ("elsewhere",)
+            if entry["elsewhere"] is not True:
+                raise ValueError(f"expected true, got {said(entry['elsewhere'])}")
+            self.elsewhere.add(i)
         if "memory" in entry:
             self.at = ("memory",)
             if type(entry["memory"]) is not int or not 0 <= entry["memory"] < 2**63:
@@ -469,7 +476,7 @@ _OPERATION = frozenset(
 )
 _NODE = _OPERATION.union(
     "name kind named scope source operands keywords value grad grad_state read returned "
-    "changed_by_hook".split()
+    "changed_by_hook elsewhere".split()
 )
 
 

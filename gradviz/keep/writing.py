@@ -156,6 +156,8 @@ class _Writer:
                 entry["changed_by_hook"] = writable(hook)[:TEXT]
             if i in graph.derivatives.gradients:
                 entry["grad"] = self.value(graph.derivatives.gradients[i])
+        if i in graph.elsewhere:
+            entry["elsewhere"] = True
         if i in graph.memory:
             entry["memory"] = graph.memory[i]
         if i in graph.reads:

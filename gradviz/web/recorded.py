@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from gradviz.chain.health.findings import SEVERITIES
 from gradviz.chain.health.over_time import OverTime
 from gradviz.errors import TraceError
 from gradviz.language import asked, speaking
@@ -25,7 +26,7 @@ from .page import document, packed, stylesheet, words
 from .payload import IN_FULL, numbers, structure
 from .pictures import Pictures
 from .rooms import joined
-from .wire import Column, FoundOverTime, OpenedStep, Recorded
+from .wire import Column, FoundOverTime, OpenedPass, Recorded
 
 if TYPE_CHECKING:
     from gradviz.chain.health import Health
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from gradviz.keep.training import Training
 
 COLUMNS, POINTS, FINDINGS, PASSES = 56, 600, 24, 3
-"""So many steps, points of the curve and findings are shown, and passes of a step examined."""
+"""So many steps, points of the curve, findings and passes of a step are shown."""
 BYTES = 6 * 2**20
 """So much of Graphs is in a page."""
 
@@ -57,13 +58,17 @@ class Telling:
         """Forget what was examined: the file was begun anew."""
         self._over_time = OverTime(self._healths)
 
-    def _healths(self, step: int) -> Iterator[Health]:
+    def _passes(self, step: int) -> Iterator[Graph]:
+        """The Graphs of a step's backward passes."""
         for index in range(PASSES):
             try:
                 graph = self.training.graph(step, index)
             except KeyError:
                 return
-            yield graph.diagnose()
+            yield graph
+
+    def _healths(self, step: int) -> Iterator[Health]:
+        return (graph.diagnose() for graph in self._passes(step))
 
     @speaking("en")
     def told(self) -> tuple[Recorded, list[int]]:
@@ -108,13 +113,12 @@ class Telling:
         return told, places
 
     @speaking("en")
-    def opened(self, place: int) -> OpenedStep | None:
-        """The Graph of a step for the page, with the key of its structure; or None."""
-        try:
-            graph = self.training.graph(self.training.steps.numbers[place])
-        except KeyError:
-            return None
-        return {"structure": self._structure(graph), "packed": packed(_opened(graph))}
+    def opened(self, place: int) -> list[OpenedPass]:
+        """The Graphs of a step's backward passes for the page, and the keys of their structures."""
+        return [
+            {"structure": self._structure(graph), "packed": packed(_opened(graph))}
+            for graph in self._passes(self.training.steps.numbers[place])
+        ]
 
     def _structure(self, graph: Graph) -> str:
         """The key of the structure of a Graph: steps of one program have one."""
@@ -132,15 +136,18 @@ def _opened(graph: Graph) -> dict[str, Any]:
     kept = pictures.folds()[:1]
     picture = pictures.drawings(kept)[0]
     findings: list[str] = []
+    gravity = 0
     with suppress(TraceError):
         for finding in graph.diagnose().findings[:5]:
             findings += [clean(line, 1000) for line in finding.text.splitlines()]
+            gravity = max(gravity, len(SEVERITIES) - SEVERITIES.index(finding.severity))
     return {
         "numbers": numbers(graph),
         "drawing": picture,
         "drawings": packed([picture]),
         "folded": list(kept[0]),
         "findings": findings,
+        "gravity": gravity,
     }
 
 
@@ -190,17 +197,16 @@ def run_stylesheet() -> str:
     return stylesheet() + (files("gradviz.web") / "run.css").read_text(encoding="utf-8")
 
 
-def graphs_of(run: Telling, places: Sequence[int]) -> dict[int, OpenedStep]:
+def graphs_of(run: Telling, places: Sequence[int]) -> dict[int, list[OpenedPass]]:
     """The Graphs of the columns as far as they fit: evenly spread, whatever does not fit."""
-    found: dict[int, OpenedStep] = {}
+    found: dict[int, list[OpenedPass]] = {}
     room = BYTES
     for n in _coarse_first(len(places)):
         if room <= 0:
             break
-        opened = run.opened(places[n])
-        if opened is not None:
+        if opened := run.opened(places[n]):
             found[run.training.steps.numbers[places[n]]] = opened
-            room -= len(opened["packed"])
+            room -= sum(len(one["packed"]) for one in opened)
     return found
 
 

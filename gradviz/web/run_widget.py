@@ -88,7 +88,7 @@ class RunWidget(anywidget.AnyWidget):
             case {"kind": "open", "step": int(step)}:
                 with self._lock:
                     steps = self.training.steps.numbers
-                    opened = self._telling.opened(steps.index(step)) if step in steps else None
+                    opened = self._telling.opened(steps.index(step)) if step in steps else []
                     self.structures = dict(self._telling.structures)
                 self.graphs = {str(step): opened}
 

@@ -336,8 +336,8 @@ class Recorded(TypedDict):
     findings: list[FoundOverTime]
 
 
-class OpenedStep(TypedDict):
-    """The Graph of a step, compressed, and the key of its structure."""
+class OpenedPass(TypedDict):
+    """The Graph of a step's backward pass, compressed, and the key of its structure."""
 
     structure: str
     packed: str

@@ -708,3 +708,30 @@ def test_the_pass_of_a_critic_with_a_gradient_penalty_is_recorded_with_its_own_g
         found = training.graph(number).gradients()
         for name, norm in norms.items():
             assert found[name].norm == pytest.approx(norm, rel=1e-4, abs=1e-6), name
+
+
+def test_a_parameter_of_another_backward_pass_of_the_step_is_not_missed_in_this_one(tmp_path):
+    both = nn.ModuleDict({"critic": nn.Linear(2, 1), "maker": nn.Linear(2, 2)})
+    both["idle"] = nn.Linear(2, 2)
+    optimizer, x = torch.optim.SGD(both.parameters(), 0.01), torch.randn(8, 2)
+    with gv.record_training(both, tmp_path / "run.gvtrain") as recorder:
+        for _ in range(2):
+            with recorder.step():
+                optimizer.zero_grad()
+                first = both["critic"](x).square().mean()
+                second = both["maker"](x).square().mean()
+                unused = both["idle"](x).square().mean()
+                assert unused.item() > 0
+                for loss in (first, second):
+                    loss.backward()
+                    assert loss.item() > 0  # as one that is logged
+                optimizer.step()
+    first, second = (gv.load_training(tmp_path / "run.gvtrain").graph(1, k) for k in range(2))
+    assert {first.names[i] for i in first.elsewhere} == {"maker.weight", "maker.bias"}
+    assert first.grad_state(first.id("maker.weight")) == "disconnected"
+    first.save(tmp_path / "pass.json")
+    assert gv.load(tmp_path / "pass.json").elsewhere == first.elsewhere
+    for graph in (first, second):
+        lost = [f.message for f in graph.diagnose().findings if f.kind == "no gradient"]
+        assert not any(name in message for message in lost for name in ("critic", "maker"))
+    assert any("idle.weight" in f.message for f in first.diagnose().findings)

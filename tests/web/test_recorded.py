@@ -92,7 +92,8 @@ def test_the_widget_follows_a_run_that_goes_on_and_opens_its_steps(tmp_path):
         file.write(rest)
     assert seen.wait(20)
     widget._asked(None, {"kind": "open", "step": 4}, None)
-    assert widget.graphs["4"]["structure"] in widget.structures
+    (opened,) = widget.graphs["4"]
+    assert opened["structure"] in widget.structures
     widget.close()
     with pytest.raises(ValueError, match="every=0"):
         run.widget(every=0)
@@ -119,6 +120,37 @@ def test_the_page_of_a_run_opens_steps_compares_two_and_says_when_a_layer_died(o
     assert rows.first.locator("td").nth(0).inner_text() == "0"
     page.locator(".choice input[type=range]").first.fill("5")
     page.locator(".several h3", has_text="Step 5: loss").wait_for()
+
+
+@pytest.mark.browser
+def test_each_backward_pass_of_a_step_is_shown_first_the_one_with_a_finding(opened, tmp_path):
+    torch.manual_seed(0)
+    both = nn.ModuleDict({"critic": nn.Linear(2, 1), "maker": nn.Linear(2, 2)})
+    with torch.no_grad():
+        both["maker"].bias.fill_(-100.0)  # it is off
+    optimizer = torch.optim.SGD(both.parameters(), 0.01)
+    x, losses = torch.randn(8, 2), []
+    with gv.record_training(both, tmp_path / "run.gvtrain") as recorder:
+        for _ in range(2):
+            with recorder.step():
+                optimizer.zero_grad()
+                first = both["critic"](x).square().mean()
+                second = (both["maker"](x).relu() - 3).square().mean()
+                for loss in (first, second):
+                    loss.backward()
+                    losses.append(loss.item())
+                optimizer.step()
+    page = opened(gv.load_training(tmp_path / "run.gvtrain"))
+    page.locator(".map .column").first.click()
+    choice = page.locator(".several select[aria-label*='2 backward passes']")
+    choice.wait_for()
+    assert choice.input_value() == "1"
+    assert "is off in all 16 entries" in page.locator(".several pre").inner_text()
+    outcome = ".several g.node[data-kind=output]"
+    page.locator(outcome, has_text=f"{losses[1]:.4g}").wait_for()
+    choice.select_option("0")
+    page.locator(outcome, has_text=f"{losses[0]:.4g}").wait_for()
+    assert page.locator(".several pre").count() == 0
 
 
 def test_a_terminal_shows_the_loss_the_layers_and_what_is_wrong(tmp_path):

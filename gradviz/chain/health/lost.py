@@ -42,7 +42,7 @@ class Lost(Evidence):
     def _disconnected(self) -> Iterator[Finding]:
         """Parameters from which no way leads to J, by where their ways end."""
         graph = self.graph
-        lost = [w for w in self.weights if w not in self.gradients]
+        lost = [w for w in self.weights if w not in self.gradients and w not in graph.elsewhere]
         # What ends a way, the worst first, and the value where it ends; by id. Next to it the
         # next value on the way there.
         ends: dict[int, dict[tuple[int, int], int]] = defaultdict(dict)

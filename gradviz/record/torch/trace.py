@@ -6,8 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import torch
@@ -310,9 +309,13 @@ class Recorded(NamedTuple):
 
 
 def graph_of(
-    capture: Capture, recorded: Recorded, title: str, program: Program | None = None
+    capture: Capture,
+    recorded: Recorded,
+    title: str,
+    program: Program | None = None,
+    **more: Unpack[Known],
 ) -> Graph:
-    """The Graph of what was captured."""
+    """The Graph of what was captured, of which `more` is known too."""
     nodes, output, wanted, error = recorded
     for node in nodes:
         if node.operands:
@@ -323,7 +326,10 @@ def graph_of(
             node.scope = capture.scope_of(node.name)
     wrt = [node for node in nodes if not node.operands and node.name in wanted]
     layers = capture.layers({node.scope for node in nodes})
-    known = partial(_known, capture, error)
+
+    def known(ids: Mapping[int, int]) -> Known:
+        return {**_known(capture, error, ids), **more}
+
     return build(nodes, output, wrt=wrt, program=program, title=title, layers=layers, known=known)
 
 

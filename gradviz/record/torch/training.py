@@ -138,9 +138,19 @@ class _Weight:
 class Pass:
     """One backward pass: what it went from, and its Graph."""
 
-    def __init__(self, loss: float, graph: Graph, accumulates: bool, inner: int) -> None:
+    def __init__(
+        self, loss: float, graph: Graph, elsewhere: set[int], accumulates: bool, inner: int
+    ) -> None:
         self.loss, self.graph, self.accumulates, self.inner = loss, graph, accumulates, inner
         self.reached: dict[str, Any] = {}  # parameters' gradients
+        self.elsewhere = elsewhere  # see `Graph.elsewhere`
+
+    def beside(self, other: Pass) -> None:
+        """Note which parameters another pass of the step has reached."""
+        for i in self.graph.wrt:
+            name = self.graph.names[i]
+            if name in other.reached and name not in self.reached:
+                self.elsewhere.add(i)
 
 
 class StepCapture(Capture):
@@ -347,10 +357,11 @@ class StepCapture(Capture):
         self.note_rank(func is not torch.autograd.grad, scale)
         recorded = Recorded(self.kept(root), root, list(self.leaves()))
         title = ", ".join(type(root).__name__ for root in self.roots.values())
-        graph = graph_of(self, recorded, title)
+        elsewhere: set[int] = set()
+        graph = graph_of(self, recorded, title, elsewhere=elsewhere)
         accumulates = func is not torch.autograd.grad
         loss = float(measure(root.value).mean)
-        made = Pass(loss, graph, accumulates, self._inner if self._steps else 0)
+        made = Pass(loss, graph, elsewhere, accumulates, self._inner if self._steps else 0)
         self._inner += bool(self._steps)
         by_name = {node.name: node for node, _ in self._leaves}
         for name, parameter in self.named_parameters():
@@ -361,6 +372,9 @@ class StepCapture(Capture):
             again = any(name in p.reached for p in self.passes if p.accumulates)
             if accumulates and again and parameter.grad is not None:
                 made.reached[name] = _divided(keep.statistics(parameter.grad), scale)
+        for known in self.passes:
+            known.beside(made)
+            made.beside(known)
         self.passes.append(made)
         if self._steps and self._inner == 1:
             self._see(self._steps[-1])

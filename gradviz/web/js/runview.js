@@ -6,13 +6,17 @@ import { button, fill, hint, html, OURS, set, svg } from "./elements.js";
 import { PageModel } from "./local.js";
 import { scalar, short } from "./numbers.js";
 import { unpacked } from "./pictures.js";
-import { FOUND, number, RunMap } from "./runmap.js";
+import { compared } from "./runcompared.js";
+import { FOUND, RunMap } from "./runmap.js";
 import { paint, watch } from "./theme.js";
 import { filled, languageOf } from "./words.js";
 
 /** @import { Model } from "./session.js" */
 
 export class RunView {
+  /** @type {Map<number, number>} by step which of its backward passes was asked for */
+  passes = new Map();
+
   /**
    * @param {Model} model
    * @param {HTMLElement} el
@@ -191,7 +195,7 @@ export class RunView {
     const serial = ++this.serial;
     const steps = this.chosen.filter((step) => step !== undefined);
     const graphs = this.model.get("graphs");
-    /** @type {any[]} */
+    /** @type {any[][]} */
     const opened = [];
     for (const step of steps) {
       if (!(step in graphs) && this.model.get("kernel")) {
@@ -199,10 +203,14 @@ export class RunView {
         fill(this.told, hint(this.t("run asked", { step })));
         return; // it comes with what has changed then
       }
-      opened.push(graphs[step] && (await this.unpack(graphs[step])));
+      opened.push(await Promise.all((graphs[step] ?? []).map(this.unpack, this)));
     }
     if (serial !== this.serial) return; // something else was asked for meanwhile
-    fill(this.told, steps.length === 2 ? this.comparison() : []);
+    const [a, b] = steps;
+    fill(
+      this.told,
+      b === undefined ? [] : compared(this.run, this.what, [a, b], (key) => this.t(key)),
+    );
     for (const app of this.apps) app.close();
     this.apps = [];
     this.places.replaceChildren(
@@ -216,14 +224,17 @@ export class RunView {
             {},
             this.t("run at", { step, loss: loss === null ? "–" : short(scalar(loss)) }),
           ),
-          passes > 1 && hint(this.t("run passes", { n: passes })),
           note && hint(note),
         );
-        const state = opened[n];
+        const gravities = opened[n].map(({ gravity }) => gravity);
+        const pass = this.passes.get(step) ?? gravities.indexOf(Math.max(...gravities));
+        const state = opened[n][pass];
+        const here = opened[n].length;
+        if (here > 1) place.append(this.passChooser(step, passes, here, pass));
         if (!state) place.append(hint(this.t("run no graph", { step })));
         else {
           const { findings, ...rest } = state;
-          place.append(html("pre", { hidden: !findings.length }, findings.join("\n")));
+          if (findings.length) place.append(html("pre", {}, findings.join("\n")));
           const { model } = this;
           const [words, theme] = [model.get("words"), model.get("theme")];
           const shown = { ...rest, words, theme, language: this.language };
@@ -235,58 +246,34 @@ export class RunView {
     this.places.classList.toggle("is-two", steps.length === 2);
   }
 
-  /** @param {OpenedStep} opened */
+  /**
+   * A step's backward passes, and which of them is shown.
+   * @param {number} step
+   * @param {number} made
+   * @param {number} here
+   * @param {number} pass
+   */
+  passChooser(step, made, here, pass) {
+    const label = this.t(here < made ? "run first passes" : "run passes", { n: made, m: here });
+    const choice = html(
+      "select",
+      {
+        "aria-label": label,
+        onchange: ({ target }) => {
+          this.passes.set(step, Number(target.value));
+          this.show();
+        },
+      },
+      Array.from({ length: here }, (_, n) =>
+        html("option", { value: n, selected: n === pass }, this.t("run pass", { n: n + 1 })),
+      ),
+    );
+    return hint(label, " ", choice);
+  }
+
+  /** @param {OpenedPass} opened */
   async unpack({ structure, packed }) {
     const rest = await unpacked(packed);
     return { ...rest, structure: await unpacked(this.model.get("structures")[structure]) };
-  }
-
-  /** The rows of the map at both steps, the most different first. */
-  comparison() {
-    const [a, b] = this.chosen.map((step) => this.place(step));
-    const cells = this.run.cells[this.what];
-    const rows = this.run.rows.map((name, i) => {
-      const [one, other] = [number(cells[i][a]), number(cells[i][b])];
-      const apart = Math.abs(Math.log((other || 1e-300) / (one || 1e-300)));
-      return { name, one, other, apart: Number.isNaN(apart) ? Infinity : apart };
-    });
-    rows.sort((x, y) => y.apart - x.apart);
-    const said = (/** @type {number | undefined} */ x) => (x === undefined ? "–" : short(x));
-    const times = (/** @type {any} */ { one, other }) => (one ? `×${short(other / one, 3)}` : "");
-    return html(
-      "div",
-      { class: "scroll" },
-      html(
-        "table",
-        { class: "compared" },
-        html(
-          "thead",
-          {},
-          html(
-            "tr",
-            {},
-            [this.t(`run ${this.what}`), ...this.chosen, ""].map((cell) =>
-              html("th", { scope: "col" }, cell ?? ""),
-            ),
-          ),
-        ),
-        html(
-          "tbody",
-          {},
-          rows
-            .slice(0, 12)
-            .map((row) =>
-              html(
-                "tr",
-                {},
-                html("th", { scope: "row" }, row.name),
-                html("td", {}, said(row.one)),
-                html("td", {}, said(row.other)),
-                html("td", {}, row.one === undefined || row.other === undefined ? "" : times(row)),
-              ),
-            ),
-        ),
-      ),
-    );
   }
 }

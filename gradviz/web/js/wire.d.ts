@@ -306,8 +306,8 @@ interface Recorded {
   findings: FoundOverTime[];
 }
 
-/** The Graph of a step, compressed, and the key of its structure. */
-interface OpenedStep {
+/** The Graph of a step's backward pass, compressed, and the key of its structure. */
+interface OpenedPass {
   structure: string;
   packed: string;
 }
