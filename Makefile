@@ -82,7 +82,7 @@ tables: $(VENV)/.installed-dev
 	$(BIN)/python scripts/conventions_table.py
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -E -b html docs docs/_build/html
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -E -j auto -b html docs docs/_build/html
 	$(BIN)/python -m pytest -q -m site tests/test_site.py
 
 dist: $(VENV)/.installed-dev
