@@ -35,12 +35,19 @@ PLAIN = """math => {
 DIGITS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
-def equations(page, where: str) -> list[str]:
-    """What stands in a part of the page, a line that begins with a sign joined to the one before"""
-    found: list[str] = []
+def equations_in_lines(page, where: str) -> list[str]:
+    """What stands in a part of the page, line by line."""
+    lines = []
     for math in page.locator(f"{where} math[display=block]").all():
         line = math.evaluate(PLAIN).translate(str.maketrans({"−": "-", "×": "*", "⏟": None}))
-        line = re.sub(r"#(\d+)#", lambda m: m[1].translate(DIGITS), line).strip()
+        lines.append(re.sub(r"#(\d+)#", lambda m: m[1].translate(DIGITS), line).strip())
+    return lines
+
+
+def equations(page, where: str) -> list[str]:
+    """What stands there, a line that begins with a sign joined to the one before."""
+    found: list[str] = []
+    for line in equations_in_lines(page, where):
         if line[:1] in "+=":
             found[-1] += " " + line
         else:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 import warnings
 
 import numpy as np
 import pytest
 from array_programs import program
+from test_formulas import equations_in_lines
+from test_page import node
 from thorough import examples
 
 import gradviz as gv
@@ -153,6 +156,62 @@ def test_a_number_is_chosen_by_a_click_and_by_keys_and_lights_what_it_reaches(op
     # Before the backward pass no gradient is told, before the forward pass no value either.
     page.get_by_role("button", name="To the beginning").click()
     assert page.locator(".lens td").count() == 0
+
+
+@pytest.mark.browser
+def test_a_number_of_a_matrix_is_told_how_it_gets_its_gradient(opened, softmax):
+    page = opened(softmax)
+    node(page, "W").click()
+    page.get_by_role("grid", name="Numbers of W").get_by_role("gridcell").nth(4).click()  # W[1,1]
+    page.get_by_text("W[1,1] reaches J through 5 numbers").wait_for()
+    symbols, *lines, result = equations_in_lines(page, ".lens .formulas")
+    for k in range(5):
+        term = f"∂J/∂z[{k},1]·∂z[{k},1]/∂W[1,1]"
+        assert term in "".join([symbols, *lines]).replace(" ", "")
+    product = "".join(line for line in lines if "∂" not in line)
+    terms = product.replace("·", "*").lstrip("= ")
+    np.testing.assert_allclose(eval(terms), softmax.grad("W")[1, 1], rtol=1e-4)
+    np.testing.assert_allclose(float(result.lstrip("= ")), softmax.grad("W")[1, 1], rtol=1e-5)
+    assert terms.count("*") == 5
+    z = softmax.grad("z")[:, 1] * X[:, 1]  # each product is a message of one number
+    np.testing.assert_allclose(
+        [eval(term) for term in re.split(r"(?<=\d|\))\+", terms)], z, rtol=1e-4
+    )
+
+
+@pytest.mark.browser
+def test_one_number_of_a_matrix_is_typed_nudged_and_dragged(opened, softmax):
+    page = opened(softmax)
+    held = "[data-slot^=value] text.draggable"
+    assert node(page, "x").locator(held).count() == 0  # statistics, which nobody can move
+    node(page, "b").click()
+    page.get_by_role("grid", name="Numbers of b").get_by_role("gridcell").nth(1).click()
+    field = page.get_by_role("textbox", name="New value of b[1]")
+    for text, value in (("0.25", 0.25), ("−2e-1", -0.2)):
+        field.fill(text)
+        field.press("Enter")
+        changed = softmax.update(b=np.array([B[0], value, B[2]]))
+        loss = page.evaluate("gradviz.get('numbers').values.at(-1)")
+        np.testing.assert_allclose(loss, changed.value("J"), rtol=1e-12)
+    field.press("ArrowUp")
+    assert field.input_value() == "-0.19"
+    slider = page.get_by_role("slider", name="New value of b[1]")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert field.input_value() == f"{float(slider.input_value()):.6g}"
+    card = node(page, "b").locator(held).nth(2)  # (the last is first)
+    box = card.bounding_box()
+    page.mouse.move(box["x"] + 3, box["y"] + 3)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 43, box["y"] + 3, steps=4)
+    page.mouse.up()
+    place = [softmax.statements.names[i] for i in range(len(softmax.statements))].index("b")
+    first, second, third = page.evaluate(f"gradviz.get('numbers').values[{place}].first")
+    assert first > B[0]
+    assert (second, third) == (float(field.input_value()), B[2])
+    page.get_by_role("button", name="Back to the values that were recorded").click()
+    page.get_by_role("grid", name="Numbers of b").get_by_role("gridcell").nth(1).click()
+    assert page.get_by_role("textbox", name="New value of b").input_value().startswith("[")
 
 
 @pytest.mark.browser

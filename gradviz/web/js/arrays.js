@@ -3,6 +3,8 @@
 /** @typedef {{shape: number[], data: Float64Array}} Grid */
 /** @typedef {number | Grid} Value */
 
+/** The axes of a shape as it is written. @type {(shape: string) => number[]} */
+export const axesOf = (shape) => (shape ? shape.split("×").map(Number) : []);
 /** @type {(x: Value) => number[]} */
 export const shapeOf = (x) => (typeof x === "number" ? [] : x.shape);
 /** @type {(x: Value) => ArrayLike<number>} */

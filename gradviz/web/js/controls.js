@@ -1,11 +1,12 @@
 // Pointer and keyboard on the picture.
 
 import { follow, set } from "./elements.js";
-import { change } from "./field.js";
+import { change, numberOf } from "./field.js";
 import { Gestures } from "./gestures.js";
-import { finite, scalar } from "./numbers.js";
+import { finite, isNumber } from "./numbers.js";
 import { Walk } from "./walk.js";
 
+/** @import { Leaf } from "./field.js" */
 /** @import { Picture } from "./picture.js" */
 /** @import { Asked, Host, Session } from "./session.js" */
 /** @import { Tooltip } from "./tooltip.js" */
@@ -35,10 +36,16 @@ export class Controls {
         onkeydown: (event) => this.key(event, i),
       });
       if (!session.nodes[i].leaf) continue;
-      for (const { text } of picture.slots.get(`node ${i} value`) ?? []) {
+      const slots = picture.slots.get(`node ${i} value`) ?? [];
+      const q = session.numbers.values[i];
+      const single = q === null || isNumber(q);
+      if (!single && slots.length !== (q.listed ? q.first?.length : 0)) continue; // statistics
+      slots.forEach(({ text }, at) => {
         text.classList.add("draggable");
-        text.addEventListener("pointerdown", (event) => this.drag(event, text, i));
-      }
+        text.addEventListener("pointerdown", (event) =>
+          this.drag(event, text, single ? { i } : { i, at }),
+        );
+      });
     }
     for (const [e, groups] of picture.arrows) {
       for (const group of groups) {
@@ -99,11 +106,11 @@ export class Controls {
    * A leaf's number changes as it is dragged.
    * @param {PointerEvent} event
    * @param {Element} text
-   * @param {number} i
+   * @param {Leaf} leaf
    */
-  drag(event, text, i) {
+  drag(event, text, leaf) {
     const { session, host } = this;
-    const start = scalar(session.numbers.values[i]);
+    const start = numberOf(session, leaf);
     if (event.button || !finite(start)) return;
     if (!session.editable) {
       host.warn(session.refusal());
@@ -116,7 +123,7 @@ export class Controls {
       if (!moved && Math.abs(dx) < 3) return;
       moved = true;
       this.dragged = true;
-      change(session, host, i, Number((start + dx * unit).toPrecision(6)));
+      change(session, host, leaf, Number((start + dx * unit).toPrecision(6)));
     };
     const end = () =>
       setTimeout(() => {

@@ -8,7 +8,9 @@ const MATHML = "http://www.w3.org/1998/Math/MathML";
 export const OURS = { "data-lm-suppress-shortcuts": "true" };
 const FOCUSED = new Set(["button", "input", "select", "summary", "textarea"]);
 const MATH = new Set(
-  "math mrow mi mn mo mtext mfrac msup msub msubsup msqrt mroot mover munder".split(" "),
+  "math mrow mi mn mo mtext mfrac msup msub msubsup msqrt mroot mover munder mtable mtr mtd".split(
+    " ",
+  ),
 );
 
 /** @import { Line } from "./formulas.js" */

@@ -1,20 +1,41 @@
 // A leaf's numbers, to type, to nudge with the arrow keys, or to drag along a slider.
 
+import { axesOf, sizeOf } from "./arrays.js";
 import { fill, hint, html } from "./elements.js";
 import { finite, isNumber, scalar, typed } from "./numbers.js";
-import { arrayIn, rowsTyped } from "./typing.js";
+import { arrayIn, listsOf, rowsTyped } from "./typing.js";
 
 /** @import { Children } from "./elements.js" */
 /** @import { Host, Session } from "./session.js" */
+/**
+ * A leaf, or one number of an array: its place in the row of all.
+ * @typedef {{i: number, at?: number}} Leaf
+ */
+
+/**
+ * The number that a leaf is, or that stands there in it; NaN where the page does not have it.
+ * @type {(session: Session, leaf: Leaf) => number}
+ */
+export function numberOf({ numbers, nodes }, { i, at }) {
+  const q = numbers.values[i];
+  if (q === null || isNumber(q)) return scalar(q);
+  if (at === undefined || q.first?.length !== sizeOf(axesOf(nodes[i].shape))) return NaN;
+  return scalar(q.first[at]);
+}
 
 /**
  * @param {Session} session
  * @param {Host} host
- * @param {number} i
+ * @param {Leaf} leaf
  * @param {number | number[]} value
  */
-export function change(session, host, i, value) {
-  host.ask({ kind: "set", values: { [session.nodes[i].id]: value } });
+export function change({ nodes, numbers }, host, { i, at }, value) {
+  const { id, shape } = nodes[i];
+  const q = numbers.values[i];
+  const single = at !== undefined && q !== null && !isNumber(q);
+  const all = single ? q.first?.map((x, k) => (k === at ? value : scalar(x))) : value;
+  const lists = Array.isArray(all) ? listsOf(/** @type {number[]} */ (all), axesOf(shape)) : all;
+  host.ask({ kind: "set", values: { [id]: lists } });
 }
 
 /** A step that changes the second digit of a number. @type {(x: number) => number} */
@@ -22,8 +43,6 @@ const unitOf = (x) => 10 ** (Math.floor(Math.log10(Math.abs(x) || 1)) - 1);
 /** @type {(x: number) => number} */
 const tidy = (x) => Number(x.toPrecision(6)) + 0;
 const LONGEST = 60; // characters of a text that is said to be no array
-/** @type {(session: Session, i: number) => number[]} */
-const shapeOfNode = ({ nodes }, i) => nodes[i].shape.split("×").filter(Boolean).map(Number);
 const NUMBER = /[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?/gi;
 
 export class Field {
@@ -40,33 +59,32 @@ export class Field {
 
   /**
    * The field stays while somebody is in it.
-   * @param {number | null} i
+   * @param {Leaf | null} leaf
    */
-  show(i) {
+  show(leaf) {
     const { session } = this;
-    const shown = `${i} ${session.language} ${session.editable}`;
-    if (i !== null && this.shown !== shown) fill(this.root, this.build(i));
+    const shown = `${leaf?.i} ${leaf?.at} ${session.language} ${session.editable}`;
+    if (leaf && this.shown !== shown) fill(this.root, this.build(leaf));
     this.shown = shown;
-    this.root.hidden = i === null;
-    if (i === null) return;
-    const q = session.numbers.values[i];
-    const text = this.text(i);
+    this.root.hidden = !leaf;
+    if (!leaf) return;
+    const text = this.text(leaf);
     const inputs = /** @type {NodeListOf<HTMLInputElement>} */ (
       this.root.querySelectorAll("input, textarea")
     );
     for (const input of inputs) {
       if (input === document.activeElement) continue;
-      if (input.type === "range") this.reach(input, scalar(q));
+      if (input.type === "range") this.reach(input, numberOf(session, leaf));
       input.value = text;
     }
   }
 
-  /** @param {number} i */
-  text(i) {
+  /** @param {Leaf} leaf */
+  text({ i, at }) {
     const { session } = this;
     const q = session.numbers.values[i];
-    if (q === null || isNumber(q)) return String(scalar(q));
-    return q.full.startsWith("[") ? q.full : rowsTyped(q, shapeOfNode(session, i));
+    if (q === null || isNumber(q) || at !== undefined) return String(numberOf(session, { i, at }));
+    return q.full.startsWith("[") ? q.full : rowsTyped(q, axesOf(session.nodes[i].shape));
   }
 
   /**
@@ -82,23 +100,24 @@ export class Field {
   }
 
   /**
-   * @param {number} i
+   * @param {Leaf} leaf
    * @returns {Children}
    */
-  build(i) {
+  build(leaf) {
     const { session, host } = this;
     if (!session.editable) return hint(session.refusal());
-    const { name, shape } = session.nodes[i];
-    const q = session.numbers.values[i];
+    const { shape } = session.nodes[leaf.i];
+    const single = this.isSingle(leaf);
+    const name = session.called(leaf.i, leaf.at);
     const label = session.t("change", { name });
     const settings = {
       "aria-label": label,
       spellcheck: "false",
-      onchange: (/** @type {any} */ { target }) => this.type(i, target),
-      onkeydown: (/** @type {KeyboardEvent} */ event) => this.nudge(i, event),
+      onchange: (/** @type {any} */ { target }) => this.type(leaf, target),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => this.nudge(leaf, event),
     };
-    const rows = Math.min(this.text(i).split("\n").length || 1, 8);
-    const input = isNumber(q)
+    const rows = Math.min(this.text(leaf).split("\n").length || 1, 8);
+    const input = single
       ? html("input", { type: "text", inputmode: "decimal", ...settings })
       : html("textarea", { rows, placeholder: session.t("paste", { shape }), ...settings });
     const slider = html("input", {
@@ -106,22 +125,27 @@ export class Field {
       min: 0,
       max: 0,
       "aria-label": label,
-      oninput: ({ target }) => change(session, host, i, tidy(Number(target.value))),
+      oninput: ({ target }) => change(session, host, leaf, tidy(Number(target.value))),
     });
     return [
       html("label", {}, `${name} = `),
       input,
-      isNumber(q) && slider,
+      single && slider,
       !session.get("kernel") && hint(session.t("byFormulas")),
     ];
   }
 
+  /** @param {Leaf} leaf */
+  isSingle({ i, at }) {
+    return at !== undefined || isNumber(this.session.numbers.values[i]);
+  }
+
   /**
    * The number at the cursor goes up or down, with Shift ten times as far.
-   * @param {number} i
+   * @param {Leaf} leaf
    * @param {KeyboardEvent} event
    */
-  nudge(i, event) {
+  nudge(leaf, event) {
     const way = { ArrowUp: 1, ArrowDown: -1 }[event.key];
     const input = /** @type {HTMLInputElement} */ (event.target);
     const text = input.value.replaceAll("−", "-");
@@ -133,31 +157,31 @@ export class Field {
     const next = String(tidy(x + way * unitOf(x) * (event.shiftKey ? 10 : 1)));
     input.value = text.slice(0, found.index) + next + text.slice(found.index + found[0].length);
     input.setSelectionRange(found.index, found.index + next.length);
-    this.type(i, input);
+    this.type(leaf, input);
   }
 
   /**
-   * @param {number} i
+   * @param {Leaf} leaf
    * @param {HTMLInputElement} input
    */
-  type(i, input) {
+  type(leaf, input) {
     const { session, host } = this;
-    const q = session.numbers.values[i];
+    const { shape } = session.nodes[leaf.i];
     const text = input.value.trim().replaceAll("−", "-");
-    const single = isNumber(q);
-    /** @type {any} */
-    const value = single ? typed(text) : arrayIn(text, shapeOfNode(session, i));
-    const fits = single ? finite(value) : Array.isArray(value);
+    const single = this.isSingle(leaf);
+    const value = single ? typed(text) : arrayIn(text, axesOf(shape));
+    const numbers = typeof value === "number" ? [value] : (value ?? []);
+    const fits = value !== undefined && numbers.every(finite);
     input.setAttribute("aria-invalid", String(!fits));
     if (!fits) {
-      const why = !single ? "noArray" : value === undefined ? "noNumber" : "tooLarge";
+      const why = value !== undefined ? "tooLarge" : single ? "noNumber" : "noArray";
       const said = text.length > LONGEST ? `${text.slice(0, LONGEST)} …` : input.value;
-      host.warn(session.t(why, { text: said, shape: session.nodes[i].shape }));
+      host.warn(session.t(why, { text: said, shape }));
       return;
     }
     host.warn("");
-    if (value !== scalar(q)) change(session, host, i, value);
+    if (value !== numberOf(session, leaf)) change(session, host, leaf, value);
     const slider = /** @type {HTMLInputElement | null} */ (this.root.querySelector("[type=range]"));
-    if (slider) this.reach(slider, value);
+    if (slider) this.reach(slider, numbers[0]);
   }
 }

@@ -1,7 +1,8 @@
 // A formula is told twice: as nested lists for MathML, and as LaTeX for a paper. Python prints
 // those of a program; here they are put together, in both notations at once.
 
-import { cells, digitsOf, isNumber, listed, minus, scalar } from "./numbers.js";
+import { axesOf } from "./arrays.js";
+import { digitsOf, isNumber, minus, scalar } from "./numbers.js";
 
 /**
  * A formula that is a line of its own; `aligned` is its LaTeX with the place where lines meet.
@@ -84,9 +85,46 @@ export function numeral(x, factor = false) {
   const whole = negative ? row(op("−"), size) : size;
   return factor && negative ? fenced(whole) : whole;
 }
-/** @type {(q: Quantity | null, factor?: boolean) => Formula} */
-export const amount = (q, factor = false) =>
-  isNumber(q) ? numeral(scalar(q), factor) : text(listed(q) || cells(q).join(" … "));
+/**
+ * An entry of an array, as it is shown.
+ * @type {(cell: string) => Formula}
+ */
+const entry = (cell) => {
+  const x = scalar(cell);
+  return Number.isNaN(x) && cell !== "nan" ? text(minus(cell)) : numeral(x);
+};
+/**
+ * The entries of a small array: in brackets, those of a matrix row below row.
+ * @type {(cells: string[], axes: number[]) => Formula}
+ */
+function entries(cells, axes) {
+  const items = cells.map(entry);
+  const [rows, across] = axes.length > 1 ? axes : [1, items.length];
+  if (rows === 1) {
+    const list = joined(items, ",");
+    return both(["mrow", ["mo", "["], list.math, ["mo", "]"]], `\\left[${list.tex}\\right]`);
+  }
+  const lines = Array.from({ length: rows }, (_, k) => items.slice(k * across, (k + 1) * across));
+  /** @type {MathTree} */
+  const table = [
+    "mtable",
+    ...lines.map(
+      (line) => /** @type {MathTree} */ (["mtr", ...line.map(({ math }) => ["mtd", math])]),
+    ),
+  ];
+  const tex = lines.map((line) => line.map((item) => item.tex).join(" & ")).join(" \\\\ ");
+  return both(["mrow", ["mo", "["], table, ["mo", "]"]], `\\begin{bmatrix} ${tex} \\end{bmatrix}`);
+}
+/**
+ * A quantity: a number, the entries of a small array, from where to where those of a large one go.
+ * @type {(q: Quantity | null, factor?: boolean) => Formula}
+ */
+export function amount(q, factor = false) {
+  if (q === null || isNumber(q)) return q === null ? text("") : numeral(scalar(q), factor);
+  if (q.listed) return entries(q.cells, axesOf(q.shape));
+  const [low, , high] = q.cells;
+  return text(high === undefined ? low : minus(`${q.shape}: ${low} … ${high}`));
+}
 
 /**
  * A sum, or what begins with a sign, needs parentheses as a factor.
@@ -111,7 +149,10 @@ export function equation(left, ...rights) {
  * @type {(sign: string, right: Formula) => Line}
  */
 export const continued = (sign, right) => {
-  const whole = row(op(sign), right);
+  const [tag, ...inside] = right.math;
+  // A text counts as space, which would take the sign's own.
+  const solid = /** @type {MathTree} */ (tag === "mtext" ? ["mn", ...inside] : right.math);
+  const whole = row(op(sign), both(solid, right.tex));
   return { ...whole, aligned: `&${whole.tex}` };
 };
 

@@ -3,7 +3,7 @@
 // A row is a VJP of a unit vector. Values are those that are shown, whoever computed them: only the
 // steps between operands and result are computed again, and have to give the value that is shown.
 
-import { flat, grid, sizeOf } from "./arrays.js";
+import { axesOf, flat, grid, sizeOf } from "./arrays.js";
 import { finite, isNumber, norm, scalar } from "./numbers.js";
 import { Machine } from "./program.js";
 import { Rules } from "./rules.js";
@@ -11,10 +11,9 @@ import { Rules } from "./rules.js";
 /** @import { Value } from "./arrays.js" */
 /** @import { Session } from "./session.js" */
 
-const NEAR = { float64: 1e-9, float32: 1e-4 };
+/** @typedef {(k: number) => number[]} Row */
 
-/** @type {(shape: string) => number[]} */
-export const axesOf = (shape) => (shape ? shape.split("×").map(Number) : []);
+const NEAR = { float64: 1e-9, float32: 1e-4 };
 
 /** What is shown of a value as numbers, if all are. @type {(q: Quantity) => Value | undefined} */
 function wholly(q) {
@@ -33,6 +32,16 @@ function alike(found, expected, near) {
   );
 }
 
+/** @type {(row: Row) => Row} each is computed once */
+function remembered(row) {
+  /** @type {number[][]} */
+  const known = [];
+  return (k) => {
+    known[k] ??= row(k);
+    return known[k];
+  };
+}
+
 /** Of one graph and all its edges. */
 export class Jacobians {
   /** @param {Session} session */
@@ -42,6 +51,9 @@ export class Jacobians {
     this.machine = program && new Machine(program);
     /** @type {Map<number, number>} the shown values by their operations */
     this.owns = new Map(program?.shown.map(([own], i) => [own, i]));
+    this.numbers = session.numbers;
+    /** @type {Map<number, Row>} of the edges that were asked about, with these numbers */
+    this.known = new Map();
   }
 
   /** @param {number} i */
@@ -54,6 +66,19 @@ export class Jacobians {
    * @param {number} e
    */
   edge(e) {
+    const { numbers } = this.session;
+    if (this.numbers !== numbers) this.known.clear();
+    this.numbers = numbers;
+    const row = this.known.get(e) ?? remembered(this.rowsOf(e));
+    this.known.set(e, row);
+    return row;
+  }
+
+  /**
+   * @param {number} e
+   * @returns {Row}
+   */
+  rowsOf(e) {
     const { session, machine } = this;
     const { edges, numbers, nodes } = session;
     const { v, key } = edges[e];

@@ -1,13 +1,16 @@
 // The numbers of an array, one by one: what each of them reaches, and what sends to it.
 
-import { sizeOf } from "./arrays.js";
+import { axesOf, sizeOf } from "./arrays.js";
 import { fill, hint, html } from "./elements.js";
-import { axesOf, Jacobians } from "./jacobian.js";
-import { isNumber, minus, scalar, short } from "./numbers.js";
+import { numberOf } from "./field.js";
+import { Jacobians } from "./jacobian.js";
+import { finite, minus, short } from "./numbers.js";
+import { oneByOne, received } from "./received.js";
 
 /** @import { Children } from "./elements.js" */
+/** @import { Field } from "./field.js" */
 /** @import { Host, Session } from "./session.js" */
-/** @typedef {{node: number, at: number}} Place */
+/** @import { Place } from "./received.js" */
 /** @typedef {{words: string[], texts: [string, string][], marks: string}} Cell of a table */
 
 const ACROSS = 12; // so many numbers stand in a line
@@ -16,6 +19,15 @@ const DIGITS = 6;
 /** @type {Record<string, [number, number]>} */
 const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
+/**
+ * A table below its title, which may be wider.
+ * @type {(caption: string, table: HTMLElement) => Element}
+ */
+const captioned = (caption, table) => {
+  table.setAttribute("aria-label", caption);
+  return html("div", { class: "numbers" }, html("p", { "aria-hidden": "true" }, caption), table);
+};
+
 /** @type {(x: number) => string} */
 const wholeNumber = (x) => minus(String(x));
 
@@ -23,10 +35,12 @@ export class Lens {
   /**
    * @param {Session} session
    * @param {Host} host
+   * @param {Field} field for the number that is asked for, else for all
    */
-  constructor(session, host) {
+  constructor(session, host, field) {
     this.session = session;
     this.host = host;
+    this.field = field;
     this.jacobians = new Jacobians(session);
     /** @type {Place | null} the number that is asked for */
     this.asked = null;
@@ -49,28 +63,14 @@ export class Lens {
     this.along = [];
     if (node !== undefined) fill(this.root, this.ofNode(node));
     else fill(this.root, edge === undefined ? null : this.ofEdge(edge));
+    const leaf = node !== undefined && this.session.nodes[node].leaf ? { i: node } : null;
+    const one =
+      leaf && this.asked && finite(numberOf(this.session, { ...leaf, at: this.asked.at }));
+    this.field.show(leaf && one ? { ...leaf, at: this.asked?.at } : leaf);
     // Drawing marks again takes a dot under way from its edge.
     if (this.session.get("lesson") || String(this.session.pointed) === String(this.along)) return;
     this.session.pointed = this.along;
     this.host.mark();
-  }
-
-  /** @param {number} i */
-  numbers(i) {
-    const { values, grads, states } = this.session.numbers;
-    const of = (/** @type {Quantity | null} */ q) =>
-      q === null ? [] : isNumber(q) ? [scalar(q)] : (q.first ?? []).map(scalar);
-    const told = ["number", "non-finite", "zero"].includes(states[i]);
-    return { values: of(values[i]), grads: told ? of(grads[i]) : [] };
-  }
-
-  /** @type {(i: number, at: number) => string} */
-  name(i, at) {
-    const { name, shape } = this.session.nodes[i];
-    const axes = axesOf(shape);
-    if (!axes.length) return name;
-    const places = axes.map((n, k) => Math.floor(at / sizeOf(axes.slice(k + 1))) % n);
-    return `${name}[${places.join(",")}]`;
   }
 
   // A value
@@ -83,7 +83,7 @@ export class Lens {
     const { session, asked } = this;
     const { name, shape } = session.nodes[i];
     if (!shape) return [];
-    const { values, grads } = this.numbers(i);
+    const { values, grads } = oneByOne(session, i);
     if (!values.length) {
       const known = session.past.values.has(i) && sizeOf(axesOf(shape)) > 0;
       return [known && hint(session.t("numbersAway", { name }))];
@@ -111,7 +111,7 @@ export class Lens {
   /** @type {(i: number, at: number, numbers: [number | undefined, string][], marks: string) => Element} */
   cell(i, at, numbers, marks) {
     const told = numbers.flatMap(([x, style]) => (x === undefined ? [] : [{ x, style }]));
-    const title = `${this.name(i, at)}: ${told.map(({ x }) => wholeNumber(x)).join("; ")}`;
+    const title = `${this.session.called(i, at)}: ${told.map(({ x }) => wholeNumber(x)).join("; ")}`;
     return html(
       "td",
       {
@@ -140,21 +140,12 @@ export class Lens {
     const lines = [];
     for (let at = 0; at < cells.length; ) {
       const n = Math.min(across, last - (at % last));
-      const place = this.name(i, at).slice(this.session.nodes[i].name.length);
+      const place = this.session.called(i, at).slice(this.session.nodes[i].name.length);
       const head = axes.length > 1 && last <= ACROSS ? place.replace(/\d+\]$/, ":]") : place;
       lines.push(html("tr", {}, html("th", { scope: "row" }, head), cells.slice(at, at + n)));
       at += n;
     }
-    return html(
-      "div",
-      { class: "numbers" },
-      html(
-        "table",
-        { role: "grid", "aria-label": caption },
-        html("caption", {}, caption),
-        html("tbody", {}, lines),
-      ),
-    );
+    return captioned(caption, html("table", { role: "grid" }, html("tbody", {}, lines)));
   }
 
   /**
@@ -162,10 +153,11 @@ export class Lens {
    * @param {Place} place
    * @returns {(Element | null)[]}
    */
-  ofElement({ node, at }) {
+  ofElement(place) {
     const { session } = this;
-    const x = this.name(node, at);
-    const { values, grads } = this.numbers(node);
+    const { node, at } = place;
+    const x = this.session.called(node, at);
+    const { values, grads } = oneByOne(session, node);
     const told = [`${x} = ${wholeNumber(values[at])}`];
     if (at < grads.length) told.push(`∂${session.loss}/∂${x} = ${wholeNumber(grads[at])}`);
     const head = html("p", { class: "exact", "aria-live": "polite" }, told.join("; "));
@@ -174,9 +166,10 @@ export class Lens {
     const readers = session.edges.flatMap(({ u }, e) => (u === node ? [e] : []));
     return [
       head,
+      ...received(session, this.jacobians, place),
       ...readers.map((e) =>
         this.locals(e, session.edges[e].v, "reaches", x, (row) =>
-          this.numbers(session.edges[e].v).values.map((_, k) => row(k)[at]),
+          oneByOne(session, session.edges[e].v).values.map((_, k) => row(k)[at]),
         ),
       ),
       ...session.chain.into[node].map((e) =>
@@ -223,18 +216,16 @@ export class Lens {
       const rows = Array.from({ length: m }, (_, k) => row(k));
       const names = (/** @type {number} */ i, /** @type {number} */ size) =>
         Array.from({ length: size }, (_, at) =>
-          html("th", { scope: i === u ? "col" : "row" }, this.name(i, at)),
+          html("th", { scope: i === u ? "col" : "row" }, this.session.called(i, at)),
         );
       const heads = names(v, m);
       const caption = session.t("jacobian", { u: session.nodes[u].name, v: session.nodes[v].name });
       return [
-        html(
-          "div",
-          { class: "numbers" },
+        captioned(
+          caption,
           html(
             "table",
             { class: "jacobian" },
-            html("caption", {}, caption),
             html("thead", {}, html("tr", {}, html("td", {}), names(u, n))),
             html(
               "tbody",

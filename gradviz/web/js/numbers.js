@@ -2,7 +2,7 @@
 //
 // What JSON lacks (NaN, infinities) travels as text; an array travels as what is shown of it.
 
-const NO_AMOUNT = /(?<![\d.])-?0\.0(?!\d)/g; // as Python writes it
+const WRITTEN = /-?\d+(\.\d*)?(e[+-]?\d+)?/g; // numbers as Python writes them
 
 /**
  * What is not told yet.
@@ -78,8 +78,15 @@ export const cells = (q) =>
  * @type {(q: Quantity | null) => string}
  */
 export const listed = (q) => (q === null || isNumber(q) ? "" : minus(q.listed ?? ""));
-/** @type {(q: Quantity | null) => string} */
-export const full = (q) =>
-  q === null ? "" : minus(isNumber(q) ? String(scalar(q)) : q.full.replace(NO_AMOUNT, "0"));
+/**
+ * A number with all its digits, and what is listed with six of each: the panel tells each alone.
+ * @type {(q: Quantity | null) => string}
+ */
+export function full(q) {
+  if (q === null) return "";
+  if (isNumber(q)) return minus(String(scalar(q)));
+  const isList = q.full.startsWith("[");
+  return minus(isList ? q.full.replace(WRITTEN, (x) => short(Number(x), 6)) : q.full);
+}
 /** @type {(q: Quantity | null) => number} */
 export const norm = (q) => (q === null ? 0 : isNumber(q) ? Math.abs(scalar(q)) : scalar(q.norm));

@@ -6,9 +6,9 @@ import { few } from "./formulas.js";
 import { heatMaps } from "./heatmap.js";
 import { Lens } from "./lens.js";
 import { held } from "./narration.js";
-import { finite, full, isNumber, norm, scalar, short } from "./numbers.js";
+import { finite, isNumber, norm, scalar, short } from "./numbers.js";
 import { factored, gradient, localLines, message, pathLines, valueLines } from "./rule.js";
-import { gradientInFull } from "./scene.js";
+import { gradientInFull, inFull } from "./scene.js";
 
 /** @import { Path } from "./chain.js" */
 /** @import { Children } from "./elements.js" */
@@ -26,7 +26,7 @@ export class Panel {
     this.field = new Field(session, host);
     this.asked = html("div", { class: "asked" });
     this.answers = html("div", { class: "answers" });
-    this.lens = new Lens(session, host);
+    this.lens = new Lens(session, host, this.field);
     this.root = html("section", {}, this.asked, this.field.root, this.lens.root, this.answers);
   }
 
@@ -42,7 +42,6 @@ export class Panel {
       fill(this.answers);
     }
     this.lens.show({ node, edge });
-    this.field.show(node !== undefined && session.nodes[node].leaf ? node : null);
   }
 
   hints() {
@@ -73,7 +72,7 @@ export class Panel {
     const { session } = this;
     const node = session.nodes[i];
     const facts = [
-      ["valueOf", full(session.numbers.values[i]), "f-value"],
+      ["valueOf", inFull(session, session.numbers.values[i]), "f-value"],
       ["gradientOf", gradientInFull(session, i), "f-gradient"],
       ["source", node.source, "code"],
     ];

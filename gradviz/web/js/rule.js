@@ -13,7 +13,7 @@ import {
   text,
   tight,
 } from "./formulas.js";
-import { isNumber } from "./numbers.js";
+import { isNumber, listed } from "./numbers.js";
 
 /** @import { Path } from "./chain.js" */
 /** @import { Session } from "./session.js" */
@@ -66,7 +66,7 @@ export function localLines(session, e) {
   }
   if (!derivative && !vjp) return [];
   const known = derivative && number !== null ? [amount(number)] : [];
-  if (known[0]?.tex === derivative?.tex) known.pop();
+  if (derivative?.math[0] === "mn" || known[0]?.tex === derivative?.tex) known.pop();
   return [equation(local(session, e), derivative ?? text(session.t("linear")), ...known)];
 }
 
@@ -143,7 +143,11 @@ export function valueLines({ nodes }, i, ...known) {
 export function summed(session, i) {
   const { numbers, past, chain } = session;
   const edges = past.sums.get(i) ?? [];
-  if (chain.terms(i) < 2 || !edges.every((e) => isNumber(numbers.messages[e]))) return [];
+  const written = edges.every((e) => {
+    const sent = numbers.messages[e];
+    return isNumber(sent) || listed(sent) !== "";
+  });
+  if (chain.terms(i) < 2 || !written) return [];
   const terms = few(
     edges.map((e, n) => amount(numbers.messages[e], n > 0)),
     op("…"),

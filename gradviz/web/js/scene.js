@@ -42,11 +42,21 @@ export function gradientCells(session, i) {
  * @type {(session: Session, q: Quantity | null) => string}
  */
 function aloud(session, q) {
-  const said = cells(q);
+  const { picture } = session.words;
+  const said = cells(q).map((cell) => cell.replace(/^(all|empty)\b/, (w) => picture[w] ?? w));
   if (q === null || isNumber(q) || listed(q) || said.length !== 3) return listed(q) || said.join();
   const [low, mean, high] = said;
   return session.t("spread", { low, mean, high });
 }
+
+/**
+ * What the panel says of a quantity; of a large array its shape, and from where to where it goes.
+ * @type {(session: Session, q: Quantity | null) => string}
+ */
+export const inFull = (session, q) =>
+  q === null || isNumber(q) || !q.shape || q.full.startsWith("[")
+    ? full(q)
+    : `${q.shape}: ${aloud(session, q)}`;
 
 /**
  * A card, read aloud.
@@ -102,7 +112,7 @@ export function gradientInFull(session, i) {
   const state = session.numbers.states[i];
   const said = state === "number" ? "" : session.stateInWords(i);
   const told = state === "number" || state === "non-finite";
-  return [said, told ? full(session.numbers.grads[i]) : ""].filter(Boolean).join(" ");
+  return [said, told ? inFull(session, session.numbers.grads[i]) : ""].filter(Boolean).join(" ");
 }
 
 /**

@@ -1,5 +1,6 @@
 // What is shown and what is asked for: the model's traits, and what follows from them.
 
+import { axesOf, stepsOf } from "./arrays.js";
 import { boxOf } from "./boxes.js";
 import { Chain } from "./chain.js";
 import { courseOf } from "./course.js";
@@ -173,6 +174,18 @@ export class Session {
   }
 
   // Selecting
+
+  /**
+   * A value's name, or that of one of its numbers: W[0,1].
+   * @param {number} i
+   * @param {number} [at]
+   */
+  called(i, at) {
+    const { name, shape } = this.nodes[i];
+    const axes = axesOf(shape);
+    if (at === undefined || !axes.length) return name;
+    return `${name}[${stepsOf(axes).map((step, k) => Math.floor(at / step) % axes[k])}]`;
+  }
 
   /** @param {string} id */
   index(id) {

@@ -2,8 +2,8 @@
 
 import { fill, html } from "./elements.js";
 import { heatMaps } from "./heatmap.js";
-import { full, lowered } from "./numbers.js";
-import { gradientInFull } from "./scene.js";
+import { lowered } from "./numbers.js";
+import { gradientInFull, inFull } from "./scene.js";
 
 /** @import { Asked, Session } from "./session.js" */
 
@@ -48,7 +48,7 @@ export class Tooltip {
     const { name, kind, shape, dtype, source } = session.nodes[i];
     const scope = session.get("drawing").closed[i];
     return [
-      `${name} = ${full(session.numbers.values[i])}`,
+      `${name} = ${inFull(session, session.numbers.values[i])}`,
       `∂${session.loss}/∂${name}: ${gradientInFull(session, i)}`,
       [session.t(`kind ${kind}`), shape, dtype].filter(Boolean).join(" · "),
       source,
@@ -65,10 +65,11 @@ export class Tooltip {
       ? `∂${lowered(key + 1)}${nodes[v].name}`
       : `∂${nodes[v].name}/∂${nodes[u].name}`;
     const sent = numbers.messages[e];
-    const known = full(numbers.locals[e]) || (derivative || vjp ? session.t("linear") : "");
+    const known =
+      inFull(session, numbers.locals[e]) || (derivative || vjp ? session.t("linear") : "");
     return [
       carries && known ? `${slope} = ${known}` : "",
-      sent !== null ? `${session.t("message")}: ${full(sent)}` : "",
+      sent !== null ? `${session.t("message")}: ${inFull(session, sent)}` : "",
     ];
   }
 }

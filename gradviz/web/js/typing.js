@@ -1,5 +1,6 @@
 // Arrays as they are typed or pasted: JSON, or a row of numbers a line, as sheets and NumPy have it.
 
+import { flat, fromLists, sameShape, shapeOf } from "./arrays.js";
 import { scalar, typed } from "./numbers.js";
 
 /** @typedef {number | Lists[]} Lists */
@@ -11,13 +12,16 @@ const rowsOf = (shape) => [
 ];
 
 /**
- * The array of a text; undefined where it is none, or not of that shape.
- * @type {(text: string, shape: number[]) => Lists | undefined}
+ * The numbers of an array's text in a row; undefined where it is none, or not of that shape.
+ * @type {(text: string, shape: number[]) => number[] | undefined}
  */
 export function arrayIn(text, shape) {
   try {
     const lists = JSON.parse(text);
-    if (Array.isArray(lists)) return lists;
+    if (Array.isArray(lists)) {
+      const found = fromLists(lists) ?? NaN;
+      return sameShape(shapeOf(found), shape) ? Array.from(flat(found)) : undefined;
+    }
   } catch {
     /* rows, then */
   }
@@ -29,12 +33,12 @@ export function arrayIn(text, shape) {
   const [count, across] = rowsOf(shape);
   const column = count === 1 && rows.length === across && rows.every((row) => row.length === 1);
   const fits = rows.length === count && rows.every((row) => row.length === across);
-  if (!(fits || column) || !numbers.every(Number.isFinite)) return undefined;
-  return listsOf(/** @type {number[]} */ (numbers), shape);
+  if (!(fits || column) || numbers.includes(undefined)) return undefined;
+  return /** @type {number[]} */ (numbers);
 }
 
 /** @type {(numbers: number[], shape: number[]) => Lists} */
-function listsOf(numbers, [n, ...inner]) {
+export function listsOf(numbers, [n, ...inner]) {
   if (n === undefined) return numbers[0];
   const size = numbers.length / n;
   return Array.from({ length: n }, (_, i) =>

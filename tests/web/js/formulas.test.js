@@ -47,10 +47,20 @@ test("a sum or what begins with a sign is fenced as a factor, a product is not",
 
 test("words in a formula cannot become commands", () => {
   assert.equal(text("50 % of a_b\\c").tex, "\\text{50 \\% of a\\_b\\textbackslash{}c}");
-  const small = { cells: ["1", "-2"], listed: "[1, -2]", full: "", shape: "2", norm: 1 };
-  assert.match(JSON.stringify(amount(small).math), /\[1, −2\]/);
-  const array = { cells: ["-1", "{2}"], full: "", shape: "2", norm: 1 };
-  assert.equal(amount(array).tex, "\\text{−1 … \\{2\\}}");
+  const array = { cells: ["-1", "0", "{2}"], full: "", shape: "3×3", norm: 1 };
+  assert.equal(amount(array).tex, "\\text{3×3: −1 … \\{2\\}}");
+});
+
+test("a small array stands in brackets, a matrix row below row", () => {
+  const list = { cells: ["1", "-2e-05"], listed: "[1, -2e-05]", full: "", shape: "2", norm: 1 };
+  assert.equal(amount(list).tex, "\\left[1 , - 2 \\times 10^{-5}\\right]");
+  const cells = ["1", "0", "inf", "nan"];
+  const matrix = { cells, listed: "[[1, 0], [inf, nan]]", full: "", shape: "2×2", norm: 1 };
+  assert.equal(
+    amount(matrix).tex,
+    "\\begin{bmatrix} 1 & 0 \\\\ \\infty & \\mathrm{nan} \\end{bmatrix}",
+  );
+  assert.equal(JSON.stringify(amount(matrix).math).match(/"mtr"/g).length, 2);
 });
 
 test("lines meet at their first sign", () => {

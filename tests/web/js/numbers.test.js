@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cells, full, norm, scalar, short, typed, wire } from "../../../gradviz/web/js/numbers.js";
-import { arrayIn } from "../../../gradviz/web/js/typing.js";
+import { arrayIn, listsOf } from "../../../gradviz/web/js/typing.js";
 
 test("a number is written with five digits, as a textbook writes it", () => {
   assert.equal(short(0.298371109), "0.29837");
@@ -31,27 +31,18 @@ test("a number is typed in decimal digits, and one that is too large is told apa
 });
 
 test("rows of numbers are an array of that shape, or none", () => {
-  assert.deepEqual(arrayIn("1 2\n3,4", [2, 2]), [
-    [1, 2],
-    [3, 4],
-  ]);
-  assert.deepEqual(arrayIn("array([[1., 2.],\n [3., −4e-1]])", [2, 2]), [
-    [1, 2],
-    [3, -0.4],
-  ]);
+  assert.deepEqual(arrayIn("1 2\n3,4", [2, 2]), [1, 2, 3, 4]);
+  assert.deepEqual(arrayIn("array([[1., 2.],\n [3., −4e-1]])", [2, 2]), [1, 2, 3, -0.4]);
+  assert.deepEqual(arrayIn("[[1, 2], [3, 4]]", [2, 2]), [1, 2, 3, 4]);
   assert.deepEqual(arrayIn("1\t2\t3", [3]), [1, 2, 3]);
   assert.deepEqual(arrayIn("1\n2\n3", [3]), [1, 2, 3]);
-  assert.deepEqual(arrayIn("1 2\n3 4\n5 6\n7 8", [2, 2, 2]), [
-    [
-      [1, 2],
-      [3, 4],
-    ],
-    [
-      [5, 6],
-      [7, 8],
-    ],
-  ]);
-  for (const text of ["1 2 3 4", "1 2\n3", "1 2\n3 x", "1 2\n3 1e400", ""]) {
+  assert.deepEqual(arrayIn("1 2\n3 4\n5 6\n7 8", [2, 2, 2]), [1, 2, 3, 4, 5, 6, 7, 8]);
+  assert.deepEqual(listsOf([1, 2, 3, 4], [2, 1, 2]), [[[1, 2]], [[3, 4]]]);
+  for (const text of ["1 2 3 4", "1 2\n3", "1 2\n3 x", "[[1, 2]]", '[[1, 2], [3, "x"]]', ""]) {
     assert.equal(arrayIn(text, [2, 2]), undefined);
+  }
+  // One beyond the range of numbers is told apart from none.
+  for (const text of ["1 2\n3 1e400", "[[1, 2], [3, 1e400]]"]) {
+    assert.deepEqual(arrayIn(text, [2, 2]), [1, 2, 3, Infinity]);
   }
 });

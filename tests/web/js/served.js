@@ -3,11 +3,11 @@
 
 import { createInterface } from "node:readline";
 import { expected, judged, terms } from "../../../gradviz/web/js/answers.js";
-import { flat, fromLists, shapeOf } from "../../../gradviz/web/js/arrays.js";
+import { axesOf, flat, fromLists, shapeOf } from "../../../gradviz/web/js/arrays.js";
 import { courseOf } from "../../../gradviz/web/js/course.js";
 import { numeral } from "../../../gradviz/web/js/formulas.js";
 import { FUNCTIONS } from "../../../gradviz/web/js/functions.js";
-import { axesOf, Jacobians } from "../../../gradviz/web/js/jacobian.js";
+import { Jacobians } from "../../../gradviz/web/js/jacobian.js";
 import { PageModel } from "../../../gradviz/web/js/local.js";
 import { scalar, short, wire } from "../../../gradviz/web/js/numbers.js";
 import { Machine, numbersOfRun } from "../../../gradviz/web/js/program.js";
