@@ -25,6 +25,8 @@ from gradviz.record import rendezvous
 warnings.simplefilter("ignore")
 RANK, WORLD = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 STEPS, SICK = 5, 3
+MESHES = {"fsdp": (WORLD,), "hybrid": (2, WORLD // 2)}
+"""Along the first of two dimensions each part is held twice, along the last it is sharded."""
 
 
 class Net(nn.Module):
@@ -43,10 +45,11 @@ class Net(nn.Module):
 
 def wrapped(kind):
     net = Net()
-    if kind == "fsdp":
+    if kind in MESHES:
         from torch.distributed.fsdp import fully_shard
 
-        mesh = init_device_mesh("cpu", (WORLD,))
+        names = ("copies", "parts")[-len(MESHES[kind]) :]
+        mesh = init_device_mesh("cpu", MESHES[kind], mesh_dim_names=names)
         fully_shard(net.hidden, mesh=mesh)
         return fully_shard(net, mesh=mesh)
     return nn.parallel.DistributedDataParallel(net, find_unused_parameters=kind == "unused")
@@ -79,7 +82,7 @@ def train(kind, around, sick=True, spoil=None):
 
     def one(step):
         optimizer.zero_grad()
-        if kind == "fsdp" and step == SICK:  # two passes, of which the second is reduced
+        if kind in MESHES and step == SICK:  # two passes, of which the second is reduced
             model.set_requires_gradient_sync(False)
             model(batch(step, sick)).square().mean().backward()
             model.set_requires_gradient_sync(True)
@@ -179,6 +182,8 @@ def data_parallel(kind, folder):
     plain = train(kind, Plain)
     say["recorded alike"] = train(kind, functools.partial(Recorded, folder)) == plain
     results = Recorded.results
+    if RANK == 0:
+        say["rows"] = {row.name: [row.before, row.reduced, row.unused] for row in results[0].rows}
     say["watched alike"] = train(kind, functools.partial(Watched, folder)) == plain
     say["reports"] = told(Watched.reports)
     spoil = math.nan if RANK == 1 else 0.0  # of one rank alone, whose gradients are as they were
@@ -187,8 +192,7 @@ def data_parallel(kind, folder):
     say["spoilt alike"] = train(kind, watched, False, spoil) == plain
     say["spoilt"] = told(Watched.reports)
     if RANK == 0:
-        first, sick = results[0], results[SICK]
-        say["rows"] = {row.name: [row.before, row.reduced, row.unused] for row in first.rows}
+        sick = results[SICK]
         say["kinds"] = [[f.kind for f in r.findings] for r in results]
         say["first"] = [sick.first.rank, sick.first.operation, sick.first.line, sick.first.code]
         say["text"] = results[-1].text
@@ -305,7 +309,8 @@ def two(folder):
 
 
 def four(folder):
-    """A rank that parts from the others, one that is late, and one that dies."""
+    """Shards that are held twice; a rank that parts from the others, one is late, and one dies."""
+    hybrid = data_parallel("hybrid", folder)
     model = wrapped("unused")
     if RANK == 3:
         with torch.no_grad():
@@ -327,6 +332,7 @@ def four(folder):
     took = time.monotonic() - begin
     results = {"whole": whole, "late": late, "in time": in_time, "dead": dead}
     return {
+        "hybrid": hybrid,
         "took": took,
         **{
             name: None if r is None else [r.text, r.missing, [f.kind for f in r.findings]]

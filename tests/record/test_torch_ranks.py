@@ -121,8 +121,29 @@ def test_the_stages_of_a_pipeline_are_recorded_and_watched(two):
         assert ("log of a negative number" in text) == (rank == 1)
 
 
-def test_of_four_ranks_one_parts_one_is_late_and_one_dies_and_rank_0_tells_which(tmp_path):
-    first, *others = launched("four", 4, tmp_path)
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("four")
+    return folder, launched("four", 4, folder)
+
+
+def test_parts_that_two_of_four_ranks_hold_twice_are_gathered_and_watched(four):
+    ranks = [said["hybrid"] for said in four[1] if said]
+    assert len(ranks) == 3  # one has died since
+    for told in ranks:
+        assert told["recorded alike"]
+        assert told["watched alike"]
+        assert told["spoilt alike"]
+    first = ranks[0]["first"]
+    assert (first[0], first[1]) == (1, "log")
+    for name, (before, reduced, _) in ranks[0]["rows"].items():
+        own, mean = ranks[0]["by hand"][name]
+        assert (len(before), before[0]) == (4, pytest.approx(own, rel=1e-5))
+        assert reduced == pytest.approx(mean, rel=1e-5)
+
+
+def test_of_four_ranks_one_parts_one_is_late_and_one_dies_and_rank_0_tells_which(four):
+    tmp_path, (first, *others) = four
     assert others[1] is None
     assert [others[n]["whole"] for n in (0, 2)] == [None, None]
     text, missing, kinds = first["whole"]
