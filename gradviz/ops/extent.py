@@ -327,6 +327,10 @@ def _diff(a: Any, n: Any = 1, axis: Any = -1, **_: Any) -> Any:
     return abs(int(n))
 
 
+def _round(a: Any, decimals: Any = 0) -> Any:
+    return abs(int(decimals)) / 1000  # (NumPy multiplies so many tens, one after the other.)
+
+
 def _split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> Any:
     sections = indices_or_sections
     return abs(int(sections)) if np.ndim(sections) == 0 else _size(sections)
@@ -369,6 +373,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "linspace": _linspace,
     "diff": _diff,
     **dict.fromkeys(("split", "array_split", "hsplit", "vsplit", "dsplit"), _split),
+    "round": _round,
     "cross": _pairs,
     "solve": _solve,
 }

@@ -17,7 +17,7 @@ from gradviz.errors import TraceError
 from gradviz.ops import arrays, elementwise, fourier, linalg, products, reductions
 from gradviz.ops.bridge import borrow
 from gradviz.ops.hazards import Hazards
-from gradviz.ops.operation import Operation
+from gradviz.ops.operation import Operation, computes_otherwise
 from gradviz.ops.special import RULES, special_row
 
 ROWS: dict[Any, Operation] = {
@@ -170,11 +170,15 @@ def _parameters(function: Any) -> tuple[str, ...]:
     return tuple(p.name for p in found if p.kind is not p.VAR_KEYWORD)
 
 
+_EINSUM, _DOT, _WHERE, _CLIP = np.einsum, np.dot, np.where, np.clip
+"""While a program is traced, something else may stand by these names."""
+
+
 @lru_cache(maxsize=4096)
 def _last_parameters(function: Any) -> tuple[int, tuple[str, ...]]:
     """From which position on a call may give `out` without its name, and the names from there."""
     names = _parameters(function)
-    if "out" not in names or function is np.einsum:
+    if "out" not in names or function is _EINSUM:
         return sys.maxsize, ()
     return names.index("out"), names[names.index("out") :]
 
@@ -201,14 +205,14 @@ def split(
     TraceError
         This form of the call cannot be recorded.
     """
-    if function is np.dot and len(args) == 2:
+    if function is _DOT and len(args) == 2 and not any(computes_otherwise(type(a)) for a in args):
         ranks = [np.ndim(a) for a in args]
         simpler = np.multiply if 0 in ranks else np.matmul if max(ranks) <= 2 else None
         if simpler is not None:
             return lookup(simpler), args, {k: v for k, v in kwargs.items() if v is not None}
-    if function is np.where and len(args) == 1:
+    if function is _WHERE and len(args) == 1:
         function = np.nonzero
-    if function is np.einsum:
+    if function is _EINSUM:
         return lookup(function), *_einsum_arguments(args, kwargs)
     row = lookup(function) if ruled else Operation(function.__name__, function, derivatives=None)
     if isinstance(function, np.ufunc):
@@ -218,7 +222,7 @@ def split(
         and not row.variadic
         and len(args) == len(row.derivatives or ())
         and function in ROWS
-        and function is not np.clip
+        and function is not _CLIP
     ):
         return row, args, {}
     names = _parameters(function)
@@ -228,7 +232,7 @@ def split(
     }
     if function not in ROWS:
         return row, *_unknown(function, names, given, args, kwargs)
-    if function is np.clip:  # the newer names, and no bound at all
+    if function is _CLIP:  # the newer names, and no bound at all
         low, high = (given.pop(new, given.pop(f"a_{new}", None)) for new in ("min", "max"))
         bounds = (-np.inf if low is None else low, np.inf if high is None else high)
         return row, (given.pop("a"), *bounds), given

@@ -390,7 +390,7 @@ class Array(InPlace):
                 asked(function.__name__, args, made, kwargs, _getframe(1))
             written = function in _BUFFERS and made.dtype.kind in "fc"
             if written and user_frame(_getframe(1)) is _getframe(1):  # the program may write there
-                made = made if function is not np.empty_like else np.zeros_like(made)
+                made = made if function is not _EMPTY_LIKE else np.zeros_like(made)
                 node = Array.new(made[()], LEAVES["constant"], order=next_order())
                 if not made.ndim:
                     node.views = []
@@ -518,4 +518,5 @@ _READERS = frozenset(
     )
 )
 """Functions that put the numbers themselves elsewhere."""
+_EMPTY_LIKE = np.empty_like  # (While a program is traced, something else stands by the name.)
 _BUFFERS = frozenset((np.zeros_like, np.ones_like, np.empty_like))

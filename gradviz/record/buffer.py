@@ -281,10 +281,19 @@ _BUILT = frozenset("array asarray asanyarray ascontiguousarray asfortranarray".s
 _JOINING = "concatenate hstack vstack dstack column_stack stack"
 _LISTED = (
     "sum mean prod max min amax amin average median std var cumsum cumprod dot inner outer cross "
-    "sort diff diag trapezoid polyval tile repeat reshape ravel transpose where"
+    "sort diff diag trapezoid polyval tile repeat reshape ravel transpose where "
+    "argmax argmin argsort ptp percentile quantile nansum nanmean nanmax nanmin nanstd nanvar "
+    "nanmedian allclose isclose array_equal count_nonzero searchsorted digitize interp clip round "
+    "vdot kron tensordot einsum convolve correlate cov corrcoef gradient ediff1d unwrap vander "
+    "roll pad flip fliplr flipud append insert delete take squeeze expand_dims swapaxes moveaxis "
+    "broadcast_to atleast_1d atleast_2d tril triu trace diagonal"
 )
+_LISTED_IN = {
+    np.linalg: "norm det slogdet inv solve eigh eigvalsh svd qr cholesky pinv matrix_power",
+    np.fft: "fft ifft rfft irfft fft2 ifft2 fftn ifftn fftshift ifftshift",
+}
 
-LISTED = frozenset((*_LISTED.split(), "norm"))
+LISTED = frozenset(" ".join((_LISTED, *_LISTED_IN.values())).split())
 """What stands for these has to do with lists of recorded values alone."""
 _LISTS = frozenset((list, tuple))
 
@@ -380,7 +389,9 @@ def _joined(function: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _listed(function: Any, args: Any, kwargs: Any) -> Any:
-    return function(*(stacked(a) if has_recorded(a, Array) else a for a in args), **kwargs)
+    args = tuple(stacked(a) if has_recorded(a, Array) else a for a in args)
+    kwargs = {k: stacked(v) if has_recorded(v, Array) else v for k, v in kwargs.items()}
+    return function(*args, **kwargs)
 
 
 class _Along:
@@ -454,8 +465,17 @@ def _of_numpy() -> Iterator[tuple[str, Any, Any]]:
 
 _homes: list[tuple[dict[str, Any], StandIns]] = [
     (vars(np), _stand_ins(_of_numpy())),
-    (vars(np.linalg), _stand_ins([("norm", np.linalg.norm, _asked(np.linalg.norm, _listed))])),
+    *(
+        (
+            vars(module),
+            _stand_ins(
+                (n, f, _asked(f, _listed)) for n in names.split() for f in [getattr(module, n)]
+            ),
+        )
+        for module, names in _LISTED_IN.items()
+    ),
 ]
+_OURS = len(_homes)
 _lock = threading.Lock()
 _replaced: list[tuple[dict[str, Any], StandIns]] = []
 _running = 0
@@ -485,7 +505,7 @@ class traced:
     def __enter__(self) -> None:
         global _running
         special: Any = sys.modules.get("scipy.special")
-        if special is not None and len(_homes) == 2:
+        if special is not None and len(_homes) == _OURS:
             written = ((n, getattr(special, n), f) for n, f in WRITTEN_OUT.items())
             _homes.append(
                 (vars(special), _stand_ins((n, g, _written_out(g, f)) for n, g, f in written))

@@ -21,7 +21,7 @@ BY_NAME = {repr(case): case for case in FEW.values()}  # one of each function
 KEYWORDS = (
     "axis axes shape n s k num reps repeats pad_width new_shape index indices where dtype out mode "
     "order keepdims initial ord unknown subscripts indices_or_sections offset window_shape "
-    "full_matrices UPLO optimize prepend ddof shift stat_length constant_values"
+    "full_matrices UPLO optimize prepend ddof shift stat_length constant_values decimals"
 ).split()
 
 
@@ -77,6 +77,7 @@ BOMBS = {
     "diagflat": (lambda x: np.diagflat(x), "diagflat", {"k": -(10**5)}),
     "fft": (lambda x: np.abs(np.fft.fft(x)), "fft", {"n": 10**9}),
     "fftn": (lambda x: np.abs(np.fft.fftn(x)), "fftn", {"s": [10**9]}),
+    "round": (lambda x: np.round(x, 1) * x, "round", {"decimals": 10**18}),
 }  # fmt: skip
 
 

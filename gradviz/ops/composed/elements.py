@@ -59,8 +59,7 @@ def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
 
 @stands_for("insert")
 def _insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
-    if isinstance(values, (list, tuple)):
-        values = np.asarray(values)
+    arr, values = (np.asarray(v) if isinstance(v, (list, tuple)) else v for v in (arr, values))
     size, extra = int(np.size(arr)), int(np.size(values))
     numbers = np.arange(size).reshape(np.shape(arr))
     others = np.arange(size, size + extra).reshape(np.shape(values))
