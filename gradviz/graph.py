@@ -1,5 +1,7 @@
 """The public Graph: a recording, with all that can be asked of it. It alone knows every room."""
 
+# Long: a facade; of its lines more than half are docstrings.
+
 from __future__ import annotations
 
 import copy

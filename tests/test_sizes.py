@@ -8,7 +8,7 @@ import pytest
 import gradviz
 
 FILES = sorted(Path(gradviz.__file__).parent.rglob("*.py"))
-FILE, FUNCTION = 620, 60  # some 600, and a docstring
+FILE, FUNCTION = 610, 60  # some 600
 
 
 def long_functions(text):
@@ -35,7 +35,7 @@ def long_functions(text):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_file_and_its_functions_are_short_or_say_why(path):
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= FILE
+    assert len(text.splitlines()) <= FILE or "\n# Long: " in text.partition("\nimport")[0]
     assert long_functions(text) == {}
 
 
