@@ -14,6 +14,7 @@ X = torch.randn(N, 6, generator=torch.Generator().manual_seed(0))
 T = X[:, 0] + 0.1
 C = torch.arange(N) % CLASSES
 B = (T > 0).float()
+P = torch.softmax(X[:, :CLASSES], -1)
 
 
 def weight(*shape, seed=1):
@@ -42,6 +43,19 @@ def without_gradients(w, v, lost):
     return (h @ v[:CLASSES]).square().mean()
 
 
+def attended(q, axis):
+    return ((q @ q.T / 9).softmax(axis) @ q).square().mean()
+
+
+def shifted(x):
+    """The positions relative to each row, as Transformer-XL and XLNet compute them."""
+    return x.view(x.shape[1], x.shape[0])[1:].reshape(x.shape[0], -1)
+
+
+def in_time(w):
+    return logits(w)[:20].reshape(4, 5, CLASSES).mT  # 4 examples, of 5 steps each
+
+
 # The name; the sick program of w and its healthy twin; kind; what is said of the sick only.
 CASES = [
     ("softmax before cross_entropy", lambda w: F.cross_entropy(logits(w).softmax(-1), C),
@@ -68,9 +82,40 @@ CASES = [
     ("(N, 1) against (N,)", lambda w: F.mse_loss(logits(w)[:, :1], T),
      lambda w: F.mse_loss(logits(w)[:, :1], T[:, None]), MISTAKE, "broadcasts to (24, 24)"),
     ("(N, 1) against (N,) by hand", lambda w: (T - logits(w)[:, :1]).abs().mean(),
-     lambda w: (T - logits(w)[:, 0]).abs().mean(), MISTAKE, "every target"),
+     lambda w: (T - logits(w)[:, 0]).abs().mean(), MISTAKE,
+     "every target"),
     ("a table of pairs", None, lambda w: (logits(w)[:, :1] - logits(w)[:, 0]).square().mean(),
      MISTAKE, ""),
+    ("(N, 1) against (N,) in an entropy",
+     lambda w: -(B * logits(w)[:, :1].sigmoid().log() + (1 - B) * 0).mean(),
+     lambda w: -(B * logits(w)[:, 0].sigmoid().log() + (1 - B) * 0).mean(), MISTAKE,
+     "every target"),
+    ("kl_div of probabilities", lambda w: F.kl_div(logits(w).softmax(-1), P, reduction="sum"),
+     lambda w: F.kl_div(logits(w).log_softmax(-1), P, reduction="sum"), MISTAKE, "no logarithms"),
+    ("tanh before cross_entropy", lambda w: F.cross_entropy(logits(w).tanh(), C),
+     lambda w: F.cross_entropy(10 * logits(w).tanh(), C), MISTAKE, "between -1 and 1"),
+    ("target first", lambda w: F.binary_cross_entropy_with_logits(B, logits(w)[:, 0]),
+     lambda w: F.binary_cross_entropy_with_logits(logits(w)[:, 0], B), MISTAKE,
+     "as the prediction"),
+    ("target first, of classes", lambda w: F.cross_entropy(P, logits(w)),
+     lambda w: F.cross_entropy(logits(w), P), MISTAKE,
+     "as the prediction"),
+    ("a relu before targets below 0", lambda w: F.mse_loss(logits(w)[:, 0].relu(), T),
+     lambda w: F.mse_loss(logits(w)[:, 0].relu(), T.abs()), MISTAKE, "nothing below 0"),
+    ("a sigmoid before targets above 1", lambda w: F.l1_loss(logits(w).sigmoid()[:, 0], 3 * B),
+     lambda w: F.l1_loss(logits(w).sigmoid()[:, 0], B * 1.02), MISTAKE, "cannot be reached"),
+    ("a tanh, by hand", lambda w: (9 * B - logits(w)[:, 0].tanh()).square().mean(),
+     lambda w: (9 * B - logits(w)[:, 0].tanh()).mean(), MISTAKE, "cannot be reached"),
+    ("view for transpose", lambda w: (logits(w).view(CLASSES, N) @ X).square().mean(),
+     lambda w: (logits(w).T @ X).square().mean(), MISTAKE, "exchanges no axes"),
+    ("relative positions", None, lambda w: shifted(F.pad(logits(w), (1, 0))).square().mean(),
+     MISTAKE, ""),
+    ("relative positions, cut off", None, lambda w: shifted(logits(w)).square().mean(),
+     MISTAKE, ""),
+    ("(N, C, T) in rows of C", lambda w: F.cross_entropy(in_time(w).reshape(-1, CLASSES), C[:20]),
+     lambda w: F.cross_entropy(in_time(w).mT.reshape(-1, CLASSES), C[:20]), MISTAKE, "cut from"),
+    ("attention over the queries", lambda w: attended(logits(w), -2),
+     lambda w: attended(logits(w), -1), MISTAKE, "sum to one along axis 0"),
     ("attention", lambda w: attention(w, 30.0), lambda w: attention(w, 0.3), SATURATED,
      "on one of 24 entries"),
     ("hardtanh", lambda w: (F.hardtanh(logits(w) * 99) / 2).square().mean(),
@@ -166,3 +211,35 @@ def test_what_was_computed_under_no_grad_is_blamed_itself_and_dropped_layers_are
     assert found.ok
     assert len(found.findings) == 1, found
     assert not gv.trace(lambda p: (torch.zeros(()) * (X @ p)).square().sum(), one[0]).diagnose().ok
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_two_linear_layers_with_nothing_between_are_a_note_and_a_narrow_passage_is_none(capture):
+    def notes(*between, width=8):
+        model = nn.Sequential(nn.Linear(6, width), *between, nn.Linear(width, 4))
+        return gv.trace(model, X, loss=lambda y: y.square().mean(), capture=capture).diagnose()
+
+    health = notes()
+    assert health.ok
+    assert "two linear maps are one" in health.text
+    model = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 4))  # ... and they are
+    one = nn.Linear(6, 4)
+    with torch.no_grad():
+        one.weight.copy_(model[1].weight @ model[0].weight)
+        one.bias.copy_(model[1].weight @ model[0].bias + model[1].bias)
+    torch.testing.assert_close(one(X), model(X))
+    for twin in (notes(nn.ReLU()), notes(width=2)):
+        assert "likely mistake" not in twin.text
+
+
+def test_a_line_that_runs_for_queries_and_for_keys_is_told_once():
+    def heads(x):
+        return x.reshape(4, 3, 6, 2)  # where (4, 6, 3, 2) should be transposed
+
+    def program(w, v):
+        q, k = (heads((X.reshape(4, 6, 6) @ u).view(4, 6, 3, 2)) for u in (w, v))
+        return (q @ k.mT).square().mean()
+
+    health = gv.trace(program, weight(6, 6), weight(6, 6, seed=2)).diagnose()
+    assert [f.kind for f in health.findings] == [MISTAKE]
+    assert health.findings[0].source.text.startswith("return x.reshape(4, 3, 6, 2)")

@@ -23,8 +23,25 @@ PAIRED = hazards._names("mse_loss l1_loss smooth_l1_loss huber_loss")
 APART = hazards._names("sub subtract")
 SIZES = hazards._names("square pow power abs absolute multiply mul mean sum")
 """What a loss by hand does with a difference."""
+DISTANCES = hazards._names("square pow power abs absolute multiply mul")
+"""Of these, what is 0 only where a difference is."""
+TERMS = hazards._names("add neg negative sub subtract")
+RESHAPED = hazards._names("reshape view")
+LOGS = hazards._names("log logsigmoid log_softmax")
 NEAR = hazards._names("log clamp clip clamp_min add") | hazards.RESHAPES
 PROBABILITIES = {"softmax", "sigmoid", "expit"}
+REACH = {
+    **dict.fromkeys(PROBABILITIES | {"hardsigmoid"}, (0.0, 1.0)),
+    **dict.fromkeys(("tanh", "softsign", "hardtanh"), (-1.0, 1.0)),
+    "relu": (0.0, math.inf),
+}
+"""What these can return."""
+BEYOND = 0.1
+"""A target is out of reach by so much of what the targets span: less may be noise."""
+ORDERED = hazards._names("binary_cross_entropy binary_cross_entropy_with_logits cross_entropy")
+"""Losses in which prediction and target are not of one kind."""
+WEIGHED = forms.CASTS | hazards._names("dropout")
+"""Between a softmax and the product that weighs by it."""
 ROUNDED = 0.95
 """So much of a parameter does not move, though a step is made."""
 SHARP, WEAK = 0.999, 1e-2
@@ -38,22 +55,52 @@ class Mistakes(Evidence):
     rate: float | None
 
     def _mistakes(self) -> Iterator[Finding]:
-        for v in sorted(self.gradients):
-            op, operands = self._op(v), self.graph.operands[v]
-            if not operands or op not in _LOOKED_AT:
+        said = set()
+        for v, operands in enumerate(self.graph.operands):
+            op = self._op(v)
+            if not operands or op not in _LOOKED_AT or not (v in self.gradients or op in RESHAPED):
                 continue
             told = self._mistaken(v, op, operands)
-            if told is not None:
+            if told is not None and (at := (told[1:], self.graph.source(v))) not in said:
+                said.add(at)  # of a line that computes queries, keys and values: once
                 message, advice, *note = told
                 severity = "note" if note else "warning"
                 path = (operands[0], *self._onward(v))
                 yield self._finding("likely mistake", severity, v, path, message, advice)
 
     def _mistaken(self, v: int, op: str, operands: Any) -> tuple[str, ...] | None:
-        u = self._root(operands[0])
-        while self._op(u) in forms.PARTS and self.graph.operands[u]:
-            u = self._root(self.graph.operands[u][0])
-        before = self._op(u)
+        if (told := self._misgiven(op, operands)) is not None:
+            return told
+        if op in ("nll_loss", "cross_entropy"):
+            return self._over_examples(self._made(operands[0])) or self._straddling(op, operands[0])
+        if op in PAIRED | APART | hazards.TIMES:
+            return self._spread(v, op, operands) or self._unreachable(v, op, operands)
+        if op in RESHAPED:
+            return self._reread(v, op, operands[0])
+        if op in ("matmul", "bmm"):
+            return self._weighed(v, op, operands[0])
+        if op == "linear":
+            return self._one_map(v, operands)
+        if op == "batch_norm":
+            return self._running(v, operands)
+        return None
+
+    def _misgiven(self, op: str, operands: Any) -> tuple[str, ...] | None:
+        """Whether an operation is given what another one should have, or has, worked on."""
+        if op in ORDERED and self._swapped(operands):
+            return (
+                f"{op} is given a constant, {self._name(operands[0])}, as the prediction, and "
+                f"{self._name(operands[1])} as the target",
+                "the prediction first, then the target",
+            )
+        if op in ("nll_loss", "kl_div") and self._stats(operands[0]).high > 1e-3:
+            other = "cross_entropy of the logits" if op == "nll_loss" else "a log of probabilities"
+            return (
+                f"{op} is given numbers up to {self._stats(operands[0]).high:.3g}: these are "
+                "no logarithms of probabilities",
+                f"log_softmax before it, or {other}",
+            )
+        before = self._op(self._made(operands[0]))
         if op in LOGITS and before in PROBABILITIES | {"log_softmax"}:
             what = f"{op} makes probabilities of logits itself, and is given those of {before}"
             if before == "log_softmax" and op == "cross_entropy":
@@ -73,19 +120,24 @@ class Mistakes(Evidence):
             and (op, before) != ("softmax", "sigmoid")
         ):
             return f"{op} of what {before} made: it is applied twice", "leave one out"
-        if op == "nll_loss" and self._stats(operands[0]).high > 1e-3:
+        if op == "cross_entropy" and before == "tanh":
             return (
-                f"nll_loss is given numbers up to {self._stats(operands[0]).high:.3g}: these are "
-                "no logarithms of probabilities",
-                "log_softmax before it, or cross_entropy of the logits",
+                f"{op} is given logits that tanh keeps between -1 and 1: the loss stays far from 0",
+                "leave the last tanh out",
             )
-        if op in ("nll_loss", "cross_entropy"):
-            return self._over_examples(u)
-        if op in PAIRED | APART:
-            return self._spread(v, op, operands)
-        if op == "batch_norm":
-            return self._running(v, operands)
         return None
+
+    def _made(self, u: int) -> int:
+        """What a value is all of, or a part, in another shape."""
+        u = self._root(u)
+        while self._op(u) in forms.PARTS and self.graph.operands[u]:
+            u = self._root(self.graph.operands[u][0])
+        return u
+
+    def _swapped(self, operands: Any) -> bool:
+        """Whether J depends on what stands at the place of the target only."""
+        varying = self.graph.varying
+        return len(operands) > 1 and operands[0] not in varying and operands[1] in varying
 
     def _over_examples(self, u: int) -> tuple[str, ...] | None:
         """Whether the probabilities of a loss sum to one over another axis than the classes."""
@@ -114,7 +166,9 @@ class Mistakes(Evidence):
             return None
         if all(u in self.graph.varying for u in operands[:2]):  # a table of pairs
             return None
-        if op in APART and not self._is_summed(v):
+        if op in APART and self._until_summed(v) is None:
+            return None
+        if op in hazards.TIMES and not self._is_entropy(v, operands):
             return None
         names = " and ".join(f"{self._name(u)} {s}" for u, s in zip(operands, shapes, strict=False))
         return (
@@ -123,15 +177,122 @@ class Mistakes(Evidence):
             "give both one shape: prediction.squeeze(1)",
         )
 
-    def _is_summed(self, v: int) -> bool:
-        """Whether sizes of entries, and their sum or mean, are all that comes of a value."""
+    def _is_entropy(self, v: int, operands: Any) -> bool:
+        """Whether a product is one of a probability and a logarithm, of which a loss is the sum."""
+        logarithm = any(self._op(self._root(u)) in LOGS for u in operands)
+        return logarithm and self._until_summed(v, SIZES | TERMS) is not None
+
+    def _until_summed(self, v: int, ops: frozenset[str] = SIZES) -> list[str] | None:
+        """What is done with a value until its sum or mean, where nothing else comes of it."""
+        done: list[str] = []
         while len(readers := {reader for reader, _ in self.graph.readers[v]}) == 1:
             (v,) = readers
-            if self._op(v) not in SIZES:
-                return False
-            if self._op(v) in ("mean", "sum"):
-                return not self._stats(v).ndim
-        return False
+            done.append(self._op(v))
+            if done[-1] not in ops:
+                return None
+            if done[-1] in ("mean", "sum"):
+                return None if self._stats(v).ndim else done
+        return None
+
+    def _unreachable(self, v: int, op: str, operands: Any) -> tuple[str, ...] | None:
+        """Whether targets lie where what is compared with them cannot come."""
+        varying = [u for u in operands[:2] if u in self.graph.varying]
+        constant = [u for u in operands[:2] if u not in self.graph.varying]
+        if op in hazards.TIMES or len(varying) != 1 or len(constant) != 1:
+            return None
+        made = self._made(varying[0])
+        if (reach := REACH.get(self._op(made))) is None:
+            return None
+        if op in APART and not set(self._until_summed(v) or ()) & DISTANCES:
+            return None
+        targets = self._stats(constant[0])
+        beyond = BEYOND * (targets.high - targets.low)
+        if reach[0] - targets.low <= beyond and targets.high - reach[1] <= beyond:
+            return None
+        least, most = (f"{x:g}" for x in reach)
+        return (
+            f"{self._name(constant[0])} goes from {targets.low:.3g} to {targets.high:.3g}, and "
+            f"{self._op(made)} returns "
+            + ("nothing below 0" if self._op(made) == "relu" else f"{least} to {most}")
+            + ": some of it cannot be reached",
+            f"leave {self._op(made)} out, or scale what is to be learned",
+        )
+
+    # --- axes -------------------------------------------------------------------------------------
+
+    def _reread(self, v: int, op: str, u: int) -> tuple[str, ...] | None:
+        """Whether a reshape has the axes of its operand in another order, and not their numbers."""
+        before, after = ([n for n in self._stats(i).shape if n != 1] for i in (u, v))
+        if before == after or sorted(before) != sorted(after) or self._shifts(v, u):
+            return None
+        shapes = " to ".join(str(tuple(self._stats(i).shape)) for i in (u, v))
+        return (
+            f"{op} from {shapes} reads the same numbers in the same order: it exchanges no axes, "
+            "but deals the numbers out anew",
+            "transpose or permute",
+        )
+
+    def _shifts(self, v: int, u: int) -> bool:
+        """Whether a reshape moves each row by one place more, as relative positions ask for.
+
+        Something is put before the rows, or cut off and the shape restored.
+        """
+        if self._op(u) in hazards.JOINS | {"pad"}:
+            return True
+        if self._op(u) in forms.PARTS and self._op(self.graph.operands[u][0]) in RESHAPED:
+            return True
+        after = {r for w, _ in self.graph.readers[v] if self._op(w) in forms.PARTS
+                 for r, _ in self.graph.readers[w]}  # fmt: skip
+        return bool(after) and all(self._op(r) in RESHAPED for r in after)
+
+    def _straddling(self, op: str, u: int) -> tuple[str, ...] | None:
+        """Whether logits of shape (N, C, T) were cut into rows of C along T."""
+        made = u
+        while self._op(made) in forms.SHAPES and self.graph.operands[made]:
+            made = self.graph.operands[made][0]
+        rows, shape = self._stats(u).shape, self._stats(made).shape
+        if len(rows) != 2 or len(shape) < 3 or shape[1] != rows[1] or not shape[-1] % rows[1]:
+            return None
+        return (
+            f"{op} is given rows of {rows[1]} that were cut from {tuple(shape)} along its last "
+            f"axis: the {rows[1]} logits of one prediction lie along axis 1",
+            f"no reshape, for {op} takes the classes at axis 1; or movedim(1, -1) before it",
+        )
+
+    def _weighed(self, v: int, op: str, u: int) -> tuple[str, ...] | None:
+        """Whether a product sums over another axis than the one where its weights sum to one."""
+        while self._op(u) in WEIGHED and self.graph.operands[u]:
+            u = self.graph.operands[u][0]
+        stats, keywords = self._stats(u), self.graph.values[u].keywords
+        axis = keywords.get("dim", keywords.get("axis"))
+        if self._op(u) != "softmax" or type(axis) is not int or stats.ndim < 2:
+            return None
+        if axis % stats.ndim == stats.ndim - 1:
+            return None
+        return (
+            f"{self._told(u)} makes weights that sum to one along axis {axis % stats.ndim}, and "
+            f"{op} sums over axis {stats.ndim - 1}",
+            "softmax over the last axis, dim=-1",
+        )
+
+    def _one_map(self, v: int, operands: Any) -> tuple[str, ...] | None:
+        """Whether two linear layers stand next to each other, and are no narrow passage."""
+        u = self._root(operands[0])
+        while self._op(u) == "dropout":
+            u = self._root(self.graph.operands[u][0])
+        if self._op(u) != "linear" or len(operands) < 2 or not {operands[1]} <= set(self.weights):
+            return None
+        wide, out = (self._stats(i).shape[-1] for i in (u, v))
+        narrow = min(self._stats(self.graph.operands[u][0]).shape[-1], out)
+        if wide < narrow or len({reader for reader, _ in self.graph.readers[u]}) > 1:
+            return None
+        return (
+            f"nothing stands between {self._name(u)} and {self._name(v)}: two linear maps are one",
+            "an activation between them, or one layer",
+            "note",
+        )
+
+    # --- layers -----------------------------------------------------------------------------------
 
     def _running(self, v: int, operands: Any) -> tuple[str, ...] | None:
         """Whether a normalisation that learns does not look at the batch."""
@@ -269,7 +430,10 @@ class Mistakes(Evidence):
                 )  # fmt: skip
 
 
-_LOOKED_AT = LOGITS | PAIRED | APART | PROBABILITIES | {"nll_loss", "batch_norm"}
+_LOOKED_AT = (
+    LOGITS | PAIRED | APART | PROBABILITIES | hazards.TIMES
+    | ORDERED | RESHAPED | hazards._names("nll_loss kl_div batch_norm matmul bmm linear")
+)  # fmt: skip
 
 
 def _same(matrix: np.ndarray, axis: int) -> bool:
