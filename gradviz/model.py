@@ -413,6 +413,10 @@ class Recording:
         """The forward values of a value's operands."""
         return [self.values[u].value for u in self.operands[v]]
 
+    def numbers(self, v: int) -> tuple[Any, list[Any]]:
+        """A value and its operands, at which a formula is to hold."""
+        return self.values[v].value, self.operand_values(v)
+
     @cached_property
     def varying(self) -> Ids:
         """The ids that depend on a leaf of `wrt`: only these have gradients."""
@@ -498,7 +502,9 @@ class Recording:
         """The formula of a local derivative; None for a linear map."""
         node = self.values[v]
         symbols = [self.symbol(u) for u in self.operands[v]]
-        return node.operation.derivative(key, self.symbol(v), symbols, node.keywords)
+        return node.operation.derivative(
+            key, self.symbol(v), symbols, node.keywords, self.numbers(v)
+        )
 
     def alone(self, v: int, key: int) -> bool:
         """Whether operand `key` reaches v in another way too, so that ∂v/∂u is more than its edge.
@@ -570,7 +576,9 @@ class Recording:
         """The formula of the message to operand `key` of v: its VJP, applied to `upstream`."""
         node = self.values[v]
         symbols = [self.symbol(u) for u in self.operands[v]]
-        message = node.operation.message(key, upstream, self.symbol(v), symbols, node.keywords)
+        message = node.operation.message(
+            key, upstream, self.symbol(v), symbols, node.keywords, self.numbers(v)
+        )
         return self.summed(v, key, message)
 
     def summed(self, v: int, key: int, message: ast.expr) -> ast.expr:

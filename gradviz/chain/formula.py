@@ -439,7 +439,8 @@ def _delta(graph: Graph, i: int) -> str:
 
 def _spoken(tree: ast.expr) -> str:
     """A formula in text, with the product's dot that the chain rule is written with."""
-    return notation.text(tree).replace(" * ", " · ")
+    text = notation.text(tree).replace(" * ", " · ")
+    return f"({text})" if isinstance(tree, ast.Compare) else text
 
 
 def _elided(items: list[Any]) -> list[Any]:

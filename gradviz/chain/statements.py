@@ -19,7 +19,7 @@ from gradviz.errors import TraceError
 from gradviz.model import CONSTANT, Gradients, Known, Node
 from gradviz.ops import notation
 from gradviz.ops.idioms import recognize
-from gradviz.ops.operation import Derivative, Operation
+from gradviz.ops.operation import Derivative, Numbers, Operation
 from gradviz.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -309,6 +309,7 @@ class Statement(Operation):
         value: ast.expr,
         operands: Sequence[ast.expr],
         keywords: Mapping[str, Any],
+        at: Numbers | None = None,
     ) -> ast.expr | None:
         """The formula of the derivative along the steps: a sum over the paths through them."""
         return self._backward(position, ast.Constant(1), value, operands, elementwise=True)
@@ -320,6 +321,7 @@ class Statement(Operation):
         value: ast.expr,
         operands: Sequence[ast.expr],
         keywords: Mapping[str, Any],
+        at: Numbers | None = None,
     ) -> ast.expr:
         """The formula of the VJP through the steps."""
         found = self._backward(position, upstream, value, operands, elementwise=False)
@@ -353,12 +355,16 @@ class Statement(Operation):
                 if elementwise:
                     if np.shape(self.graph.values[u].value) != shape:
                         return None
-                    local = node.operation.derivative(key, found[step], inputs, node.keywords)
+                    local = node.operation.derivative(
+                        key, found[step], inputs, node.keywords, self.graph.numbers(step)
+                    )
                     if local is None:
                         return None
                     term = notation.product(above, local)
                 else:
-                    term = node.operation.message(key, above, found[step], inputs, node.keywords)
+                    term = node.operation.message(
+                        key, above, found[step], inputs, node.keywords, self.graph.numbers(step)
+                    )
                     term = self.graph.summed(step, key, term)
                 terms.setdefault(u, []).append(term)
         return notation.total(terms[target]) if target in terms else None

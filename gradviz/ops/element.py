@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradviz.ops import notation
-from gradviz.ops.operation import Derivative, Operation
+from gradviz.ops.operation import Derivative, Numbers, Operation
 
 Terms = Sequence[Sequence[float]]
 """Per product its coefficient, then the positions of its factors."""
@@ -43,6 +43,7 @@ class _SumOfProducts(Operation):
         value: ast.expr,
         operands: Sequence[ast.expr],
         keywords: Mapping[str, Any],
+        at: Numbers | None = None,
     ) -> ast.expr | None:
         """The other factors of the products that the operand is in."""
         return _written(_without(position, keywords["terms"]), operands)
@@ -54,6 +55,7 @@ class _SumOfProducts(Operation):
         value: ast.expr,
         operands: Sequence[ast.expr],
         keywords: Mapping[str, Any],
+        at: Numbers | None = None,
     ) -> ast.expr:
         """The upstream term times these."""
         rest = _written(_without(position, keywords["terms"]), operands)
@@ -267,6 +269,7 @@ class Element(Operation):
         value: ast.expr,
         operands: Sequence[ast.expr],
         keywords: Mapping[str, Any],
+        at: Numbers | None = None,
     ) -> ast.expr | None:
         """None: only its number is known."""
         return None
@@ -278,6 +281,7 @@ class Element(Operation):
         value: ast.expr,
         operands: Sequence[ast.expr],
         keywords: Mapping[str, Any],
+        at: Numbers | None = None,
     ) -> ast.expr:
         """The upstream term times the slope; of an array, the sum of such products."""
         slope = notation.derivative(_said(value), _said(operands[position]))

@@ -18,10 +18,13 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.ops import functions, notation
+from gradviz.ops.corners import fuller
 from gradviz.ops.hazards import Hazards
 
 Pull = Callable[..., Any]
 Formula = str | Callable[..., str]
+Numbers = tuple[Any, Sequence[Any]]
+"""A value and the operands that it was made of."""
 Settings = Callable[..., dict[str, Any]]
 OPERAND_NAMES = "abcdefhijklmnopq"  # without g
 
@@ -235,12 +238,21 @@ class Operation:
         value: ast.expr,
         operands: Sequence[ast.expr],
         keywords: Mapping[str, Any],
+        at: Numbers | None = None,
     ) -> ast.expr | None:
-        """The formula of the elementwise local derivative, None for a linear map."""
+        """The formula of the elementwise local derivative, None for a linear map.
+
+        `at`: the value and the operands, where it is to hold at these numbers too.
+        """
         rule = self.rule(position)
         if rule is None or rule.local is None:
             return None
-        return self._filled(str(rule.formula), {"v": value}, operands, keywords)
+        written = self._at(str(rule.formula), keywords, at)
+        return self._filled(written, {"v": value}, operands, keywords)
+
+    def _at(self, written: str, keywords: Mapping[str, Any], at: Numbers | None) -> str:
+        """A formula that holds at these numbers."""
+        return (fuller(self.name, written, *at, keywords) if at else "") or written
 
     def message(
         self,
@@ -249,6 +261,7 @@ class Operation:
         value: ast.expr,
         operands: Sequence[ast.expr],
         keywords: Mapping[str, Any],
+        at: Numbers | None = None,
     ) -> ast.expr:
         """The formula of the message to one operand, in terms of the upstream term's formula."""
         rule = self.rule(position)
@@ -258,6 +271,7 @@ class Operation:
         written = (
             formula if isinstance(formula, str) else formula(position, len(operands), keywords)
         )
+        written = self._at(written, keywords, at)
         filled = self._filled(written, {"v": value, "g": upstream}, operands, keywords)
         if rule.local is None:
             return filled

@@ -370,3 +370,54 @@ def test_the_formulas_of_a_power_say_what_is_sent_at_zero_too(base, exponent):
         formula = graph.explain(name).factored.text.split(" = ")[1].replace("·", "*")
         with np.errstate(all="ignore"):
             assert eval(formula, known) == pytest.approx(graph.grad(name))
+
+
+def _others(a):
+    return np.array([np.prod(np.delete(a, i)) for i in range(a.size)])
+
+
+AT_CORNERS = {
+    "a maximum's tie": (lambda x, y: np.maximum(x, y), 1.0, 1.0),
+    "a maximum of one value with itself": (lambda x, y: np.maximum(x, x) * y, 1.0, 1.0),
+    "relu at 0": (lambda x, y: np.maximum(x, 0) * y, 0.0, 2.0),
+    "a minimum's tie": (lambda x, y: np.minimum(x, y), 1.0, 1.0),
+    "a NaN in maximum": (lambda x, y: np.maximum(x, y), np.nan, 1.0),
+    "a NaN that fmax leaves out": (lambda x, y: np.fmax(x, y), np.nan, 1.0),
+    "fmin's tie": (lambda x, y: np.fmin(x, y), 1.0, 1.0),
+    "hypot of nothing": (lambda x, y: np.hypot(x, y), 0.0, 0.0),
+    "sinc at 0": (lambda x, y: np.sinc(x) * y, 0.0, 2.0),
+    "a power's pole": (lambda x, y: x**y, 0.0, -1.0),
+    "largest of equals": (lambda x, y: np.max(x) * y, np.array([3.0, 3.0, 1.0]), 2.0),
+    "least of equals, by columns": (
+        lambda x, y: np.sum(np.min(x, axis=0)) * y, np.ones((2, 2)), 2.0
+    ),
+    "a product with a 0": (lambda x, y: np.prod(x) * y, np.array([0.0, 2.0, 3.0]), 2.0),
+    "a product with two": (lambda x, y: np.prod(x) * y, np.array([0.0, 0.0, 3.0]), 2.0),
+    "the length of nothing": (lambda x, y: np.linalg.norm(x) * y, np.zeros(2), 2.0),
+    "the spread of equals": (lambda x, y: np.std(x) * y, np.array([2.0, 2.0]), 2.0),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", AT_CORNERS)
+def test_formulas_hold_where_the_short_ones_do_not(name):
+    program, *given = AT_CORNERS[name]
+    graph = gv.trace(program, *given)
+    level = graph.statements
+    known = {n: getattr(np, n) for n in "where log cos isnan sum mean ones_like maximum".split()}
+    known |= {n: getattr(np, n) for n in ("minimum", "fmax", "fmin")}
+    known |= {"π": np.pi, "product_of_others": _others, "n": np.size(given[0])}
+    known |= {n: np.asarray(level.value(n)) for n in level.names}
+    for leaf in "xy":
+        for term in graph.explain(leaf).terms:
+            above = {f"δ[{n}]": f"up_{i}" for i, n in enumerate(level.names)}
+            above |= {notation.adjoint(n).id: f"up_{i}" for i, n in enumerate(level.names)}
+            formula = term.text.replace("·", "*")
+            for written, variable in above.items():
+                formula = formula.replace(written, variable)
+            up = {f"up_{i}": level.adjoint(i) for i in range(len(level)) if i in level.varying}
+            with np.errstate(all="ignore"):
+                found = np.broadcast_to(eval(formula, known | up), np.shape(term.value))
+            np.testing.assert_allclose(found, term.value, err_msg=formula)
+    short = gv.trace(program, np.array([0.5, 2.0, 3.0]), 2.0) if np.ndim(given[0]) == 1 else None
+    assert short is None or "where" not in short.explain("x").factored.text

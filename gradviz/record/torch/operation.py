@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gradviz.errors import TraceError
 from gradviz.ops import notation
-from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, unwritten
+from gradviz.ops.operation import OPERAND_NAMES, Derivative, Numbers, Operation, unwritten
 from gradviz.record.arguments import nested
 from gradviz.record.torch.formulas import LOCAL, MESSAGES, slopes
 from gradviz.record.torch.keep import array
@@ -271,12 +271,13 @@ class TorchOperation(Operation):
         value: ast.expr,
         operands: Sequence[ast.expr],
         keywords: Mapping[str, Any],
+        at: Numbers | None = None,
     ) -> ast.expr | None:
         """The formula of the local derivative, where a textbook has one."""
         rule = self.rule(position)
         if rule is None or rule.local is None:
             return None
-        written = self._told(position, len(operands), keywords)
+        written = self._at(self._told(position, len(operands), keywords), keywords, at)
         return self._filled(written, {"v": value}, operands, keywords) if written else None
 
     def message(
@@ -286,9 +287,10 @@ class TorchOperation(Operation):
         value: ast.expr,
         operands: Sequence[ast.expr],
         keywords: Mapping[str, Any],
+        at: Numbers | None = None,
     ) -> ast.expr:
         """The formula of the message."""
-        local = self.derivative(position, value, operands, keywords)
+        local = self.derivative(position, value, operands, keywords, at)
         if local is not None:
             return notation.product(upstream, local)
         written = self._formula(position, len(operands), keywords)

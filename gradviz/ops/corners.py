@@ -1,0 +1,80 @@
+"""Where the formula that a textbook writes for a slope does not hold: at a tie, at 0.
+
+The slope of ``maximum(a, b)`` is written ``a > b``, which is 0 where both are equal, and what is
+sent there is one half. At such numbers the formula is written that holds there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradviz.statistics import Statistics
+
+
+def _tied(v: Any, a: Any, b: Any) -> Any:
+    return np.equal(a, b) | np.isnan(v) | np.isnan(a) | np.isnan(b)
+
+
+def _shared(v: Any, a: Any) -> bool:
+    """Whether an extreme is found more often than once, or is a NaN."""
+    return bool(np.any(np.isnan(v)) or np.sum(np.isin(a, v)) > np.size(v))
+
+
+def _of_nothing(v: Any, *_: Any) -> Any:
+    return np.equal(v, 0)
+
+
+_LARGER, _SMALLER = "1 - ({0} < {1}) - ({0} == {1}) / 2", "1 - ({0} > {1}) - ({0} == {1}) / 2"
+_ONE_IS_NAN = "({0} {2} {1}) + ({0} == {1}) / 2 + isnan({1}) * (1 - isnan({0}))"
+_LENGTH = "where(v == 0, 1, v)"
+
+_FULLER: dict[tuple[str, str], tuple[Callable[..., Any], str]] = {
+    ("maximum", "a > b"): (_tied, _LARGER.format("a", "b")),
+    ("maximum", "b > a"): (_tied, _LARGER.format("b", "a")),
+    ("minimum", "a < b"): (_tied, _SMALLER.format("a", "b")),
+    ("minimum", "b < a"): (_tied, _SMALLER.format("b", "a")),
+    ("fmax", "a > b"): (_tied, _ONE_IS_NAN.format("a", "b", ">")),
+    ("fmax", "b > a"): (_tied, _ONE_IS_NAN.format("b", "a", ">")),
+    ("fmin", "a < b"): (_tied, _ONE_IS_NAN.format("a", "b", "<")),
+    ("fmin", "b < a"): (_tied, _ONE_IS_NAN.format("b", "a", "<")),
+    ("hypot", "a / v"): (_of_nothing, f"a / {_LENGTH}"),
+    ("hypot", "b / v"): (_of_nothing, f"b / {_LENGTH}"),
+    ("sinc", "(cos(pi * a) - v) / a"): (
+        lambda v, a: np.equal(a, 0),
+        "where(a == 0, 0, (cos(pi * a) - v) / a)",
+    ),
+    **{
+        (power, "where(a == 0, 0, v * log(a))"): (
+            lambda v, a, b: np.equal(a, 0) & np.isinf(v),
+            "v * log(where(a == 0, 1, a))",
+        )
+        for power in ("power", "float_power")
+    },
+    **{
+        (extreme, "g * (a == v)"): (_shared, "g * (a == v) / sum(a == v{axis})")
+        for extreme in ("max", "min")
+    },
+    ("prod", "g * v / a"): (lambda v, a: np.equal(a, 0), "g * product_of_others(a{axis})"),
+    ("norm", "g * a / v"): (_of_nothing, f"g * a / {_LENGTH}"),
+    ("std", "g * (a - mean(a)) / (n * v)"): (
+        _of_nothing,
+        f"g * (a - mean(a)) / (n * {_LENGTH})",
+    ),
+}
+"""By an operation and what is written of its slope or its message: where this does not hold, given
+the value and the operands, and what does."""
+
+
+def fuller(name: str, written: str, value: Any, operands: Sequence[Any], keywords: Any) -> str:
+    """What is written where the short formula does not hold; "" where it does."""
+    found = _FULLER.get((name, written))
+    if found is None or any(isinstance(part, Statistics) for part in (value, *operands)):
+        return ""
+    breaks, whole = found
+    if not np.any(breaks(value, *operands)):
+        return ""
+    axis = keywords.get("axis")
+    return whole.replace("{axis}", "" if axis is None else ", axis=axis")
