@@ -62,7 +62,7 @@ class Graph(Recording):
     error : Exception or None
         What ended the program before it had computed J; the last value stands for it.
     changed_by_hooks : mapping of int to str
-        The ids where a hook of the user put another gradient in the place of the one that came, and
+        The ids where a hook of the user put another gradient in place of the one that came, and
         which hook: there the messages do not sum to the gradient, or (of a module's hook) the
         message that goes on is not the local derivative times the gradient.
     memory : mapping of int to int
@@ -233,7 +233,7 @@ class Graph(Recording):
         Node attributes: ``name``, ``op``, ``kind`` (input, parameter, constant, operation),
         ``value``, ``shape``, ``dtype``, ``grad`` (None where there is none), ``grad_state`` (not
         computed, disconnected, zero, underflown, non-finite, number), ``changed_by_hook`` (the hook
-        that put this gradient in the place of the one that came; else ""), ``scope`` (tuple),
+        that put this gradient in place of the one that came; else ""), ``scope`` (tuple),
         ``source`` (file, line, text; or None), ``expression`` (plain text). Edge (u, v,
         key=operand position): ``local`` (None for a linear map), ``message`` (None before
         backward), ``symbol`` (the local derivative's: ∂v/∂u, or ∂₁v, by the operand's position,

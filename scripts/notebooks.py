@@ -26,8 +26,8 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 LIMIT = 60
 """Seconds after which a cell is stopped; a whole notebook takes some ten on an idle machine."""
 
-WIDTH, COLOURS = 1000, 64
-"""Of a kept picture: pixels across, as wide as a notebook's column, and colours."""
+SIDE, COLOURS = 1000, 32
+"""Of a kept picture: pixels of its longer side, as wide as a notebook's column, and colours."""
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.\d+|\d+)(?:e[-+]?\d+)?")
 _DRAWN = re.compile(r"<text\b[^>]*>([^<]*)</text>")
@@ -123,7 +123,7 @@ def _once(output):
     data = output.get("data", {})
     if svg := data.get("image/svg+xml"):
         width, height = map(float, _SIZE.search(svg).groups())
-        zoom = min(2.0, max(1.0, WIDTH / width))
+        zoom = min(2.0, max(1.0, SIDE / max(width, height)))
         data = {"image/png": _small(to_png(svg, zoom)), "text/plain": data["text/plain"]}
         size = {"width": round(width), "height": round(height)}
         words = sorted(text for text in _DRAWN.findall(svg) if any(map(str.isalpha, text)))

@@ -341,7 +341,7 @@ def _together(graph: Graph, i: int, h: float, few: int, limit: float) -> CheckRo
     if value.size <= few or value.dtype.kind != "f" or not np.isfinite(gradient).all():
         return _differences(graph, i, h, ALONE, limit)
     width = h * max(1.0, float(np.max(np.abs(value))))
-    # Each entry goes the way that J grows, lest slopes cancel; not equally far, lest errors do.
+    # Each entry goes the way that J grows: slopes do not cancel; nor do errors, of unequal steps.
     size, far = np.abs(gradient), np.random.default_rng(0).uniform(0.5, 1.5, gradient.shape)
     growing = np.where(gradient < 0, -far, far)
 

@@ -414,7 +414,7 @@ def _refuse(graph: Graph) -> None:
     for i, hook in graph.changed_by_hooks.items():
         raise TraceError(
             f"elements sends gradients by the chain rule alone, and {hook} put another gradient "
-            f"in the place of {graph.names[i]}'s: take the hook away first"
+            f"in place of {graph.names[i]}'s: take the hook away first"
         )
 
 

@@ -235,7 +235,7 @@ SHOWN_ENOUGH = 64
 
 
 def _numbers(tree: ast.expr, known: Mapping[str, Any]) -> dict[str, ast.expr]:
-    """What to put in the place of each symbol of a number."""
+    """What to put in place of each symbol of a number."""
     found = {}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Name):

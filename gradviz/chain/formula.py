@@ -444,7 +444,7 @@ def _spoken(tree: ast.expr) -> str:
 
 
 def _elided(items: list[Any]) -> list[Any]:
-    """A long list with the number of those left out in the place of its middle."""
+    """A long list with the number of those left out in place of its middle."""
     left_out = len(items) - 2 * SHOWN_ENDS
     if left_out <= 0:
         return items

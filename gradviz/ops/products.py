@@ -82,7 +82,7 @@ def _reversal(
 
 
 def _einsum(k: int, g: Any, v: Any, *operands: Any, subscripts: str, **_: Any) -> Any:
-    """The message to operand k: the same sum with g in the place of the operand."""
+    """The message to operand k: the same sum with g in place of the operand."""
     reversed_, extra = _einsum_back(k, g, operands, subscripts)
     factors = [g, *operands[:k], *operands[k + 1 :], *extra]
     return np.einsum(reversed_, *factors, optimize=len(factors) > 1)

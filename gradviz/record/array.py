@@ -224,7 +224,7 @@ def compose(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
 
 
 def _values(value: Any) -> Any:
-    """Arguments with the plain values in the place of recorded ones."""
+    """Arguments with the plain values in place of recorded ones."""
     if isinstance(value, Array):
         return value.value
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):

@@ -184,7 +184,7 @@ def _turn(held: Any, operation: Operation, operands: Any, keywords: Any) -> None
 
 
 def _plain(value: Any) -> Any:
-    """Arguments with the plain arrays in the place of buffers."""
+    """Arguments with the plain arrays in place of buffers."""
     kind = type(value)
     if kind is Buffer:
         return value.value
@@ -196,7 +196,7 @@ def _plain(value: Any) -> Any:
 
 
 def _held(result: Any, sources: Any) -> Any:
-    """A result with a buffer in the place of each new array of floats, and of each view."""
+    """A result with a buffer in place of each new array of floats, and of each view."""
     kind = type(result)
     if kind is tuple or kind is list:
         return kind(_held(part, sources) for part in result)
@@ -567,7 +567,7 @@ def _put(space: dict[str, Any], there: dict[str, Any], new: dict[str, Any]) -> b
 
 
 def _hand_back(kept: list[Buffer]) -> None:
-    """Put plain arrays in the place of the buffers that the program keeps in its own objects."""
+    """Put plain arrays in place of the buffers that the program keeps in its own objects."""
     for holder in gc.get_referrers(*kept):
         if holder is kept:
             continue

@@ -1,4 +1,4 @@
-"""What a program holds in the place of an array."""
+"""What a program holds in place of an array."""
 
 from __future__ import annotations
 

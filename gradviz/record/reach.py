@@ -105,7 +105,7 @@ def reach(roots: Iterable[tuple[str, Any]], attributes: bool = True) -> Iterator
         Look into objects, not only into functions and containers.
     """
     queue = deque(Found(path, value, None, False) for path, value in roots)
-    seen: dict[int, Any] = {}  # and held, lest an id comes twice
+    seen: dict[int, Any] = {}  # and held: an id of what is gone comes again
     mentioned: set[str] = set()  # the names in the code that was reached
     waiting: dict[str, list[Found]] = {}  # what classes define, until some code mentions it
     while queue and len(seen) < LIMIT:

@@ -40,7 +40,7 @@ def to_dot(
 
     With `sizes` it is for a layout only, which may serve other Views too: boxes get these sizes
     and show nothing, and labels that only another View has get their place. A `simple` one has
-    straight lines, and is had with little effort.
+    straight lines, and takes little effort.
     """
     import graphviz
 

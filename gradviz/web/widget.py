@@ -170,7 +170,7 @@ class Widget(anywidget.AnyWidget):
     def _ipython_display_(self) -> None:
         """Show a picture, which a saved notebook keeps, and the widget, which takes its place.
 
-        Jupyter shows nothing else in the place of a widget that is gone, so it has an output of
+        Jupyter shows nothing else in place of a widget that is gone, so it has an output of
         its own.
         """
         from IPython.display import display

@@ -119,7 +119,7 @@ def leaking(w):
 
 REFUSED = [
     (branching, (W,), "jnp.where or jax.lax.cond at .*branching|if w.sum"),
-    (lambda w: jnp.sum(np.sin(w)), (W,), "write jax.numpy in the place of numpy"),
+    (lambda w: jnp.sum(np.sin(w)), (W,), "write jax.numpy in place of numpy"),
     (lambda w: jnp.sum(w) * float(w[0]), (W,), "leave it an array"),
     (lambda w: jnp.sum(w[w > 0]), (W,), "jnp.where\\(mask, x, 0.0\\)"),
     (lambda w: w * 2, (W,), "an array of 2; pass loss="),

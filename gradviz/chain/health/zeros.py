@@ -397,7 +397,7 @@ class Zeros(Evidence):
         elif op == "cross_entropy" and self._stats(u).ndim > 1 and self._stats(u).shape[1] == 1:
             why, advice = f"{told} is over one class, whose softmax is always 1", _ONE_ENTRY
         elif op in hazards.LOSSES and zero and stats.size == 1:
-            why, advice = f"{told} is exactly 0: no smaller loss is to be had here", ""
+            why, advice = f"{told} is exactly 0: no loss is smaller", ""
         elif op in hazards.DIVIDES and zero and len(self.graph.operands[v]) > 1:
             by = self.graph.operands[v][1]
             if self._stats(by).low == math.inf:

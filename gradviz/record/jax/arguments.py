@@ -73,7 +73,7 @@ class Arguments:
             self.leaves.append(Leaf(numbered(_name(path, names), taken), array, at, floats))
 
     def call(self, arrays: Sequence[Any], meet: Callable[..., None] = lambda *_: None) -> Any:
-        """The function's result for arrays in the place of its own.
+        """The function's result for arrays in place of its own.
 
         ``meet((name, argument), ...)`` hears of the arguments before.
         """

@@ -100,7 +100,7 @@ class JaxProgram(Program):
         ]
 
     def output(self, *arrays: Any, meet: Callable[..., None] = lambda *_: None) -> Any:
-        """J for arrays in the place of the leaves."""
+        """J for arrays in place of the leaves."""
         found = self.arguments.call(arrays, meet)
         return self._scalar(found if self.loss is None else self.loss(found))
 

@@ -23,7 +23,7 @@ _TOLD = (
      "selects by a traced mask, so that the shape of the result is not known: write "
      "jnp.where(mask, x, 0.0)"),
     (jax.errors.TracerArrayConversionError,
-     "makes a NumPy array of a traced value, where its history would end: write jax.numpy in the "
+     "makes a NumPy array of a traced value, where its history would end: write jax.numpy in "
      "place of numpy"),
     (jax.errors.ConcretizationTypeError,
      "needs the number of a traced value (float, int, len ...): leave it an array, or pass it as "

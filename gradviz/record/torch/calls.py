@@ -103,7 +103,7 @@ def call_of(
     target: Tensor | None,
     generator: Tensor | None,
 ) -> Call:
-    """A call with a `Slot` in the place of each tensor, in the order of `given`."""
+    """A call with a `Slot` in place of each tensor, in the order of `given`."""
     positions = iter(range(len(given)))
 
     def put(argument: Any) -> Any:
