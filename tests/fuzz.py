@@ -130,7 +130,12 @@ def by_differences(made: Program, second: bool) -> Answer:
 
     with np.errstate(all="ignore"):
         twice = _slopes(slope, made.leaves) if second else None
-        return function(*made.leaves), _slopes(function, made.leaves), twice
+        value, slopes = function(*made.leaves), _slopes(function, made.leaves)
+    if np.isfinite(value) and not all(np.isfinite(s).all() for s in slopes):
+        raise Unknown(
+            "no number a little further on, as of corrcoef of what is equal but for rounding"
+        )
+    return value, slopes, twice
 
 
 def compare(
