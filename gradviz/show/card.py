@@ -210,7 +210,9 @@ def _box_card(box: Box, least: tuple[float, float], _language: str) -> Card:
             room = own[at] if len(cells) > 1 else inner - label_width - GAP
             colour = ("value", "gradient")[i] if sizes else row.kind
             x = edge - sum(own[at + 1 :]) - GAP * (len(own) - 1 - at)
-            _right(texts, x, above + 15 * (line + 1), runs, DATA, colour, slot, room)
+            worded = row.state not in ("number", "") or " " in row.cells[i]
+            word = "end" if worded and not slot else ""
+            _right(texts, x, above + 15 * (line + 1), runs, DATA, colour, slot, room, word)
         if row.mark is not None:
             marks.append((right - 10, middle - 8, row.mark))
     height = y + 10 - (0 if box.rows else 4)
@@ -289,6 +291,9 @@ def _live_pill(arrow: Arrow, symbol: Runs, number: Runs) -> Card:
     return Card(width, height, tuple(texts))
 
 
-def line(text: str, size: float, colour: str, font: str = "sans", limit: float = 900.0) -> Text:
+def line(
+    text: str, size: float, colour: str, font: str = "sans", limit: float = 900.0, word: str = ""
+) -> Text:
     """A single line of text that starts at the origin."""
-    return Text(0, 0, mathtext.elide(mathtext.prose(text, font), size, limit), size, colour)
+    runs = mathtext.elide(mathtext.prose(text, font), size, limit)
+    return Text(0, 0, runs, size, colour, word=word)

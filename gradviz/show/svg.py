@@ -369,7 +369,7 @@ class _Painter:
             widest, y = said.width + 18 * HEATS + 40, 52.0
         lines = {role for arrow in self.view.arrows for role in arrow.roles}
         for role, words in self.view.legend:
-            text = cards.line(words, 11.0, "soft")
+            text = cards.line(words, 11.0, "soft", word="start")
             step = text.width + (28 if role else 0)
             if x and x + step > room:
                 x, y = 0.0, y + 20
@@ -385,7 +385,7 @@ class _Painter:
         about = "; ".join(filter(None, (scale.meaning, scale.note)))
         x, y = left, top + 30
         for text, ahead in ((scale.least, True), (scale.most, False), (about, False)):
-            line = cards.line(text, 11.0, "soft")
+            line = cards.line(text, 11.0, "soft", word="" if text[:1].isdigit() else "start")
             if not text:
                 continue
             self._text(line, x, y)

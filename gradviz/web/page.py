@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradviz.chain.folding import LONG
 from gradviz.files import writable
-from gradviz.language import asked, in_every_language, say, speaking
+from gradviz.language import asked, in_every_language, say, speaking, translated
 from gradviz.model import Recording
 from gradviz.options import Colour
 from gradviz.show import style
@@ -68,14 +68,32 @@ def stylesheet() -> str:
     return "\n".join([*rules, (_HERE / "page.css").read_text(encoding="utf-8")])
 
 
+_PICTURED = (
+    "‖value‖", "‖gradient‖", "‖gradient‖ in", "‖gradient‖ out", "‖gradient‖ {d}",
+    "{what}, logarithmic", "{what}, linear", "0 exactly", "0 exactly; a message of 0",
+    "0 by underflow", "not finite", "{n} not finite", "non-finite", "not computed",
+    "no path to {J}",
+    "several operations in one box", "several values in one box", "the same parameters again",
+    "‖·‖: Euclidean norm; on each edge the shape of what passes", "‖·‖: Euclidean norm",
+    "{n} parameters", "parameters", "of {name}", "paths to {J}", "changed by a hook", "keeps",
+)  # fmt: skip
+"""What is said in pictures that are drawn in English, beside what ``words.XX.json`` has."""
+
+
 @cache
 def words() -> dict[str, dict[str, Any]]:
     """What the page says, by language: every ``web/words.<language>.json``."""
-    return {
-        file.name.split(".")[1]: json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(_HERE.iterdir(), key=lambda file: file.name)
-        if file.name.startswith("words.")
-    }
+    found = {}
+    for file in sorted(_HERE.iterdir(), key=lambda file: file.name):
+        if not file.name.startswith("words."):
+            continue
+        language = file.name.split(".")[1]
+        found[language] = json.loads(file.read_text(encoding="utf-8"))
+        with speaking(language):
+            own = {sentence: translated(sentence) for sentence in _PICTURED}
+        told = {sentence: said for sentence, said in own.items() if said != sentence}
+        found[language]["picture"] |= told
+    return found
 
 
 def to_html(

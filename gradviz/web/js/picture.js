@@ -8,6 +8,7 @@ import { Camera } from "./camera.js";
 import { find, numeric, set, svg } from "./elements.js";
 import { Minimap } from "./minimap.js";
 import { width } from "./widths.js";
+import { inWords } from "./words.js";
 
 /** @import { Point } from "./camera.js" */
 /** @typedef {{text: SVGTextElement, room: number, size: number}} Slot */
@@ -118,13 +119,14 @@ export class Picture extends Camera {
     for (const group of /** @type {NodeListOf<SVGGElement>} */ (
       this.root.querySelectorAll("g[data-word]")
     )) {
+      const said = group.textContent?.trim() ?? "";
+      const own = inWords(said, words);
+      if (own === said) continue;
       const text = find(group, "text", SVGTextElement);
-      const said = text.textContent in words ? [text.textContent] : text.textContent.split(" ");
-      const own = said.map((word) => words[word] ?? word);
-      if (own.every((word, n) => word === said[n])) continue;
       set(text, { x: group.dataset.x, "text-anchor": group.dataset.word });
       text.removeAttribute("textLength");
-      text.textContent = own.join(" ");
+      text.textContent = own;
+      group.replaceChildren(text);
     }
   }
 

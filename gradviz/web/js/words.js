@@ -24,3 +24,27 @@ export const filled = (text, places) =>
     const { cloneNode } = /** @type {any} */ (place);
     return cloneNode ? cloneNode.call(place, true) : place;
   });
+
+/**
+ * What a picture says, in other words: those of the whole text, of a sentence with places that it
+ * is, or of each of its words.
+ * @type {(said: string, words: Record<string, string>) => string}
+ */
+export function inWords(said, words) {
+  if (said in words) return words[said];
+  for (const [sentence, own] of Object.entries(words)) {
+    const parts = sentence.split(/\{(\w+)\}/);
+    if (parts.length < 3) continue;
+    const plain = parts.map((part, i) =>
+      i % 2 ? "(.+)" : part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"),
+    );
+    const [, ...found] = new RegExp(`^${plain.join("")}$`).exec(said) ?? [];
+    if (!found.length) continue;
+    const places = found.map((text, i) => [parts[2 * i + 1], inWords(text, words)]);
+    return filled(own, Object.fromEntries(places)).join("");
+  }
+  return said
+    .split(" ")
+    .map((word) => words[word] ?? word)
+    .join(" ");
+}
