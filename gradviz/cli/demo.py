@@ -27,7 +27,6 @@ def demo(folder: Path) -> None:
 
     from gradviz.files import write_atomic
     from gradviz.show import engine
-    from gradviz.show.svg import to_svg
 
     engine.find()  # once, before the threads: Python's sysconfig is filled without a lock
     graph = gv.examples.backprop_222()
@@ -42,7 +41,7 @@ def demo(folder: Path) -> None:
         "explain-w1.svg": explained[-1].draw(),
     }
     with ThreadPoolExecutor() as pool:  # Graphviz works beside us
-        drawn = pool.map(lambda drawing: to_svg(drawing.view), pictures.values())
+        drawn = pool.map(lambda drawing: drawing.svg, pictures.values())
         words = [explanation.formula.text for explanation in explained]
         words += [f"What is reused, in this order:\n{reuse.text}", _proofs(graph)]
     folder.mkdir(parents=True, exist_ok=True)
