@@ -149,7 +149,7 @@ def _is_named(place: tuple[Any, int]) -> bool:
     return "forward" not in name and name.isidentifier() and not name.startswith("__")
 
 
-def quiet(folding: Parts, parts: list[int | Fold], depth: int) -> list[int | Fold]:
+def quiet(folding: Parts, parts: list[int | Fold], inside: Fold) -> list[int | Fold]:
     """The parts, with those that no gradient comes to as one box: indices, and what counts them."""
 
     def is_idle(part: int | Fold) -> bool:
@@ -161,34 +161,35 @@ def quiet(folding: Parts, parts: list[int | Fold], depth: int) -> list[int | Fol
     if len(idle) < 2 or not others:
         return parts
     steps = sorted(i for part in idle for i in steps_of(part))
-    found = [*others, _still(folding, steps, depth)]
+    found = [*others, _still(folding, steps, inside)]
     edges = folding.between([steps_of(part) for part in found])
     order = topological(len(found), edges)
     return [found[n] for n in order] if len(order) == len(found) else parts
 
 
-def still_together(folding: Parts, loose: list[int | Fold], depth: int) -> list[int | Fold]:
+def still_together(folding: Parts, loose: list[int | Fold], inside: Fold) -> list[int | Fold]:
     """What several parts read and no gradient comes to, inputs aside, as one box."""
     graph = folding.graph
     quiet = [i for i in loose if i in folding.still and graph.kind(i) != "input"]
     steps = [i for i in quiet if not graph.is_leaf(i)]
     if not steps:
         return loose
-    together = _still(folding, steps, depth)
+    together = _still(folding, steps, inside)
     together.leaves = [i for i in quiet if i not in steps]
     return [*(i for i in loose if i not in quiet), together]
 
 
-def _still(folding: Parts, steps: list[int], depth: int) -> Fold:
+def _still(folding: Parts, steps: list[int], inside: Fold) -> Fold:
     """A box that no gradient comes to, named by its layer, or its function, or what is read of it.
 
     Where that is much, or has no name of its own, the first and the last operation say more.
     """
-    graph = folding.graph
+    graph, depth = folding.graph, inside.depth
     read = [i for i in steps if any(v not in steps for v, _ in graph.readers[i])] or steps
     scopes = {graph.values[i].scope[depth : depth + 1] for i in read}
     [inner] = scopes if len(scopes) == 1 else [()]
-    function = next((code.co_name for code in _common([_site(graph, i) for i in steps])), "")
+    common = [] if inside.function else _common([_site(graph, i) for i in steps])
+    function = common[0].co_name if common else ""
     names = [*dict.fromkeys(stem(graph.names[i].rpartition(".")[2]) for i in read)]
     if len(names) > 2 or not graph.named.issuperset(read):
         ends = (graph.values[i].operation.name.partition("[")[0] for i in (steps[0], read[-1]))

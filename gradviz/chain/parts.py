@@ -34,6 +34,8 @@ CHAIN = 3  # so many values, each the only reader of the one before, make a chai
 class Parts:
     """How the folds of a Graph are cut into parts; see `gradviz.chain.folding.Folding`."""
 
+    root: Fold
+
     def __init__(self, graph: Graph, scopes: bool) -> None:
         self.graph, self.scopes = graph, scopes
         self.layered = bool(graph.layers) and not scopes
@@ -48,8 +50,8 @@ class Parts:
             parts = self._by_scope(fold)
             if self.layered and fold.main is None:
                 parts = gathering.formed(self, parts, fold.depth)
-                parts = gathering.quiet(self, parts, fold.depth)
-                if fold.scope or (not fold.key and () in self.graph.layers):  # in a module
+                parts = gathering.quiet(self, parts, fold)
+                if fold.scope or (fold is self.root and () in self.graph.layers):  # in a module
                     parts = gathering.called(self, parts, fold.depth)
             if not self.scopes:
                 parts = self._repeats(parts, fold.depth)
@@ -58,7 +60,7 @@ class Parts:
                 parts = self._stretches(parts, fold.depth) if len(parts) > WIDE else parts
         loose: list[int | Fold] = [*self._settle(fold, parts)]
         if self.layered:
-            loose = gathering.still_together(self, loose, fold.depth)
+            loose = gathering.still_together(self, loose, fold)
         room = max(WIDE - len(parts), 0) + LEAVES
         if len(loose) > room and not self.scopes:
             loose = self._repeats(loose, fold.depth)

@@ -24,7 +24,7 @@ from gradviz.words import choose
 
 from .lesson import lesson_of, sheet, travelling
 from .payload import IN_FULL, numbers, structure
-from .pictures import TURNED, Pictures, visible
+from .pictures import TURNED, Pictures, sealed, visible
 from .rooms import joined
 
 if TYPE_CHECKING:
@@ -190,6 +190,7 @@ def _state(
     drawn = pictures.drawings(kept, direction, color, engine)
     across = "LR" if drawn[0]["direction"] == "TB" else "TB"
     drawn += pictures.drawings(pictures.folds(TURNED, LONG), across, color, engine)
+    drawn = sealed(drawn)
     count = len(graph.detailed(detail))
     seen = {i for picture in drawn for i in visible(picture, count)}
     shown = None if count <= IN_FULL else seen

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 MOST = 320  # of so many boxes only scopes fold: then each edge keeps an arrow of its own
 LENGTH = 4 * LONG  # so long are the edges of all pictures that a page brings along
+CARRIED = 40  # so many pictures, then
 TURNED = 6  # so many of them also in the other direction
 VALUE_ROOM, LOCAL_ROOM = "−0.00012345", "−0.0000"  # what most numbers fit in as they change
 
@@ -135,15 +136,16 @@ class Pictures:
             "scopes": [p.key for f in opened for p in f.folds if p in opened or _is_listed(p)],
             "inside": _runs(owner),
             "closed": shut,
+            "sealed": [],
             "frames": frames,
         }
 
-    def folds(self, most: int = 16, longest: float = LENGTH) -> list[tuple[str, ...]]:
+    def folds(self, most: int = CARRIED, longest: float = LENGTH) -> list[tuple[str, ...]]:
         """The foldings that a page brings along, the first one first.
 
         Every combination, or those that matter most: all open, all closed, one closed; of a large
-        graph the first one, and one fold closed or opened besides. All together they can be laid
-        out soon: their edges are no longer than `longest`.
+        graph the first one, one fold opened besides, one in that, and one closed. All together they
+        can be laid out soon: their edges are no longer than `longest`.
         """
         kept: list[tuple[str, ...]] = []
         length = 0
@@ -178,15 +180,15 @@ def _runs(owner: np.ndarray[Any, Any]) -> list[tuple[int, int, int]]:
 
 def _wanted(folding: Folding, first: tuple[str, ...], most: int) -> list[tuple[str, ...]]:
     if not folding.scopes:
-        seen = [part for fold in _state(folding, first)[0] for part in fold.folds]
-        frames = [fold.key for fold in _state(folding, first)[0] if fold is not folding.root]
-        closing = [tuple(sorted({*first, key})) for key in frames]
-        opening = [part.key for part in seen if part.key in first and _is_listed(part)][: most - 1]
-        for key in opening:  # what they bring to light is closed in all
-            first = tuple(sorted(_state(folding, {*first} - {key})[1] | {key}))
-        one_more = [tuple(k for k in first if k != key) for key in opening]
-        both = itertools.chain(*itertools.zip_longest(closing, one_more))
-        return [first, *(folded for folded in both if folded is not None)]
+        opened = _state(folding, first)[0]
+        closing = [tuple(sorted({*first, f.key})) for f in opened if f is not folding.root]
+        seen = _shut(folding, first)[: most - 1]
+        for fold in seen:  # what they bring to light is closed in all
+            first = tuple(sorted(_state(folding, {*first} - {fold.key})[1] | {fold.key}))
+        ways = [[fold] for fold in seen]
+        for fold in seen:  # and once more
+            ways += [[fold, part] for part in _shut(folding, {*first} - {fold.key}, fold)]
+        return [first, *(_without(folding, first, way) for way in ways), *closing]
     keys = _keys(folding)
     if 2 ** len(keys) <= most:
         sizes = range(len(keys) + 1)
@@ -194,6 +196,22 @@ def _wanted(folding: Folding, first: tuple[str, ...], most: int) -> list[tuple[s
         return [first, *every]
     outer = tuple(sorted(fold.key for fold in folding.root.folds))
     return [first, (), outer, *((key,) for key in keys)]
+
+
+def _shut(folding: Folding, folded: Iterable[str], around: Fold | None = None) -> list[Fold]:
+    """The folds that are seen closed, and that one looks into, in all or in an opened one."""
+    opened = _state(folding, folded)[0]
+    if around is not None and around not in opened:
+        return []
+    seen = [part for fold in ([around] if around else opened) for part in fold.folds]
+    return [part for part in seen if part not in opened and _is_listed(part)]
+
+
+def _without(folding: Folding, folded: Iterable[str], way: Iterable[Fold]) -> tuple[str, ...]:
+    """The closed folds once these are open, outer ones first."""
+    for fold in way:
+        folded = _state(folding, {*folded} - {fold.key})[1]
+    return tuple(sorted(folded))
 
 
 def _folding(shown: Graph) -> Folding:
@@ -338,6 +356,12 @@ def _layered(
     arrows.sort(key=lambda arrow: (int(arrow.head[1:]), int(arrow.tail[1:])))
     way = direction_of(direction, folding.row(opened) >= ROW)
     return replace(view, boxes=tuple(boxes), arrows=tuple(arrows), direction=way), ids
+
+
+def sealed(drawn: Sequence[Drawing]) -> list[Drawing]:
+    """All pictures of a page, each with the folds that it shows closed and that none opens."""
+    opened = {key for picture in drawn for key in {*picture["scopes"]} - {*picture["folded"]}}
+    return [{**d, "sealed": sorted({*d["closed"].values()} - opened)} for d in drawn]
 
 
 def visible(picture: Drawing, count: int) -> set[int]:

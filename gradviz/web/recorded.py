@@ -24,7 +24,7 @@ from gradviz.words import choose, clean, shape
 from .cells import scalar
 from .page import document, packed, stylesheet, words
 from .payload import IN_FULL, numbers, structure
-from .pictures import Pictures
+from .pictures import Pictures, sealed
 from .rooms import joined
 from .wire import Column, FoundOverTime, OpenedPass, Recorded
 
@@ -134,7 +134,7 @@ class Telling:
 def _opened(graph: Graph) -> dict[str, Any]:
     pictures = Pictures(graph)
     kept = pictures.folds()[:1]
-    picture = pictures.drawings(kept)[0]
+    [picture] = sealed(pictures.drawings(kept))
     findings: list[str] = []
     gravity = 0
     with suppress(TraceError):

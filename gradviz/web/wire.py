@@ -172,6 +172,7 @@ class Numbers(TypedDict):
 class Drawing(TypedDict):
     """A picture; the boxes of hidden nodes, the folds of closed boxes and, by scope, of frames.
 
+    Of these, the sealed ones are those that no picture of the page shows open.
     Nodes are hidden in runs: the first, the last, and the one whose box they are in.
     """
 
@@ -181,6 +182,7 @@ class Drawing(TypedDict):
     scopes: list[str]
     inside: Annotated[list[tuple[int, int, int]], "[number, number, number][]"]
     closed: dict[int, str]
+    sealed: list[str]
     frames: dict[str, str]
 
 

@@ -450,7 +450,7 @@ def test_what_is_hard_to_lay_out_is_folded_and_a_page_of_it_asks_little(name, de
     assert max(asked) <= fold.LONG
     asked.clear()
     page.to_html(graph, detail=detail)
-    assert len(asked) <= 16
+    assert len(asked) <= pictures.CARRIED + pictures.TURNED
     assert sum(asked) <= pictures.LENGTH + fold.LONG
 
 

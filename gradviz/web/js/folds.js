@@ -54,8 +54,9 @@ export class Folds {
   /** Another picture: what was asked for stays where it was. */
   refresh() {
     const { picture, session } = this.frame;
-    const { closed, frames, folded, scopes } = session.get("drawing");
+    const { closed, sealed, frames, folded, scopes } = session.get("drawing");
     for (const i of Object.keys(closed)) {
+      if (sealed.includes(closed[Number(i)])) continue;
       picture.nodes.get(Number(i))?.setAttribute("aria-expanded", "false");
     }
     for (const heading of picture.headings) {
@@ -64,11 +65,14 @@ export class Folds {
     }
     const made = scopes.map((scope) => {
       const shut = folded.includes(scope);
+      const away = sealed.includes(scope);
       return button(
         `${shut ? "▸" : "▾"} ${scope}`,
-        session.t(shut ? "unfold" : "foldOne", { scope }),
+        away
+          ? session.t("notOpened", { name: scope })
+          : session.t(shut ? "unfold" : "foldOne", { scope }),
         () => this.toggle(scope),
-        { "aria-pressed": String(shut), class: "fold" },
+        { "aria-pressed": String(shut), class: away ? "fold sealed" : "fold" },
       );
     });
     fill(this.buttons, made);

@@ -46,13 +46,17 @@ export class Tooltip {
   ofNode(i) {
     const { session } = this;
     const { name, kind, shape, dtype, source } = session.nodes[i];
-    const scope = session.get("drawing").closed[i];
+    const { closed, sealed } = session.get("drawing");
+    const scope = closed[i];
+    const opens = sealed.includes(scope)
+      ? session.t("notOpened", { name: scope })
+      : `▸ ${session.t("unfold", { scope })}`;
     return [
       `${name} = ${inFull(session, session.numbers.values[i])}`,
       `∂${session.loss}/∂${name}: ${gradientInFull(session, i)}`,
       [session.t(`kind ${kind}`), shape, dtype].filter(Boolean).join(" · "),
       source,
-      scope && `▸ ${session.t("unfold", { scope })}`,
+      scope && opens,
     ];
   }
 

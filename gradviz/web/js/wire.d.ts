@@ -158,6 +158,7 @@ interface Numbers {
 
 /** A picture; the boxes of hidden nodes, the folds of closed boxes and, by scope, of frames.
 
+    Of these, the sealed ones are those that no picture of the page shows open.
     Nodes are hidden in runs: the first, the last, and the one whose box they are in.
      */
 interface Drawing {
@@ -167,6 +168,7 @@ interface Drawing {
   scopes: string[];
   inside: [number, number, number][];
   closed: { [key: number]: string };
+  sealed: string[];
   frames: { [key: string]: string };
 }
 
