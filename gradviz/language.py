@@ -35,6 +35,11 @@ def set_language(language: str = "") -> None:
     language : {"", "en", "zh"}
         "" for what it is without a setting.
 
+    Raises
+    ------
+    ValueError
+        There is no such language.
+
     Examples
     --------
     >>> import gradviz as gv

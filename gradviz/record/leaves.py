@@ -75,6 +75,22 @@ def input(value: Any, name: str = "") -> Array:
 def parameter(value: Any, name: str = "") -> Array:
     """A leaf that is to be learned; otherwise as `input`.
 
+    Parameters
+    ----------
+    value : array_like
+        Numbers; integers become floats.
+    name : str, optional
+        By default the variable that it is assigned to.
+
+    Returns
+    -------
+    Array
+
+    Raises
+    ------
+    TypeError
+        The value is not numeric.
+
     Examples
     --------
     >>> import gradviz as gv

@@ -151,6 +151,11 @@ def graph(output: Any, *, title: str = "") -> Graph:
     output : Array
         J, computed from `gradviz.input` and `gradviz.parameter` leaves.
     title : str, optional
+        Stands above its pictures.
+
+    Returns
+    -------
+    Graph
 
     Raises
     ------

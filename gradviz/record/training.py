@@ -56,13 +56,17 @@ def record_training(
 
     Examples
     --------
-    >>> with gv.record_training(model, "run.gvtrain", every=10) as recorder:  # doctest: +SKIP
-    ...     for x, t in batches:
+    >>> import torch, gradviz as gv
+    >>> model = torch.nn.Linear(3, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> with gv.record_training(model, "run.gvtrain", every=10) as recorder:
+    ...     for x in torch.randn(30, 8, 3):
     ...         with recorder.step():
     ...             optimizer.zero_grad()
-    ...             loss_of(model(x), t).backward()
+    ...             model(x).square().mean().backward()
     ...             optimizer.step()
-    >>> gv.load_training("run.gvtrain").draw()  # doctest: +SKIP
+    >>> [step.number for step in gv.load_training("run.gvtrain").steps]
+    [0, 10, 20]
 
     With JAX:
 

@@ -47,6 +47,19 @@ def grad(function: Callable[..., Any], wrt: str | int = 0) -> Callable[..., Any]
     wrt : str or int, optional
         The argument to differentiate by, by name or position; one array of floats.
 
+    Returns
+    -------
+    callable
+        Of the function's arguments; what it returns has the shape of the argument.
+
+    Raises
+    ------
+    ValueError
+        From that function: `wrt` is none of the arguments that it is given.
+    TraceError
+        From that function: the result is no real scalar, or
+        `float` or the like ended its history.
+
     Examples
     --------
     >>> import gradviz as gv
@@ -70,6 +83,14 @@ def jacobian(function: Callable[..., Any], wrt: str | int = 0) -> Callable[..., 
     -------
     callable
         Its result has the shape of the function's result, then that of the argument.
+
+    Raises
+    ------
+    ValueError
+        From that function: `wrt` is none of the arguments that it is given.
+    TraceError
+        From that function: the result is no array, or
+        `float` or the like ended its history.
 
     Examples
     --------
@@ -98,6 +119,19 @@ def hessian(function: Callable[..., Any], wrt: str | int = 0) -> Callable[..., A
     wrt : str or int, optional
         As of `grad`.
 
+    Returns
+    -------
+    callable
+        Its result has the shape of the argument twice.
+
+    Raises
+    ------
+    ValueError
+        From that function: `wrt` is none of the arguments that it is given.
+    TraceError
+        From that function: the result is no real scalar, or
+        `float` or the like ended its history.
+
     Examples
     --------
     >>> import numpy as np, gradviz as gv
@@ -123,6 +157,19 @@ def jvp(
         Its arguments.
     tangents : sequence of arrays
         A direction for each, of the same shapes.
+
+    Returns
+    -------
+    tuple of two arrays
+        The value and its derivative in that direction, of one shape.
+
+    Raises
+    ------
+    ValueError
+        The directions have other shapes than the arguments.
+    TraceError
+        The result is no array, or
+        `float` or the like ended its history.
 
     Examples
     --------
@@ -154,6 +201,27 @@ def jvp(
 
 def hvp(function: Callable[..., Any], x: Any, direction: Any) -> Any:
     """The Hessian of a scalar function of one array, times a direction, without the Hessian.
+
+    Parameters
+    ----------
+    function : callable
+        NumPy code that returns a scalar.
+    x : array_like
+        Its argument.
+    direction : array_like
+        Of the same shape.
+
+    Returns
+    -------
+    array
+        Of the same shape.
+
+    Raises
+    ------
+    ValueError
+        The direction has another shape than `x`.
+    TraceError
+        As of `grad`.
 
     Examples
     --------
@@ -191,6 +259,8 @@ def _transformed(
         with nullcontext() if recorded else tape(), traced(function):
             leaves = []
             for place in _places(function, wrt, kwargs):
+                if place not in arguments:
+                    raise ValueError(f"wrt={wrt!r}: the call gives no such argument; pass it, too")
                 given = arguments[place]
                 # A new node, so that only the paths through this argument count.
                 fresh = +given if isinstance(given, Array) else leaf(given, "", "parameter")

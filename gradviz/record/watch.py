@@ -35,6 +35,7 @@ def watch(
     Parameters
     ----------
     out : str or path-like, optional
+        The folder that reports are written to, made when there is one.
     on_trigger : {"continue", "stop", "raise"}, optional
         What comes after a report: the training goes on; the `with` block ends; or it raises
         `gradviz.errors.TrainingError`.
@@ -48,11 +49,26 @@ def watch(
     Watch
         A context manager, with its `reports`.
 
+    Raises
+    ------
+    ValueError
+        An argument is none of those above.
+    gradviz.errors.TrainingError
+        From the `with` block, where `on_trigger` is "raise".
+
     Examples
     --------
-    >>> with gv.watch() as watch:  # doctest: +SKIP
-    ...     train(model)
-    >>> watch.reports[0].finding  # doctest: +SKIP
+    >>> import torch, gradviz as gv
+    >>> weight = torch.nn.Parameter(torch.ones(2))
+    >>> optimizer = torch.optim.SGD([weight], lr=0.001)
+    >>> with gv.watch(on_trigger="stop") as watch:
+    ...     for step in range(150):
+    ...         loss = (weight * (step != 120)).log().square().sum()
+    ...         optimizer.zero_grad()
+    ...         loss.backward()
+    ...         optimizer.step()
+    >>> watch.reports[0].step, watch.reports[0].finding.operation
+    (120, 'log')
     """
     choose("on_trigger", on_trigger, ("continue", "stop", "raise"))
     if type(reports) is not int or reports < 0:

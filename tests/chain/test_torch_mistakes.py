@@ -52,6 +52,14 @@ def shifted(x):
     return x.view(x.shape[1], x.shape[0])[1:].reshape(x.shape[0], -1)
 
 
+def in_steps(w):
+    return X[:20].view(4, 5, 6) @ torch.cat((w, w), 1)  # examples, steps, features
+
+
+def in_heads(w):
+    return in_steps(w).reshape(4, 5, 2, 3).transpose(1, 2).tanh()
+
+
 def in_time(w):
     return logits(w)[:20].reshape(4, 5, CLASSES).mT  # 4 examples, of 5 steps each
 
@@ -106,8 +114,16 @@ CASES = [
      lambda w: F.l1_loss(logits(w).sigmoid()[:, 0], B * 1.02), MISTAKE, "cannot be reached"),
     ("a tanh, by hand", lambda w: (9 * B - logits(w)[:, 0].tanh()).square().mean(),
      lambda w: (9 * B - logits(w)[:, 0].tanh()).mean(), MISTAKE, "cannot be reached"),
-    ("view for transpose", lambda w: (logits(w).view(CLASSES, N) @ X).square().mean(),
-     lambda w: (logits(w).T @ X).square().mean(), MISTAKE, "exchanges no axes"),
+    ("view for transpose", lambda w: (logits(w)[:20].view(3, 20) @ X[:20]).square().mean(),
+     lambda w: (logits(w)[:20].T @ X[:20]).square().mean(), MISTAKE, "exchanges no axes"),
+    ("heads by a reshape", lambda w: in_steps(w).reshape(4, 2, 5, 3).square().mean(),
+     lambda w: in_steps(w).reshape(4, 5, 2, 3).transpose(1, 2).square().mean(), MISTAKE,
+     "from (4, 5, 6) to (4, 2, 5, 3)"),
+    ("heads put together by a reshape", lambda w: in_heads(w).reshape(4, 5, 6).square().mean(),
+     lambda w: in_heads(w).transpose(1, 2).reshape(4, 5, 6).square().mean(), MISTAKE,
+     "from (4, 2, 5, 3) to (4, 5, 6)"),
+    ("an axis split where it lies", None,
+     lambda w: in_steps(w).reshape(4, 5, 3, 2).reshape(4, 15, 2).square().mean(), MISTAKE, ""),
     ("relative positions", None, lambda w: shifted(F.pad(logits(w), (1, 0))).square().mean(),
      MISTAKE, ""),
     ("relative positions, cut off", None, lambda w: shifted(logits(w)).square().mean(),
@@ -243,3 +259,47 @@ def test_a_line_that_runs_for_queries_and_for_keys_is_told_once():
     health = gv.trace(program, weight(6, 6), weight(6, 6, seed=2)).diagnose()
     assert [f.kind for f in health.findings] == [MISTAKE]
     assert health.findings[0].source.text.startswith("return x.reshape(4, 3, 6, 2)")
+
+
+def healthy():
+    """Programs in which what looks like one of these mistakes is meant."""
+    torch.manual_seed(0)
+    x, flat = torch.randn(4, 7, 16), torch.rand(6, 16)
+    one, other = nn.Linear(16, 5), nn.Linear(16, 5)
+    down, up = nn.Linear(16, 2), nn.Linear(2, 16)
+    narrow, conv = nn.Linear(16, 4), nn.Conv2d(3, 8, 3)
+    layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)  # 4 examples of 4 heads are 16
+
+    def contrasted(x):
+        near = F.normalize(one(x), dim=-1) @ F.normalize(other(x), dim=-1).T
+        return F.cross_entropy(10 * near, torch.arange(6)) + F.cross_entropy(
+            10 * near.T, torch.arange(6)
+        )
+
+    def slots(x):  # they compete, and each is then a mean
+        weights = (narrow(x) @ narrow(x).mT).softmax(1)
+        return (weights / weights.sum(-1, keepdim=True) @ x).square().mean()
+
+    def shuffled(images):
+        y = conv(images).view(4, 2, 4, 6, 6).transpose(1, 2).reshape(4, 8, 6, 6)
+        return y.square().mean()
+
+    def distilled(x):
+        with torch.no_grad():
+            teacher = other(x).softmax(-1)
+        return F.kl_div(one(x).log_softmax(-1), teacher, reduction="batchmean")
+
+    yield lambda x: layer(x).square().mean(), x
+    yield lambda x: up(down(x)).square().mean(), x  # of low rank
+    yield lambda x: F.cross_entropy(one(x).view(-1, 5), torch.arange(28) % 5), x
+    yield contrasted, flat
+    yield slots, x
+    yield shuffled, torch.randn(4, 3, 8, 8)
+    yield distilled, flat
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_of_healthy_models_no_mistake_is_said(capture):
+    for program, x in healthy():
+        health = gv.trace(program, x, capture=capture).diagnose()
+        assert MISTAKE not in health.text, health

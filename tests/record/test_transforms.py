@@ -128,3 +128,9 @@ def test_what_is_no_constant_but_was_read_or_is_no_array_is_refused():
         gv.grad(lambda x: float(x) ** 2)(2.0)
     with pytest.raises(gv.TraceError, match="returned NoneType"):
         gv.grad(lambda x: None)(2.0)
+
+
+def test_an_argument_that_the_call_does_not_give_is_refused_in_words():
+    with pytest.raises(ValueError, match="wrt=1: the call gives no such argument; pass it, too"):
+        gv.grad(lambda x, y=2.0: x * y, wrt=1)(3.0)
+    assert gv.grad(lambda x, y=2.0: x * y, wrt=1)(3.0, 2.0) == 3.0

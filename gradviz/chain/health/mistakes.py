@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import accumulate
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -223,13 +225,15 @@ class Mistakes(Evidence):
     def _reread(self, v: int, op: str, u: int) -> tuple[str, ...] | None:
         """Whether a reshape has the axes of its operand in another order, and not their numbers."""
         before, after = ([n for n in self._stats(i).shape if n != 1] for i in (u, v))
-        if before == after or sorted(before) != sorted(after) or self._shifts(v, u):
+        sure = _exchanged(before, after)
+        if not sure or self._shifts(v, u):
             return None
         shapes = " to ".join(str(tuple(self._stats(i).shape)) for i in (u, v))
         return (
             f"{op} from {shapes} reads the same numbers in the same order: it exchanges no axes, "
             "but deals the numbers out anew",
-            "transpose or permute",
+            "transpose or permute; an axis that is split is split first, where it lies",
+            *(["note"] if sure == "note" else []),
         )
 
     def _shifts(self, v: int, u: int) -> bool:
@@ -434,6 +438,27 @@ _LOOKED_AT = (
     LOGITS | PAIRED | APART | PROBABILITIES | hazards.TIMES
     | ORDERED | RESHAPED | hazards._names("nll_loss kl_div batch_norm matmul bmm linear")
 )  # fmt: skip
+
+
+def _exchanged(before: list[int], after: list[int]) -> str:
+    """How sure it is that shapes differ as by an exchange of axes: "", "note", "warning".
+
+    Such are (n, t) and (t, n), and, where one axis is split besides, as into heads, (n, t, 6) and
+    (n, 2, t, 3), or the other way.
+    """
+    if len(before) == len(after):
+        apart = [(p, q) for p, q in zip(before, after, strict=True) if p != q]
+        if not apart or sorted(before) != sorted(after):
+            return ""
+        p, q = apart[0]
+        if p % q and q % p:
+            return "warning"
+        # (4, 16) and (16, 4) differ so where rows are cut in four, too: in chunks, or by heads.
+        return "note" if before[-1] == after[-1] else ""
+    one, more = sorted((before, after), key=len)
+    within = set(accumulate(one, mul)) <= set(accumulate(more, mul))  # an axis is split as it lies
+    split = ([*more[:i], *more[i + 1 : -1], more[i] * more[-1]] for i in range(len(more) - 2))
+    return "warning" if not within and one in split else ""
 
 
 def _same(matrix: np.ndarray, axis: int) -> bool:
