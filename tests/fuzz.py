@@ -102,20 +102,30 @@ def by_jax(made: Program, second: bool) -> Answer:
     return value, list(found), twice and list(twice)
 
 
-def _slopes(function: Callable[..., Any], leaves: list[Any]) -> list[Any]:
+def _slopes(function: Callable[..., Any], leaves: list[Any], size: float = 1e-6) -> list[Any]:
     """Central differences of a program on plain arrays."""
     found = []
     for k, leaf in enumerate(leaves):
         slope = np.zeros(leaf.shape)
         for index in np.ndindex(leaf.shape):
             ends = []
-            for step in (1e-6, -1e-6):
+            for step in (size, -size):
                 moved = leaf.copy()
                 moved[index] += step
                 ends.append(function(*leaves[:k], moved[()], *leaves[k + 1 :]))
-            slope[index] = (ends[0] - ends[1]) / 2e-6
+            slope[index] = (ends[0] - ends[1]) / (2 * size)
         found.append(slope)
     return found
+
+
+def _jumps(function: Callable[..., Any], leaves: list[Any], found: list[Any]) -> bool:
+    """Whether differences of a smaller step are others, as next to a number that rounding makes.
+
+    A leading coefficient of 1e-17, say, is one that polymul leaves out a little further on.
+    """
+    with np.errstate(all="ignore"):
+        finer = _slopes(function, leaves, 1e-7)
+    return any((abs(a - b) > 0.1 * (1 + abs(b))).any() for a, b in zip(finer, found, strict=True))
 
 
 def by_differences(made: Program, second: bool) -> Answer:
@@ -169,7 +179,12 @@ def compare(
     _close("J", graph.values[graph.output].value, value, tolerance)
     gradients = [graph.adjoint(i) for i in sorted(graph.wrt)]
     for k, (ours, theirs, leaf) in enumerate(zip(gradients, found, made.leaves, strict=True)):
-        _close(f"∂J/∂x{k}", ours, theirs, tolerance)
+        try:
+            _close(f"∂J/∂x{k}", ours, theirs, tolerance)
+        except Difference:
+            if exact or not _jumps(function, made.leaves, found):
+                raise
+            raise Unknown("it jumps where it is differentiated") from None
         if ours.dtype != leaf.dtype:
             raise Difference(f"∂J/∂x{k} has dtype {ours.dtype}, the leaf {leaf.dtype}")
     if differences and not graph.check(detail="operations", tolerance=1e-5):

@@ -344,6 +344,23 @@ def test_a_write_to_what_a_gradient_needs_is_named(write, capture):
         gv.trace(lambda w: write(w * 2), w, capture=capture)
 
 
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_a_write_to_a_view_that_a_gradient_needs_is_named_too(capture):
+    celu = nn.Sequential(nn.Linear(3, 4), nn.CELU(inplace=True))
+
+    def program(x):
+        return torch.mul(celu(x), 2.0, out=None).sum() + celu(x).mul_(2).sum()  # the write
+
+    def by_layers(x):
+        return nn.Mish(inplace=True)(celu(x)).sum()  # the write
+
+    for function, call in ((program, "mul_"), (by_layers, "mish")):
+        with pytest.raises(
+            gv.TraceError, match=rf"\(2, 5, 4\) as it was.* {call} at .*# the write"
+        ):
+            gv.trace(function, torch.randn(2, 5, 3), capture=capture)
+
+
 @pytest.mark.parametrize(("call", "words"), BAD.values(), ids=BAD)
 def test_bad_input_is_told_in_clear_words(call, words):
     with pytest.raises(gv.TraceError, match=words):

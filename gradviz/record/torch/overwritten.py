@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,34 @@ def overwritten(recorded: Sequence[TensorNode]) -> str:
     return ""
 
 
+def suspected(recorded: Sequence[TensorNode], error: Exception) -> str:
+    """The last call that may have written to a tensor as PyTorch's error tells of; "" if none.
+
+    What a write to a view has saved, autograd keeps where nobody can look at it.
+    """
+    told = re.search(r"\[[\w.]+ \[([\d, ]*)\]\]", str(error))
+    if told is None:
+        return ""
+    shape = tuple(map(int, filter(None, told[1].split(", "))))
+    alike = [n for n in recorded if n.operands and tuple(getattr(n.value, "shape", ())) == shape]
+    node = next(filter(_writes, reversed(alike)), None)
+    last = node or (alike[-1] if alike else None)
+    if last is None or (place := names.source(last.site)) is None:
+        return ""
+    how = _INSTEAD if node else "leave inplace=True out there, or in the layer before"
+    return (
+        f"a gradient needs a tensor of shape {shape} as it was, which was written to since; the "
+        f"last call that may have done so is {last.operation.name} at {place}; {how}"
+    )
+
+
+_INSTEAD = "make a new tensor there (h = h + 1 instead of h += 1), or write to a clone()"
+
+
+def _writes(node: TensorNode) -> bool:
+    return node.operation.name.endswith("_") or node.operation.name in WRITES
+
+
 def _who_wrote(recorded: Sequence[TensorNode], node: TensorNode, result: bool) -> str:
     """Name the write to the result of a call, or to what it has read, that came after it."""
     write = _write_to(recorded, node, result)
@@ -45,10 +74,7 @@ def _who_wrote(recorded: Sequence[TensorNode], node: TensorNode, result: bool) -
     place = names.source(write.site) if write is not None else None
     if place is None:
         return f"{told}, which was written to since"
-    return (
-        f"{told}, which {place} has written to since; make a new "
-        "tensor there (h = h + 1 instead of h += 1), or write to a clone()"
-    )
+    return f"{told}, which {place} has written to since; {_INSTEAD}"
 
 
 def _write_to(recorded: Sequence[TensorNode], node: TensorNode, result: bool) -> TensorNode | None:
@@ -63,10 +89,9 @@ def _write_to(recorded: Sequence[TensorNode], node: TensorNode, result: bool) ->
     orders = {value.order for value in family}
     for later in recorded[node.order + 1 :]:
         if not orders.isdisjoint(o.order for o in later.operands if isinstance(o, Node)):
-            name = later.operation.name
-            if name in VIEWS:
+            if later.operation.name in VIEWS:
                 orders.add(later.order)
-            elif name.endswith("_") or name in WRITES:
+            elif _writes(later):
                 return later
     return None
 

@@ -31,7 +31,7 @@ from gradviz.record.torch import keep, ranks
 from gradviz.record.torch.again import AS_IT_IS, Again, Given, fixed, slots_of, written
 from gradviz.record.torch.capture import Capture
 from gradviz.record.torch.nodes import TensorNode
-from gradviz.record.torch.overwritten import overwritten
+from gradviz.record.torch.overwritten import overwritten, suspected
 from gradviz.record.torch.search import Search, search
 from gradviz.record.torch.state import Preserved
 from gradviz.words import nearest
@@ -374,7 +374,9 @@ def _differentiate(capture: Capture, loss: Tensor, leaves: Mapping[str, Tensor])
                 "followed: write checkpoint(..., use_reentrant=False)"
             ) from error
         written = "modified by an inplace operation" in str(error)
-        known = overwritten(capture.recorded) if written else ""
+        known = ""
+        if written:
+            known = overwritten(capture.recorded) or suspected(capture.recorded, error)
         raise TraceError(f"PyTorch cannot differentiate this program: {known or error}") from error
     inner = [
         name
