@@ -402,7 +402,7 @@ class Training(Result):
         """The `steps`."""
         return self.steps
 
-    def draw(self, what: str = "gradients", *, theme: str = "light") -> Timeline:
+    def draw(self, what: str = "gradients", *, theme: str = "") -> Timeline:
         """The health of every layer over the steps (see `gradviz.show.timeline.Timeline`)."""
         from gradviz.show.timeline import Timeline
 

@@ -401,7 +401,7 @@ class Ranks(Result):
             return "parts missing" if row.how == "sharded" else "differs"
         return _said(row.reduced)
 
-    def draw(self, *, theme: str = "light") -> RankMap:
+    def draw(self, *, theme: str = "") -> RankMap:
         """A row for each layer, a column for each rank, and what came of the reduction."""
         from gradviz.show.ranks import RankMap
 

@@ -13,9 +13,8 @@ from gradviz.chain.health import MARKS
 from gradviz.words import clean
 
 from . import mathtext
-from .sizemap import RAMP, Canvas, SizeMap
+from .sizemap import Canvas, SizeMap
 from .timeline import ROWS, layers
-from .view import View
 
 if TYPE_CHECKING:
     from gradviz.record.ranks import ParameterRow, Ranks
@@ -36,7 +35,8 @@ class RankMap(SizeMap):
     Parameters
     ----------
     ranks : Ranks
-    theme : {"light", "dark"}
+    theme : {"light", "dark", "auto"}, optional
+        See `gradviz.show.drawing.Drawing`.
 
     Raises
     ------
@@ -44,12 +44,12 @@ class RankMap(SizeMap):
         The `theme` does not exist.
     """
 
-    def __init__(self, ranks: Ranks, theme: str = "light") -> None:
-        words.choose("theme", theme, RAMP)
+    def __init__(self, ranks: Ranks, theme: str = "") -> None:
         title = f"{words.counted(ranks.count, 'rank')}: the gradients before and after reduction"
-        super().__init__(View((), (), title=title), theme=theme, words=lambda: ranks.text)
+        super().__init__(
+            title, lambda theme: _Map(ranks, title, theme).svg(), theme, lambda: ranks.text
+        )
         self.ranks = ranks
-        self.svg = _Map(ranks, title, theme).svg()
 
     def __repr__(self) -> str:
         return f"<RankMap: {self.view.title}>"

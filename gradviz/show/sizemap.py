@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from gradviz.words import clean
 
 from . import style
 from .drawing import Drawing
+from .view import View
 
 RAMP = {
     # One hue from near the ground to far from it: a map reads the same to every eye, and in grey.
@@ -21,8 +22,32 @@ RAMP = {
 }
 
 
+_AUTO = (
+    "<style>.gradviz-dark{display:none}@media(prefers-color-scheme:dark)"
+    "{.gradviz-light{display:none}.gradviz-dark{display:inline}}</style>"
+)
+
+
 class SizeMap(Drawing):
-    """A picture of sizes in rows and columns."""
+    """A picture of sizes in rows and columns; `paint` makes its SVG in the theme light or dark."""
+
+    def __init__(
+        self, title: str, paint: Callable[[str], str], theme: str, words: Callable[[], str]
+    ) -> None:
+        super().__init__(View((), (), title=title), theme=theme, words=words)
+        self._paint = paint
+
+    def _painted(self, theme: str) -> str:
+        if theme != "auto":
+            return self._paint(theme)
+        head, _, light = self._paint("light").partition(">")
+        _, _, dark = self._paint("dark").partition(">")
+        both = (("light", light), ("dark", dark))
+        inside = (
+            f'<g class="gradviz-{name}">{body.removesuffix("</svg>" + chr(10))}</g>'
+            for name, body in both
+        )
+        return f"{head}>{_AUTO}{''.join(inside)}</svg>\n"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """See `Drawing.save`; a map is no graph that DOT or TikZ could draw."""

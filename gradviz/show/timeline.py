@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,7 @@ from gradviz.language import say
 from gradviz.words import clean
 
 from . import mathtext
-from .sizemap import RAMP, Canvas, SizeMap
-from .view import View
+from .sizemap import Canvas, SizeMap
 
 if TYPE_CHECKING:
     from gradviz.keep.training import Step, Training
@@ -34,7 +34,8 @@ class Timeline(SizeMap):
     ----------
     training : Training
     what : {"gradients", "updates", "weights"}
-    theme : {"light", "dark"}
+    theme : {"light", "dark", "auto"}, optional
+        See `gradviz.show.drawing.Drawing`.
 
     Raises
     ------
@@ -42,13 +43,12 @@ class Timeline(SizeMap):
         `what` or `theme` does not exist, or no step was finished.
     """
 
-    def __init__(self, training: Training, what: str = "gradients", theme: str = "light") -> None:
+    def __init__(self, training: Training, what: str = "gradients", theme: str = "") -> None:
         words.choose("quantity", what, QUANTITIES)
-        words.choose("theme", theme, RAMP)
-        view = View((), (), title=f"{training.path.name}: {say(QUANTITIES[what])}")
-        super().__init__(view, theme=theme, words=lambda: training.text)
+        title = f"{training.path.name}: {say(QUANTITIES[what])}"
+        super().__init__(title, partial(_svg, training, what), theme, lambda: training.text)
         self.training, self.what = training, what
-        self.svg = _svg(training, what, theme)
+        _ = self.svg  # what cannot be drawn is said at once
 
     def __repr__(self) -> str:
         return f"<Timeline of {self.what}: {self.training!r}>"
