@@ -309,5 +309,7 @@ def test_of_healthy_models_no_mistake_is_said(capture):
 def test_the_heads_of_pytorchs_own_attention_are_no_axes_to_exchange(capture):
     attention = nn.MultiheadAttention(16, 4)  # (5, 4, 16) is viewed as (5, 4 * 4, 4)
     x = torch.randn(5, 4, 16)
-    health = gv.trace(lambda x: attention(x, x, x)[0].square().mean(), x, capture=capture).diagnose()
+    health = gv.trace(
+        lambda x: attention(x, x, x)[0].square().mean(), x, capture=capture
+    ).diagnose()
     assert not [f for f in health.findings if f.kind == "likely mistake"], health.text
