@@ -13,7 +13,7 @@ from jax.experimental import io_callback
 from jax_programs import PROGRAMS
 
 import gradviz as gv
-from gradviz.record.jax import stretches
+from gradviz.record.jax import keep, stretches
 from gradviz.statistics import measure
 
 
@@ -202,3 +202,17 @@ def test_a_training_loop_is_recorded(tmp_path):
     slopes = jax.grad(loss)({"w": jnp.array([[0.5], [-1.0]])}, x)["w"]
     assert np.isclose(run.steps[0].gradients["params.w"], float(jnp.sqrt(jnp.mean(slopes**2))))
     assert run.graph(2).names[run.graph(2).output] == "J"
+
+
+def test_rows_together_have_the_statistics_of_the_array_that_they_make():
+    rng = np.random.default_rng(0)
+    array = rng.normal(size=(3, 40, 50)).astype(np.float32)
+    equal, broken = np.full((3, 7), 0.1, np.float32), array.copy()
+    broken[1, 2, 3], broken[2, 0, 0] = np.nan, np.inf
+    for whole in (array, equal, broken, array + 1j * array[::-1]):
+        rows = [*whole]
+        found, expected = keep.stacked_statistics(rows, [*map(measure, rows)]), measure(whole)
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+        for name in ("norm", "low", "mean", "high", "zeros", "nonfinite", "sample"):
+            one, other = getattr(found, name), getattr(expected, name)
+            assert np.allclose(one, other, rtol=1e-6, atol=1e-7, equal_nan=True)

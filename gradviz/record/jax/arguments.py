@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -32,12 +32,15 @@ class Leaf:
         Its number among the leaves of the pytree.
     floats : bool
         Whether it has a gradient.
+    rows : dict of int to Statistics
+        Those of its rows that rounds of loops have read: as its own, taken once.
     """
 
     name: str
     value: Any
     at: int
     floats: bool
+    rows: dict[int, Statistics] = field(default_factory=dict)
 
     @cached_property
     def measured(self) -> Statistics:

@@ -12,18 +12,24 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax import numpy as jnp
+from jax import tree_util
 from jax.extend.core import Literal
 
 from gradviz.model import Node
-from gradviz.record.jax.follow import Live, Scope, cond, inside, plain, scan, while_loop
-from gradviz.record.jax.keep import (
-    is_key,
-    rearranged,
-    sliced,
-    spread,
-    spread_statistics,
-    statistics,
+from gradviz.record.jax.arguments import Leaf
+from gradviz.record.jax.follow import (
+    Live,
+    Rows,
+    Scope,
+    cond,
+    inside,
+    plain,
+    scan,
+    together,
+    while_loop,
 )
+from gradviz.record.jax.keep import is_key, sliced, spread
+from gradviz.record.jax.measuring import Measuring
 from gradviz.record.jax.operation import JaxOperation, about
 from gradviz.record.jax.plan import Plan, Step
 from gradviz.record.jax.pure import Pure, is_float, pure
@@ -46,7 +52,7 @@ class Ran(NamedTuple):
         given = [capture.upstream_of(self.env[v]) for v in self.of.outputs]
         if all(g is None for g in given):
             return
-        kept, back = capture.unpacked(self.compiled.backward, self.pulls, given)
+        kept, back = capture.started(self.compiled.backward, self.pulls, given)
         for told, sent in zip(reversed(self.nodes), reversed(kept), strict=True):
             capture.learn(told, sent)
         for v, g in zip(self.of.inputs, back, strict=True):
@@ -80,7 +86,9 @@ class Capture:
 
     def __init__(self, whole: bool) -> None:
         self.whole = whole
+        self.measuring = Measuring()
         self._measured: dict[Any, Any] = {}
+        self._rows: dict[int, dict[int, Statistics]] = {}
         self._received: dict[int, list[Any]] = {}
         self.recorded: list[Node] = []
         self.ran: list[Any] = []
@@ -89,9 +97,11 @@ class Capture:
         self.gradients: dict[int, Any] = {}
         self.messages: dict[tuple[int, int], Any] = {}
 
-    def leaf(self, value: Any, operation: Any, name: str, varies: bool, measured: Any) -> Live:
-        """Record a leaf, of which its statistics may be known."""
-        node = self._node(value if measured is None else measured, operation, (), (), name=name)
+    def leaf(self, value: Any, operation: Any, name: str, varies: bool, known: Leaf | None) -> Live:
+        """Record a leaf, of which the statistics may be known."""
+        node = self._node(known.measured if known else value, operation, (), (), name=name)
+        if known:
+            self._rows[node.order] = known.rows
         if varies:
             self.varying.add(node.order)
         return Live(value, node)
@@ -105,29 +115,30 @@ class Capture:
         self.recorded.append(node)
         return node
 
-    def unpacked(self, function: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
-        """What compiled code computes."""
+    def started(self, function: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
+        """What compiled code computes, or is computing."""
+        kept, *rest = unpack(function(*arguments), arguments)
         self._measured.clear()
-        return unpack(function(*arguments), self.fetched, arguments)
+        self.measuring.started()
+        return self.fetched(kept) if self.whole else kept, *rest
 
     @staticmethod
-    def fetched(value: Any) -> Any:
-        """An array as NumPy's, which on the processor is the same memory; a key as it is."""
-        return value if is_key(value.dtype) else np.asarray(value)
+    def fetched(kept: Any) -> Any:
+        """Arrays as NumPy's, which on the processor is the same memory; keys as they are."""
+        return tree_util.tree_map(lambda a: a if is_key(a.dtype) else np.asarray(a), kept)
 
     def _kept(self, value: Any, like: Any = None) -> Any:
         """An array, or its statistics, taken once though it be a message and a gradient.
 
         `like`: what is kept of an array of the same numbers in another order.
         """
-        if self.whole:
+        if self.whole or isinstance(value, Statistics):
             return value
-        if not isinstance(value, np.ndarray):
-            return statistics(value)
-        key = value.__array_interface__["data"][0], value.shape
+        is_numpy = isinstance(value, np.ndarray)
+        key = (value.__array_interface__["data"][0], value.shape) if is_numpy else id(value)
         if key not in self._measured:
-            found = rearranged(like, value) if isinstance(like, Statistics) else statistics(value)
-            self._measured[key] = found, value
+            known = (like,) if isinstance(like, Statistics) else ()
+            self._measured[key] = self.measuring.statistics(value, *known), value
         return self._measured[key][0]
 
     # --- forwards ---------------------------------------------------------------------------------
@@ -154,7 +165,7 @@ class Capture:
         live = [isinstance(x, Live) for x in given]
         vary = [isinstance(x, Live) and x.node.order in self.varying for x in given]
         made = compiled(of, live, vary)
-        kept, results, pulls = self.unpacked(made.forward, [plain(x) for x in given])
+        kept, results, pulls = self.started(made.forward, [plain(x) for x in given])
         nodes = {v: x.node if isinstance(x, Live) else x for v, x in env.items()}
         told = self._noted(of.steps, kept, nodes, scope)
         for v, array in zip(of.outputs, results, strict=True):
@@ -210,6 +221,7 @@ class Capture:
         """Nodes for each round of a scan that was compiled."""
         params, body = step.params, step.inner[0]
         count, carried, length = params["num_consts"], params["num_carry"], params["length"]
+        kept = self.fetched(kept)
         constants, carry = list(operands[:count]), list(operands[count : count + carried])
         inputs = operands[count + carried :]
         called = body.arguments[count + carried :]
@@ -242,7 +254,11 @@ class Capture:
         operation = JaxOperation("getitem", None, 0, f"a[{i}]")
         if self.whole:
             operation.reads_row(i)
-        node = self._node(value, operation, (whole,), scope, name=name, site=step.site)
+        known = self._rows.get(whole.order, {})
+        node = self._node(known.get(i, value), operation, (whole,), scope, name=name,
+                          site=step.site)  # fmt: skip
+        if isinstance(node.value, Statistics):
+            known[i] = node.value
         if whole.order in self.varying:
             self.varying.add(node.order)
         return node
@@ -263,28 +279,33 @@ class Capture:
 
     def backward(self, output: Live) -> None:
         """Find `gradients`, by order of recording, and `messages`, by that and the position."""
-        if output.node.order not in self.varying:
-            return
-        self.upstream[output.node.order] = jnp.ones_like(output.array)
-        while self.ran:
-            self.ran.pop().back(self)
-        for node in self.recorded:
-            if not node.operands and node.order in self.upstream:
-                self.gradients[node.order] = self._gradient(node, self.upstream[node.order])
+        if output.node.order in self.varying:
+            self.upstream[output.node.order] = jnp.ones_like(output.array)
+            while self.ran:
+                self.ran.pop().back(self)
+            for node in self.recorded:
+                if not node.operands and node.order in self.upstream:
+                    self.gradients[node.order] = self._gradient(node, self.upstream[node.order])
+        self.measuring.settle()
 
     def upstream_of(self, value: Any) -> Any:
         """The gradient of a value between stretches; None where it has none."""
-        return self.upstream.pop(value.node.order, None) if isinstance(value, Live) else None
+        found = self.upstream.pop(value.node.order, None) if isinstance(value, Live) else None
+        return together(found)
 
     def send(self, node: Node, gradient: Any) -> None:
         """Add to the gradient of a value between stretches."""
         known = self.upstream.get(node.order)
-        self.upstream[node.order] = gradient if known is None else _add(known, gradient)
+        if known is not None:
+            gradient = _add(together(known), together(gradient))
+        self.upstream[node.order] = gradient
 
     def _gradient(self, node: Node, gradient: Any) -> Any:
         """As it is kept: where there is one message, that is it."""
         messages = () if self.whole else self._received.get(node.order, ())
-        return messages[0] if len(messages) == 1 else self._kept(gradient)
+        if isinstance(gradient, Rows) and not self.whole:
+            return self.measuring.stacked(gradient.parts, [*map(self._kept, gradient.parts)])
+        return messages[0] if len(messages) == 1 else self._kept(together(gradient))
 
     def message(self, node: Node, position: int, kept: Any) -> None:
         """Learn what a value sends to an operand."""
@@ -307,6 +328,7 @@ class Capture:
             node.operation.sends(to)
 
     def _learn_loop(self, loop: Loop, sent: Rounds) -> None:
+        sent = self.fetched(sent)
         for k, node in enumerate(loop.stacks):
             if node is None or k >= len(sent.stacks) or sent.stacks[k] is None:
                 continue
@@ -336,8 +358,10 @@ class Capture:
         """Keep the gradient of what a round got of an array, and the message to that."""
         found = self.gradients[row.order] = self._gradient(row, gradient)
         shape = row.operands[0].value.shape
-        made = spread(gradient, i, shape) if self.whole else spread_statistics(
-            gradient, found, i, shape)  # fmt: skip
+        made = (
+            spread(gradient, i, shape) if self.whole
+            else self.measuring.spread(gradient, found, i, shape)
+        )  # fmt: skip
         self.message(row, 0, made)
         row.operation.sends((0,))
 

@@ -87,7 +87,7 @@ def scan(capture: Capture, step: Step, operands: Sequence[Any], scope: Scope) ->
             if isinstance(whole, Live):
                 name = called[k] if k < len(called) and called[k].isidentifier() else ""
                 array = Live(array, capture.row(array, whole.node, i, step, around, name))
-                capture.ran.append(Row(array.node, i, start))
+                capture.ran.append(Row(array, i, start))
             row.append(array)
         carry = [_typed(x, v) for x, v in zip(carry, body.jaxpr.invars[count:], strict=False)]
         out = capture.run(body, [*constants, *carry, *row], around)
@@ -122,23 +122,34 @@ class Start(NamedTuple):
         for node, rows in self.rows.values():
             some = next(iter(rows.values()))
             parts = [rows[i] if i in rows else jnp.zeros_like(some) for i in range(self.length)]
-            capture.send(node, _stacked(*parts))
+            capture.send(node, Rows(parts))
+
+
+class Rows(NamedTuple):
+    """A gradient of which there are the rows: of a leaf they need not be put together."""
+
+    parts: list[Any]
+
+
+def together(gradient: Any) -> Any:
+    """As one array."""
+    return _stacked(*gradient.parts) if isinstance(gradient, Rows) else gradient
 
 
 class Row(NamedTuple):
     """What a round got of an array."""
 
-    node: Node
+    live: Live
     i: int
     start: Start
 
     def back(self, capture: Capture) -> None:
         """Keep its gradient until those of all rows are there."""
-        gradient = capture.upstream.pop(self.node.order, None)
+        gradient, node = capture.upstream_of(self.live), self.live.node
         if gradient is not None:
-            whole = self.node.operands[0]
+            whole = node.operands[0]
             self.start.rows.setdefault(whole.order, (whole, {}))[1][self.i] = gradient
-            capture.learn_row(self.node, capture.fetched(gradient), self.i)
+            capture.learn_row(node, gradient, self.i)
 
 
 class Stack(NamedTuple):
@@ -149,7 +160,7 @@ class Stack(NamedTuple):
     def back(self, capture: Capture) -> None:
         """Send its parts to what they were."""
         node = self.live.node
-        gradient = capture.upstream.pop(node.order, None)
+        gradient = capture.upstream_of(self.live)
         if gradient is not None:
             parts = [_row(gradient, np.int32(i)) for i in range(len(node.operands))]
             capture.learn_stack(node, gradient, parts)

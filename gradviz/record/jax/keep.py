@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import jax
@@ -55,10 +57,16 @@ def statistics(value: Any) -> Statistics:
     if isinstance(value, Statistics):
         return value
     dtype = value.dtype
-    if dtype in _FLOATS and value.size:
-        return of_flat(np.asarray(value).reshape(-1), value.shape, _FLOATS[dtype])
-    found, name = measure(array(value)), str(dtype)
+    if dtype in _FLOATS and (flat := np.asarray(value).reshape(-1)).size:
+        return of_flat(flat, value.shape, _FLOATS[dtype])
+    found, name = measure(array(value)), name_of(dtype)
     return replace(found, dtype=name) if name.startswith(("bfloat", "float")) else found
+
+
+@cache
+def name_of(dtype: Any) -> str:
+    """A dtype's name, which takes longer to make than a small array to measure."""
+    return str(dtype)
 
 
 _FLOATS = {np.dtype(name): name for name in ("float16", "float32", "float64")}
@@ -66,11 +74,30 @@ _FLOATS = {np.dtype(name): name for name in ("float16", "float32", "float64")}
 
 def rearranged(known: Statistics, value: Any) -> Statistics:
     """The statistics of the same numbers, known of an array, in another order or shape."""
-    if not isinstance(value, np.ndarray) or value.dtype not in _FLOATS:
+    if value.dtype not in _FLOATS:
         return statistics(value)
-    sample = value.reshape(-1)[places(value.size)]
+    sample = np.asarray(value).reshape(-1)[places(value.size)]
     return Statistics(value.shape, known.dtype, known.norm, known.low, known.mean, known.high,
                       known.zeros, known.nonfinite, sample)  # fmt: skip
+
+
+def stacked_statistics(rows: Sequence[Any], found: Sequence[Statistics]) -> Statistics:
+    """The statistics of rows together, without stacking them, of those `found` of each."""
+    norms, lows, means, highs, zeros, nonfinite = (
+        np.array([getattr(one, name) for one in found])
+        for name in ("norm", "low", "mean", "high", "zeros", "nonfinite")
+    )
+    low, high = float(lows.min()), float(highs.max())
+    size = found[0].size
+    flat = [np.ravel(array(row)) for row in rows]
+    sample = np.array([flat[n // size][n % size] for n in places(size * len(rows))])
+    return Statistics(
+        (len(rows), *found[0].shape), found[0].dtype,
+        float(np.nan if np.isnan(norms).any() else np.hypot.reduce(norms)),  # (of inf: inf)
+        low, low if low == high else float(means.mean()), high,
+        float(zeros.mean()), float(nonfinite.mean()),
+        np.abs(sample) if sample.dtype.kind == "c" else sample,
+    )  # fmt: skip
 
 
 def spread(row: Any, i: int, shape: tuple[int, ...]) -> Any:

@@ -6,7 +6,7 @@ A stretch holds calls and loops whose course does not depend on numbers. Stretch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -359,19 +359,14 @@ def pack(kept: Any, arguments: Any) -> Packed:
     return Packed(arrays, Layout(tree, tuple(first[id(leaf)] for leaf in leaves)))
 
 
-def unpack(packed: Packed, convert: Callable[[Any], Any], arguments: Any) -> tuple[Any, ...]:
-    """The trees again; in the first are arrays that went through `convert`, each once."""
+def unpack(packed: Packed, arguments: Any) -> tuple[Any, ...]:
+    """The trees again."""
     layout, arrays = packed.layout, packed.arrays
     arrays = [*arrays, *reversed(tree_util.tree_leaves(arguments))]
-    first, *rest = layout.tree.children()
-    count = first.num_leaves
-    converted = {n: convert(arrays[n]) for n in layout.order[:count]}
-    found = [tree_util.tree_unflatten(first, [converted[n] for n in layout.order[:count]])]
-    for tree in rest:
-        leaves = [arrays[n] for n in layout.order[count : count + tree.num_leaves]]
-        found.append(tree_util.tree_unflatten(tree, leaves))
-        count += tree.num_leaves
-    return tuple(found)
+    found: tuple[Any, ...] = tree_util.tree_unflatten(
+        layout.tree, [arrays[n] for n in layout.order]
+    )
+    return found
 
 
 # --- alike ----------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ class JaxProgram(Program):
                 PARAMETER if self.wrt and leaf.name in self.wanted else INPUT,
                 leaf.name,
                 leaf.name in self.wanted,
-                leaf.measured if value is leaf.value and not self.whole else None,
+                leaf if value is leaf.value and not self.whole else None,
             )
             for leaf, value in zip(self.arguments.leaves, arrays, strict=True)
         ]
