@@ -1,5 +1,7 @@
 """The recording itself: its values, who reads whom, its names and its formulas. It knows nobody."""
 
+# Long: values, what is known of them, and the Recording stand on one another; a third is docstrings.
+
 from __future__ import annotations
 
 import ast
