@@ -96,6 +96,9 @@ class Read(Held):
     def __int__(self) -> int:
         return int(self._plain("int()", _getframe(1)))
 
+    def __trunc__(self) -> int:
+        return int(self._plain("math.trunc()", _getframe(1)))
+
     def __complex__(self) -> complex:
         return complex(self._plain("complex()", _getframe(1)))
 

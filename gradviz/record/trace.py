@@ -398,6 +398,11 @@ def _in_our_words(error: Exception) -> Exception:
     frame = next(filter(is_user, reversed(frames)), None)
     if str(error) == "Error setting single item of array." and frame is not None:  # a.flat[0] = x
         return into_plain(frame)
+    if str(error) == "Array() takes no arguments":
+        return TraceError(
+            "type(x) of a recorded value is gradviz.Array, of which no others are made by a call; "
+            f"write float(...) or np.float64(...), or NumPy's function, at {names.where(frame)}"
+        )
     if "'Buffer'" in str(error):
         return TraceError(
             "an array that the traced program made is taken as plain memory here, where nothing is "

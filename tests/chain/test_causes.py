@@ -523,3 +523,16 @@ def test_what_a_derivative_does_not_depend_on_is_a_note_that_says_so(how):
             assert finding.severity == "note"
             assert health
             assert "does not depend on" in finding.message
+
+
+@pytest.mark.parametrize("look", [
+    lambda x: int(x[0]), lambda x: np.trunc(x[0]) if x[0] > 0 else 1.0, lambda x: np.argmax(x),
+    lambda x: math.trunc(x[1]), lambda x: np.searchsorted([0.0, 1.0], x[1]),
+])  # fmt: skip
+def test_of_what_a_program_only_looks_at_it_is_not_said_that_nothing_reads_it(look):
+    def program(x, w):
+        return w * float(bool(look(x)))
+
+    finding, *_ = gv.trace(program, np.array([1.5, 0.5]), 2.0).diagnose().findings
+    assert finding.kind == "no gradient"
+    assert "nothing reads" not in finding.message

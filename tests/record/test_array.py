@@ -650,3 +650,9 @@ def test_an_array_in_a_file_is_copied(tmp_path):
     g = gv.trace(lambda x: np.sum(x * mapped + np.multiply(mapped, x)), np.ones(3))
     mapped[:] = 0
     assert g.grad("x").tolist() == [2, 4, 6]
+
+
+def test_the_type_of_a_recorded_value_makes_no_other():
+    with pytest.raises(gv.TraceError, match=r"type\(x\) of a recorded value.*test_array.py"):
+        gv.trace(lambda x: type(x)(2.0) * x, 1.5)
+    assert gv.trace(lambda x: x * math.trunc(x), 2.5).grad("x") == 2

@@ -6,13 +6,17 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from gradviz.chain.health import hazards
 from gradviz.chain.health.evidence import Evidence
 from gradviz.chain.health.findings import Finding
 from gradviz.chain.reads import partly
 from gradviz.model import PARAMETER
+from gradviz.ops.looks import Id
 from gradviz.words import listed
+
+LOOKED = ": the program looks at its numbers alone (a step, a comparison, a position)"
 
 
 class Lost(Evidence):
@@ -67,8 +71,10 @@ class Lost(Evidence):
             path, onward = [members[0]], tuple[int, ...]()
             if not group:
                 message, advice = f"nothing reads {names}", "use it, or leave it out"
-                if self._unseen():
+                looked = any(w in self._looked_at for w in members)
+                if looked or self._unseen():
                     message = f"{self._name(graph.output)} does not depend on {names}"
+                    message += LOOKED * looked
             else:
                 kind, v = group[0]
                 while path[-1] != v:
@@ -146,13 +152,20 @@ class Lost(Evidence):
             "what is only added has none; let the loss read more than the derivative, if it should",
         )
 
+    @cached_property
+    def _looked_at(self) -> set[int]:
+        """The values whose plain numbers the program read or asked for."""
+        asked = (u for look in self.graph.looks or () for u in look.operands if type(u) is Id)
+        return {*self.graph.reads, *map(int, asked)}
+
     def _unseen(self) -> bool:
         """Whether autograd's names tell of calls that were not seen, as inside `torch.func`."""
         return any(node.operation.name[:1].isupper() for node in self.graph.values)
 
     def _unread(self, v: int, path: Sequence[int]) -> tuple[str, str]:
+        looked = v in self._looked_at
         return (
-            f"nothing reads {self._told(v)}",
+            f"nothing {'recorded ' * looked}reads {self._told(v)}",
             "let the loss depend on it; a comparison, an argmax or a cast to integers is not "
             "recorded, for none has a derivative",
         )
