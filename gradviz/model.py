@@ -1,6 +1,6 @@
 """The recording itself: its values, who reads whom, its names and its formulas. It knows nobody."""
 
-# Long: values, what is known of them, and the Recording stand on one another; a third is docstrings.
+# Long: values, what is known of them, and the Recording stand on one another.
 
 from __future__ import annotations
 
