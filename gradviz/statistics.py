@@ -176,6 +176,7 @@ def norm(value: Any) -> float:
 
 CHUNK = 2**16
 ROW = 2**13  # shorter products of vectors are not given to several threads, which takes longer
+_least, _most, _products = np.minimum.reduce, np.maximum.reduce, np.vecdot
 _ONES = {kind: np.ones(ROW, kind) for kind in "fd"}
 
 
@@ -194,7 +195,7 @@ def of_flat(
             piece = flat[start : start + CHUNK] if size > CHUNK else flat
             if piece.dtype.char not in "fd":
                 piece = piece.astype(np.float32 if piece.itemsize < 4 else float)
-            least, most = float(np.minimum.reduce(piece)), float(np.maximum.reduce(piece))
+            least, most = _least(piece).item(), _most(piece).item()
             square, added = _sums(piece)
             finite = -math.inf < least and most < math.inf
             if finite and (least or most) and not 1e-25 < square < math.inf:  # beyond float32
@@ -224,11 +225,12 @@ def _sums(piece: np.ndarray) -> tuple[float, float]:
     """The sum of the squares, and that of the entries."""
     size, ones = piece.size, _ONES[piece.dtype.char]
     if size < ROW:
-        return float(np.dot(piece, piece)), float(np.dot(piece, ones[:size]))
-    rows = piece[: size // ROW * ROW].reshape(-1, ROW)
-    square, added = sum(np.vecdot(rows, rows).tolist()), sum(np.vecdot(rows, ones).tolist())
-    if rows.size < size:
-        rest = _sums(piece[rows.size :])
+        return piece.dot(piece).item(), piece.dot(ones[:size]).item()
+    even = size // ROW * ROW
+    rows = (piece if even == size else piece[:even]).reshape(-1, ROW)
+    square, added = sum(_products(rows, rows).tolist()), sum(_products(rows, ones).tolist())
+    if even < size:
+        rest = _sums(piece[even:])
         square, added = square + rest[0], added + rest[1]
     return square, added
 

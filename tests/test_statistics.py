@@ -150,6 +150,9 @@ def test_what_is_measured_together_is_what_each_would_be_alone(where):
         torch.full((3,), 1e300, dtype=torch.float64), torch.randn(4, 600).t(),
         torch.randn(2, 3, 4)[:, 1], torch.ones(3, dtype=torch.bool), torch.arange(5),
         torch.randn(5).half(), torch.randn(3, 4).bfloat16(), torch.randn(3, dtype=torch.complex64),
+        torch.rand(70, 80) > 0.3, (torch.rand(70, 80) > 0.3).t(), torch.zeros(70, 80) > 1,
+        torch.ones(70, 80) > 0, (torch.rand(90, 80) > 0.3)[::2], torch.arange(9000),
+        torch.tensor(7), torch.tensor(True), torch.tensor([2**62, -3]),
     ]  # fmt: skip
     measuring = Measuring()
     found = [getattr(measuring, where)(tensor) for tensor in given]

@@ -24,6 +24,7 @@ _ATOMS = frozenset(
     (str, int, float, complex, bool, bytes, type(None), type(Ellipsis), slice, range)
 )
 _CONTAINERS = (dict, list, tuple, set, frozenset, deque)
+_METHODS = (MethodType, staticmethod, classmethod)
 REGISTERS = frozenset(("_modules", "_parameters", "_buffers"))
 """Where a `torch.nn.Module` keeps what is reached as its attribute."""
 
@@ -107,6 +108,7 @@ def reach(roots: Iterable[tuple[str, Any]], attributes: bool = True) -> Iterator
     queue = deque(Found(path, value, None, False) for path, value in roots)
     seen: dict[int, Any] = {}  # and held: an id of what is gone comes again
     mentioned: set[str] = set()  # the names in the code that was reached
+    defined: set[type] = set()  # the classes of which it is known what they define
     waiting: dict[str, list[Found]] = {}  # what classes define, until some code mentions it
     while queue and len(seen) < LIMIT:
         found = queue.popleft()
@@ -122,25 +124,32 @@ def reach(roots: Iterable[tuple[str, Any]], attributes: bool = True) -> Iterator
                 mentioned.add(name)
                 queue += waiting.pop(name, ())
             queue += (Found(path, v, value, False) for path, v in _of_function(value))
-        elif isinstance(value, (MethodType, staticmethod, classmethod)):
+        elif isinstance(value, _METHODS):
             queue.append(Found(found.path, getattr(value, "__self__", None), None, False))
             queue.append(Found("", value.__func__, value, False))
         elif isinstance(value, property):
             queue.append(Found("", value.fget, value, False))
         elif isinstance(value, partial):
             queue += _of_partial(value)
-        elif isinstance(value, (*_CONTAINERS, UserDict)):
+        elif isinstance(value, _CONTAINERS) or _is_user_dict(value.__class__):
             queue += _inside(value, found)
         elif attributes and not isinstance(value, ModuleType):
             kind = value if isinstance(value, type) else type(value)
-            for name, v in _defined(kind):
+            for name, v in () if kind in defined else _defined(kind):
                 item = Found(_attribute(found.path, name), v, kind, not callable(v))
                 if name in mentioned or name in ("forward", "__call__"):
                     queue.append(item)
                 else:
                     waiting.setdefault(name, []).append(item)
+            defined.add(kind)  # (others of its kind have the same)
             if kind is not value and (is_user_class(kind) or hasattr(value, "_modules")):
                 queue += _attributes(value, found.path)
+
+
+@lru_cache(maxsize=4096)
+def _is_user_dict(kind: Any) -> bool:
+    """Whether objects of a class are `UserDict`s, which takes long to be asked."""
+    return issubclass(kind, UserDict)
 
 
 @lru_cache(maxsize=4096)

@@ -9,6 +9,8 @@ import gradviz as gv
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 import torch.nn.functional as F
 
+from gradviz.record.torch.arguments import arguments
+
 torch.manual_seed(0)
 A, B = torch.rand(3, 5, requires_grad=True), torch.rand(3, 5, requires_grad=True)
 IMAGE, KERNEL = torch.randn(2, 4, 6, 6, requires_grad=True), torch.randn(6, 2, 3, 3)
@@ -60,6 +62,12 @@ def test_a_formula_has_the_arguments_of_its_call(written, capture, tmp_path):
         assert written in [row["expression"] for _, row in each.dag.nodes(data=True)]
     found = eval(written, CALLED | {"a": a, "b": b})
     torch.testing.assert_close(found, call(a, b))
+
+
+@pytest.mark.parametrize("values", [(1, True, 1.0), (0.0, -0.0)])
+def test_arguments_that_are_equal_and_not_the_same_are_told_apart(values):
+    told = [arguments(torch.full_like, (A, value), {}) for value in (*values, *values)]
+    assert list(map(repr, told)) == [repr({"fill_value": value}) for value in values] * 2
 
 
 def test_an_index_that_tensors_are_part_of_stays_a_call():

@@ -422,3 +422,29 @@ def test_a_model_in_a_class_made_at_run_time_is_found_and_left_as_it_was():
         assert model.calls == 0
         assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
         assert "held.model.linear.weight" in g.gradients()
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+@pytest.mark.parametrize("function", [torch.batch_norm, F.batch_norm, F.instance_norm])
+def test_the_running_numbers_of_a_normalization_are_as_before_however_they_are_given(
+    function, by_name
+):
+    x, weight, bias = torch.randn(4, 3, 5), torch.rand(3, requires_grad=True), torch.rand(3)
+    held = SimpleNamespace(mean=torch.zeros(3), deviation=torch.ones(3))
+
+    def loss(x):
+        running = held.mean, held.deviation
+        if function is torch.batch_norm:
+            return function(x, weight, bias, *running, True, 0.1, 1e-5, False).sin().sum()
+        if by_name:
+            names = dict(zip(("running_mean", "running_var"), running, strict=True))
+            names |= {"training": True} if function is F.batch_norm else {}
+            return function(x, **names, weight=weight, bias=bias).sin().sum()
+        return function(x, *running, weight, bias, True).sin().sum()
+
+    before = [t.clone() for t in (*vars(held).values(), weight, bias)]
+    versions = [t._version for t in (*vars(held).values(), weight, bias)]
+    gv.trace(loss, x, capture="lean")
+    now = [*vars(held).values(), weight, bias]
+    assert all(map(torch.equal, now, before))
+    assert [t._version for t in now] == versions

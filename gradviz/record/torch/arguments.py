@@ -7,7 +7,7 @@ argument is told if all overloads that fit the call agree on what it is called.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from types import NoneType
 from typing import Any
@@ -26,6 +26,49 @@ _CLASSIFYING = (torch.nn.functional.cross_entropy, torch.nn.functional.nll_loss)
 
 def arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The plain arguments of a call by name, less those that are the default."""
+    key = _key((*args, *kwargs.values()))
+    if key is None:
+        return _arguments(function, args, kwargs)
+    whole = function, len(args), *kwargs, *key
+    found = _known.get(whole)
+    if found is None:
+        if len(_known) > 10_000:  # a program that calls with ever other numbers
+            _known.clear()
+        found = _known[whole] = _arguments(function, args, kwargs)
+    return dict(found)
+
+
+_known: dict[tuple[Any, ...], dict[str, Any]] = {}
+"""By function and arguments what it was told: a model says the same in each of its layers."""
+
+
+def _key(values: Iterable[Any]) -> tuple[Any, ...] | None:
+    """Arguments as a part of a key, in which 1, 1.0 and True are three; None of what may change."""
+    found: list[Any] = []
+    for value in values:
+        kind = type(value)
+        if kind is int or kind is bool or kind is str or value is None:
+            found += kind, value
+        elif isinstance(value, Tensor):
+            found.append(Tensor)
+        elif kind is float:
+            found += kind, repr(value)  # (-0.0 equals 0.0)
+        elif kind is tuple or kind is list or kind is torch.Size:
+            inner = _key(value)
+            if inner is None:
+                return None
+            found += kind, inner
+        elif kind is slice:
+            inner = _key((value.start, value.stop, value.step))
+            if inner is None:
+                return None
+            found += kind, inner
+        else:
+            return None
+    return tuple(found)
+
+
+def _arguments(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     if function is Tensor.__getitem__:
         index = args[1] if len(args) == 2 else _NONE
         parts = index if isinstance(index, tuple) else (index,)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,11 @@ def in_memory(plain: Tensor) -> tuple[Tensor, np.ndarray]:
 
 def sample(tensor: Tensor) -> np.ndarray:
     """The sample that is part of a tensor's statistics."""
-    return entries(tensor, SAMPLE)
+    if not (tensor.is_cpu and is_dense(tensor)):
+        return entries(tensor, SAMPLE)
+    flat, chosen = in_memory(floats(tensor))
+    found: np.ndarray = seen(flat)[chosen]
+    return found
 
 
 def entries(tensor: Tensor, count: int) -> np.ndarray:
@@ -106,11 +111,15 @@ def is_dense(tensor: Tensor) -> bool:
         return False
     if type(tensor) is not Tensor and is_distributed(tensor):
         return False
-    if tensor.is_contiguous():
-        return True
-    sizes = zip(tensor.shape, tensor.stride(), strict=True)
-    return 1 + sum((n - 1) * by for n, by in sizes) == tensor.numel() and all(
-        by for n, by in zip(tensor.shape, tensor.stride(), strict=True) if n > 1
+    return tensor.is_contiguous() or _fills(tuple(tensor.shape), tensor.stride())
+
+
+@lru_cache(maxsize=1024)
+def _fills(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether axes fill a piece of memory."""
+    sizes = [(n, by) for n, by in zip(shape, strides, strict=True) if n > 1]
+    return 1 + sum((n - 1) * by for n, by in sizes) == math.prod(shape) and all(
+        by for _, by in sizes
     )
 
 

@@ -7,6 +7,7 @@ numbers are fetched together at the end: nothing waits for the device before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields as fields_of
 from functools import lru_cache
@@ -22,6 +23,8 @@ from gradviz.statistics import SAMPLE, Statistics, of_flat, of_many, places, zer
 
 SMALL = 2048
 """A tensor of fewer entries takes longer to be looked at than to be measured."""
+WHOLE = frozenset((torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64))
+"""The dtypes of masks, indices and counts."""
 _FIELDS = tuple(field.name for field in fields_of(Statistics))
 _NUMBERS = _FIELDS[2:8]  # from norm to nonfinite
 _put = object.__setattr__  # (they are frozen for everybody else)
@@ -70,9 +73,18 @@ class Measuring:
     def _unusual(self, tensor: Tensor) -> Statistics:
         """The same of one that lies elsewhere, or whose entries are no such floats."""
         tensor = local(tensor)
-        if tensor.is_cpu or not tensor.numel():
+        size = tensor.numel()
+        if not (tensor.is_cpu or not size):
+            return self.elsewhere(tensor)
+        if tensor.dtype not in WHOLE or tensor.layout is not torch.strided or not size:
             return keep.statistics(tensor)
-        return self.elsewhere(tensor)
+        if size < SMALL:
+            found = self._promised(tuple(tensor.shape), keep.name(tensor.dtype))
+            self._small.append((found, tensor.detach().to(torch.float64)))
+            return found
+        if tensor.dtype is torch.bool and keep.is_dense(tensor):
+            return _of_bits(tensor)
+        return keep.statistics(tensor)
 
     def elsewhere(self, tensor: Tensor) -> Statistics:
         """The statistics of what lies on a device: only asked for, in the stream that makes it."""
@@ -115,6 +127,18 @@ class Measuring:
         alike, self._alike = self._alike, []
         for found, known, names in alike:
             _fill(found, names, [getattr(known, name) for name in names])
+
+
+def _of_bits(tensor: Tensor) -> Statistics:
+    """The statistics of a mask, which is counted and not made floats."""
+    shape, size = tuple(tensor.shape), tensor.numel()
+    flat, chosen = keep.in_memory(tensor.detach().view(torch.uint8))
+    bits = keep.seen(flat)
+    ones = int(np.count_nonzero(bits))
+    low, high = float(ones == size), float(ones > 0)
+    sample, share = bits[chosen].astype(float), ones / size
+    zeros = (size - ones) / size
+    return Statistics(shape, "bool", math.sqrt(ones), low, share, high, zeros, 0.0, sample)
 
 
 def _measure(small: Sequence[tuple[Statistics, Tensor]]) -> None:

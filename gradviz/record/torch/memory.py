@@ -55,8 +55,8 @@ def saved(function: Any) -> list[tuple[Tensor, int]] | None:
         else:
             kind: Any = type(function)
             names = _names(kind)
-            if names is None:
-                return None
+            if not names:
+                return None if names is None else []
             for _, raw in names:
                 if _is_packed(getattr(function, raw)):
                     return None

@@ -432,13 +432,15 @@ class Messages:
         reached = {output.order for output in outputs}
         for node in reversed(self.recorded):
             if node.order in reached:
-                reached.update(crossing.node.order for _, crossing in node.crossings.values())
+                for _, crossing in node.crossings.values():
+                    reached.add(crossing.node.order)
                 if isinstance(node.operation, Write):
                     reached.update(o.order for o in node.operands if isinstance(o, TensorNode))
         functions: dict[int, list[Any]] = {}
         for function, orders in self._serves.items():
-            for order in reached.intersection(orders):
-                functions.setdefault(order, []).append(function)
+            for order in orders:
+                if order in reached:
+                    functions.setdefault(order, []).append(function)
         for order in self._unpacked:
             functions.pop(order, None)
         parts = [

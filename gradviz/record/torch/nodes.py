@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import get_gradient_edge
 
 from gradviz.model import Node
 from gradviz.record.torch.ranks import local
@@ -93,8 +92,10 @@ def edge_of(tensor: Tensor) -> GradientEdge:
     """Where autograd completes the gradient of a tensor."""
     if (function := tensor.grad_fn) is not None:
         return function, tensor.output_nr
+    # (As `torch.autograd.graph.get_gradient_edge`, at half the time.)
     with torch.inference_mode(False), torch.enable_grad():
-        return get_gradient_edge(tensor).node, 0
+        view: Any = tensor.view_as(tensor)
+        return view.grad_fn.next_functions[0][0], 0
 
 
 def address_of(tensor: Tensor) -> int:

@@ -135,9 +135,12 @@ def tensors_in(value: Any) -> list[Tensor]:
 def gather(parts: Iterable[Any], found: list[Tensor]) -> None:
     """Add the tensors of arguments to those that were found."""
     for part in parts:
-        if type(part) in _PLAIN:  # most are
+        kind = type(part)
+        if kind is Tensor:
+            found.append(part)
+        elif kind in _PLAIN:
             continue
-        if isinstance(part, Tensor):
+        elif isinstance(part, Tensor):
             found.append(part)
         elif isinstance(part, (tuple, list)):
             gather(part, found)
@@ -170,7 +173,8 @@ class TorchOperation(Operation):
     blocks, variadic = None, False
 
     def __init__(self, name: str, call: Call | None, index: int, several: bool) -> None:
-        self.call, self.index, self.carries = call, index, set[int]()
+        self.call, self.index = call, index
+        self.carries: set[int] = set()
         self.real = True
         self.siblings: dict[int, int] = {}
         self.name = f"{name}[{index}]" if several else name

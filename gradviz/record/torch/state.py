@@ -36,7 +36,7 @@ from gradviz.record.undo import CONTAINERS, Undo
 ARRAY = 2**24
 """A NumPy array of more bytes in an object's attribute is not copied."""
 
-NOTHING, FACTS, FIRST, EVERY, IF_INPLACE, IF_MAX_NORM = range(6)
+NOTHING, FACTS, FIRST, EVERY, RUNNING, IF_INPLACE, IF_MAX_NORM = range(7)
 """What a call may write to: which of its arguments, or only what is told of the first one."""
 
 _OPENS = frozenset("__setitem__ numpy __array__ __dlpack__ untyped_storage storage".split())
@@ -184,6 +184,9 @@ class Preserved(TorchFunctionMode):
         given = [*args, *kwargs.values()]
         if writes == EVERY:
             written += given
+        elif writes == RUNNING:
+            written += [args[n] for n in _running(function) if n < len(args)]
+            written += [value for name, value in kwargs.items() if name.startswith("running_")]
         elif writes == IF_MAX_NORM:
             if kwargs.get("max_norm") is not None or (len(args) > 3 and args[3] is not None):
                 written += given
@@ -235,7 +238,8 @@ def _writes(function: Any) -> int:
     """What a function may write to."""
     name = str(getattr(function, "__name__", ""))
     if any(part in name for part in ("batch_norm", "instance_norm", "moving_avg")):
-        return EVERY  # these write to their buffers, and not all of them say so
+        known = name in ("batch_norm", "instance_norm") and _running(function)
+        return RUNNING if known else EVERY  # these write to their buffers, and not all say so
     if isinstance(function, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
         rows: list[Any] = [function]
         if isinstance(function, torch._ops.OpOverloadPacket):
@@ -254,6 +258,17 @@ def _writes(function: Any) -> int:
         return IF_INPLACE if "inplace" in inspect.signature(function).parameters else NOTHING
     except (TypeError, ValueError):
         return NOTHING
+
+
+@cache
+def _running(function: Any) -> tuple[int, ...]:
+    """Which arguments of a normalization are its buffers, if it says so."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        schemas = torch._C._jit_get_schemas_for_operator(f"aten::{function.__name__}")
+        names = [argument.name for argument in schemas[0].arguments] if len(schemas) == 1 else []
+    return tuple(n for n, name in enumerate(names) if name.startswith("running_"))
 
 
 def _restore(tensor: Tensor, requires_grad: bool, grad: Any, alias: Tensor, history: Any) -> None:
