@@ -230,6 +230,34 @@ def given(nodes: Iterable[Node]) -> list[str]:
     return names
 
 
+def read(site: Instruction | None, position: int) -> str:
+    """The variable or attribute that an operand of an operator was read from, or "" for none."""
+    if not site or site[1] is None:
+        return ""
+    sides = _operators(site[0].co_filename).get(_position(*site[:2]), ())
+    return sides[position] if position < len(sides) else ""
+
+
+@lru_cache(maxsize=256)
+def _operators(filename: str) -> dict[tuple[int | None, ...], tuple[str, ...]]:
+    """The place of every operator in a file, and the names that stand beside it."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(filename)))
+    except (SyntaxError, ValueError):
+        return {}
+    return {
+        _place(node): tuple(_written(side) for side in (node.left, node.right))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp)
+    }
+
+
+def _written(side: ast.expr) -> str:
+    if isinstance(side, ast.Name):
+        return side.id
+    return side.attr if isinstance(side, ast.Attribute) and side.attr != "T" else ""
+
+
 @per_code
 def _positions(code: CodeType) -> list[tuple[int | None, ...]]:
     return list(code.co_positions())

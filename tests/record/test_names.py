@@ -167,3 +167,28 @@ def test_naming_values_without_source_code_takes_a_time_in_proportion_to_their_n
         return calls
 
     assert work(1200) < 5 * work(300)
+
+
+def test_a_constant_array_has_the_name_it_was_read_by():
+    class Model:
+        C = np.array([[1.0, 2.0]])
+
+    def loss(q):
+        A = np.eye(2)
+        x = A @ (q * np.ones(2))  # the latter has no name
+        y = A @ x - Model.C @ A.T @ x
+        return np.sum(y * y)
+
+    g = gv.trace(loss, 0.5)
+    constants = [
+        g.names[i] for i in range(len(g)) if g.kind(i) == "constant" and g.values[i].value.ndim
+    ]
+    assert constants == ["c_1", "A", "c_2"]  # of C only the product was computed
+    assert (g.value("A") == np.eye(2)).all()
+
+    def swapped(q, A):
+        return np.sum(np.subtract(A, q) * A)
+
+    g = gv.trace(swapped, 0.5, np.eye(2), wrt="q")
+    assert "A" in g.names
+    assert "c_1" not in g.names
