@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from gradviz.ops import notation
+from gradviz.ops.symbols import MACRON
 
 from .wire import Reason
 
@@ -18,8 +19,7 @@ def reason(
 ) -> Reason:
     """What the page says of an edge u→v; "" where its formula tells nothing that is sure."""
     if derivative is None:
-        counts = message is not None and "n" in notation.names(message) - {*graph.names}
-        return "mean" if counts else "map" if message is not None else ""
+        return "" if message is None else _of_map(graph, message)
     called = {id(n.func) for n in ast.walk(derivative) if isinstance(n, ast.Call)}
     names = {n.id for n in ast.walk(derivative) if isinstance(n, ast.Name) and id(n) not in called}
     if graph.names[v] in names:
@@ -34,3 +34,15 @@ def reason(
         return ""
     # Of a jump or a step nothing is said: its derivative is 0 where it does change.
     return "one" if value == 1 else "constant" if value else ""
+
+
+def _of_map(graph: Graph, message: ast.expr) -> Reason:
+    """What its message tells of a linear map."""
+    if "n" in notation.names(message) - {*graph.names}:
+        return "mean"
+    match message:
+        case ast.BinOp(op=ast.MatMult()):
+            return "product"
+        case ast.Call(ast.Name("sum"), [ast.Name(whole)]) if MACRON in whole[:2]:
+            return "spread"
+    return "map"

@@ -26,7 +26,9 @@ Step = Annotated[list[Any], "[StepKind, ...number[]]"]
 GradientState = Literal[
     "not computed", "disconnected", "zero", "underflown", "non-finite", "number"
 ]
-Reason = Literal["", "one", "constant", "linear", "own", "curved", "map", "mean"]
+Reason = Literal[
+    "", "one", "constant", "linear", "own", "curved", "map", "mean", "product", "spread"
+]
 Kind = Literal["input", "parameter", "constant", "operation", "output"]
 
 

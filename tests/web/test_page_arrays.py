@@ -118,3 +118,22 @@ def test_a_learning_rate_beyond_reason_and_a_loss_that_runs_away_are_said(opened
     assert "left the range of numbers at step" in alarm.inner_text()
     page.get_by_role("combobox", name="Language").select_option("zh")
     assert "超出了数的范围" in page.locator(".alarm").inner_text()
+
+
+def test_a_linear_map_is_defined_once_and_then_told_by_what_it_does(opened):
+    def loss(W, b, x):
+        z = x @ W + b
+        return np.mean(np.tanh(z) ** 2)
+
+    x = np.arange(6.0).reshape(3, 2) / 7
+    graph = gv.trace(loss, np.eye(2), np.array([0.5, -0.25]), x, wrt=("W", "b"))
+    page = opened(graph)
+    page.get_by_role("button", name="To the beginning").click()
+    told = []
+    while "both passes done" not in page.locator(".counter").first.inner_text():
+        page.get_by_role("button", name="One step on").click()
+        told.append(page.locator(".told").inner_text())
+    assert sum("need not be written as a matrix" in text for text in told) == 1
+    assert sum("counts the numbers that are averaged" in text for text in told) == 1
+    assert sum("multiplied by its other factor, transposed" in text for text in told) == 1
+    assert sum("each copy gets its part" in text for text in told) == 1

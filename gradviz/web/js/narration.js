@@ -123,6 +123,9 @@ function computed(session) {
   };
 }
 
+/** @type {(session: Session, e: number) => boolean} */
+const isMap = ({ edges }, e) => ["map", "mean", "product", "spread"].includes(edges[e].why);
+
 /**
  * The messages of a step: one, or all of a closed fold.
  * @param {Session} session
@@ -154,7 +157,14 @@ function sent(session) {
   });
   const summing = m === 1 ? "whole" : n === m ? "sumLast" : n === 1 ? "sumFirst" : "sum";
   const reading = v === session.output ? "readSeed" : k === 1 ? "readFirst" : "readAgain";
-  const said = [reading, first && "messageIs", why && `why ${why}`, summing].filter(Boolean);
+  // What a linear map is, is told once: of the first message that has one.
+  const before = course.events.slice(0, session.step);
+  const again = before.some(([kind, o = -1]) => kind === "message" && isMap(session, o));
+  const because = [
+    isMap(session, e) && !again && "why map",
+    why === "map" ? again && "why again" : why && `why ${why}`,
+  ];
+  const said = [reading, first && "messageIs", ...because, summing].filter(Boolean);
   const bar = vjp && v !== session.output;
   const short = { b: formula(barred(nodes[v].label)), d: formula(gradient(session, v)) };
   return {

@@ -25,7 +25,7 @@ type Step = [StepKind, ...number[]];
 
 type GradientState = "not computed" | "disconnected" | "zero" | "underflown" | "non-finite" | "number";
 
-type Reason = "" | "one" | "constant" | "linear" | "own" | "curved" | "map" | "mean";
+type Reason = "" | "one" | "constant" | "linear" | "own" | "curved" | "map" | "mean" | "product" | "spread";
 
 type Kind = "input" | "parameter" | "constant" | "operation" | "output";
 
