@@ -429,11 +429,12 @@ class Capture(Written, TorchFunctionMode):
         alike: TensorNode | None = None,
     ) -> TensorNode:
         """Record the result of a call, and find where its messages will pass."""
-        form = self._form(tensor)
+        form = None if tensor._base is None else self._form(tensor)
         if not (tensor.requires_grad and torch.is_grad_enabled()):
             return self._append(operation, operands, tensor, keywords, alike, form=form)
         self.dtypes.add(tensor.dtype)
-        crossings, passed = self._crossings(self._edge(tensor, form))
+        edge = self._edge(tensor, form)
+        crossings, passed = self._crossings(edge)
         known = {o.order for o in operands if isinstance(o, Node)}
         others = {c.node.order: c.node for c in crossings if c.node.order not in known}
         self._read.update(others)
@@ -442,7 +443,7 @@ class Capture(Written, TorchFunctionMode):
             if isinstance(found, TorchOperation) and found.call is operation.call is not None:
                 operation.siblings[position] = found.index
         operands = (*operands, *others.values())
-        node = self._append(operation, operands, tensor, keywords, alike, form=form)
+        node = self._append(operation, operands, tensor, keywords, alike, edge=edge, form=form)
         if crossings:
             self._assign(node, crossings, passed)
         return node
@@ -546,7 +547,8 @@ class Capture(Written, TorchFunctionMode):
         self._modules.clear()
         for node in self.recorded:  # they outlive this, in a Graph, and autograd's nodes must not
             node.edge = None
-            node.crossings.clear()
+            if node.crossings:
+                node.crossings.clear()
 
     def leaf_tensors(self) -> list[tuple[str, Tensor]]:
         """The leaves that were read and require a gradient, with their names."""

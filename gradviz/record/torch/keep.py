@@ -107,7 +107,7 @@ def name(dtype: torch.dtype) -> str:
 
 def is_dense(tensor: Tensor) -> bool:
     """Whether a tensor fills a piece of memory, its axes in whatever order."""
-    if tensor.layout != torch.strided or not tensor.numel():
+    if tensor.layout is not torch.strided or not tensor.numel():
         return False
     if type(tensor) is not Tensor and is_distributed(tensor):
         return False

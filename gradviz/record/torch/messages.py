@@ -93,7 +93,7 @@ class Messages:
                 if node is None and hasattr(edge[0], "variable"):
                     node = self.node(edge[0].variable)
                 if node is not None:
-                    form = node.form if edge == node.edge else None
+                    form = None if node.form is None or edge != node.edge else node.form
                     found.append(Crossing(function, index, node, form))
                 else:
                     pending.append(edge[0])
@@ -135,6 +135,10 @@ class Messages:
     @staticmethod
     def _positions(node: TensorNode, crossings: Sequence[Crossing]) -> list[int]:
         """For each crossing the operand that it leads to; one given twice takes turns."""
+        assert isinstance(node.operation, TorchOperation)
+        if len(node.operands) == 1:
+            node.operation.carries.add(0)
+            return [0] * len(crossings)
         places: dict[int, int] = {}
         more: dict[int, list[int]] = {}  # of an operand that is given twice, the further ones
         for position, operand in enumerate(node.operands):
@@ -146,7 +150,6 @@ class Messages:
             found.append(places[order])
             if order in more and (following := more[order]):
                 places[order] = following.pop(0)
-        assert isinstance(node.operation, TorchOperation)
         node.operation.carries.update(found)
         return found
 
@@ -254,7 +257,9 @@ class Messages:
             key = order, position
             awaited = self._expected[key] = self._expected[key] - 1
             if message is not None:
-                message = crossing.message(local(message))
+                message = message if type(message) is Tensor else local(message)
+                if crossing.form is not None:
+                    message = crossing.form.apply(message)
                 if awaited or key in self._partial:
                     summed = self._partial.pop(key, None)
                     message = message if summed is None else summed + message
