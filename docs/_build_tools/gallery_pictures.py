@@ -36,7 +36,7 @@ def scraper(block, block_vars, gallery_conf):
     if isinstance(made.get("g"), Graph) and "g" not in seen:
         file = Path(block_vars["src_file"]).with_suffix(".html").name
         lessons = [value for value in made.values() if isinstance(value, Lesson)]
-        drawings.insert(0, names["g"].draw(theme="light"))
+        drawings.insert(0, names["g"].draw())
         LIVING.mkdir(parents=True, exist_ok=True)
         (lessons or [names["g"]])[0].save(LIVING / file)
         living = _FRAME.format(file=file, title=escape(names["g"].title or file))
@@ -44,7 +44,8 @@ def scraper(block, block_vars, gallery_conf):
     figures = ""
     for drawing in drawings:
         path = Path(next(block_vars["image_path_iterator"])).with_suffix(".svg")
-        path.write_text(drawing.svg, encoding="utf-8")
+        shown = drawing._painted("auto") if drawing.hosted else drawing.svg  # as dark as the site
+        path.write_text(shown, encoding="utf-8")
         figures += figure_rst([str(path)], gallery_conf["src_dir"], "A computational graph")
     return figures + living
 
