@@ -167,7 +167,8 @@ def document() -> str:
         "was computed after a read is warned of as what may be wrong. Steps (`int(x)`, "
         "`np.searchsorted`, comparisons) have slope 0, and nothing is lost. Who means a "
         "constant writes `gv.stop_gradient(x)`; finite differences hold it where it was. "
-        "Functions that take a number unseen (`math.exp(x)`, `buffer.fill(x)`) are refused.",
+        "Functions that take a number unseen (`math.exp(x)`, `np.fromiter`, `a.fill(x)` of an "
+        "array from elsewhere) are refused.",
         "10. **Types**: `isinstance(x, np.ndarray)`, `isinstance(x, float)`, `np.isscalar(x)` "
         "and `x.__class__` answer as for the number or array that x stands for. `type(x)` is "
         '`gradviz.Array`, and `hasattr(x, "shape")` is true of numbers too: a program that '

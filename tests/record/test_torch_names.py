@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import warnings
 from collections import UserDict
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -281,9 +282,12 @@ def test_tensors_without_numbers_of_their_own_are_refused_in_words():
     model = nn.Linear(3, 1, device="meta")
     with pytest.raises(gv.TraceError, match="device meta hold no numbers"):
         gv.trace(model, torch.ones(2, 3, device="meta"), loss=torch.sum)
-    ragged = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
-    with pytest.raises(gv.TraceError, match="pad them before"):
-        gv.trace(lambda n: (n * 2).sum(), ragged, wrt="n")
+    for layout in (torch.jagged, torch.strided):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # PyTorch calls nested tensors a prototype
+            ragged = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=layout)
+        with pytest.raises(gv.TraceError, match="pad them before"):
+            gv.trace(lambda n: (n * 2).sum(), ragged, wrt="n")
     lazy = nn.LazyLinear(2)
     with pytest.raises(gv.TraceError, match="run the model once before"):
         gv.trace(lazy, torch.ones(2, 3), loss=torch.sum)

@@ -174,14 +174,14 @@ def refuse(tensor: Tensor) -> None:
     TraceError
         It is on the device meta, or nested.
     """
-    if tensor.is_meta:
-        raise TraceError(
-            "tensors on the device meta hold no numbers: put the model and its arguments on another"
-        )
-    if tensor.is_nested:
+    if tensor.is_nested:  # (it may say that it is on meta, too)
         raise TraceError(
             "nested tensors cannot be recorded: pad them before, "
             "torch.nested.to_padded_tensor(x, 0.0)"
+        )
+    if tensor.is_meta:
+        raise TraceError(
+            "tensors on the device meta hold no numbers: put the model and its arguments on another"
         )
 
 

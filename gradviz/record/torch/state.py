@@ -277,7 +277,8 @@ def _restore(tensor: Tensor, requires_grad: bool, grad: Any, alias: Tensor, hist
             tensor.detach_()
         except RuntimeError:  # a view
             return
-    moved = alias.layout == torch.strided and (
+    regular = alias.layout == torch.strided and not alias.is_nested
+    moved = regular and (
         tensor.shape != alias.shape
         or tensor.stride() != alias.stride()
         or tensor.dtype != alias.dtype
