@@ -536,3 +536,47 @@ def test_of_what_a_program_only_looks_at_it_is_not_said_that_nothing_reads_it(lo
     finding, *_ = gv.trace(program, np.array([1.5, 0.5]), 2.0).diagnose().findings
     assert finding.kind == "no gradient"
     assert "nothing reads" not in finding.message
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["zeros_like", "randn_like", "new_ones", "new_full", "empty_like", "expand_as", "view_as"],
+)
+def test_what_takes_the_shape_alone_is_not_blamed_for_a_missing_gradient(how):
+    torch = pytest.importorskip("torch", reason="PyTorch programs")
+    read = {
+        "new_ones": lambda h: h.new_ones(3),
+        "new_full": lambda h: h.new_full((3,), 2.0),
+        "empty_like": lambda h: torch.empty_like(h).fill_(1.0),
+        "expand_as": lambda h: torch.ones(3).expand_as(h),
+        "view_as": lambda h: torch.ones(4, 3).view_as(h),
+    }.get(how) or getattr(torch, how)
+
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.seen, self.used = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+
+        def forward(self, x):
+            h = self.seen(x)
+            return (read(h) + self.used(x)).sum()
+
+    (finding,) = gv.trace(Two(), torch.randn(4, 3)).diagnose().findings
+    assert (finding.kind, finding.severity) == ("no gradient", "note")
+    assert "takes the shape of h alone, not its numbers" in finding.message
+    assert "seen.weight, seen.bias" in finding.message
+
+
+def test_two_masks_of_the_lowest_number_that_meet_are_no_overflow():
+    torch = pytest.importorskip("torch", reason="PyTorch programs")
+    lowest = torch.finfo(torch.float32).min
+    causal = torch.ones(3, 3).tril().bool()
+
+    def attended(scores, mask):  # as GPT-Neo masks what its caller masks again
+        return ((torch.where(causal, scores, mask) + ~causal * lowest).softmax(-1)[:, 0]).sum()
+
+    scores = torch.randn(3, 3, requires_grad=True)
+    assert not gv.trace(attended, scores, torch.tensor(lowest)).diagnose().findings
+    low = (torch.zeros(3, 3) - 3e38).requires_grad_()
+    (finding, *_) = gv.trace(lambda x: (x + lowest).exp().sum(), low).diagnose().findings
+    assert "add overflows float32" in finding.message

@@ -50,13 +50,16 @@ class Lost(Evidence):
         # What ends a way, the worst first, and the value where it ends; by id. Next to it the
         # next value on the way there.
         ends: dict[int, dict[tuple[int, int], int]] = defaultdict(dict)
-        stopped, read, derived, unread = range(4)
+        stopped, read, derived, shaped, unread = range(5)
         ended = graph.ends
         for u in range(len(graph) - 1, min(lost, default=len(graph)) - 1, -1):
             if u in self.gradients or u not in graph.varying:
                 continue
             found: dict[tuple[int, int], int] = {(read, u): u} if u in ended else {}
-            for v, _ in graph.readers[u]:
+            for v, key in graph.readers[u]:
+                if hazards.takes_shape(self._op(v), key):
+                    found.setdefault((shaped, v), v)
+                    continue
                 if v in self.gradients or self._stops(v):
                     found.setdefault((derived if self._is_derivative(v) else stopped, v), v)
                 for end in () if v in self.gradients or self._stops(v) else ends[v]:
@@ -79,7 +82,8 @@ class Lost(Evidence):
                 kind, v = group[0]
                 while path[-1] != v:
                     path.append(ends[path[-1]][group[0]])
-                why, advice = (self._stop, self._read, self._derived, self._unread)[kind](v, path)
+                told = (self._stop, self._read, self._derived, self._shaped, self._unread)[kind]
+                why, advice = told(v, path)
                 if kind == stopped and (untracked := self._untracked(v, path)):
                     onward = (*path[untracked + 1 :], *self._onward(v)[1:])
                     del path[untracked + 1 :]
@@ -157,6 +161,12 @@ class Lost(Evidence):
         """The values whose plain numbers the program read or asked for."""
         asked = (u for look in self.graph.looks or () for u in look.operands if type(u) is Id)
         return {*self.graph.reads, *map(int, asked)}
+
+    def _shaped(self, v: int, path: Sequence[int]) -> tuple[str, str]:
+        return (
+            f"{self._told(v)} takes the shape of {self._name(path[-2])} alone, not its numbers",
+            "let the loss read them, if it should depend on them",
+        )
 
     def _unseen(self) -> bool:
         """Whether autograd's names tell of calls that were not seen, as inside `torch.func`."""

@@ -74,7 +74,7 @@ class NonFinite(Evidence):
         """The first overflow on a way to J that becomes a finite number again."""
         graph = self.graph
         for v in sorted(self._bad(self.gradients)):
-            if graph.is_leaf(v) or self._bad(graph.operands[v]):
+            if graph.is_leaf(v) or self._bad(graph.operands[v]) or self._masks_meet(v):
                 continue
             why, advice = self._origin(v)
             if "overflows" not in why:
@@ -97,6 +97,16 @@ class NonFinite(Evidence):
                     message += f"; the gradient of {listed(map(self._name, lost))} is exactly 0"
                 yield self._finding("non-finite value", "warning", v, path, message, advice)
                 return
+
+    def _masks_meet(self, v: int) -> bool:
+        """Whether a value is the sum of two masks, both of the dtype's lowest number for -inf."""
+        stats = self._stats(v)
+        lowest = -hazards.largest(stats.dtype)
+        return (
+            self._op(v) == "add"
+            and stats.high < math.inf
+            and all(self._stats(u).low == lowest for u in self.graph.operands[v])
+        )
 
     def _on_purpose(self, i: int, meant: set[int]) -> bool:
         """Whether a value holds only -inf that somebody put there: a mask."""
