@@ -29,6 +29,7 @@ def lightning_callback(
     record : str or path-like, optional
         Where the steps go; see `gradviz.record_training`. Default: nothing is recorded.
     every : int, optional
+        Of so many steps the first is recorded.
     watch : bool, optional
         Whether to watch; see `gradviz.watch`.
     on_trigger : {"continue", "stop"}, optional

@@ -36,6 +36,7 @@ def record_training(
     path : str or path-like
         Written anew; see `gradviz.load_training`. After a crash, all finished steps can be read.
     every : int, optional
+        Of so many steps the first is kept.
     wrt : str or sequence of str, optional
         Of a JAX program only: the parameters, see `gradviz.trace`. Default: the first argument.
 
