@@ -420,6 +420,18 @@ def test_a_gradient_that_a_hook_changes_is_shown():
         assert not gv.trace(lambda x: program(x, None), x, capture=capture).diagnose().findings
 
 
+def test_of_a_sum_of_two_that_are_0_neither_is_blamed_alone():
+    def program(w, u):
+        y = np.maximum(w, 0.0) + (u - 1.0)  # off, and at the minimum
+        return y * y
+
+    found = gv.trace(program, -1.0, 1.0).diagnose()
+    assert "multiplies by y, which is all 0" in found.text
+    assert "is off" not in found.text
+    alone = gv.trace(lambda w, u: np.maximum(w, 0.0) * u, -1.0, 1.0).diagnose()
+    assert "is off" in alone.text
+
+
 def test_all_gradients_of_0_are_never_well():
     # That they cancel may be meant of one bias; of all there is that is no model.
     health = gv.trace(lambda w: np.sum(w - w) + 1.0, np.ones(3)).diagnose()

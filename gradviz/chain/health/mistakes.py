@@ -27,7 +27,7 @@ SIZES = hazards._names("square pow power abs absolute multiply mul mean sum")
 """What a loss by hand does with a difference."""
 DISTANCES = hazards._names("square pow power abs absolute multiply mul")
 """Of these, what is 0 only where a difference is."""
-TERMS = hazards._names("add neg negative sub subtract")
+TERMS = hazards.SUMS | hazards._names("neg negative")
 RESHAPED = hazards._names("reshape view")
 LOGS = hazards._names("log logsigmoid log_softmax")
 NEAR = hazards._names("log clamp clip clamp_min add") | hazards.RESHAPES

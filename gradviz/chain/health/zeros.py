@@ -317,8 +317,9 @@ class Zeros(Evidence):
                 u for u in graph.operands[origin]
                 if self._is_zero(u) and not (self._stats(u).ndim and "int" in self._stats(u).dtype)
             ]  # fmt: skip
-            if not zeros:
-                break
+            made = [u for u in zeros if u in graph.varying and not graph.is_leaf(u)]
+            if not zeros or (self._op(origin) in hazards.SUMS and len(made) > 1):
+                break  # (of a sum of two that are 0, neither alone is why)
             origin = max(zeros, key=lambda u: self.norms.get(u, 0.0) > 0)  # what moves, first
         why = f"{self._told(v)} multiplies by {self._said(z)}, which is all 0"
         why = why.removesuffix(", which is all 0") if self._said(z) == "0" else why
