@@ -175,7 +175,8 @@ w""",
     node(page, "x").click()
     field = page.get_by_role("textbox", name="New value of x")
     for typed, said in (
-        ("[1, 2, 3]", "has shape"),
+        ("[1, 2, 3]", "is no array"),
+        ("[1, 1e400]", "is beyond the range of numbers"),
         ("[1, two]", "is no array"),
         ("3", "is no array"),
     ):
@@ -186,6 +187,16 @@ w""",
     field.press("Enter")
     wait_shown(page, "x", "[0.5, −0.5]")
     assert run(page, 1) == "[0.5, -0.5]"
+    page.get_by_role("grid", name="Numbers of x").get_by_role("gridcell").nth(1).click()
+    one = page.get_by_role("textbox", name="New value of x[1]")
+    page.wait_for_timeout(700)  # what follows sooner is undone together with what was before
+    one.fill("0.25")
+    one.press("Enter")
+    wait_shown(page, "x", "[0.5, 0.25]")
+    page.locator(".lens .exact").filter(has_text="x[1] = 0.25").wait_for()
+    for way, now in (("Undo the last change", "[0.5, −0.5]"), ("Redo", "[0.5, 0.25]")):
+        page.get_by_role("button", name=way).click()
+        wait_shown(page, "x", now)
     page.get_by_role("button", name="Take 10 steps of gradient descent").click()
     page.locator(".plot").wait_for()
     assert page.locator(".gradviz-app").get_attribute("data-theme") == "dark"
