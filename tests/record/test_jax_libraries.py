@@ -11,6 +11,7 @@ import pytest
 
 jax = pytest.importorskip("jax")
 import jax.numpy as jnp
+import jax_programs  # noqa: F401 - how it compiles
 
 import gradviz as gv
 from gradviz.chain.health.over_time import OverTime
@@ -45,19 +46,47 @@ def test_a_model_of_nnx_has_its_gradients_and_its_layers():
     class Model(nnx.Module):
         def __init__(self):
             self.one = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
+            self.norm = nnx.BatchNorm(3, rngs=nnx.Rngs(0))
+            self.drop = nnx.Dropout(0.5, rngs=nnx.Rngs(2))
             self.two = nnx.Linear(3, 1, rngs=nnx.Rngs(1))
 
         def __call__(self, x):
-            return self.two(jnp.tanh(self.one(x)))
+            return self.two(self.drop(jnp.tanh(self.norm(self.one(x)))))
 
     def loss(model, x):
         return jnp.mean(model(x) ** 2)
 
-    model = Model()
-    graph = gv.trace(loss, model, X, wrt="model")
-    agree(graph, nnx.grad(loss)(model, X))
+    parameters = "model.one", "model.two", "model.norm.scale", "model.norm.bias"
+    graph = gv.trace(loss, Model(), X, wrt=parameters)
+    agree(graph, nnx.grad(loss)(Model(), X))  # (each call draws other units to drop)
     assert {"model.one.kernel", "model.two.bias"} <= {*graph.names}
-    assert "Linear 2 → 3" in {str(layer) for layer in graph.layers.values()}
+    layers = {str(layer) for layer in graph.layers.values()}
+    assert {"Linear 2 → 3", "BatchNorm", "Dropout"} <= layers
+
+
+def test_a_model_of_linen_that_normalizes_and_drops_has_its_gradients():
+    nn = pytest.importorskip("flax.linen", reason="needs Flax")
+
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            h = nn.BatchNorm(use_running_average=False)(nn.Dense(3)(x))
+            return nn.Dense(1)(nn.Dropout(0.5, deterministic=False)(nn.relu(h)))
+
+    model, key = Model(), jax.random.key(1)
+    variables = model.init({"params": jax.random.key(0), "dropout": key}, X)
+
+    def loss(params, stats, x, key):
+        y, _ = model.apply({"params": params, "batch_stats": stats}, x, rngs={"dropout": key},
+                           mutable=["batch_stats"])  # fmt: skip
+        return jnp.mean(y**2)
+
+    args = variables["params"], variables["batch_stats"], X, key
+    graph = gv.trace(loss, *args, wrt="params")
+    agree(graph, jax.grad(loss)(*args))
+    layers = {str(layer) for layer in graph.layers.values()}
+    assert {"Dense → 3", "BatchNorm", "Dropout"} <= layers
+    assert "bernoulli" in {n.operation.name for n in graph.values}
 
 
 def test_a_model_of_haiku_has_its_gradients_and_its_layers():
@@ -71,19 +100,22 @@ def test_a_model_of_haiku_has_its_gradients_and_its_layers():
 
 def test_a_step_of_optax_is_differentiated_through():
     optax = pytest.importorskip("optax")
-    optimizer = optax.adam(0.1)
+    schedule = optax.cosine_decay_schedule(0.1, 10)
+    optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(schedule))
 
     def loss(params, x):
         return jnp.mean(jnp.tanh(x @ params["w"]) ** 2)
 
-    def after(params, x):
+    def after(params, average, x):
         slopes = jax.grad(loss)(params, x)
         changes, _ = optimizer.update(slopes, optimizer.init(params), params)
-        return loss(optax.apply_updates(params, changes), x)
+        params = optax.apply_updates(params, changes)
+        average = jax.tree_util.tree_map(lambda a, p: 0.9 * a + 0.1 * p, average, params)
+        return loss(params, x) + loss(average, x)
 
     params = {"w": jnp.array([[0.5], [-1.0]])}
-    graph = gv.trace(after, params, X, wrt="params")
-    agree(graph, jax.grad(after)(params, X))
+    graph = gv.trace(after, params, params, X, wrt=("params", "average"))
+    agree(graph, jax.grad(after, (0, 1))(params, params, X))
 
 
 def test_the_step_at_which_a_training_breaks_is_found(tmp_path):
