@@ -20,7 +20,7 @@ X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]])
 NEW = """
 np.sin({a}) | np.tanh({a} * {b}) | {a} + {b} | 0.5 * {a} - {n} | {a} * {n} | np.where({a} > 0.1, {a}, {n}) | {a} @ {b} | {a} / (2 + {b} * {b})
 np.zeros({a}.shape) | np.ones({a}.shape) | np.full({a}.shape, {n}) | np.full({a}.shape, 0.3) | np.eye(3) | np.zeros(4) | np.zeros((2, 3)) | np.zeros((3, 2), order='F')
-np.zeros_like({a}) | np.ones_like({a}) | np.full_like({a}, {n}) | np.empty({a}.shape) * 0.0 | helper({a}) | zeros(3) | np.linspace(-1, 1, 3) | np.arange(6.0).reshape(2, 3)
+np.zeros_like({a}) | np.ones_like({a}) | np.full_like({a}, {n}) | np.fmin(np.fmax(np.empty({a}.shape), 0.0), 0.0) | helper({a}) | zeros(3) | np.linspace(-1, 1, 3) | np.arange(6.0).reshape(2, 3)
 np.array([{n}, 0.5, {m}]) | np.array([[{n}, {m}], [1, {n}]]) | np.array([{a}, {a} * 2]) | np.array({a}) | np.asarray({a}) | np.asarray([{n}, {m}]) | np.array([0.1, 0.2, 0.3]) | np.array({a}.T, order='C')
 {a}.copy() | np.copy({a}) | copy.copy({a}) | copy.deepcopy([{a}])[0] | {a}.astype(float) | {a}.astype(float, copy=False) | {a}.flatten() | np.positive({a}) | {a}.conj()
 np.r_[{n}, {m}, 0.5] | np.c_[{a}, {a}] | np.stack([{a}, {a}]) | np.concatenate([{a}, {b}]) | np.vstack([{a}, {b}]) | np.hstack([[{n}], [{m}, 1.0]]) | np.append({a}, {n}) | np.diag([{n}, x[0, 1]]) | np.zeros(()) | np.array(0.5) | np.full((), {n}) | np.array({n})
