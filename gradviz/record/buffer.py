@@ -347,7 +347,7 @@ def _dispatch(function: Any, args: Any, kwargs: Any) -> Any:
 
 def _full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", **_: Any) -> Any:
     filled = np.broadcast_to(fill_value, shape)
-    made: Any = np.positive(filled) if dtype is None else filled.astype(dtype)
+    made: Any = filled.astype(dtype or filled.dtype, order=order)
     return made._copied(_getframe(1)) if made._is_scalar() else made
 
 

@@ -190,7 +190,9 @@ def _full_like(
     shape: Any = None,
 ) -> Any:
     filled = np.broadcast_to(fill_value, np.shape(a) if shape is None else shape)
-    return filled.astype(dtype or a.dtype)
+    if order in ("K", "A"):
+        order = "F" if shape is None and np.ndim(a) and a.flags.fnc else "C"
+    return filled.astype(dtype or a.dtype, order=order)
 
 
 @stands_for("select")
