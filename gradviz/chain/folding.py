@@ -139,6 +139,8 @@ class Folding(Parts):
     def _is_telling(self, fold: Fold) -> bool:
         if fold.main is not None or fold.first is not None or fold.still:
             return False
+        if self.graph.is_leaf(fold.steps[0]):  # it holds leaves alone
+            return False
         layers = any(self.layer(part) for part in fold.folds)
         repeats = fold.repeated is not None  # a layer that is called twice in a row, too
         return layers or repeats or not fold.scope or len(fold.steps) > SMALL
@@ -146,11 +148,6 @@ class Folding(Parts):
     def layer(self, fold: Fold) -> Layer | None:
         """What module a scope is, if it is one."""
         return self.graph.layers.get(self.scope(fold)) if fold.scope else None
-
-    def scope(self, fold: Fold) -> tuple[str, ...]:
-        """The scope that a fold is; forms of its values, from outside, may be in it too."""
-        scopes = (self.graph.values[i].scope[: fold.depth] for i in fold.steps)
-        return next((scope for scope in scopes if len(scope) == fold.depth), ())
 
     def unless(self, shut: Iterable[str], budget: int) -> list[Fold]:
         """All folds but those with these keys, outer ones first, as far as the budget goes."""

@@ -179,6 +179,23 @@ def still_together(folding: Parts, loose: list[int | Fold], inside: Fold) -> lis
     return [*(i for i in loose if i not in quiet), together]
 
 
+def unread_together(folding: Parts, parts: list[int | Fold], inside: Fold) -> list[int | Fold]:
+    """The parts, with the parameters that nothing reads in one box: those of layers not called."""
+    graph = folding.graph
+    unread = [
+        part for part in parts
+        if isinstance(part, int) and graph.kind(part) == "parameter" and not graph.readers[part]
+    ]  # fmt: skip
+    if len(unread) < 2:
+        return parts
+    around = "".join(f"{part}." for part in folding.scope(inside))
+    labels = [graph.names[i].removeprefix(around).partition(".")[0] for i in unread]
+    first, last = labels[0], labels[-1]
+    label = first if first == last else f"{first} … {last}"
+    together = Fold(folding, label, unread, inside.depth)
+    return [*(part for part in parts if part not in unread), together]
+
+
 def _still(folding: Parts, steps: list[int], inside: Fold) -> Fold:
     """A box that no gradient comes to, named by its layer, or its function, or what is read of it.
 

@@ -61,6 +61,7 @@ class Parts:
         loose: list[int | Fold] = [*self._settle(fold, parts)]
         if self.layered:
             loose = gathering.still_together(self, loose, fold)
+            loose = gathering.unread_together(self, loose, fold)
         room = max(WIDE - len(parts), 0) + LEAVES
         if len(loose) > room and not self.scopes:
             loose = self._repeats(loose, fold.depth)
@@ -136,6 +137,11 @@ class Parts:
             for u in self.graph.operands[v]
             if u in group and group[u] != n
         }
+
+    def scope(self, fold: Fold) -> tuple[str, ...]:
+        """The scope that a fold is; forms of its values, from outside, may be in it too."""
+        scopes = (self.graph.values[i].scope[: fold.depth] for i in fold.steps)
+        return next((scope for scope in scopes if len(scope) == fold.depth), ())
 
     def is_leaf(self, i: int) -> bool:
         """Whether a value is a leaf, or no gradient comes to it nor to what it is made from."""

@@ -95,12 +95,12 @@ def build(
 
     def shown() -> tuple[list[str], frozenset[int]]:
         given = names.given(values)
-        arrays = {u for u in constants.values() if not given[u]}
+        arrays, taken = {u for u in constants.values() if not given[u]}, {*given}
         for v, node in enumerate(values if arrays else ()):
             for position, u in enumerate(operands[v]):
                 if u in arrays and not given[u]:  # it has the name that it was read by
                     name = names.read(node.site, position)
-                    given[u] = name if name not in {given[o] for o in operands[v]} else ""
+                    given[u] = name if name not in taken else ""  # h(1) is the first computed
         # Only leaves, and values that the program assigned, have a name of their own.
         given[result] = given[result] or (output_name if output_name not in given else "")
         letters = "".join("c" if node.operation is CONSTANT else "v" for node in values)

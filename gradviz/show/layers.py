@@ -45,7 +45,8 @@ def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
         return _run(folding, inside) or fold.name, times
     layer = folding.layer(fold)
     if layer is None:
-        return fold.name, ""
+        unread = not any(graph.readers[i] or graph.operands[i] for i in fold.steps)
+        return fold.name, say("not used") if unread else ""
     name = _name(folding, fold)
     kinds = [folding.layer(part) for part in fold.folds]
     alike = len(kinds) > 1 and len({_kind(kind) for kind in kinds}) == 1
@@ -123,7 +124,7 @@ def rows(
         out = _size(graph.values[i].value), _gradient(tally, [i])
     parameters = [i for i in values if graph.is_leaf(i) and graph.kind(i) == "parameter"]
     others = set(values).difference(parameters)
-    found = [Row(SIZES, say("output"), out, mark=proved(mark, others))]
+    found = [Row(SIZES, say("output"), out, mark=proved(mark, others))] if others else []
     if len(parameters) <= PARAMETERS:
         for i in parameters:
             name = graph.names[i].rpartition(".")[2]

@@ -210,3 +210,27 @@ def test_a_mask_of_minus_infinity_that_is_still_to_be_cut_is_no_alarm():
     assert {box.role for box in graph.draw().view.boxes} == {""}
     sick = gv.trace(nn.Linear(2, 1), torch.tensor([[1.0, -torch.inf]]), loss=torch.sum)
     assert "sick" in {box.role for box in sick.draw().view.boxes}
+
+
+def test_parameters_that_the_run_had_no_use_for_are_one_box_of_their_layer():
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used = nn.Linear(4, 4)
+            self.cross = nn.ModuleDict({"query": nn.Linear(4, 4), "key": nn.Linear(4, 4)})
+
+        def forward(self, x, memory=None):
+            x = self.used(x).relu()
+            return x if memory is None else x + self.cross["query"](x) * self.cross["key"](memory)
+
+    layers = nn.Sequential(*(Decoder() for _ in range(2)), nn.Linear(4, 1))
+    graph = gv.trace(layers, torch.ones(3, 4), loss=torch.sum)
+    box, _ = [box for box in graph.draw().view.boxes if box.title == "cross"]
+    assert box.expression == "not used"
+    assert [row.label for row in box.rows] == 2 * ["weight 4×4", "bias 4"]  # and no output
+    assert {row.cells[1] for row in box.rows} == {"no path to J"}
+    assert not any(
+        "cross" in box.name for box in graph.draw().view.boxes if box.kind == "parameter"
+    )
+    opened = {box.name for box in graph.draw(unfold=box.name).view.boxes}
+    assert {f"{box.name}/cross/query", f"{box.name}/cross/key"} <= opened
