@@ -11,7 +11,7 @@ from jax import numpy as jnp
 from jax._src import core
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from gradviz.record.jax import frames
+from gradviz.record.jax import frames, in_place
 from gradviz.record.jax.plan import Step
 
 
@@ -48,7 +48,7 @@ class Pure:
         self.avals = closed.in_avals
         self.out = closed.out_avals
         self.plain = core.jaxpr_as_fun(closed)
-        self.forward = jax.jit(self.plain)
+        self.forward = in_place.compiled(self.plain)
         self.wide = wide()
         self.pulls: dict[Any, tuple[Callable[..., Any], tuple[int, ...]]] = {}
 
@@ -95,7 +95,7 @@ class Pure:
             traced.consts,
         )
         function = core.jaxpr_as_fun(small)
-        compiled = jax.jit(lambda upstream, operands: function(*upstream, *operands))
+        compiled = in_place.compiled(lambda upstream, operands: function(*upstream, *operands))
         return compiled, tuple(wanted[n] for n in kept)
 
 

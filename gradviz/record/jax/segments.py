@@ -16,6 +16,7 @@ from jax import lax, tree_util
 from jax import numpy as jnp
 from jax.extend.core import Literal
 
+from gradviz.record.jax import in_place
 from gradviz.record.jax.plan import Plan, Step
 from gradviz.record.jax.pure import Pure, frozen, is_float, pure, wide
 
@@ -91,8 +92,8 @@ class Compiled:
         self.of = of
         self.live = {v for v, on in zip(of.inputs, live, strict=True) if on}
         self.vary = {v for v, on in zip(of.inputs, vary, strict=True) if on}
-        self.forward = jax.jit(self._forward)
-        self.backward = jax.jit(self._backward)
+        self.forward = in_place.compiled(self._forward)
+        self.backward = in_place.compiled(self._backward)
 
     def _forward(self, inputs: Sequence[Any]) -> Any:
         env = dict(zip(self.of.inputs, inputs, strict=True))

@@ -16,6 +16,7 @@ from gradviz.model import INPUT, PARAMETER, Gradients, Known, Node, Program
 from gradviz.record import names
 from gradviz.record.arguments import begins, check_options
 from gradviz.record.build import build
+from gradviz.record.jax import in_place
 from gradviz.record.jax.arguments import Arguments
 from gradviz.record.jax.capture import Capture
 from gradviz.record.jax.follow import Live
@@ -139,7 +140,7 @@ class JaxProgram(Program):
 
     @cached_property
     def _compiled(self) -> Callable[..., Any]:
-        return jax.jit(self.output)
+        return in_place.compiled(self.output)
 
     def run(self, values: Mapping[str, Any]) -> Any:
         """See `Program.run`."""

@@ -1,0 +1,51 @@
+"""Functions for JAX to compile, with writes into arrays that are right.
+
+On a processor XLA fuses a write such as ``x.ravel().at[1:4].set(x.ravel()[:3])`` with what it
+reads, computes it in place, and then reads what it has just written: so with jaxlib 0.10.2, where
+`jax.jit` of such a program gives other numbers than the program itself. What writes is therefore
+compiled without fusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+UNFUSED = {"xla_disable_hlo_passes": "fusion"}
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `jax.jit`; for arguments of the same kinds in each call."""
+    chosen: list[Callable[..., Any]] = []
+
+    @wraps(function)
+    def run(*args: Any) -> Any:
+        if not chosen:
+            plain = jax.jit(function)
+            fused = jax.default_backend() != "cpu" or not _writes(plain.trace(*args).jaxpr)
+            chosen.append(plain if fused else jax.jit(function, compiler_options=UNFUSED))
+        return chosen[0](*args)
+
+    return run
+
+
+def _writes(jaxpr: Any) -> bool:
+    """Whether a jaxpr, or one in it, writes into an array."""
+    return any(
+        eqn.primitive.name.startswith(("scatter", "dynamic_update_slice"))
+        or any(map(_writes, _inside(eqn.params.values())))
+        for eqn in (jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr).eqns
+    )
+
+
+def _inside(values: Any) -> Iterator[Any]:
+    """The jaxprs among the parameters of an equation."""
+    for value in values:
+        if isinstance(value, (ClosedJaxpr, Jaxpr)):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _inside(value)
