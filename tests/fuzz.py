@@ -102,6 +102,24 @@ def by_jax(made: Program, second: bool) -> Answer:
     return value, list(found), twice and list(twice)
 
 
+def by_jax_recorded(made: Program, second: bool) -> Answer:
+    """What gradviz records of the program in `jax.numpy`."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+    def function(*leaves: Any) -> Any:
+        return made.run(jax.numpy, leaves)
+
+    leaves = [jax.numpy.asarray(leaf) for leaf in made.leaves]
+    try:
+        jax.make_jaxpr(function)(*leaves)
+    except (AttributeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+        raise Unknown(str(error)) from error
+    graph = gv.trace(function, *leaves)
+    return graph.values[graph.output].value, [graph.adjoint(i) for i in sorted(graph.wrt)], None
+
+
 def _slopes(function: Callable[..., Any], leaves: list[Any], size: float = 1e-6) -> list[Any]:
     """Central differences of a program on plain arrays."""
     found = []
@@ -265,7 +283,9 @@ def main() -> int:
         dtype = np.float32 if rng.random() < 0.15 else np.float64
         peer: Callable[[Program, bool], Answer] = by_torch
         if rng.random() < options.numpy:
-            peer = by_jax if rng.random() < options.jax else by_differences
+            peer = by_differences
+            if rng.random() < options.jax:
+                peer = rng.choice((by_jax, by_jax_recorded))
             dtype = np.float64
         own = peer is not by_torch
         made = program(rng.randrange, 1 + rng.randrange(options.steps), dtype, numpy=own)
