@@ -68,10 +68,15 @@ _FULLER: dict[tuple[str, str], tuple[Callable[..., Any], str]] = {
 the value and the operands, and what does."""
 
 
+def _is_numbers(part: Any) -> bool:
+    """Not so are statistics, and what a changed file may hold in the place of numbers."""
+    return not isinstance(part, Statistics) and np.asarray(part).dtype.kind in "biufc"
+
+
 def fuller(name: str, written: str, value: Any, operands: Sequence[Any], keywords: Any) -> str:
     """What is written where the short formula does not hold; "" where it does."""
     found = _FULLER.get((name, written))
-    if found is None or any(isinstance(part, Statistics) for part in (value, *operands)):
+    if found is None or not all(map(_is_numbers, (value, *operands))):
         return ""
     breaks, whole = found
     if not np.any(breaks(value, *operands)):
