@@ -17,6 +17,7 @@ from gradviz.chain.repeats import stem
 if TYPE_CHECKING:
     from gradviz.chain.parts import Parts
     from gradviz.graph import Graph
+    from gradviz.model import Node
 
 SEVERAL = 3  # operations that are worth the name of their function
 
@@ -136,7 +137,17 @@ def _site(graph: Graph, part: int | Fold) -> dict[Any, int]:
         sites = [_site(graph, i) for i in part.steps]
         return {code: max(site[code] for site in sites) for code in _common(sites)}
     i = part.main if isinstance(part, Fold) else part
-    site = () if i is None or i == graph.output else graph.values[i].site or ()
+    return {} if i is None or i == graph.output else functions(graph.values[i])
+
+
+def functions(node: Node) -> dict[Any, int]:
+    """The functions that computed a value and at once returned it, each with the place there.
+
+    The innermost is the first; of a file, they follow the line.
+    """
+    site = node.site or ()
+    if site and not hasattr(site[0], "co_name"):
+        site = site[2:]
     return dict(itertools.takewhile(_is_named, zip(site[::2], site[1::2], strict=False)))
 
 

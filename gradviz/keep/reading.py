@@ -66,6 +66,13 @@ def unpack(document: dict[str, Any], program: Program | None, make: type[Graph])
     return _Reader(document, document["arrays"]).graph(make, program)
 
 
+class Function:
+    """A function of the program's, of which a file tells the name."""
+
+    def __init__(self, name: str) -> None:
+        self.co_name = name
+
+
 class Opaque:
     """Stands for a keyword that is no plain data, such as a function: only its text was kept."""
 
@@ -138,6 +145,7 @@ class _Reader:
         output = at("output", self.id, document.get("output"))
         differentiated = at("differentiated", fields.boolean, document.get("differentiated"))
         self.sources = self.each("sources", fields.source)
+        self.functions = self.each("functions", self.function) if "functions" in document else []
         if "layers" in document:
             self.each("layers", self.layer)
         self.each("nodes", self.node)
@@ -288,8 +296,20 @@ class _Reader:
                 keywords[text(k)] = self.value(v)
         return keywords
 
-    def site(self, entry: dict[str, Any]) -> tuple[Any, Any] | None:
-        """Where a value was computed: its source, and the instruction."""
+    def function(self, entry: Any) -> Function:
+        return Function(text(entry))
+
+    def called(self, entry: Any) -> tuple[Function, int]:
+        """A function, and the place in it."""
+        number, offset = items(entry, 2)
+        if type(number) is not int or not 0 <= number < len(self.functions):
+            raise ValueError(f"expected the number of a function, got {said(number)}")
+        if type(offset) is not int or offset < 0:
+            raise ValueError(f"expected a place in a function, got {said(offset)}")
+        return self.functions[number], offset
+
+    def site(self, entry: dict[str, Any]) -> tuple[Any, ...] | None:
+        """Where a value was computed: its source, the instruction, and the functions around it."""
         source, instruction = entry.get("source"), entry.get("instruction")
         if source is not None:
             self.at = ("source",)
@@ -298,7 +318,11 @@ class _Reader:
             source = self.sources[source]
         if instruction is not None and (type(instruction) is not int or instruction < 0):
             raise ValueError(f"instruction: expected a number, got {said(instruction)}")
-        return None if instruction is source is None else (source, instruction)
+        calls: list[Any] = []
+        if "calls" in entry:
+            self.at = ("calls",)
+            calls = [part for call in items(entry["calls"]) for part in self.called(call)]
+        return None if instruction is source is None else (source, instruction, *calls)
 
     def findings(self, i: int, entry: dict[str, Any]) -> None:
         """What was found out about a value: its gradient, and whether it was read as a number."""
@@ -469,10 +493,20 @@ class _Reader:
 _EDGE = frozenset(("local", "message"))
 _HEAD = (
     "format", "version", "title", "output", "wrt", "differentiated", "sources", "arrays", "nodes",
-    "statements", "detail", "legible", "astray", "error", "layers", "rank",
+    "statements", "detail", "legible", "astray", "error", "layers", "functions", "rank",
 )  # fmt: skip
 _OPERATION = frozenset(
-    ("op", "part", "drawn_only", "formula", "derivatives", "edges", "memory", "instruction")
+    (
+        "op",
+        "part",
+        "drawn_only",
+        "formula",
+        "derivatives",
+        "edges",
+        "memory",
+        "instruction",
+        "calls",
+    )
 )
 _NODE = _OPERATION.union(
     "name kind named scope source operands keywords value grad grad_state read returned "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradviz.chain.gathering import functions
 from gradviz.errors import TraceError
 from gradviz.files import writable, write_atomic
 from gradviz.keep.form import BITS, DTYPES, FORMAT, NUMBERS, TEXT, VERSION, without_collection
@@ -88,6 +89,7 @@ class _Writer:
         self.sources: list[Any] = []
         self.rows: dict[str, Operation | None] = {}
         self.instructions: dict[Any, int] = {}  # of the program, in the order of their first values
+        self.functions: dict[Any, int] = {}
 
     def document(self) -> dict[str, Any]:
         graph = self.graph
@@ -118,6 +120,7 @@ class _Writer:
             "nodes": nodes,
             "statements": statements,
             **({"layers": self.layers()} if graph.layers else {}),
+            **({"functions": [_kept(f.co_name) for f in self.functions]} if self.functions else {}),
             **({} if graph.rank is None else {"rank": _rank(graph.rank)}),
         }
 
@@ -146,6 +149,11 @@ class _Writer:
             if node.site:
                 place = id(node.site[0]), node.site[1]
                 entry["instruction"] = self.instructions.setdefault(place, len(self.instructions))
+            if graph.layers and (called := functions(node)):
+                entry["calls"] = [
+                    [self.functions.setdefault(function, len(self.functions)), offset]
+                    for function, offset in called.items()
+                ]
             entry["operands"] = list(graph.operands[i])
         if node.keywords:
             entry["keywords"] = {_kept(k): self.value(v) for k, v in node.keywords.items()}
