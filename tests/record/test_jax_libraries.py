@@ -98,6 +98,24 @@ def test_a_model_of_haiku_has_its_gradients_and_its_layers():
     assert "Linear → 3" in {str(layer) for layer in graph.layers.values()}
 
 
+@pytest.mark.parametrize("core", ["VanillaRNN", "GRU", "LSTM"])
+def test_a_recurrent_network_of_haiku_has_its_gradients_round_by_round(core):
+    hk = pytest.importorskip("haiku")
+
+    def loss(x):
+        cell = getattr(hk, core)(3)
+        states, _ = hk.dynamic_unroll(cell, x, cell.initial_state(x.shape[1]), time_major=True)
+        return jnp.mean(hk.Linear(1)(states[-1]) ** 2)
+
+    net = hk.without_apply_rng(hk.transform(loss))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 4, 2)))
+    params = net.init(jax.random.key(0), x)
+    graph = gv.trace(net.apply, params, x, wrt="params")
+    agree(graph, jax.grad(net.apply)(params, x))
+    rounds = {part for node in graph.values for part in node.scope if part.startswith("scan")}
+    assert len(rounds) == 5
+
+
 def test_a_step_of_optax_is_differentiated_through():
     optax = pytest.importorskip("optax")
     schedule = optax.cosine_decay_schedule(0.1, 10)
