@@ -201,8 +201,7 @@ def unread_together(folding: Parts, parts: list[int | Fold], inside: Fold) -> li
         return parts
     around = "".join(f"{part}." for part in folding.scope(inside))
     labels = [graph.names[i].removeprefix(around).partition(".")[0] for i in unread]
-    first, last = labels[0], labels[-1]
-    label = first if first == last else f"{first} … {last}"
+    label = " … ".join(dict.fromkeys((labels[0], labels[-1])))
     together = Fold(folding, label, unread, inside.depth)
     return [*(part for part in parts if part not in unread), together]
 

@@ -496,17 +496,7 @@ _HEAD = (
     "statements", "detail", "legible", "astray", "error", "layers", "functions", "rank",
 )  # fmt: skip
 _OPERATION = frozenset(
-    (
-        "op",
-        "part",
-        "drawn_only",
-        "formula",
-        "derivatives",
-        "edges",
-        "memory",
-        "instruction",
-        "calls",
-    )
+    "op part drawn_only formula derivatives edges memory instruction calls".split()
 )
 _NODE = _OPERATION.union(
     "name kind named scope source operands keywords value grad grad_state read returned "

@@ -31,7 +31,6 @@ MASKING = (
 )
 """These pass on an infinity that somebody put there on purpose: a mask of -inf."""
 TIMES = _names("multiply mul")
-SUMS = _names("add sub subtract")
 DIVIDES = _names("divide div true_divide")
 PRODUCTS = TIMES | _names("""
     matmul mm bmm mv dot linear bilinear einsum inner outer vdot vecdot kron tensordot addmm baddbmm
