@@ -257,6 +257,8 @@ class Mistakes(Evidence):
         rows, shape = self._stats(u).shape, self._stats(made).shape
         if len(rows) != 2 or len(shape) < 3 or shape[1] != rows[1] or not shape[-1] % rows[1]:
             return None
+        if rows[0] == shape[0]:  # each row is one of the N: the other axes have one place
+            return None
         return (
             f"{op} is given rows of {rows[1]} that were cut from {tuple(shape)} along its last "
             f"axis: the {rows[1]} logits of one prediction lie along axis 1",
