@@ -316,3 +316,34 @@ def test_the_heads_of_pytorchs_own_attention_are_no_axes_to_exchange(capture):
         lambda x: attention(x, x, x)[0].square().mean(), x, capture=capture
     ).diagnose()
     assert not [f for f in health.findings if f.kind == "likely mistake"], health.text
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_a_bias_that_what_follows_takes_away_cancels_also_where_only_statistics_are_kept(capture):
+    x = torch.tensor([[1.0, 2.0], [-1.0, 4.0]])
+
+    def added(w, b):
+        return x @ w + b
+
+    def linear(w, b):
+        return F.linear(x, w, b)
+
+    def convolved(w, b):
+        return F.conv1d(x[..., None], w[..., None], b)[..., 0]
+
+    def normalised(w, b):
+        return F.batch_norm(x @ w, None, None, torch.ones(2) * w.sum(), b, training=True)
+
+    for program in (added, linear, convolved, normalised):
+        w, b = torch.tensor([[1.0, 0.5], [2.0, 1.0]]).requires_grad_(), weight(2)
+
+        def centred(w, b, program=program):
+            h = program(w, b)
+            return (h - h.mean(0)).square().sum() + w.sum()
+
+        health = gv.trace(centred, w, b, capture=capture).diagnose()
+        assert not torch.autograd.grad(centred(w, b), b)[0].any()
+        assert health.ok, health
+        (finding,) = [f for f in health.findings if f.kind == "zero gradient"]
+        assert "the gradient of b is exactly 0" in finding.message
+        assert "cancels in a sum" in finding.message

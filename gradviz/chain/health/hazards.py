@@ -36,6 +36,9 @@ PRODUCTS = TIMES | _names("""
     matmul mm bmm mv dot linear bilinear einsum inner outer vdot vecdot kron tensordot addmm baddbmm
     conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d addcmul
 """)
+BIASED = _names("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d")
+"""These add their third operand to all that they return."""
+ADDS = _names("add subtract sub")
 GAINS = _names("batch_norm layer_norm group_norm instance_norm rms_norm")
 """These multiply by an operand too, the first of one axis after the numbers themselves."""
 STEPS = _names("sign sgn floor ceil rint round trunc fix heaviside floor_divide")

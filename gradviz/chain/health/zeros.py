@@ -208,6 +208,8 @@ class Zeros(Evidence):
                 return Cause("nothing", v, why, "")
         if op in hazards.JOINS:  # it sends a part of its own gradient
             return Cause("unused", v, f"the part of {told} that is {self._name(u)} gets none", "")
+        if self._added(edge):  # it is sent the sum of an upstream term that is not 0
+            return self._one_hot_by_hand(v) or _cancelling(v, told)
         factor = self._factor(edge)
         if factor is not None:
             return self._by_zero(v, factor)
@@ -226,9 +228,7 @@ class Zeros(Evidence):
         if flat is False:
             others = self._pull(edge, self.gradients[v])
             if others is not None and np.any(others):
-                return self._one_hot_by_hand(v) or Cause(
-                    "cancel", v, f"what {told} would send cancels in a sum", ""
-                )
+                return self._one_hot_by_hand(v) or _cancelling(v, told)
             if others is not None:
                 why = f"wherever {told} gets a gradient, its slope by {self._name(u)} is 0"
                 advice = _RESTART if op in hazards.CLIPPED else "another starting point"
@@ -307,6 +307,17 @@ class Zeros(Evidence):
         if op in hazards.SQUARED and self._is_zero(operands[0]) and len(operands) == 1:
             return operands[0]
         return None
+
+    def _added(self, edge: Edge) -> bool:
+        """Whether an operand is added to all rows or places, as a bias is."""
+        v, key = edge
+        op, u = self._op(v), self.graph.operands[v][key]
+        if op in hazards.ADDS:
+            return self._stats(u).size < self._stats(v).size
+        if op in hazards.GAINS:
+            kept = [w for w in self.graph.operands[v][1:] if w in self.graph.varying]
+            return len(kept) == 2 and u == kept[1]
+        return op in hazards.BIASED and key == 2
 
     def _by_zero(self, v: int, z: int) -> Cause:
         """What comes of a factor z of v that is all 0."""
@@ -454,6 +465,10 @@ class Zeros(Evidence):
     def _opposite(self, one: Edge, other: Edge) -> bool:
         a, b = measure(self.messages[one]).sample, measure(self.messages[other]).sample
         return a.shape == b.shape and bool(np.allclose(a, -b, rtol=1e-5, atol=0))
+
+
+def _cancelling(v: int, told: str) -> Cause:
+    return Cause("cancel", v, f"what {told} would send cancels in a sum", "")
 
 
 _FAILURES = TraceError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError
