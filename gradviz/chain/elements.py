@@ -126,13 +126,18 @@ class Opened:
             i = self._add(v, node.value, operation, operands, keywords, name)
             return np.array(i) if self._is_number(v) else i
         value = np.asarray(node.value)
-        scope = (*node.scope, name) if v in self.graph.named else node.scope
         found = np.empty(value.shape, int)
         places = np.ndindex(value.shape)
         for place, (operation, operands, keywords) in zip(places, parts, strict=True):
             said = self._unique(f"{name}[{','.join(map(str, place))}]")
-            found[place] = self._add(v, value[place], operation, operands, keywords, said, scope)
+            found[place] = self._add(
+                v, value[place], operation, operands, keywords, said, self._scope(v)
+            )
         return found
+
+    def _scope(self, v: int) -> tuple[str, ...]:
+        """That of an opened array: all that is in it stands together."""
+        return (*self.graph.values[v].scope, self.graph.names[v])
 
     def _unique(self, name: str) -> str:
         while name in self.taken:
@@ -275,7 +280,9 @@ class Opened:
         dtype = np.asarray(self.graph.values[v].value).dtype
         value = dtype.type(np.prod(numbers, dtype=dtype) * dtype.type(coefficient))
         terms = ((coefficient, *range(len(factors))),)
-        i = self._add(v, value, SUM_OF_PRODUCTS, factors, {"terms": terms}, self._number("v"))
+        scope = self._scope(v) if v in self.opens else None
+        named = self._number("v")
+        i = self._add(v, value, SUM_OF_PRODUCTS, factors, {"terms": terms}, named, scope)
         self.named.discard(i)
         return i
 

@@ -272,7 +272,10 @@ class Operation:
             formula if isinstance(formula, str) else formula(position, len(operands), keywords)
         )
         written = self._at(written, keywords, at)
-        filled = self._filled(written, {"v": value, "g": upstream}, operands, keywords)
+        symbols = {"v": value, "g": upstream}
+        if at and "where" not in keywords:  # how many a mean is of, in rows of reductions
+            symbols["n"] = notation.number(np.size(at[1][0]) // max(np.size(at[0]), 1))
+        filled = self._filled(written, symbols, operands, keywords)
         if rule.local is None:
             return filled
         return notation.product(upstream, filled)

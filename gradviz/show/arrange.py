@@ -156,7 +156,21 @@ def _read(view: View, sizes: dict[str, tuple[float, float]], data: Any) -> Layou
         elif "bb" in item:
             x0, y0, x1, y1 = item["bb"].split(",")
             clusters[item["name"]] = (*flip(x0, y1), *flip(x1, y0))
+    stacked = set()
+    for stack in view.stacks():  # one node, see `dot`
+        x, y = centres[stack[0]]
+        flat, (width, height) = view.direction == "TB", sizes[stack[0]]
+        step = (width if flat else height) + dot.BETWEEN
+        for n, ident in enumerate(stack):
+            off = (n - (len(stack) - 1) / 2) * step
+            centres[ident] = (x + off, y) if flat else (x, y + off)
+            stacked.add(ident)
     found: dict[tuple[str, str], list[Curve]] = {}
+
+    def end(edge: Any, which: str) -> str:
+        port = str(edge.get(f"{which}port", "")).partition(":")[0]
+        return port if port in stacked else str(names[edge[which]])
+
     for edge in data.get("edges", ()):
         ends: dict[str, Point] = {}
         points = []
@@ -167,7 +181,7 @@ def _read(view: View, sizes: dict[str, tuple[float, float]], data: Any) -> Layou
             else:
                 points.append(flip(x, y))
         curve = Curve(tuple(points), ends.get("s"), ends.get("e"))
-        found.setdefault((names[edge["tail"]], names[edge["head"]]), []).append(curve)
+        found.setdefault((end(edge, "tail"), end(edge, "head")), []).append(curve)
 
     curves: dict[str, tuple[Curve, ...]] = {}
     for arrow in view.arrows:

@@ -83,6 +83,9 @@ def sizes(view: View) -> dict[str, tuple[float, float]]:
         for ident, card in cards + [(ident, pill) for ident, pill in pills if pill]:
             width, height = found.get(ident, (0.0, 0.0))
             found[ident] = max(width, card.width), max(height, card.height)
+    for stack in view.stacks():  # the numbers of one array are equally large
+        widths, heights = zip(*(found[ident] for ident in stack), strict=True)
+        found |= dict.fromkeys(stack, (max(widths), max(heights)))
     return found
 
 

@@ -6,10 +6,8 @@ all sizes are fixed from our own measurements, so no engine needs to know a font
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from html import escape
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from gradviz.words import choose, clean
@@ -27,6 +25,7 @@ _FACES = {
     "roman": ("Times New Roman", "{}"), "italic": ("Times New Roman", "<I>{}</I>"),
 }  # fmt: skip
 
+BETWEEN = 11  # numbers of an array
 BESIDE = 2.2  # times the width of a heading: an edge comes in beside it
 
 
@@ -102,10 +101,19 @@ def _panel(
 ) -> None:
     enter, leave = sides
     scopes = {box.id: box.scope for box in view.boxes}
+    stacks = view.stacks()
+    stacked = {name: stack[0] for stack in stacks for name in stack}
     inside: dict[tuple[str, ...], list[tuple[str, dict[str, str]]]] = {}
+    nodes: dict[str, dict[str, str]] = {}
     for box in reversed(view.boxes):  # so that Graphviz sets what was recorded first on top
-        node = {**_size(*sizes[box.id]), **({"label": ""} if reserve else _node(box, colours))}
-        inside.setdefault(box.scope, []).append((prefix + box.id, node))
+        look = {"label": ""} if reserve else _node(box, colours)
+        nodes[box.id] = {**_size(*sizes[box.id]), **look}
+        if box.id not in stacked:
+            inside.setdefault(box.scope, []).append((prefix + box.id, nodes[box.id]))
+    for stack in stacks:
+        cells = {name: (sizes[name], nodes[name]) for name in stack}
+        node = _stack(cells, across=view.direction == "TB")
+        inside.setdefault(scopes[stack[0]], []).append((prefix + stack[0], node))
     edges: list[tuple[str, str, dict[str, str]]] = []
     # An arrow without a label spans as many ranks as one with a label.
     labelled = any(arrow.id in sizes for arrow in view.arrows)
@@ -122,34 +130,42 @@ def _panel(
         one, two = {**look, "headport": enter}, {**look, "weight": "2"}
         (two if tip_first(arrow) else one)["dir"] = "none"
         edges += [(first, arrow.id, one), (arrow.id, last, two)]
-    margin = "8" if view.dense or any(box.kind == "fold" for box in view.boxes) else "12"
+    tight = view.dense or stacks or any(box.kind == "fold" for box in view.boxes)
+    margin = "8" if tight else "12"
     room = BESIDE if reserve and enter == "n" else 1.0
     _clusters(source, (), inside, view.groups(), prefix, colours, margin, room)
     for tail, head, attributes in edges:
-        source.edge(prefix + tail, prefix + head, **attributes)
-    for row in _numbered(view):
-        with source.subgraph() as rank:
-            rank.attr(rank="same")
-            for name, other in pairwise(row if view.direction == "TB" else row[::-1]):
-                rank.edge(prefix + name, prefix + other, style="invis")
+        for end, name in ("tailport", tail), ("headport", head):
+            if name in stacked:
+                side = leave if end == "tailport" else enter
+                attributes = {**attributes, end: f"{name}:{side}"}
+        source.edge(
+            prefix + stacked.get(tail, tail), prefix + stacked.get(head, head), **attributes
+        )
 
 
-def _numbered(view: View) -> Iterable[list[str]]:
-    """The numbers of each array, in their order; those that are made of one another apart."""
-    array = {
-        box.id: box.scope
-        for box in view.boxes
-        if box.scope and box.name.startswith(f"{box.scope[-1]}[")
-    }
-    order = {box.id: n for n, box in enumerate(view.boxes)}
-    depth = dict.fromkeys(array, 0)
-    for tail, head in sorted((arrow.ends for arrow in view.arrows), key=lambda e: order[e[0]]):
-        if tail in array and array[tail] == array.get(head):
-            depth[head] = max(depth[head], depth[tail] + 1)
-    rows: dict[tuple[tuple[str, ...], int], list[str]] = {}
-    for name, scope in array.items():
-        rows.setdefault((scope, depth[name]), []).append(name)
-    return rows.values()
+def _stack(
+    cells: dict[str, tuple[tuple[float, float], dict[str, str]]], across: bool
+) -> dict[str, str]:
+    """One node for all numbers of an array, which no layout can then mix."""
+    made = []
+    for name, ((width, height), look) in cells.items():
+        label, shape = look["label"], ""
+        if label:
+            shape = (
+                f' BGCOLOR="{look["fillcolor"]}" BORDER="1" COLOR="{look["color"]}"'
+                f' TOOLTIP="{escape(look["tooltip"])}" HREF=" "'
+            )
+        made.append(
+            f'<TD PORT="{name}" FIXEDSIZE="TRUE" WIDTH="{width:.0f}" HEIGHT="{height:.0f}"{shape}>'
+            f"{label[1:-1]}</TD>"
+        )
+    gap = f'<TD FIXEDSIZE="TRUE" WIDTH="{BETWEEN}" HEIGHT="{BETWEEN}"></TD>'
+    body = gap.join(made) if across else f"</TR><TR>{gap}</TR><TR>".join(made)
+    table = (
+        f'<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="0" CELLSPACING="0"><TR>{body}</TR></TABLE>'
+    )
+    return {"label": f"<{table}>", "shape": "plain", "fixedsize": "false", "style": "solid"}
 
 
 _SIDES = {"LR": ("w", "e"), "TB": ("n", "s")}

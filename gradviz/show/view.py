@@ -144,6 +144,24 @@ class View:
         seen = {box.scope[:n]: None for box in self.boxes for n in range(1, len(box.scope) + 1)}
         return sorted(seen, key=lambda scope: (len(scope), scope))
 
+    def stacks(self) -> list[list[str]]:
+        """The numbers of each array, in their order; those that are made of one another apart."""
+        arrays = {
+            box.scope
+            for box in self.boxes
+            if box.scope and box.name.startswith(f"{box.scope[-1]}[")
+        }
+        array = {box.id: box.scope for box in self.boxes if box.scope in arrays}
+        order = {box.id: n for n, box in enumerate(self.boxes)}
+        depth = dict.fromkeys(array, 0)
+        for tail, head in sorted((arrow.ends for arrow in self.arrows), key=lambda e: order[e[0]]):
+            if tail in array and array[tail] == array.get(head):
+                depth[head] = max(depth[head], depth[tail] + 1)
+        stacks: dict[tuple[tuple[str, ...], int], list[str]] = {}
+        for ident, scope in array.items():
+            stacks.setdefault((scope, depth[ident]), []).append(ident)
+        return [stack for stack in stacks.values() if len(stack) > 1]
+
 
 LONGEST_VJP = 24
 

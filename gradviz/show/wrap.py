@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -73,6 +74,7 @@ class _Cuts:
         blocked = sorted(
             [*((y - half, y + half) for y, half in halves), *((top, top + HEADING) for top in tops)]
         )
+        self.boxes = sorted(y for i, (_, y) in layout.centres.items() if i not in layout.curves)
         curves = itertools.chain.from_iterable(layout.curves.values())
         segments = [segment for curve in curves for segment in _segments(curve)]
         self.places: list[tuple[float, float]] = []  # y, cost
@@ -86,8 +88,12 @@ class _Cuts:
             low = max(low, bottom)
 
     def choose(self, count: int) -> list[float]:
-        """So many cuts, in the best places; none if there are not so many."""
+        """So many cuts, in the best places; none if there are not so many.
+
+        Each piece has a box: labels of edges alone are none.
+        """
         ideal = self.height / (count + 1)
+        places = [(y, cost) for y, cost in self.places if self.holds(y, self.height)]
 
         def column(top: float, bottom: float) -> float:
             return ((bottom - top) / ideal - 1) ** 2
@@ -98,13 +104,17 @@ class _Cuts:
                 min(
                     (cost + column(cuts[-1], y) + own, [*cuts, y])
                     for cost, cuts in best
-                    if cuts[-1] < y
+                    if self.holds(cuts[-1], y)
                 )
-                for y, own in self.places
-                if any(cuts[-1] < y for _, cuts in best)
+                for y, own in places
+                if any(self.holds(cuts[-1], y) for _, cuts in best)
             ]
         ends = [(cost + column(cuts[-1], self.height), cuts[1:]) for cost, cuts in best]
         return min(ends, default=(0.0, []))[1]
+
+    def holds(self, top: float, bottom: float) -> bool:
+        """Whether a box lies between."""
+        return bisect(self.boxes, top) < bisect(self.boxes, bottom)
 
 
 def _segments(curve: Curve) -> Iterator[Segment]:

@@ -19,7 +19,7 @@ def reason(
 ) -> Reason:
     """What the page says of an edge u→v; "" where its formula tells nothing that is sure."""
     if derivative is None:
-        return "" if message is None else _of_map(graph, message)
+        return "" if message is None else _of_map(graph, u, v, message)
     called = {id(n.func) for n in ast.walk(derivative) if isinstance(n, ast.Call)}
     names = {n.id for n in ast.walk(derivative) if isinstance(n, ast.Name) and id(n) not in called}
     if graph.names[v] in names:
@@ -36,10 +36,15 @@ def reason(
     return "one" if value == 1 else "constant" if value else ""
 
 
-def _of_map(graph: Graph, message: ast.expr) -> Reason:
+def _of_map(graph: Graph, u: int, v: int, message: ast.expr) -> Reason:
     """What its message tells of a linear map."""
-    if "n" in notation.names(message) - {*graph.names}:
-        return "mean"
+    operands = [graph.symbol(i) for i in graph.operands[v]]
+    computed = graph.values[v].operation.expression(operands, graph.values[v].keywords)
+    for call in ast.walk(computed):
+        match call:
+            case ast.Call(ast.Name("mean" | "var" | "std"), [averaged, *_]):
+                if graph.names[u] in notation.names(averaged):
+                    return "mean"
     match message:
         case ast.BinOp(op=ast.MatMult()):
             return "product"

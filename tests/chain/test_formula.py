@@ -406,7 +406,7 @@ def test_formulas_hold_where_the_short_ones_do_not(name):
     level = graph.statements
     known = {n: getattr(np, n) for n in "where log cos isnan sum mean ones_like maximum".split()}
     known |= {n: getattr(np, n) for n in ("minimum", "fmax", "fmin")}
-    known |= {"π": np.pi, "product_of_others": _others, "n": np.size(given[0])}
+    known |= {"π": np.pi, "product_of_others": _others}
     known |= {n: np.asarray(level.value(n)) for n in level.names}
     for leaf in "xy":
         for term in graph.explain(leaf).terms:
@@ -421,3 +421,22 @@ def test_formulas_hold_where_the_short_ones_do_not(name):
             np.testing.assert_allclose(found, term.value, err_msg=formula)
     short = gv.trace(program, np.array([0.5, 2.0, 3.0]), 2.0) if np.ndim(given[0]) == 1 else None
     assert short is None or "where" not in short.explain("x").factored.text
+
+
+def test_the_number_of_averaged_numbers_is_told_whatever_a_variable_is_called():
+    def program(n):
+        y = np.outer(n, n) + 1
+        columns = np.mean(y, axis=0)
+        spread = np.var(y, ddof=1)
+        return np.sum(columns**2) * spread
+
+    n = np.array([1.0, 2.0, 4.0])
+    graph = gv.trace(program, n)
+    (term,) = (term for term in graph.explain("n").terms if term.name == "y")
+    up = {i: graph.grad(graph.names[i]) for i in (graph.id("columns"), graph.id("spread"))}
+    columns, spread = up.values()
+    written = term.text.replace("·", "*").replace("δ[spread]", "spread")
+    written = written.replace(notation.adjoint("columns").id, "columns")
+    known = {"mean": np.mean, "ones_like": np.ones_like, "y": graph.value("y")}
+    found = eval(written, known | {"columns": columns, "spread": spread})
+    np.testing.assert_allclose(found, graph.grad("y"))

@@ -330,21 +330,41 @@ def test_every_box_tells_its_full_value_and_its_source_line():
     assert "network.py:3: w1 = 0.15" in svg
 
 
+def a_vector_in_a_layer(W, x, b):
+    z = W @ x + b
+    return np.sum(np.tanh(z) ** 2)
+
+
+def rows_times_a_matrix(W, x):
+    return np.mean(np.tanh(x @ W) ** 2)
+
+
 @pytest.mark.parametrize(("direction", "axis"), [("LR", 1), ("TB", 0)])
-def test_the_numbers_of_an_array_stand_in_their_order(direction, axis):
+@pytest.mark.parametrize("products", [False, True])
+@pytest.mark.parametrize(
+    ("program", "leaves"),
+    [
+        (a_vector_in_a_layer, (np.eye(3, 2), np.ones(2), np.arange(3.0))),
+        (rows_times_a_matrix, (np.arange(6.0).reshape(2, 3) / 7, np.ones((2, 2)))),
+    ],
+)
+def test_the_numbers_of_an_array_stand_in_their_order(program, leaves, products, direction, axis):
     from gradviz.show.arrange import arrange
 
-    def program(W, x, b):
-        z = W @ x + b
-        return np.sum(np.tanh(z) ** 2)
-
-    graph = gv.trace(program, np.eye(3, 2), np.ones(2), np.arange(3.0)).elements()
+    graph = gv.trace(program, *leaves).elements(products=products)
     view = graph.draw(direction=direction).view
-    centres = arrange(view).centres
-    names = {box.name: box.id for box in view.boxes}
-    rows = {name.partition("[")[0]: [] for name in names if "[" in name}
-    for name in sorted(names):
-        if "[" in name:
-            rows[name.partition("[")[0]].append(centres[names[name]][axis])
-    assert len(rows) == 4
+    layout = arrange(view)
+    rows = {}
+    for box in view.boxes:  # in the order of recording
+        array, bracket, _ = box.name.partition("[")
+        if bracket or (products and box.scope):  # a number, or a product that it is a sum of
+            row = rows.setdefault((box.scope, array if bracket else "products"), [])
+            row.append(layout.centres[box.id][axis])
+    assert len(rows) >= 4
     assert all(row == sorted(row) for row in rows.values()), rows
+    for arrow in view.arrows:  # from its box and to its box
+        points = [p for c in layout.curves[arrow.id] for p in (c.start, *c.points, c.end) if p]
+        for point, box in zip((points[0], points[-1]), arrow.ends, strict=True):
+            centre, size = layout.centres[box], layout.sizes[box]
+            off = [abs(p - c) - s / 2 for p, c, s in zip(point, centre, size, strict=True)]
+            assert max(off) == pytest.approx(0, abs=2), (arrow.id, point, box)

@@ -134,6 +134,6 @@ def test_a_linear_map_is_defined_once_and_then_told_by_what_it_does(opened):
         page.get_by_role("button", name="One step on").click()
         told.append(page.locator(".told").inner_text())
     assert sum("need not be written as a matrix" in text for text in told) == 1
-    assert sum("counts the numbers that are averaged" in text for text in told) == 1
+    assert sum("divided by how many numbers are averaged" in text for text in told) == 1
     assert sum("multiplied by its other factor, transposed" in text for text in told) == 1
     assert sum("each copy gets its part" in text for text in told) == 1

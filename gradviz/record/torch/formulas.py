@@ -87,6 +87,13 @@ def _plain(*slopes: str) -> Told:
     return lambda about: slopes if len(slopes) == about.count and not about.keywords else None
 
 
+def _mean(about: About) -> Slopes | None:
+    if about.count != 1 or about.keywords:
+        return None
+    (shape,) = about.shapes
+    return (f"g / {'n' if shape is None else math.prod(shape)} * ones_like(a)",)
+
+
 def _numpy(function: Any) -> Told:
     row = lookup(function)
     return _plain(*(str(rule.formula) for rule in row.derivatives or () if rule))
@@ -331,19 +338,22 @@ def _nll_loss(about: About) -> Slopes | None:
 
 def _loss(*slopes: str) -> Told:
     def told(about: About) -> Slopes | None:
-        same = about.count == 2 and None not in about.shapes and len({*about.shapes}) == 1
-        return _reduced(about, slopes) if same and about.usual("weight", "pos_weight") else None
+        shape = about.shapes[0]
+        if shape is None or about.shapes != [shape] * 2:
+            return None
+        plain = about.usual("weight", "pos_weight")
+        return _reduced(about, slopes, math.prod(shape)) if plain else None
 
     return told
 
 
-def _reduced(about: About, slopes: Slopes) -> Slopes | None:
-    """Of a loss that is a mean, a sum, or one for each."""
+def _reduced(about: About, slopes: Slopes, count: int | str = "n") -> Slopes | None:
+    """Of a loss that is a mean of so many, a sum, or one for each."""
     if not about.usual("size_average", "reduce"):  # what they once were told by
         return None
     reduction = about.given("reduction")
     if reduction == "mean":
-        return tuple(slope and f"{slope} / n" for slope in slopes)
+        return tuple(slope and f"{slope} / {count}" for slope in slopes)
     return slopes if reduction == "sum" else None
 
 
@@ -403,7 +413,7 @@ MESSAGES: dict[str, Told] = {
     **dict.fromkeys(("t", "T", "mT"), _plain("g.T")),
     "cat": _joined,
     "sum": _plain("g * ones_like(a)"),
-    "mean": _plain("g / n * ones_like(a)"),
+    "mean": _mean,
 }
 """By name the messages of the others."""
 
