@@ -3,7 +3,7 @@
 # make test    lint, types, every test:      sets up .venv first
 # make bench   speed, next to micrograd, torch, autograd and plain NumPy
 # make fuzz    random programs against torch and finite differences, for MINUTES=10
-# make sick    44 trainings that break at a step in the thousands, and their twins: a while
+# make sick    47 trainings that break at a step in the thousands, and their twins: a while
 # make tables  write docs/coverage.md and docs/conventions.md again
 # make docs    the site, in docs/_build/html, and the tests that read it
 # make dist    the sdist and the wheel, in dist/, checked as for a release

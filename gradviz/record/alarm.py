@@ -17,6 +17,7 @@ How it is judged
   and that nothing had zeroed since. (To accumulate over several backward passes is something else.)
 - *diverging loss*: all of the last 50 losses are more than 10 times the largest of the first 50,
   which were above 0. A loss that is noisy, or that has a few bad batches, has lower ones between.
+- *no update*: parameters get gradients, yet nothing moves (see `torch.watch.still`).
 
 Each kind is told once; again only when 100 steps were free of it.
 """
@@ -44,19 +45,22 @@ class Alarm:
     ----------
     kind : str
         "loss not finite", "gradient not finite", "spike", "no gradient", "constant loss",
-        "collapsing scale", "kept gradients" or "diverging loss".
+        "collapsing scale", "kept gradients", "diverging loss" or "no update".
     text : str
         It in a sentence.
     parameters : tuple of int
         Which of them it is about, by `id`.
     since : int
         The step it began at.
+    advice : str
+        What to do, where no Graph shows it.
     """
 
     kind: str
     text: str
     parameters: tuple[int, ...] = ()
     since: int = 0
+    advice: str = ""
 
 
 class Judge:
@@ -181,7 +185,8 @@ class Judge:
             f"the gradients of {self._again} steps in succession hold those of the steps before: "
             f"nothing has zeroed them between the optimizer's step and the backward pass ({place})"
         )
-        return Alarm("kept gradients", text, since=self.count - self._again + 1)
+        advice = "Call optimizer.zero_grad() once a step, before the first backward pass."
+        return Alarm("kept gradients", text, since=self.count - self._again + 1, advice=advice)
 
     def _diverging(self, loss: float | None) -> Alarm | None:
         if loss is None or len(self._first) < FIRST:
@@ -222,6 +227,14 @@ class Judge:
         told = self.is_told(alarm.kind)
         self._told[_family(alarm.kind)] = self.count
         return None if told else alarm
+
+    def tell(self, kind: str) -> None:
+        """An alarm says it already."""
+        self._told[_family(kind)] = self.count
+
+    def has_had(self, key: int) -> bool:
+        """Whether a parameter, by `id`, has a gradient, or had one until lately."""
+        return self._had.get(key, 0) > 0
 
     def is_told(self, kind: str) -> bool:
         """Whether there was an alarm of a kind not long ago."""

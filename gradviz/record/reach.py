@@ -254,6 +254,14 @@ def globals_in(code: CodeType) -> frozenset[str]:
     return frozenset(name for name in found if name[:1] != "@")
 
 
+@per_code
+def assigned_in(code: CodeType) -> frozenset[str]:
+    """The variables from around it that code assigns to, that of functions inside it too."""
+    stores = "STORE_GLOBAL", "STORE_DEREF"
+    every = (one for inner in codes(code) for one in dis.get_instructions(inner))
+    return frozenset(str(one.argval) for one in every if one.opname in stores)
+
+
 _LOAD_GLOBAL = dis.opmap["LOAD_GLOBAL"]
 _OF_GLOBALS = {
     dis.opmap[name]

@@ -373,6 +373,40 @@ def an_optimizer_of_another_model(sick):
     run(model, lambda i: F.mse_loss(model(x), torch.ones(8, 3)), optimizer=optimizer)
 
 
+def a_step_that_is_missing(sick):
+    model = body()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
+    for i in range(STEPS):
+        optimizer.zero_grad(set_to_none=i % 2 == 0)
+        F.mse_loss(model(torch.randn(8, 6)), torch.ones(8, 3)).backward()
+        if not sick:
+            optimizer.step()
+
+
+def gradients_that_are_zeroed_before_the_step(sick):
+    model = body()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
+    for _ in range(STEPS):
+        if not sick:
+            optimizer.zero_grad()
+        F.mse_loss(model(torch.randn(8, 6)), torch.ones(8, 3)).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if sick:
+            optimizer.zero_grad()
+        optimizer.step()
+
+
+def a_head_that_is_replaced_after_the_optimizer_was_made(sick):
+    model = body()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
+    if sick:
+        model[2] = nn.Linear(8, 3)
+    for _ in range(STEPS):
+        model.zero_grad()
+        F.mse_loss(model(torch.randn(8, 6)), torch.ones(8, 3)).backward()
+        optimizer.step()
+
+
 def a_scale_that_collapses(sick):
     model = body()
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
@@ -464,7 +498,7 @@ SICK = {
     a_loss_that_is_scaled_by_mistake: ("spike", 0),
     a_branch_that_is_cut_off: ("no gradient", 0),
     units_that_die: ("no gradient", 0),
-    an_optimizer_that_does_nothing: ("constant loss", FIRST),
+    an_optimizer_that_does_nothing: ("no update", FIRST),
     a_rate_that_explodes: ("loss not finite", 1),
     an_input_that_is_far_out: ("spike", 0),
     targets_in_another_unit: ("spike", 0),
@@ -472,7 +506,10 @@ SICK = {
     a_weight_that_was_written_to: ("loss not finite", 0),
     a_learned_temperature_of_zero: ("loss not finite", 0),
     a_loss_that_is_cut_off: ("constant loss", FIRST),
-    an_optimizer_of_another_model: ("constant loss", FIRST),
+    an_optimizer_of_another_model: ("no update", FIRST),
+    a_step_that_is_missing: ("no update", FIRST),
+    gradients_that_are_zeroed_before_the_step: ("no update", FIRST),
+    a_head_that_is_replaced_after_the_optimizer_was_made: ("no update", FIRST),
     a_scale_that_collapses: ("collapsing scale", 0),
     a_frozen_part: ("no gradient", 0),
     a_step_of_a_rate_that_is_far_too_large: ("spike", 1),
@@ -481,7 +518,8 @@ SICK = {
     **{head: (kind, 0) for head, kind in HEADS.items()},
 }
 """Each with what the alarm is, and how long after `STEP` it begins; None: some time after."""
-SAMPLE = [*list(SICK)[:12], *list(SICK)[13::4]]
+SAMPLE = [*list(SICK)[:12], *list(SICK)[13::4], *(t for t in SICK if SICK[t][0] == "no update")]
+SAMPLE = list(dict.fromkeys(SAMPLE))
 """What the suite runs."""
 
 

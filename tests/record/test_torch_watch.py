@@ -1,5 +1,6 @@
 """Training under watch: nothing changes, and a step that breaks is made again as it was."""
 
+import gc
 import math
 import os
 import random
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -258,6 +260,56 @@ def test_the_step_that_broke_is_made_again_and_the_run_is_the_one_it_would_have_
     assert ("before compilation" in page) == (way == "compiled")
 
 
+@pytest.mark.parametrize("way", ["by hand", "without a step", "without a backward pass"])
+def test_what_no_step_can_use_any_more_is_let_go(way, tmp_path):
+    model, seen = nn.Linear(500, 2), []
+    optimizer = sgd(model)
+    with gv.watch(tmp_path):
+        for _ in range(300):
+            x = torch.randn(500, 500)  # a megabyte
+            seen.append(weakref.ref(x))
+            loss = model(x).square().mean()
+            if way != "without a backward pass":
+                loss.backward()
+            if way == "by hand":
+                with torch.no_grad():
+                    for p in model.parameters():
+                        p -= 1e-3 * p.grad
+                        p.grad = None
+        del x, loss, optimizer
+        assert sum(ref() is not None for ref in seen) <= (2 if way == "by hand" else 140)
+
+
+def test_hooks_of_the_step_are_replayed_and_what_they_and_the_model_count_is_not_counted(tmp_path):
+    made, calls = [], 0
+
+    class Counts(nn.Linear):
+        def forward(self, x):
+            nonlocal calls
+            calls += 1
+            return super().forward(x)
+
+    def hook(gradient):
+        made.append(1)
+        return gradient * by
+
+    torch.manual_seed(0)
+    model = nn.Sequential(Counts(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    optimizer = sgd(model)
+    with gv.watch(tmp_path) as watch:
+        for i in range(SPIKE + 1):
+            by = 1e6 if i == SPIKE else 1
+            optimizer.zero_grad()
+            h = model[:2](torch.randn(8, 6))
+            h.register_hook(hook)
+            model[2](h).square().mean().backward()
+            optimizer.step()
+    (report,) = watch.reports
+    assert report.alarm.kind == "spike"
+    assert report.replay.exact
+    assert (len(made), calls) == (SPIKE + 1, SPIKE + 1)
+
+
 def test_what_cannot_be_replayed_is_said(tmp_path):
     class Counts(nn.Module):
         def __init__(self):
@@ -295,7 +347,7 @@ def test_what_cannot_be_replayed_is_said(tmp_path):
 def loop(losses, optimizer=None):
     """A training of one weight whose losses and gradients are those of a function of the step."""
     w = nn.Parameter(torch.ones(3))
-    optimizer = optimizer or torch.optim.SGD([w], 0.0)
+    optimizer = optimizer or torch.optim.SGD([w], 1e-12)  # (rounded away)
     for i in range(400):
         optimizer.zero_grad()
         losses(w, i).backward()
@@ -330,6 +382,116 @@ def test_an_ordinary_heavy_tail_a_warm_up_and_what_has_converged_are_no_alarm(tm
         w = nn.Parameter(torch.ones(3))
         loop(lambda _, i: (w - 3).square().sum() + 1, torch.optim.SGD([w], 0.3))
     assert watch.reports == []
+
+
+def steps(model, optimizer, by=lambda _: None, x=None):
+    """A training of 200 steps; `by` is called after each."""
+    for i in range(200):
+        optimizer.zero_grad()
+        F.mse_loss(model(torch.randn(8, 6) if x is None else x), torch.ones(8, 3)).backward()
+        optimizer.step()
+        by(i)
+
+
+def a_warm_up_whose_first_hundred_steps_have_a_rate_of_0(model):
+    optimizer = adam(model)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: i // 100)
+    steps(model, optimizer, lambda _: schedule.step())
+
+
+def a_schedule_by_hand_that_ends_at_0(model):
+    optimizer = sgd(model)
+    steps(model, optimizer, lambda i: optimizer.param_groups[0].update(lr=max(0, 1e-5 * (50 - i))))
+
+
+def one_step_for_a_hundred_batches(model):
+    optimizer = adam(model)
+    for i in range(300):
+        (F.mse_loss(model(torch.randn(8, 6)), torch.ones(8, 3)) / 100).backward()
+        if i % 100 == 99:
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+def a_part_that_no_optimizer_holds(model):
+    steps(model, adam(model[2]))
+
+
+def two_optimizers_of_which_one_rests(model):
+    resting = torch.optim.SGD(model[0].parameters(), 0.0)
+    steps(model, adam(model[2]), lambda _: resting.step())
+
+
+def squares_of_gradients_that_are_summed(model):
+    steps(model, adam(model))
+    for _ in range(60):
+        model.zero_grad()
+        model(torch.randn(8, 6)).square().mean().backward()
+        _ = [p.grad.square() for p in model.parameters()]
+
+
+def an_attack_on_inputs(model):
+    optimizer = adam(model)
+    for _ in range(60):
+        optimizer.zero_grad()
+        x = torch.randn(8, 6, requires_grad=True)
+        model(x).square().mean().backward()
+        assert x.grad.any()
+
+
+def weights_that_are_changed_by_hand(model):
+    _ = optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for _ in range(60):
+        optimizer.zero_grad()
+        model(torch.randn(8, 6)).square().mean().backward()
+        for p in model.parameters():
+            p.data -= 1e-4 * p.grad.data
+
+
+@pytest.mark.parametrize(
+    "healthy",
+    [
+        a_warm_up_whose_first_hundred_steps_have_a_rate_of_0, a_schedule_by_hand_that_ends_at_0,
+        one_step_for_a_hundred_batches, a_part_that_no_optimizer_holds,
+        two_optimizers_of_which_one_rests, squares_of_gradients_that_are_summed,
+        an_attack_on_inputs, weights_that_are_changed_by_hand,
+    ],
+    ids=lambda healthy: healthy.__name__,
+)  # fmt: skip
+def test_what_does_not_move_on_purpose_or_not_yet_is_no_alarm(healthy, tmp_path):
+    gc.collect()  # optimizers of other tests
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    with gv.watch(tmp_path) as watch:
+        healthy(model)
+    assert [report.text for report in watch.reports] == []
+
+
+def test_that_nothing_has_moved_is_told_at_the_end_where_it_was_not_sure_before(tmp_path):
+    def schedule_that_is_not_called(model):
+        optimizer = adam(model)
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1, i / 10))
+        steps(model, optimizer)
+
+    def norms_that_are_logged(model):
+        optimizer = adam(model)
+        for _ in range(60):
+            optimizer.zero_grad()
+            model(torch.randn(8, 6)).square().mean().backward()
+            _ = [p.grad.norm().item() for p in model.parameters()]
+
+    for sick, said in (
+        (schedule_that_is_not_called, "learning rate was 0, and no parameter has changed"),
+        (norms_that_are_logged, "no optimizer has made a step in 59 backward passes"),
+    ):
+        gc.collect()
+        with gv.watch(tmp_path) as watch:
+            sick(nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)))
+            assert watch.reports == []
+        (report,) = watch.reports
+        assert report.alarm.kind == "no update"
+        assert said in report.text
+        assert report.replay.exact
 
 
 def test_a_skipped_step_is_no_alarm_and_a_scale_that_collapses_is(tmp_path):

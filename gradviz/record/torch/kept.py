@@ -32,13 +32,13 @@ class Kept(threading.local):
     """
 
     def __init__(self) -> None:
-        self._used: weakref.WeakKeyDictionary[Any, list[_Gradient]] = weakref.WeakKeyDictionary()
+        self._used: weakref.WeakKeyDictionary[Any, list[Gradient]] = weakref.WeakKeyDictionary()
         self._steps = 0
 
     def used(self, optimizer: Any) -> None:
         """An optimizer has made its step."""
         there = (p for group in optimizer.param_groups for p in group["params"])
-        found = [_Gradient(p, p.grad) for p in there if isinstance(p.grad, Tensor)]
+        found = [Gradient(p, p.grad) for p in there if isinstance(p.grad, Tensor)]
         self._used[optimizer] = found[:LOOKED_AT]
         self._steps += 1
 
@@ -74,7 +74,7 @@ class Kept(threading.local):
             handle.remove()
 
 
-class _Gradient:
+class Gradient:
     """The gradient of a parameter, and how often it was written to."""
 
     def __init__(self, parameter: Tensor, gradient: Tensor) -> None:
@@ -84,6 +84,7 @@ class _Gradient:
 
     @property
     def is_there(self) -> bool:
+        """Whether nothing was written to it, and it was not taken away."""
         parameter = self.parameter()
         now = None if parameter is None else parameter.grad
         return now is not None and now is self.gradient() and version_of(now) == self.version

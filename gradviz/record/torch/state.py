@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from gradviz.record.reach import (
     REGISTERS,
     Found,
+    assigned_in,
     attributes_of,
     is_user_class,
     slots_of,
@@ -56,6 +57,9 @@ class Preserved(TorchFunctionMode):
     ----------
     found : iterable of Found
         What the program reaches.
+    whole : bool, optional
+        Put back what its functions keep in variables around them, too: the program has run, and
+        this is once more.
 
     Attributes
     ----------
@@ -65,9 +69,9 @@ class Preserved(TorchFunctionMode):
         Makes a call of the program's, and may look at it.
     """
 
-    def __init__(self, found: Iterable[Found]) -> None:
+    def __init__(self, found: Iterable[Found], whole: bool = False) -> None:
         super().__init__()
-        self._found = list(found)
+        self._found, self._whole = list(found), whole
         self._facts: dict[int, tuple[Any, ...]] = {}
         self._copies: dict[int, tuple[Any, Any]] = {}  # by storage
         self._others: list[tuple[Tensor, Tensor]] = []  # tensors without a storage
@@ -93,7 +97,7 @@ class Preserved(TorchFunctionMode):
                 for buffer in value._buffers.values():
                     if buffer is not None:
                         self.save(buffer)
-            _remember(found, self._undo)
+            _remember(found, self._undo, self._whole)
 
     def end(self) -> None:
         """Put everything back."""
@@ -294,13 +298,13 @@ def _restore(tensor: Tensor, requires_grad: bool, grad: Any, alias: Tensor, hist
             tensor.grad = grad
 
 
-def _remember(found: Found, undo: Undo) -> None:
+def _remember(found: Found, undo: Undo, whole: bool) -> None:
     """Note what an object holds."""
     value = found.value
     if isinstance(value, FunctionType):
-        _remember_variables(value, undo)
+        _remember_variables(value, undo, whole)
     elif isinstance(value, CONTAINERS):
-        if found.kept or _holds_tensors(value):
+        if found.kept or _holds_tensors(value) or (whole and type(found.owner) is FunctionType):
             undo.content(value)
     elif isinstance(value, np.ndarray):
         if found.kept and value.dtype != object and value.nbytes <= ARRAY:
@@ -331,11 +335,12 @@ def _holds_tensors(value: Any) -> bool:
     return any(isinstance(part, (Tensor, nn.Module)) for part in list(parts))
 
 
-def _remember_variables(function: FunctionType, undo: Undo) -> None:
+def _remember_variables(function: FunctionType, undo: Undo, whole: bool) -> None:
     """A variable from around a function that holds tensors is one of its parts."""
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    stored = assigned_in(function.__code__) if whole else frozenset()
     for name, value in variables(function):
-        if _holds_tensors(value):
+        if name in stored or _holds_tensors(value):
             if name in cells:
                 undo.cell(cells[name])
             elif name in function.__globals__:

@@ -21,11 +21,18 @@ from gradviz.record.arguments import convert_nested, nested
 from gradviz.record.chance import States
 from gradviz.record.torch.nodes import version_of
 from gradviz.record.torch.ranks import is_distributed
+from gradviz.record.torch.watch.still import Still
 
 MOST = 50_000
 """So many events are remembered of a step; of a longer one no replay is possible."""
 ROUNDS = 4
 """So many optimizer steps later an event is forgotten, even if what it made is still there."""
+HOOKS = Tensor.register_hook, Tensor.retain_grad
+"""What is hung on a tensor."""
+PASSES = 64
+"""So many backward passes are remembered that no optimizer has used."""
+ROOM, EACH = 2**26, 2**12
+"""Bytes of inputs that are held before it is asked which can still be reached; an event's own."""
 
 
 class Result:
@@ -122,6 +129,16 @@ class Event:
         found = names.source(self.site)
         return f"{found.file}:{found.line}" if found else "an unknown line"
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it keeps from being freed; parameters are there anyway."""
+        given = (t.numel() * t.element_size() for t, _ in self.given if not t.requires_grad)
+        return EACH + sum(given)
+
+    def hooks(self, events: set[int]) -> bool:
+        """Whether it hangs something on what one of these events, by `id`, has made."""
+        return self.call in HOOKS and any(id(event) in events for event in self.operands())
+
     def operands(self) -> Iterator[Event]:
         """The events whose results it was given."""
         for part in nested((self.args, self.kwargs)):
@@ -155,6 +172,7 @@ class Tape:
     clipped : dict of int to Tensor
         By a parameter's `id` the norm of its gradient before something was written to gradients.
     writes : Writes
+    still : Still
     """
 
     def __init__(self) -> None:
@@ -166,8 +184,9 @@ class Tape:
         self.optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
         self.read: Result | None = None
         self.clipped: dict[int, Tensor] = {}
-        self.writes = Writes()
+        self.writes, self.still = Writes(), Still()
         self._known: dict[int, tuple[Any, Result]] = {}
+        self._held, self._room = 0, ROOM
 
     def find(self, tensor: Tensor) -> Result | None:
         """The event that has made a tensor."""
@@ -202,8 +221,18 @@ class Tape:
             if version_of(tensor) != version:
                 event.lost = "it writes to a tensor that was there before"
         self.events.append(event)
+        self._held += event.size
+        if self._held > self._room:
+            self._let_go(set())
         if len(self.events) > MOST:
             self.drop()
+
+    def add_pass(self, event: Event) -> None:
+        """Note a backward pass whose gradients an optimizer may use."""
+        self.passes.append(event)
+        if len(self.passes) > PASSES:
+            del self.passes[0]
+            self.whole = False
 
     def drop(self) -> None:
         """Forget everything: the step cannot be followed."""
@@ -218,24 +247,33 @@ class Tape:
 
     def settle(self) -> None:
         """Something new begins: let go what no backward pass can reach any more."""
-        if not self.used:
-            return
-        self.used = False
+        if self.used:
+            self.used = False
+            self.forget_passes()
+
+    def forget_passes(self) -> None:
+        """The gradients of the backward passes so far are used, or taken away."""
         gone = set(map(id, self.needed(p for p in self.passes if not p.retains)))
         gone.update(map(id, self.passes))
         self.passes = []
-        kept: set[int] = set()
+        self._let_go(gone)
+
+    def _let_go(self, gone: set[int]) -> None:
+        """Keep of the events those that lead to what is there, or to a backward pass."""
+        kept = set(map(id, self.passes))
         for event in reversed(self.events):
             alive = self.round - event.round < ROUNDS and any(r() is not None for r in event.made)
             if (alive and id(event) not in gone) or id(event) in kept:
                 kept.add(id(event))
                 kept.update(map(id, event.operands()))
-        self.events = [event for event in self.events if id(event) in kept]
+        self.events = [event for event in self.events if id(event) in kept or event.hooks(kept)]
         self._known = {
             key: (ref, result)
             for key, (ref, result) in self._known.items()
             if ref() is not None and id(result.event) in kept
         }
+        self._held = sum(event.size for event in self.events)
+        self._room = max(ROOM, 2 * self._held)
 
     def called(self) -> list[Event]:
         """The modules that were called since the last optimizer step."""
@@ -247,7 +285,7 @@ class Tape:
         for event in reversed(self.events):
             if id(event) in found:
                 found.update(map(id, event.operands()))
-        return [event for event in self.events if id(event) in found]
+        return [event for event in self.events if id(event) in found or event.hooks(found)]
 
 
 _memory: Any = StorageWeakRef

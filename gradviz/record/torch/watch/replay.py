@@ -25,7 +25,14 @@ from gradviz.record.torch.ranks import is_parted, together, unreadable
 from gradviz.record.torch.search import search
 from gradviz.record.torch.state import Preserved
 from gradviz.record.torch.training import StepCapture
-from gradviz.record.torch.watch.events import Buffer, Event, autocast, replaced, tensors_of
+from gradviz.record.torch.watch.events import (
+    HOOKS,
+    Buffer,
+    Event,
+    autocast,
+    replaced,
+    tensors_of,
+)
 
 
 @dataclass
@@ -173,11 +180,12 @@ def replay(
     leaves |= {
         id(t): t for event in events for t, _ in event.given if t.is_leaf and t.requires_grad
     }
+    hooks = [("", a) for event in events if event.call in HOOKS for a in event.args[1:]]
     used = {key: leaf.grad for key, leaf in leaves.items() if leaf.grad is not None}
     try:
         with (
             together(modules, meeting, "the replay"),
-            _apart(roots, list(leaves.values())) as guard,
+            _apart([*roots.items(), *hooks], list(leaves.values())) as guard,
         ):
             capture = Repeated(roots)
             capture.used = used
@@ -237,16 +245,13 @@ def _facts(events: Sequence[Event], seen: Replay) -> list[str]:
 
 
 @contextlib.contextmanager
-def _apart(roots: Mapping[str, nn.Module], leaves: Sequence[Any]) -> Iterator[Preserved]:
+def _apart(roots: Sequence[tuple[str, Any]], leaves: Sequence[Any]) -> Iterator[Preserved]:
     """Inside, the program can run without a trace."""
-    found = search([(name, root) for name, root in roots.items()])
+    found = search(roots)
     gradients = [(leaf, leaf.grad, leaf._post_accumulate_grad_hooks) for leaf in leaves]
-    guard = Preserved(found.found)
-    held = [
-        (module._buffers, dict(module._buffers))
-        for root in roots.values()
-        for module in root.modules()
-    ]
+    guard = Preserved(found.found, whole=True)
+    modules = [m for _, root in roots if isinstance(root, nn.Module) for m in root.modules()]
+    held = [(module._buffers, dict(module._buffers)) for module in modules]
     with contextlib.ExitStack() as stack:
         stack.enter_context(chance.preserved(found.generators, tensors=True))
         stack.enter_context(warnings.catch_warnings())
@@ -258,7 +263,7 @@ def _apart(roots: Mapping[str, nn.Module], leaves: Sequence[Any]) -> Iterator[Pr
             for leaf, *_ in gradients:
                 leaf.grad, leaf._post_accumulate_grad_hooks = None, None
             guard.begin()
-            sharded: list[Any] = [m for r in roots.values() for m in r.modules() if is_parted(m)]
+            sharded: list[Any] = [m for m in modules if is_parted(m)]
             try:
                 yield guard
             except BaseException:

@@ -29,6 +29,7 @@ SUITS = {
     "no gradient": ("no gradient", "zero gradient", "dead units", "saturated units"),
     "diverging loss": ("ill-scaled parameter", "exploding gradient"),
     "kept gradients": (),
+    "no update": (),
     "constant loss": ("zero gradient", "no gradient", "lost history", "dead units"),
 }
 """By the kind of an alarm the findings that explain it, the best first."""
@@ -179,8 +180,8 @@ def _sentences(made: Report, names: Mapping[int, str]) -> list[str]:
 def _unexplained(made: Report) -> str:
     """What is told where nothing is found."""
     assert made.graph is not None
-    if made.alarm.kind == "kept gradients":
-        return "Call optimizer.zero_grad() once a step, before the first backward pass."
+    if made.alarm.advice:
+        return made.alarm.advice
     if made.rank is not None and made.alarm.kind == "gradient not finite":
         graph = made.graph
         told = [graph.values[graph.output].value, *graph.derivatives.gradients.values()]

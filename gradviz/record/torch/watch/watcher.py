@@ -10,7 +10,9 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,9 +32,11 @@ from gradviz.record.torch.kept import Kept
 from gradviz.record.torch.operation import tensors_in
 from gradviz.record.torch.ranks import inner, local
 from gradviz.record.torch.sites import site_of_call
-from gradviz.record.torch.training import PASSES
+from gradviz.record.torch.training import PASSES as GO_BACK
 from gradviz.record.torch.watch import norms
 from gradviz.record.torch.watch.events import (
+    HOOKS,
+    PASSES,
     Buffers,
     Event,
     Generators,
@@ -42,8 +46,8 @@ from gradviz.record.torch.watch.events import (
 )
 from gradviz.record.torch.watch.replay import Replay, models, replay, scale_of
 from gradviz.record.torch.watch.report import Report, report
+from gradviz.record.torch.watch.still import MARK, OTHERS, TELL, Marks
 
-HOOKS = Tensor.register_hook, Tensor.retain_grad
 _top: Any = torch.overrides._get_current_function_mode
 UNSCALES = "_amp_foreach_non_finite_check_and_unscale_"
 
@@ -69,7 +73,7 @@ class _Calls(TorchFunctionMode):
         tape = self.watch.tape
         if tape.inside or not self.watch.live:
             return func(*args, **kwargs)
-        if func in PASSES:
+        if func in GO_BACK:
             return self.watch.passed(tape, func, args, kwargs)
         return self.watch.call(tape, func, args, kwargs)
 
@@ -91,6 +95,8 @@ class Watch:
         self._none = Judge(spike)  # of the backward passes, where there is no optimizer
         self._optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._searched = False
+        self._moved, self._worked = 0, weakref.WeakSet[Any]()  # steps, and who has made some
+        self._loose: weakref.WeakKeyDictionary[Any, Marks] = weakref.WeakKeyDictionary()
         self._steps = 0
         self._own, self._lock = threading.local(), threading.Lock()
         self._buffers, self._generators, self._kept = Buffers(), Generators(), Kept()
@@ -208,6 +214,10 @@ class Watch:
         """Make a call that is not part of a module, and note it if it can be differentiated."""
         name = called(func)
         if not name and func not in HOOKS:
+            if tape.still.rounds and getattr(func, "__self__", None) is Tensor.grad:
+                module = sys._getframe(2).f_globals.get("__name__", "")
+                tape.still.zeroes |= module == Optimizer.__module__
+                tape.still.reads |= not module.startswith("torch.")
             return func(*args, **kwargs)
         writes = bool(args) and (name in WRITES or name[-1:] == "_")
         seen = torch.is_grad_enabled()
@@ -250,8 +260,11 @@ class Watch:
             event = self._pass(tape, func, args, kwargs)
             self._find_optimizers()
             here = self._judged_now(tape)
-            if here is not None and all(p.grad is None for p in here):
-                tape.passes.clear()
+            taken = tape.still.taken_away() and not tape.closures
+            if taken:
+                tape.still.unused()
+            if taken or (here is not None and all(p.grad is None for p in here)):
+                tape.forget_passes()
                 tape.whole = True
         self._kept.before_pass()
         tape.inside += 1
@@ -266,9 +279,11 @@ class Watch:
             tape.read = None
             tape.add(event, result if event.again else None)
             if event.accumulates or not event.again:  # else it is part of a loss to come
-                tape.passes.append(event)
+                tape.add_pass(event)
         if here is not None and tape.passes:
             self._judge(tape, tape.closures[-1] if tape.closures else None, here)
+        if event.accumulates and not tape.closures:
+            self._look(tape)
         return result
 
     @staticmethod
@@ -354,6 +369,7 @@ class Watch:
             judge = self._judge_of(optimizer)
             losses = self._losses(tape.passes)
             alarm = judge.skipped([x / scale for x in losses], scale)
+            tape.still.moved()
         if alarm is not None:
             self._alarm(tape, alarm, judge, _parameters(optimizer), None)
         tape.round += 1
@@ -374,11 +390,94 @@ class Watch:
         alarm = None
         with self._surely(tape):
             judge = self._judge_of(optimizer)
-            alarm, norm = self._verdict(tape, optimizer, judge, parameters)
+            alarm, norm, uses = self._verdict(tape, optimizer, judge, parameters)
+            steps = optimizer is not None and bool(tape.passes or uses)
+            if steps and (tape.closures or tape.still.stepped(optimizer, uses)):
+                self._moves(tape, optimizer)
+                if alarm is None and judge.count in (MARK, TELL):
+                    alarm = self._strays(tape, optimizer, judge, parameters)
             if alarm is not None and self._is_told(tape, alarm, optimizer):
                 alarm = None
         if alarm is not None:
             self._alarm(tape, alarm, judge, parameters, norm)
+
+    def _moves(self, tape: Tape, optimizer: Any) -> None:
+        """An optimizer is about to use gradients."""
+        self._moved += 1
+        self._worked.add(optimizer)
+        tape.still.moves = self._moved
+        tape.still.moved()
+
+    def _look(self, tape: Tape, last: bool = False) -> None:
+        """After a backward pass: whether what gets gradients moves at all."""
+        alarm = None
+        with self._surely(tape):
+            still, owners = tape.still, [(o, _parameters(o)) for o in self._optimizers]
+            if not last:
+                still.passed(parameters for _, parameters in owners)
+                if not still.is_due:
+                    return
+            if still.moves != self._moved or self._is_of_inputs(tape):
+                still.moves = self._moved
+                still.moved()
+                return
+            held = [p for _, parameters in owners for p in parameters]
+            reached = _reached([*held, *self._trained(tape)])
+            known = set(map(id, reached))
+            worked = any(id(p) in known for o, ps in owners if o in self._worked for p in ps)
+            alarm = still.look(reached, held, worked, last)
+            if alarm is not None:
+                optimizer = still.optimizer()
+                judge = Judge(self.spike) if optimizer is None else self._judge_of(optimizer)
+                judge.count = judge.count or still.count
+                alarm = replace(alarm, since=max(0, judge.count - still.count))
+                judge.tell("constant loss")
+                ours = known.intersection(map(id, held))
+                norm = _norm(reached, scale_of(tape.passes)) if ours else None
+        if alarm is not None:
+            tape.used = False  # nothing has changed since the pass
+            self._alarm(tape, alarm, judge, reached, norm)
+
+    @staticmethod
+    def _trained(tape: Tape) -> list[Tensor]:
+        """The parameters of the models that a step calls, and those that it uses itself."""
+        found = [p for root in models(tape.events).values() for p in root.parameters()]
+        found += [t for e in tape.events for t, _ in e.given if isinstance(t, nn.Parameter)]
+        return [p for p in found if p.requires_grad]
+
+    def _is_of_inputs(self, tape: Tape) -> bool:
+        """Whether a pass was made for the gradient of what is no parameter."""
+        known = {id(p) for o in self._optimizers for p in _parameters(o)}
+        events = tape.needed(tape.passes[-1:])
+        given = (t for event in events for t, _ in event.given)
+        leaves = (t for t in given if t.requires_grad and t.is_leaf)
+        return any(not isinstance(t, nn.Parameter) and id(t) not in known for t in leaves)
+
+    def _strays(
+        self, tape: Tape, optimizer: Any, judge: Judge, parameters: list[Tensor]
+    ) -> Alarm | None:
+        """Parameters with gradients that nobody holds, where an optimizer holds others like them.
+
+        A model is replaced in part after its optimizer was made; what is left out on purpose is
+        not replaced by others of the same shapes.
+        """
+        idle = Counter(tuple(p.shape) for p in parameters if not judge.has_had(id(p)))
+        if not idle:
+            return None
+        self._optimizers.update(o for o in gc.get_objects() if issubclass(type(o), Optimizer))
+        held = {id(p) for o in self._optimizers for p in _parameters(o)}
+        loose = _reached(p for p in self._trained(tape) if id(p) not in held)
+        if not loose or not Counter(tuple(p.shape) for p in loose) <= idle:
+            return None
+        if judge.count == MARK:
+            self._loose[optimizer] = Marks(loose)
+        elif optimizer in self._loose and self._loose.pop(optimizer).are(loose):
+            text = (
+                f"{len(loose)} parameters get gradients, but no optimizer holds them, and they do "
+                "not change; it holds others of the same shapes, which get none"
+            )
+            return Alarm("no update", text, tuple(map(id, loose)), 0, OTHERS)
+        return None
 
     def _is_told(self, tape: Tape, alarm: Alarm, optimizer: Any) -> bool:
         """Whether what is not finite came from a part that another optimizer's report was about."""
@@ -392,8 +491,8 @@ class Watch:
 
     def _verdict(
         self, tape: Tape, optimizer: Any, judge: Judge, parameters: list[Tensor]
-    ) -> tuple[Alarm | None, float | None]:
-        """What is wrong with a step, and the norm of its gradients."""
+    ) -> tuple[Alarm | None, float | None, bool]:
+        """What is wrong with a step, the norm of its gradients, and whether there are any now."""
         passes = [] if tape.used else [p for p in tape.passes if p.accumulates] or tape.passes
         losses = [p.loss for p in passes if p.loss is not None]
         now, others = norms.Norms(parameters), norms.Norms(())
@@ -430,12 +529,13 @@ class Watch:
             if other_norms and not math.isfinite(norms.total(other_norms)) and norm is not None:
                 every = (p for o in tape.optimizers for p in _parameters(o))
                 norm = norm if norms.finite(every) else math.nan
-            kept = optimizer is not None and not tape.closures and self._kept.are_in(optimizer)
+            kept = optimizer is not None and not tape.closures and any(own_norms)
+            kept = kept and self._kept.are_in(optimizer)
             tape.whole = tape.whole and not kept
             place = passes[-1].place if kept and passes else ""
             alarm = judge.step(loss, norm, gradients, place)
         tape.clipped.clear()
-        return alarm, norm
+        return alarm, norm, any(own_norms)
 
     @staticmethod
     def _sure(norm: float, parameters: list[Tensor]) -> float:
@@ -476,6 +576,8 @@ class Watch:
             seen.norm = norm
         if tape.used and passes:
             seen.lost.append("another optimizer has changed its parameters since the backward pass")
+        if len(tape.passes) == PASSES and not tape.whole:
+            seen.said.append(f"Of its backward passes the last {PASSES} are replayed.")
         events, roots = tape.needed(passes), models(tape.events)
         more = tape.needed([*passes, *tape.called()])  # what nothing came of belongs to the step
         if not any(event.lost for event in more):
@@ -509,6 +611,12 @@ class Watch:
     def last_look(self) -> None:
         """The program ends: perhaps because it has read a loss that is not finite."""
         tape, found = self.tape, self.tape.read
+        how, self.on_trigger = self.on_trigger, "continue"
+        if self.working and tape.passes:
+            tape.inside += 1
+            self._look(tape, last=True)
+            tape.inside -= 1
+        self.on_trigger = how
         if found is None or not self.working:
             return
         tape.read = None
@@ -586,6 +694,14 @@ def _scaled(watch: Watch, step: Any) -> Any:
 
 def _parameters(optimizer: Any) -> list[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+
+
+def _reached(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Those with a gradient that is not 0, each once."""
+    distinct = list({id(p): p for p in parameters}.values())
+    found = norms.Norms(distinct)
+    told = dict(zip(found.keys, norms.numbers(found.tensors), strict=True))
+    return [p for p in distinct if told.get(id(p))]
 
 
 def _norm(parameters: Sequence[Tensor], scale: float) -> float:
