@@ -375,6 +375,25 @@ def test_a_layer_scale_that_starts_next_to_0_is_no_alarm():
     assert not health.findings, health.text
 
 
+@pytest.mark.parametrize("gain", [5e-4, 3e-3])
+def test_a_branch_that_says_little_is_no_alarm_but_within_it_nothing_may_vanish(gain):
+    rng = np.random.default_rng(0)
+    x, p, a, w = (rng.normal(size=(8, n)) for n in (8, 8, 8, 1))
+    layers = [rng.normal(size=(8, 8)) / 8**0.5 for _ in range(10)]
+
+    def loss(a, w, learned):
+        t = p
+        for u in learned:
+            t = 1 / (1 + np.exp(-(t @ u)))
+        return np.mean((np.tanh(x @ a / 8 + t * gain) @ w - 1) ** 2)
+
+    shallow, deep = (gv.trace(loss, a, w, layers[:depth]).diagnose() for depth in (2, 10))
+    assert not shallow.findings, shallow
+    (finding,) = deep.findings
+    assert finding.kind == "vanishing gradient"
+    assert "most by sigmoid" in finding.message
+
+
 def test_a_parameter_that_j_does_not_depend_on_is_a_note_and_one_cut_off_is_a_warning():
     torch = pytest.importorskip("torch")
     from torch import nn

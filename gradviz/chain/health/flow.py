@@ -22,6 +22,9 @@ from gradviz.words import listed
 VANISHING = 1e-4
 """‖gradient‖ at the first layers by that at the last. He or Xavier initialisation, residual nets
 and transformers stay above 1e-2; ten sigmoids (slope ≤ 1/4) are below 1e-6."""
+MINOR = 1e-2
+"""Of the gradient at the last layers, and of what goes another way there: a branch that gets less
+says little (a table of biases, what learns positions). Within it nothing may vanish."""
 EXPLODING = 1e4
 """The same, growing: a step that suits the last layers throws the first ones away."""
 LARGE_STEP, SMALL_STEP = 0.1, 1e-7
@@ -42,7 +45,8 @@ class Flow(Evidence):
         """The gradients at the first layers by those at the last on the same way to J.
 
         Of the layers before and beside one the largest gradient counts: that one branch of many
-        gets little (the keys of an attention, a table of biases) is not a fault.
+        gets little (the keys of an attention, a table of biases) is not a fault. What is before
+        such a branch is compared with the branch.
         """
         sizes = {v: self.norms.get(v, 0.0) for v in self.entries}
         if not all(map(math.isfinite, sizes.values())):
@@ -61,18 +65,18 @@ class Flow(Evidence):
                 beside[u], following[u] = beside.get(after, 0.0), following.get(after)
         last = self._last
         ends = {v: sizes[end] for v in sizes if sizes[v] and (end := last[v]) and sizes[end]}
-        side: set[int] = set()  # small branches, and what is before them
+        start = {v: last[v] or v for v in ends}  # where its way back begins: the end, or a branch
         for v in sorted(ends, reverse=True):
-            small = grown[v] < VANISHING * grown[last[v] or v] <= beside[v]
-            if (small and following[v] is not None) or following[v] in side:
-                side.add(v)
-        ratios = {
-            v: (max(ahead[v], beside[v]) / grown[last[v] or v], sizes[v] / ends[v]) for v in ends
-        }
-        weak = [v for v, (ratio, _) in ratios.items() if ratio < VANISHING and v not in side]
+            after, end = following[v], start[v]
+            if after in start and start[after] != end:
+                start[v] = start[after]
+            elif after and grown[v] < MINOR * min(grown[end], beside[v]):
+                start[v] = v
+        ratios = {v: (max(ahead[v], beside[v]) / grown[start[v]], sizes[v] / ends[v]) for v in ends}
+        weak = [v for v, (ratio, _) in ratios.items() if ratio < VANISHING]
         if weak:
             first = min(weak, key=lambda v: ratios[v][0])
-            yield self._stream("vanishing", first, last[first] or first, weak)
+            yield self._stream("vanishing", first, start[first], weak)
         strong = [v for v, (_, ratio) in ratios.items() if ratio > EXPLODING]
         if strong:
             first = max(strong, key=lambda v: ratios[v][1])
