@@ -125,6 +125,21 @@ def written_through_a_view():
 
 
 @program
+def reshaped_in_place():
+    linear = nn.Linear(6, 4)
+
+    def f(x):
+        h = linear(x) * 3
+        h.unsqueeze_(0)
+        h.mul_(2)
+        h.transpose_(1, 2)
+        h.squeeze_(0)
+        return (h.t_().contiguous() @ h.sin().T).sum()
+
+    return f, (data(5, 6),), None
+
+
+@program
 def rows_filled_in():
     linear = nn.Linear(6, 4)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from gradviz.chain.replay import once_more
 from gradviz.chain.result import GraphResult
 from gradviz.highlight import Highlight
 from gradviz.language import in_its_language, say
+from gradviz.ops import forms
 from gradviz.statistics import Statistics, places
 
 if TYPE_CHECKING:
@@ -161,7 +163,7 @@ class Check(GraphResult):
                 lines += [
                     f"    {say(READ, v=whole.names[i], how=read)}" for i, read in whole.ends.items()
                 ]
-                lines += [f"    {cut}" for cut in _cuts(whole)]
+                lines += [f"    {cut}" for cut in dict.fromkeys(_cuts(whole))]
         return "\n".join((*lines, *(f"· {note}" for note in self.notes)))
 
     @in_its_language
@@ -176,9 +178,14 @@ class Check(GraphResult):
 def _cuts(graph: Graph) -> Iterator[str]:
     """The operations that do not pass the gradient on to a number that they depend on."""
     tracked = set(graph.wrt)
+    written, found = [], False
     for v, operands in enumerate(graph.operands):
         operation, dtype = graph.values[v].operation, getattr(graph.values[v].value, "dtype", "")
-        passed = {u: operation.rule(key) is not None for key, u in enumerate(operands)}
+        passed = {
+            u: operation.rule(key) is not None
+            for key, u in enumerate(operands)
+            if not forms.takes_shape(operation.name, key)
+        }
         on = {u for u in passed if passed[u] and u in tracked}
         # (A write through a view passes it on to what it is a view of; torch.autograd.grad, in
         # a pass of its own, to whatever that needs.)
@@ -189,12 +196,18 @@ def _cuts(graph: Graph) -> Iterator[str]:
         ]
         if on:
             tracked.add(v)
+        source = graph.source(v)
+        where = say(" at {place}", place=source.place) if source else ""
+        if operation.name == "write" and not on:
+            told = say("what was written to {v} has no history", v=graph.names[operands[0]])
+            written.append(told + where)
         if operation.name.partition("[")[0] == "grad" and on:
             continue
         if lost and str(dtype).startswith(("float", "complex", "bfloat")):
-            source = graph.source(v)
-            where = say(" at {place}", place=source.place) if source else ""
+            found = True
             yield say("{op} ended the history of {v}", op=operation.name, v=lost[0]) + where
+    if not found:
+        yield from written
 
 
 def _behind(graph: Graph, value: int) -> set[int]:
@@ -274,6 +287,8 @@ def check(
     fixed = dict.fromkeys(getattr(graph.program, "fixed", ()), say("every run makes it anew"))
     for name in getattr(graph.program, "written", ()):
         fixed.setdefault(name, say("the program writes to it before it reads it"))
+    for name, other in getattr(graph.program, "shared", {}).items():
+        fixed.setdefault(name, say("it lies in one piece of memory with {v}", v=other))
     notes = [
         say(LEFT_OUT, v=graph.names[i], why=fixed[graph.names[i]])
         for i in sorted(graph.wrt)
@@ -449,8 +464,9 @@ def _beside(
             # What a parabola through the three says of the slope where the sides meet.
             beside.append((-5 * a + 8 * b - 3 * c) / (2 * side * near))
         gaps.append(max(beside) - min(beside))
-    bends = gaps[-1] > max(slack, gaps[0] / 6)  # a smooth function's shrink to a sixteenth
-    jumps = abs(across[-2]) > 8 * abs(across[0])
+    # A smooth function's shrink to a quarter each time; what is left at 0 is not for roundings.
+    bends = all(4 * b - a > 3 * slack for a, b in pairwise(gaps))
+    jumps = abs(across[-2] - gradient) > 8 * abs(across[0] - gradient)
     if (bends or jumps) and min(beside) - slack <= gradient <= max(beside) + slack:
         return gradient, True
     return across[0], False

@@ -180,7 +180,7 @@ def _value(graph: Graph, edges: Sequence[Edge]) -> Any:
     try:
         return contribution(graph, edges)
     except TraceError:
-        if all(edge in graph.derivatives.messages for edge in edges):
+        if all(graph.values[v].operation.rule(key) is not None for v, key in edges):
             return None
         raise
 

@@ -16,3 +16,10 @@ REPEATS = frozenset("expand expand_as broadcast_to".split())
 MOVES = SHAPES | ORDERS | PARTS | REPEATS
 CASTS = frozenset("to type type_as astype float double half bfloat16".split())
 """The same numbers as their new dtype can hold them."""
+
+
+def takes_shape(op: str, key: int) -> bool:
+    """Whether an operation takes of an operand its shape, dtype or device alone."""
+    if op.endswith("_like") or op.startswith("new_"):
+        return key == 0
+    return key == 1 and op in ("expand_as", "view_as", "reshape_as")

@@ -73,6 +73,7 @@ def _value_zero(v: Statistics, a: Statistics, b: Operand) -> bool:
 
 _POSITIVE = "keep what goes into it above 0: log(x + 1e-12), or log_softmax / logsumexp of logits"
 _ROOT = "add a small number inside it: sqrt(x + 1e-12)"
+_UNDER = "keep what goes into it above 0: sqrt(maximum(x, 1e-12))"
 _DIVISOR = "keep the divisor away from 0: x / (y + 1e-8), or maximum(y, 1e-8)"
 _CLIP = "clip what goes into it to the inside of its domain"
 _BASE = "keep the base above 0"
@@ -97,9 +98,9 @@ LOGIT: Hazards = (
     Hazard("inf slope", lambda v, a, b: a.low == 0 or a.high == 1, "logit of 0 or 1 ({a})", _CLIP),
 )  # fmt: skip
 CBRT: Hazards = (Hazard("slope", _zero, "{op} of 0 ({a})", _ROOT),)
-SQRT: Hazards = (Hazard("nan", _negative, _NEGATIVE, _ROOT), *CBRT)
+SQRT: Hazards = (Hazard("nan", _negative, _NEGATIVE, _UNDER), *CBRT)
 RSQRT: Hazards = (
-    Hazard("nan", _negative, _NEGATIVE, _ROOT),
+    Hazard("nan", _negative, _NEGATIVE, _UNDER),
     Hazard("inf", _zero, "rsqrt of 0 ({a})", _ROOT),
     *CBRT,
 )

@@ -293,6 +293,13 @@ BAD = {
         ),
         "use_reentrant=False",
     ),
+    "an operator that takes functions": (
+        lambda: gv.trace(
+            lambda w: torch.cond(w.sum() > 0, torch.sin, torch.cos, (w,)).sum(),
+            torch.randn(3).requires_grad_(),
+        ),
+        "write an if, or a loop, of Python's",
+    ),
     "overwritten in place": (
         lambda: gv.trace(lambda w: w.exp().mul_(2).sum(), torch.randn(3).requires_grad_()),
         r"cannot differentiate this program: the gradient of exp at .*test_torch.py:\d+: .* needs "
@@ -496,6 +503,27 @@ def test_hooks_that_change_a_gradient_are_told(capture):
 
 
 @pytest.mark.parametrize("capture", ["whole", "lean"])
+@pytest.mark.parametrize(
+    ("register", "changed"),
+    [
+        (lambda node: node.register_prehook(lambda received: (received[0] * 2,)), "h"),
+        (lambda node: node.register_hook(lambda sent, received: (sent[0] * 2,)), "linear"),
+        (lambda node: node.register_hook(lambda sent, received: None), None),
+    ],
+)
+def test_hooks_of_autograds_nodes_that_change_a_gradient_are_told(register, changed, capture):
+    linear = nn.Linear(3, 3)
+
+    def program(x):
+        h = linear(x).tanh()
+        register(h.grad_fn)
+        return h.sum()
+
+    g = gv.trace(program, torch.randn(4, 3), capture=capture)
+    assert [g.names[i] for i in g.changed_by_hooks] == ([changed] if changed else [])
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
 def test_a_program_that_uses_only_what_has_no_gradient_is_captured(capture):
     linear = nn.Linear(3, 3)
     g = gv.trace(lambda x: torch.linalg.slogdet(linear(x))[0], torch.randn(3, 3), capture=capture)
@@ -556,6 +584,45 @@ def test_calls_that_cannot_be_made_again_are_explained_with_the_messages_they_se
     assert "ended the history" not in found.text
 
 
+def test_a_second_derivative_that_nothing_comes_of_is_no_way_that_is_missing():
+    critic = nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(0.2), nn.Linear(4, 1)).double()
+    g = gv.trace(lambda x: critic(x).mean() + penalty(critic, x), torch.randn(5, 3).double())
+    for name in g.gradients():
+        assert all(text for text in (g.explain(name).text, g.explain(name).latex))
+    assert g.check(), g.check().text
+
+
+def hard_samples(linear, x):
+    return nn.functional.gumbel_softmax(linear(x), hard=True) @ torch.arange(1.0, 4.0).double()
+
+
+def rounded(linear, x):
+    return torch.fake_quantize_per_tensor_affine(linear(x), 0.1, 0, -128, 127)
+
+
+def seen_by_a_hook(linear, x):
+    hooked = nn.Sequential(linear)
+    hooked.register_full_backward_hook(lambda module, sent, received: None)
+    return hooked(x.requires_grad_()) * linear(x).detach()
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        (hard_samples, "gumbel_softmax sends the gradient of what it rounds to 0 and 1"),
+        (rounded, "fake_quantize_per_tensor_affine rounds, and sends the gradient on"),
+        (seen_by_a_hook, "detach ended the history of linear"),
+    ],
+)
+def test_check_says_what_has_another_gradient_than_slope_on_purpose(program, told):
+    linear = nn.Linear(3, 3).double()
+    found = gv.trace(lambda x: program(linear, x).square().sum(), torch.randn(4, 3).double())
+    found = found.check()
+    assert not found
+    assert told in found.text
+    assert "BackwardHook" not in found.text
+
+
 def test_a_convention_of_max_norm_is_told_where_a_slope_differs():
     table = nn.Embedding(5, 4, max_norm=0.5).double()
     found = gv.trace(lambda i: table(i).square().sum(), torch.tensor([0, 2])).check()
@@ -614,6 +681,52 @@ def test_a_backward_pass_inside_of_another_is_not_taken_for_it():
     ):
         np.testing.assert_allclose(g.grad(name), want)
     assert g.check(), g.check().text
+
+
+def test_a_parameter_in_the_memory_of_another_is_not_moved_with_it():
+    encoder, decoder = nn.Linear(3, 2).double(), nn.Linear(2, 3).double()
+    decoder.weight = nn.Parameter(encoder.weight.t())  # not tied: two parameters, one memory
+    x = torch.randn(4, 3).double()
+    found = gv.trace(lambda x: decoder(encoder(x)).square().sum(), x).check()
+    assert found, found.text
+    assert "encoder.weight is not compared with finite differences: it lies in one" in found.text
+    assert "decoder.weight is not compared" in found.text
+    assert "bias is not" not in found.text
+
+
+def test_a_copy_that_follows_a_model_is_told_where_a_slope_differs():
+    model = nn.Linear(3, 3).double()
+    follower = copy.deepcopy(model).requires_grad_(False)
+
+    def program(x):
+        for mine, theirs in zip(follower.parameters(), model.parameters(), strict=True):
+            mine.data = 0.9 * mine.data + 0.1 * theirs.data  # the write
+        return (model(x) * follower(x)).sum()
+
+    found = gv.trace(program, torch.randn(4, 3).double()).check()
+    assert not found
+    assert "what was written to follower.weight has no history at " in found.text
+    assert "# the write" in found.text
+
+
+def test_what_takes_the_shape_of_a_value_alone_has_not_ended_its_history():
+    linear = nn.Linear(3, 3).double()
+
+    def program(x):
+        h = linear(x)
+        return torch.where(h > 0, h, torch.zeros_like(h)).sum() * h.detach().sum()
+
+    text = gv.trace(program, torch.randn(4, 3).double()).check().text
+    assert "detach ended the history of h" in text
+    assert "zeros_like ended" not in text
+
+
+def test_a_wrong_gradient_of_a_smooth_function_is_no_corner_of_it():
+    for n in range(40):  # (x + 8 - 8 rounds as much as a corner bends)
+        x = torch.full((), 0.1 * n - 2, requires_grad=True)
+        found = gv.trace(lambda x: (x + 8 - 8).sin() + 1 + 0.008 * x.detach(), x).check()
+        assert not found
+        assert not any(row.corners for row in found.rows)
 
 
 def test_a_leaf_in_the_memory_of_another_stays_where_that_one_is_moved():

@@ -78,15 +78,6 @@ STOPS = {
     "one_hot": "it reads integers",
 }
 """Operations that no gradient passes, and why."""
-
-
-def takes_shape(op: str, key: int) -> bool:
-    """Whether an operation takes of an operand its shape, dtype or device alone."""
-    if op.endswith("_like") or op.startswith("new_"):
-        return key == 0
-    return key == 1 and op in ("expand_as", "view_as", "reshape_as")
-
-
 SQUARED = _names("square")
 """Their slope is a multiple of their operand."""
 SPREADS = _names("var std var_mean std_mean nanvar nanstd")

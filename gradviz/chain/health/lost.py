@@ -13,6 +13,7 @@ from gradviz.chain.health.evidence import Evidence
 from gradviz.chain.health.findings import Finding
 from gradviz.chain.reads import partly
 from gradviz.model import PARAMETER
+from gradviz.ops import forms
 from gradviz.ops.looks import Id
 from gradviz.words import listed
 
@@ -57,7 +58,7 @@ class Lost(Evidence):
                 continue
             found: dict[tuple[int, int], int] = {(read, u): u} if u in ended else {}
             for v, key in graph.readers[u]:
-                if hazards.takes_shape(self._op(v), key):
+                if forms.takes_shape(self._op(v), key):
                     found.setdefault((shaped, v), v)
                     continue
                 if v in self.gradients or self._stops(v):

@@ -15,7 +15,7 @@ from gradviz.chain.health.evidence import Evidence
 from gradviz.chain.health.findings import Finding
 from gradviz.chain.paths import Edge
 from gradviz.errors import TraceError
-from gradviz.statistics import measure, norm
+from gradviz.statistics import Statistics, measure, norm
 from gradviz.words import listed
 
 
@@ -193,7 +193,7 @@ class Zeros(Evidence):
         v, key = edge
         u, op, told = self.graph.operands[v][key], self._op(v), self._told(v)
         if v not in self.gradients:
-            return Cause("unknown", v, f"what {told} sends back is 0", _UNKNOWN)
+            return Cause("unknown", v, f"what {told} sends back is 0", self._look(v))
         if not self._stats(v).size:
             advice = "nothing was selected: see that it is not always so"
             return Cause("nothing", v, f"{told} has no entries", advice)
@@ -233,7 +233,11 @@ class Zeros(Evidence):
                 why = f"wherever {told} gets a gradient, its slope by {self._name(u)} is 0"
                 advice = _RESTART if op in hazards.CLIPPED else "another starting point"
                 return self._one_hot_by_hand(v) or Cause("flat", v, why, advice)
-        return Cause("unknown", v, f"what {told} sends back is 0", _UNKNOWN)
+        return Cause("unknown", v, f"what {told} sends back is 0", self._look(v))
+
+    def _look(self, v: int) -> str:
+        lean = isinstance(self.graph.values[v].value, Statistics)
+        return "a capture='whole' may show why" if lean else ""
 
     def _summed(self, u: int) -> Cause:
         """Why a gradient is 0 though messages came that are not."""
@@ -251,7 +255,7 @@ class Zeros(Evidence):
                 "cancel", u, f"the {len(sent)} messages to {told} cancel", ""
             )
         why = f"the messages to {told} are not 0, their sum is"
-        return Cause("unknown", u, why, _UNKNOWN)
+        return Cause("unknown", u, why, self._look(u))
 
     # --- why a message is 0 -----------------------------------------------------------------------
 
@@ -474,5 +478,4 @@ def _cancelling(v: int, told: str) -> Cause:
 _FAILURES = TraceError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError
 """What an operation may raise for other numbers than its own."""
 _RESTART = "a smaller step or bias, another initialisation, or leaky_relu / gelu"
-_UNKNOWN = "a capture='whole' may show why"
 _ONE_ENTRY = "several entries; of one class, a sigmoid (binary cross entropy)"

@@ -13,6 +13,7 @@ from gradviz.graph import Graph
 from gradviz.model import INPUT, PARAMETER, Node, Program
 from gradviz.record.chance import States
 from gradviz.record.torch.capture import Capture
+from gradviz.record.torch.ranks import local
 from gradviz.record.torch.state import Preserved, storage
 from gradviz.statistics import Statistics
 
@@ -54,6 +55,8 @@ class Again(Program):
         Of the random numbers, at its beginning.
     written : dict of str to (array, array)
         The leaves that the program writes to: what they held before, and when they were read.
+    shared : dict of str to str
+        The leaves that lie in one piece of memory with another one, and which.
 
     Attributes
     ----------
@@ -69,9 +72,10 @@ class Again(Program):
         given: Given,
         states: States,
         written: Mapping[str, tuple[Any, Any]],
+        shared: Mapping[str, str],
     ) -> None:
         self.program, self.slots, self.given, self.states = program, slots, given, states
-        self.fixed, self.written = fixed, written
+        self.fixed, self.written, self.shared = fixed, written, shared
         self.precision, self.conjugates = 0.0, True
 
     def run(self, values: Mapping[str, Any]) -> Any:
@@ -161,3 +165,22 @@ def fixed(nodes: Sequence[Node], slots: Mapping[str, Any]) -> dict[str, Any]:
         for node in nodes
         if node.operation in (INPUT, PARAMETER) and node.name not in slots
     }
+
+
+def shared(slots: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, str]:
+    """The leaves that lie in one piece of memory with another: who moves one may move both."""
+    places = []
+    for name in wanted:
+        tensor = slots.get(name)
+        if isinstance(tensor, Tensor) and storage(tensor) is not None:
+            tensor = local(tensor)
+            steps = ((n - 1) * by for n, by in zip(tensor.shape, tensor.stride(), strict=True))
+            start, span = tensor.data_ptr(), 1 + sum(steps)
+            places.append((start, start + span * tensor.itemsize, name))
+    found, end, last = {}, 0, ""
+    for start, stop, name in sorted(places):
+        if start < end:
+            found[name], found[last] = last, found.get(last, name)
+        if stop > end:
+            end, last = stop, name
+    return found

@@ -38,6 +38,8 @@ SAME = forms.SHAPES | forms.ORDERS | {"detach"}
 VIEWS = SAME | forms.MOVES
 WRITES = frozenset("setitem iadd isub imul idiv itruediv ipow write".split())
 """Calls that write to their operand, beside those whose name ends so: ``add_``."""
+_RESHAPED = frozenset(f"{name}_" for name in VIEWS | {"as_strided", "resize"})
+"""Methods after which their own tensor has another shape, and lies in memory in another way."""
 
 
 def _opened(function: Any) -> Any:
@@ -105,10 +107,12 @@ def call_of(
 ) -> Call:
     """A call with a `Slot` in place of each tensor, in the order of `given`."""
     positions = iter(range(len(given)))
+    reshaped = getattr(function, "__name__", "") in _RESHAPED
 
     def put(argument: Any) -> Any:
         if isinstance(argument, Tensor):
-            stride = argument.stride() if keep.is_dense(argument) else None
+            dense = keep.is_dense(argument) and not (argument is target and reshaped)
+            stride = argument.stride() if dense else None
             shape = tuple(argument.shape)
             return Slot(next(positions), argument.dtype, argument.device, stride, shape)
         if isinstance(argument, dict):

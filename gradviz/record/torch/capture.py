@@ -67,6 +67,8 @@ from gradviz.statistics import Statistics
 
 _ORDER = {name: n for n, name in enumerate("self input query key value weight".split())}
 """The operands that are given by name, in the order that formulas have them in."""
+_SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
+_GET_NODE = Tensor.grad_fn.__get__  # type: ignore[union-attr]
 
 
 class Capture(Written, TorchFunctionMode):
@@ -213,6 +215,9 @@ class Capture(Written, TorchFunctionMode):
         name = called(func)
         hooking = func is Tensor.register_hook
         if not (name or hooking) or not self._recording or is_transformed():
+            if func == _SET_DATA and id(args[0]) in self.names:
+                self.writers[id(args[0])] = site_of_call()
+            self.opened = self.opened or func == _GET_NODE
             return func(*args, **kwargs)
         if self._sharded and ranks.gathers():
             return func(*args, **kwargs)
@@ -396,7 +401,7 @@ class Capture(Written, TorchFunctionMode):
                     self._hook(edge[0], partial(self._module_hook, made, self._hooked_modules()))
                 return made
         elif old is not None and tensor.numel():  # written to where no call was seen
-            return self._append(Write(), (old,), tensor)
+            return self._append(Write(), (old,), tensor, site=self.writers.pop(id(tensor), None))
         name = self.names.get(id(tensor), "")
         if name and edge and old is not None and old.operands:  # written to before it was asked
             name = numbered(name, self._taken | {name: 1})

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
@@ -28,6 +29,8 @@ from gradviz.record.torch.nodes import (
 from gradviz.record.torch.operation import Call, TorchOperation, Write
 from gradviz.record.torch.ranks import is_distributed, local
 from gradviz.statistics import Statistics
+
+NODE_HOOK = "a hook of a node of autograd's graph (grad_fn.register_hook, register_prehook)"
 
 
 class Messages:
@@ -61,6 +64,7 @@ class Messages:
         self._open: set[int] = set()
         self.memory: dict[int, int] = {}
         self.changed: dict[int, str] = {}  # by order: the hook that has changed the gradient
+        self.opened = False  # whether the program has asked for a node of autograd's graph
         self._came: dict[int, tuple[Tensor, int]] = {}  # gradients, before the user's hooks
         self._after: dict[int, tuple[Any, str]] = {}  # our hook behind those of the user
         self._leaves: list[tuple[TensorNode, Tensor]] = []
@@ -463,6 +467,8 @@ class Messages:
 
         They are those of calls that share autograd nodes which cannot be run twice.
         """
+        if self.opened:
+            self._compare()
         if not self.whole:
             self.measuring.settle()
             return
@@ -476,6 +482,18 @@ class Messages:
                 self.messages[order, position] = operation.pull(
                     position, self.gradients[order], node.value, values, {}
                 )
+
+    def _compare(self) -> None:
+        """Find gradients that hooks of autograd's own nodes have changed, which nobody sees."""
+        for order, gradient in self.gradients.items():
+            sent = self.recorded[order].sent
+            if not sent or order in self.changed or (len(sent) > 1 and not self.whole):
+                continue
+            summed, known = sum(kept for _, kept in sent) if self.whole else sent[0][1], gradient
+            if not self.whole:
+                summed, known = summed.norm, gradient.norm
+            if not np.allclose(summed, known, 1e-2, 1e-2 * np.max(np.abs(known)), equal_nan=True):
+                self.changed[order] = NODE_HOOK
 
 
 def is_packing() -> bool:

@@ -19,7 +19,7 @@ from gradviz.errors import TraceError
 from gradviz.ops import notation
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Numbers, Operation, unwritten
 from gradviz.record.arguments import nested
-from gradviz.record.torch.formulas import LOCAL, MESSAGES, slopes
+from gradviz.record.torch.formulas import LOCAL, MESSAGES, About, slopes
 from gradviz.record.torch.keep import array
 
 SYMBOLS = {
@@ -187,7 +187,13 @@ class TorchOperation(Operation):
                 f"{self.name} writes to a place more than once: PyTorch sends the gradient to all "
                 "that was written there, though one of them stays"
             )
-        if self.call is None or self.call.function not in _EMBEDDINGS:
+        if self.call is None:
+            return ""
+        if self.name == "gumbel_softmax" and About(1, self.call, {}).given("hard"):
+            return f"{self.name} sends the gradient of what it rounds to 0 and 1 (hard=True)"
+        if self.name.startswith("fake_quantize"):
+            return f"{self.name} rounds, and sends the gradient on as if it had not"
+        if self.call.function not in _EMBEDDINGS:
             return ""
         given = inspect.signature(self.call.function).bind(*self.call.args, **self.call.kwargs)
         if (most := given.arguments.get("max_norm")) is not None:
@@ -362,6 +368,8 @@ class OwnBackward(TorchOperation):
 
     def convention(self, operands: Sequence[Any]) -> str:
         """See `TorchOperation.convention`."""
+        if self.name.startswith("BackwardHookFunction"):  # a module's hooks, told as such
+            return ""
         return f"{self.name} has a backward of its own (a torch.autograd.Function)"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from gradviz.record.arguments import (
 from gradviz.record.build import build
 from gradviz.record.chance import States
 from gradviz.record.torch import keep, ranks
-from gradviz.record.torch.again import AS_IT_IS, Again, Given, fixed, slots_of, written
+from gradviz.record.torch.again import AS_IT_IS, Again, Given, fixed, shared, slots_of, written
 from gradviz.record.torch.capture import Capture
 from gradviz.record.torch.nodes import TensorNode
 from gradviz.record.torch.overwritten import overwritten, suspected
@@ -119,8 +120,9 @@ class TorchProgram(Program):
                 nodes = recorded.nodes
                 slots = slots_of(capture, guard, found, called)
                 program = Again(
-                    self, slots, fixed(nodes, slots), given, drawn, written(nodes, capture)
-                )
+                    self, slots, fixed(nodes, slots), given, drawn, written(nodes, capture),
+                    shared(slots, recorded.wanted),
+                )  # fmt: skip
                 program.precision = max((torch.finfo(d).eps for d in capture.dtypes), default=0.0)
                 return graph_of(capture, recorded, self.title, program)
             finally:
@@ -378,12 +380,26 @@ def _differentiate(capture: Capture, loss: Tensor, leaves: Mapping[str, Tensor])
         if written:
             known = overwritten(capture.recorded) or suspected(capture.recorded, error)
         raise TraceError(f"PyTorch cannot differentiate this program: {known or error}") from error
+    except Exception as error:
+        if not _of_operators(error):
+            raise
+        raise TraceError(
+            "torch.cond and other operators that take functions differentiate by compiling them, "
+            "which PyTorch does for nobody who watches: write an if, or a loop, of Python's"
+        ) from error
     inner = [
         name
         for (name, tensor), gradient in zip(leaves.items(), found, strict=True)
         if gradient is None and type(tensor) is Tensor and capture.forget(tensor)
     ]
     return [name for name in leaves if name not in inner]
+
+
+def _of_operators(error: Exception) -> bool:
+    """Whether an error comes from where PyTorch keeps the operators that take functions."""
+    frames = traceback.walk_tb(error.__traceback__)
+    modules = (str(frame.f_globals.get("__name__")) for frame, _ in frames)
+    return any(module.startswith("torch._higher_order_ops") for module in modules)
 
 
 def _detached(capture: Capture, output: TensorNode) -> str:
