@@ -457,21 +457,19 @@ class Recording:
         operands = self.operand_values(v)
         if any(isinstance(operand, Statistics) for operand in operands):
             return None
-        with np.errstate(all="ignore"):
-            if rule.local and type(node.value) is np.float64 and type(operands[key]) in _NUMBERS:
-                return np.float64(rule.local(node.value, *operands, **node.keywords))
-            single = np.size(node.value) == 1 and np.ndim(node.value) <= np.ndim(operands[key])
-            # (A message to a real operand has lost what is imaginary in a complex derivative.)
-            if single and (np.iscomplexobj(operands[key]) or not np.iscomplexobj(node.value)):
-                one = np.ones_like(node.value)[()]
-                try:
+        try:
+            with np.errstate(all="ignore"):
+                number = type(node.value) is np.float64 and type(operands[key]) in _NUMBERS
+                if rule.local and number:
+                    return np.float64(rule.local(node.value, *operands, **node.keywords))
+                single = np.size(node.value) == 1 and np.ndim(node.value) <= np.ndim(operands[key])
+                # (A message to a real operand has lost what is imaginary in a complex derivative.)
+                if single and (np.iscomplexobj(operands[key]) or not np.iscomplexobj(node.value)):
+                    one = np.ones_like(node.value)[()]
                     return node.operation.pull(key, one, node.value, operands, node.keywords)
-                except TraceError:  # shown without it; asking for the gradient says why
-                    return None
-            try:
                 local = node.operation.local(key, node.value, operands, node.keywords)
-            except TraceError:  # of a step inside only the statistics were kept
-                return None
+        except TraceError:  # shown without it; asking for the gradient says why
+            return None
         if local is None or np.shape(local) == np.shape(node.value):
             return local
         # The 1 of an addition, or a row of numbers for every row: it says so for each element.

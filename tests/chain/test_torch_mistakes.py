@@ -122,6 +122,11 @@ CASES = [
     ("heads put together by a reshape", lambda w: in_heads(w).reshape(4, 5, 6).square().mean(),
      lambda w: in_heads(w).transpose(1, 2).reshape(4, 5, 6).square().mean(), MISTAKE,
      "from (4, 2, 5, 3) to (4, 5, 6)"),
+    ("attention of as many heads as tokens", None,
+     lambda w: F.multi_head_attention_forward(
+         *[X[:6, None, :4].reshape(2, 3, 4)] * 3, 4, 2, torch.cat([w.T[:, :4]] * 4)[:12],
+         None, None, None, False, 0.0, torch.eye(4), None,
+     )[0].square().mean(), MISTAKE, ""),
     ("an axis split where it lies", None,
      lambda w: in_steps(w).reshape(4, 5, 3, 2).reshape(4, 15, 2).square().mean(), MISTAKE, ""),
     ("relative positions", None, lambda w: shifted(F.pad(logits(w), (1, 0))).square().mean(),

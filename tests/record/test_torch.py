@@ -651,6 +651,32 @@ def test_a_write_that_meets_a_place_twice_is_told_where_a_slope_differs(write):
     assert "writes to a place more than once" in found.text
 
 
+def test_a_sample_is_the_same_one_wherever_its_call_is_made_again(tmp_path):
+    linear, own = nn.Linear(3, 4).double(), torch.Generator().manual_seed(3)
+
+    def program(x):
+        a = nn.functional.softplus(linear(x)) + 0.5
+        total = torch.distributions.Gamma(a, a + 1).rsample().sum()
+        total = total + torch.distributions.Dirichlet(a).rsample().square().sum()
+        total = total + (a * torch.empty_like(a).uniform_(to=2)).sum()
+        return (
+            total + (a.clone().exponential_(0.7) * a * a.sigmoid().bernoulli(generator=own)).sum()
+        )
+
+    g = gv.trace(lambda x: program(x * 0.1), torch.randn(2, 3).double(), capture="whole")
+    state, theirs = torch.get_rng_state(), own.get_state()
+    text = g.explain("weight").text + g.explain("weight").factored.text + g.draw().svg
+    paths = [path.value for path in g.explain("weight").paths()]
+    assert any(path is not None for path in paths)
+    if all(path is not None for path in paths):
+        np.testing.assert_allclose(sum(paths), g.grad("weight"))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(own.get_state(), theirs)
+    g.save(tmp_path / "g.json")  # (uniform_ has an argument that is called from)
+    assert gv.load(tmp_path / "g.json").explain("weight").text
+    assert text
+
+
 class ByItself(torch.autograd.Function):
     """Differentiates in a pass of its own what it has computed before."""
 
@@ -727,6 +753,17 @@ def test_a_wrong_gradient_of_a_smooth_function_is_no_corner_of_it():
         found = gv.trace(lambda x: (x + 8 - 8).sin() + 1 + 0.008 * x.detach(), x).check()
         assert not found
         assert not any(row.corners for row in found.rows)
+
+
+def test_numbers_of_double_precision_are_explained_drawn_and_saved(tmp_path):
+    a = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    g = gv.trace(lambda a: (a * a + a) * 3 / (1 + a.exp()), a)
+    assert float(g.local(g.id("mul"), 0)) == 2
+    g.save(tmp_path / "g.json")
+    for graph in (g, gv.load(tmp_path / "g.json")):
+        assert graph.explain("a").text
+        assert graph.draw().svg
+    assert g.check(), g.check().text
 
 
 def test_a_leaf_in_the_memory_of_another_stays_where_that_one_is_moved():

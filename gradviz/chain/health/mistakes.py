@@ -226,7 +226,11 @@ class Mistakes(Evidence):
         """Whether a reshape has the axes of its operand in another order, and not their numbers."""
         before, after = ([n for n in self._stats(i).shape if n != 1] for i in (u, v))
         sure = _exchanged(before, after)
-        if not sure or self._shifts(v, u):
+        made = u
+        while self._op(made) in forms.SHAPES and self.graph.operands[made]:
+            made = self.graph.operands[made][0]
+        turned = self._op(made) in forms.ORDERS and before[0] != after[0]  # (heads, t, ...) in rows
+        if not sure or turned or self._shifts(v, u):
             return None
         shapes = " to ".join(str(tuple(self._stats(i).shape)) for i in (u, v))
         return (

@@ -15,7 +15,7 @@ from gradviz.chain.health.evidence import Evidence
 from gradviz.chain.health.findings import Finding
 from gradviz.chain.paths import Edge
 from gradviz.errors import TraceError
-from gradviz.statistics import Statistics, measure, norm
+from gradviz.statistics import measure, norm
 from gradviz.words import listed
 
 
@@ -236,8 +236,7 @@ class Zeros(Evidence):
         return Cause("unknown", v, f"what {told} sends back is 0", self._look(v))
 
     def _look(self, v: int) -> str:
-        lean = isinstance(self.graph.values[v].value, Statistics)
-        return "a capture='whole' may show why" if lean else ""
+        return "" if self._whole(v) else "a capture='whole' may show why"
 
     def _summed(self, u: int) -> Cause:
         """Why a gradient is 0 though messages came that are not."""

@@ -28,11 +28,15 @@ QUERIES = frozenset(
 GETTERS = frozenset("T mT H mH real imag data".split())
 READS = frozenset("__bool__ __float__ __int__ __index__ __complex__ item tolist numpy".split())
 """Where a tensor becomes a plain number: its history ends."""
-RANDOM = frozenset(
-    "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout rrelu bernoulli "
-    "normal multinomial gumbel_softmax scaled_dot_product_attention lstm gru rnn_tanh rnn_relu "
-    "fractional_max_pool2d fractional_max_pool3d randn_like rand_like randint_like".split()
+_DRAWING = (
+    "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout "
+    "native_dropout rrelu bernoulli normal multinomial gumbel_softmax scaled_dot_product_attention "
+    "lstm gru rnn_tanh rnn_relu fractional_max_pool2d fractional_max_pool3d randn_like rand_like "
+    "randint_like binomial cauchy exponential geometric log_normal poisson random uniform "
+    "_standard_gamma _sample_dirichlet".split()
 )
+RANDOM = frozenset((*_DRAWING, *(f"{name}_" for name in _DRAWING)))
+"""Calls that draw random numbers."""
 SAME = forms.SHAPES | forms.ORDERS | {"detach"}
 """Calls whose result has the numbers of their operand, all of them."""
 VIEWS = SAME | forms.MOVES

@@ -67,6 +67,7 @@ from gradviz.statistics import Statistics
 
 _ORDER = {name: n for n, name in enumerate("self input query key value weight".split())}
 """The operands that are given by name, in the order that formulas have them in."""
+_ALIKE = SAME | forms.CASTS | {"data", "cpu"}
 _SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
 _GET_NODE = Tensor.grad_fn.__get__  # type: ignore[union-attr]
 
@@ -259,8 +260,11 @@ class Capture(Written, TorchFunctionMode):
             self.failed(error, name, operands)
             raise
         if name in READS and operands:
-            operands[0].read = f"{name.strip('_')}()", site_of_call()
-            Node.noted = max(Node.noted, operands[0].order)
+            read = operands[0]
+            while read.edge is None and read.operation.name in _ALIKE and read.operands:
+                read = read.operands[0]  # of x.detach().item() the history ended at x
+            read.read = f"{name.strip('_')}()", site_of_call()
+            Node.noted = max(Node.noted, read.order)
         results = [result] if type(result) is Tensor else tensors_in(result)
         if any(map(is_unreadable, results)):
             return result
@@ -277,7 +281,8 @@ class Capture(Written, TorchFunctionMode):
         # tensor, whose stored zeros are not kept.
         call = None
         needed = again and (self.whole or len(fresh) > 1) and name != "grad"
-        if needed and all(t.layout == torch.strided for t in given):
+        drawn = any(type(a) is torch.Generator for a in (*args, *kwargs.values()))
+        if needed and not drawn and all(t.layout == torch.strided for t in given):
             call = call_of(func, args, kwargs, given, target, generator)
         shown: Sequence[Any] = operands
         if name.rstrip("_") in SYMBOLS and not kwargs and len(args) == 2:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from keyword import kwlist
 from types import NoneType
 from typing import Any, NamedTuple
 
@@ -113,7 +114,7 @@ class Call(NamedTuple):
         slots = [s for s in nested((self.args, self.kwargs), (Slot,)) if isinstance(s, Slot)]
         kind = slots[0].device.type if slots else "cpu"
         with (
-            torch.random.fork_rng(devices=[], enabled=self.generator is not None),
+            torch.random.fork_rng(devices=[]),
             torch.autocast(kind, self.autocast, enabled=self.autocast is not None),
         ):
             if self.generator is not None:
@@ -191,6 +192,8 @@ class TorchOperation(Operation):
             return ""
         if self.name == "gumbel_softmax" and About(1, self.call, {}).given("hard"):
             return f"{self.name} sends the gradient of what it rounds to 0 and 1 (hard=True)"
+        if self.plain == "relu" and np.any(np.asarray(operands[0]) == 0):
+            return f"{self.name} has the slope 0 at 0, between those of both sides"
         if self.name.startswith("fake_quantize"):
             return f"{self.name} rounds, and sends the gradient on as if it had not"
         if self.call.function not in _EMBEDDINGS:
@@ -237,7 +240,7 @@ class TorchOperation(Operation):
         if self._untold:
             return unwritten(self.name)
         if name in LOCAL:
-            return Derivative(lambda *_: None, self._formula, self._slope)
+            return Derivative(lambda *_: None, self._formula, partial(self._slope, position))
         return (
             Derivative(lambda *_: None, self._formula) if name in MESSAGES else unwritten(self.name)
         )
@@ -261,8 +264,9 @@ class TorchOperation(Operation):
         """The same, or the operation's name."""
         return self._told(position, count, keywords) or str(unwritten(self.name).formula)
 
-    def _slope(self, *_: Any, **__: Any) -> Any:
-        raise TraceError(f"the slope of {self.name} by which operand?")
+    def _slope(self, position: int, v: Any, *operands: Any, **keywords: Any) -> Any:
+        """The local derivative: the message that ones send."""
+        return self.pull(position, np.ones_like(v), v, operands, keywords)
 
     def local(
         self, position: int, v: Any, operands: Sequence[Any], keywords: Mapping[str, Any]
@@ -273,7 +277,7 @@ class TorchOperation(Operation):
             return None
         if np.size(v) > LARGE or self.call is None or not self.real:
             return None
-        return self.pull(position, np.ones_like(v), v, operands, keywords)
+        return self._slope(position, v, *operands, **keywords)
 
     def derivative(
         self,
@@ -433,5 +437,6 @@ def _written(name: str, symbols: str, count: int, keywords: Mapping[str, Any]) -
         return "a[index]"
     if count > len(OPERAND_NAMES) or not re.fullmatch(r"[^\W\d]\w*(\[\d+\])?", name):
         return ""
-    told = [f"{k}={k}" for k in keywords if k.isidentifier() and k not in OPERAND_NAMES[:count]]
+    taken = {*kwlist, *OPERAND_NAMES[:count]}
+    told = [f"{k}={k}" for k in keywords if k.isidentifier() and k not in taken]
     return f"{name}({', '.join([*OPERAND_NAMES[:count], *told])})"
