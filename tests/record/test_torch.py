@@ -97,6 +97,41 @@ def test_statistics_are_those_of_the_tensors(make):
             np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-6 * (1 + expected.norm))
 
 
+@pytest.mark.parametrize("bad", [None, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda h: h.split([40, 24], dim=1),
+        lambda h: h.split(30, dim=0),
+        lambda h: h.chunk(3, dim=-1),
+        lambda h: h.mT.chunk(2, dim=-1),
+        lambda h: h.tensor_split((5, 60), dim=1),
+        lambda h: h[:1].expand(3, 64, 48).split(2),
+        lambda h: h.split(h.shape[0]),
+    ],
+)
+def test_the_message_of_a_part_is_its_gradient_among_zeros(cut, bad):
+    slope = torch.randn(1, 64 * 64 * 64)
+
+    def program(h):
+        parts = cut(h * 1)
+        weighed = [slope[:, : part.numel()].view(part.shape) * part for part in parts]
+        return sum(n * part.sum() for n, part in enumerate(weighed, 2))
+
+    x = torch.randn(40, 64, 48, requires_grad=True)
+    if bad is not None:
+        slope[0, 3] = bad
+    g = gv.trace(program, x, capture="lean")
+    whole = gv.trace(program, x, capture="whole")
+    assert g.derivatives.messages.keys() == whole.derivatives.messages.keys()
+    for edge, message in g.derivatives.messages.items():
+        expected, found = measure(whole.derivatives.messages[edge]), measure(message)
+        for field in ("norm", "low", "mean", "high", "zeros", "nonfinite"):
+            right = getattr(expected, field)
+            np.testing.assert_allclose(getattr(found, field), right, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(found.sample, expected.sample, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("make", PROGRAMS.values(), ids=PROGRAMS)
 def test_shares_and_upstream_terms_are_told_of_statistics_as_of_arrays(make):
     function, arguments, _, options = made(make)

@@ -39,6 +39,8 @@ RANDOM = frozenset((*_DRAWING, *(f"{name}_" for name in _DRAWING)))
 """Calls that draw random numbers."""
 SAME = forms.SHAPES | forms.ORDERS | {"detach"}
 """Calls whose result has the numbers of their operand, all of them."""
+PARTS = frozenset("split chunk tensor_split".split())
+"""Calls whose results are parts of their operand along one axis."""
 VIEWS = SAME | forms.MOVES
 WRITES = frozenset("setitem iadd isub imul idiv itruediv ipow write".split())
 """Calls that write to their operand, beside those whose name ends so: ``add_``."""

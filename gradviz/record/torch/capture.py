@@ -34,6 +34,7 @@ from gradviz.record.torch import keep, ranks
 from gradviz.record.torch.arguments import arguments, told_by_targets
 from gradviz.record.torch.calls import (
     OPENED,
+    PARTS,
     RANDOM,
     READS,
     SAME,
@@ -44,6 +45,7 @@ from gradviz.record.torch.calls import (
 )
 from gradviz.record.torch.formulas import MESSAGES
 from gradviz.record.torch.layers import layer
+from gradviz.record.torch.measuring import Part
 from gradviz.record.torch.messages import described, is_packing
 from gradviz.record.torch.nodes import (
     Form,
@@ -305,10 +307,21 @@ class Capture(Written, TorchFunctionMode):
             if base is not None and base.requires_grad and self._form(tensor) is None:
                 # What is written to through a view is its base. The view is read from it later.
                 tensor, operation.call = base, None
-            made.append(self._compute(operation, shown, tensor, keywords, alike))
+            made.append(node := self._compute(operation, shown, tensor, keywords, alike))
+            if name in PARTS and not self.whole and len(node.crossings) == 1:
+                self._note_part(node, tensor, given[0])
         if call is not None and not self.whole:
             self._hold(made, given, versions)
         return result
+
+    def _note_part(self, node: TensorNode, tensor: Tensor, operand: Tensor) -> None:
+        """Note where a value lies in its operand, if it is a part of it along one axis."""
+        shape, strides = tuple(operand.shape), operand.stride()
+        axes = [n for n, (a, b) in enumerate(zip(shape, tensor.shape, strict=True)) if a != b]
+        if len(axes) == 1 and strides[axes[0]] and tensor.stride() == strides and tensor.numel():
+            begin = tensor.storage_offset() - operand.storage_offset()
+            length = tensor.shape[axes[0]]
+            self._parts[node.order] = Part(shape, axes[0], begin // strides[axes[0]], length)
 
     def _written(
         self, given: Sequence[Tensor], versions: Sequence[int], results: list[Tensor]
@@ -553,6 +566,7 @@ class Capture(Written, TorchFunctionMode):
         self._serves.clear()
         self._again.clear()
         self._passed.clear()
+        self._parts.clear()
         self._indirect.clear()
         self._modules.clear()
         for node in self.recorded:  # they outlive this, in a Graph, and autograd's nodes must not

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Sequence
 from functools import cache, lru_cache
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradviz.errors import TraceError
 from gradviz.record.torch.ranks import is_distributed, local
@@ -56,12 +57,60 @@ def in_memory(plain: Tensor) -> tuple[Tensor, np.ndarray]:
     return plain.reshape(-1), places(size)
 
 
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is one of floats on the CPU, as most are."""
+    kind = type(tensor)
+    return (
+        (kind is Tensor or kind is nn.Parameter)
+        and tensor.dtype in _FLOATS
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and not (tensor.is_nested or tensor.is_neg())
+        and tensor.data_ptr() != 0  # as of one that is empty
+    )
+
+
+def looked_at(plain: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The same as `in_memory` of an `is_plain` tensor, as an array to be let go at once.
+
+    Nobody holds its memory meanwhile.
+    """
+    if plain.is_contiguous():
+        size = plain.numel()
+        return _there(plain, size), places(size)
+    if is_dense(plain):
+        return _there(plain, plain.numel()), places_in_memory(tuple(plain.shape), plain.stride())
+    flat, chosen = in_memory(plain.detach())
+    return seen(flat), chosen
+
+
+def _there(plain: Tensor, size: int) -> np.ndarray:
+    # (As `seen`, at half the time.)
+    memory = _bytes(size * plain.itemsize).from_address(plain.data_ptr())
+    return np.ndarray((size,), _FLOATS[plain.dtype], memory)
+
+
+_FLOATS: dict[torch.dtype, np.dtype] = {
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+}
+
+
+@lru_cache(maxsize=1024)
+def _bytes(count: int) -> Any:
+    return ctypes.c_char * count
+
+
 def sample(tensor: Tensor) -> np.ndarray:
     """The sample that is part of a tensor's statistics."""
-    if not (tensor.is_cpu and is_dense(tensor)):
+    if is_plain(tensor):
+        flat, chosen = looked_at(tensor)
+    elif tensor.is_cpu and is_dense(tensor):
+        lying, chosen = in_memory(floats(tensor))
+        flat = seen(lying)
+    else:
         return entries(tensor, SAMPLE)
-    flat, chosen = in_memory(floats(tensor))
-    found: np.ndarray = seen(flat)[chosen]
+    found: np.ndarray = flat[chosen]
     return found
 
 

@@ -11,15 +11,15 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields as fields_of
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradviz.record.torch import keep
 from gradviz.record.torch.ranks import local
-from gradviz.statistics import SAMPLE, Statistics, of_flat, of_many, places, zeros
+from gradviz.statistics import SAMPLE, Numbers, Statistics, of_flat, of_many, places
 
 SMALL = 2048
 """A tensor of fewer entries takes longer to be looked at than to be measured."""
@@ -28,6 +28,37 @@ WHOLE = frozenset((torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32
 _FIELDS = tuple(field.name for field in fields_of(Statistics))
 _NUMBERS = _FIELDS[2:8]  # from norm to nonfinite
 _put = object.__setattr__  # (they are frozen for everybody else)
+
+
+class Part(NamedTuple):
+    """The part of an array that lies between two places of one axis.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The array's.
+    axis, start, length : int
+    """
+
+    shape: tuple[int, ...]
+    axis: int
+    start: int
+    length: int
+
+    @property
+    def sampled(self) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Which entries of the array's sample lie in the part, and where there."""
+        return _sampled(self)
+
+
+@lru_cache(maxsize=512)
+def _sampled(part: Part) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    index = np.unravel_index(places(math.prod(part.shape)), part.shape)
+    at = index[part.axis] - part.start
+    (inside,) = np.nonzero((at >= 0) & (at < part.length))
+    return inside, tuple((at if n == part.axis else i)[inside] for n, i in enumerate(index))
+
+
 Waiting = tuple[Statistics, tuple[Tensor, ...], Tensor]
 """What becomes of numbers on a device and a sample there."""
 
@@ -42,33 +73,19 @@ class Measuring:
         self._small: list[tuple[Statistics, Tensor]] = []
         self._distant: dict[torch.device, list[Waiting]] = {}
         self._streams: dict[torch.device, set[Any]] = {}
-        self._alike: list[tuple[Statistics, Statistics, tuple[str, ...]]] = []
+        self._derived: list[tuple[Statistics, Statistics, tuple[str, ...]]] = []
 
     def statistics(self, tensor: Tensor) -> Statistics:
         """The statistics of a tensor."""
-        dtype = tensor.dtype
-        if (
-            (dtype is not torch.float32 and dtype is not torch.float64)
-            or (type(tensor) is not Tensor and type(tensor) is not nn.Parameter)
-            or not tensor.is_cpu
-            or tensor.layout is not torch.strided
-            or tensor.is_nested
-            or tensor.is_neg()
-        ):
+        if not keep.is_plain(tensor):
             return self._unusual(tensor)
-        plain = tensor.detach()
-        shape, name = tuple(plain.shape), keep.name(dtype)
-        size = plain.numel()
+        shape, name, size = tuple(tensor.shape), keep.name(tensor.dtype), tensor.numel()
         if size < SMALL:
-            if not size:
-                return zeros(shape, name)
             found = self._promised(shape, name)
-            self._small.append((found, plain.clone()))
+            self._small.append((found, tensor.detach().clone()))
             return found
-        if plain.is_contiguous():
-            return of_flat(keep.seen(plain).reshape(-1), shape, name)
-        flat, chosen = keep.in_memory(plain)
-        return of_flat(keep.seen(flat), shape, name, chosen)
+        flat, chosen = keep.looked_at(tensor)
+        return of_flat(flat, shape, name, chosen)
 
     def _unusual(self, tensor: Tensor) -> Statistics:
         """The same of one that lies elsewhere, or whose entries are no such floats."""
@@ -104,7 +121,17 @@ class Measuring:
         found = self._promised(tuple(tensor.shape), known.dtype)
         if turned:
             _put(found, "sample", keep.sample(tensor))
-        self._alike.append((found, known, _NUMBERS if turned else (*_NUMBERS, "sample")))
+        self._derived.append((found, known, _NUMBERS if turned else (*_NUMBERS, "sample")))
+        return found
+
+    def padded(self, known: Statistics, tensor: Tensor, part: Part) -> Statistics:
+        """The statistics of what is an `is_plain` tensor in one part, and 0 elsewhere."""
+        found = self._promised(part.shape, known.dtype)
+        places, index = part.sampled
+        sample = np.zeros(min(found.size, SAMPLE), known.dtype)
+        sample[places] = keep.seen(tensor.detach())[index]
+        _put(found, "sample", sample)
+        self._derived.append((found, known, ()))
         return found
 
     def _promised(self, shape: tuple[int, ...], dtype: str) -> Statistics:
@@ -124,9 +151,19 @@ class Measuring:
         streams, self._streams = self._streams, {}
         for device, waiting in distant.items():
             _fetch(waiting, device, streams.get(device, set()))
-        alike, self._alike = self._alike, []
-        for found, known, names in alike:
-            _fill(found, names, [getattr(known, name) for name in names])
+        derived, self._derived = self._derived, []
+        for found, known, names in derived:
+            if names:
+                _fill(found, names, [getattr(known, name) for name in names])
+            else:
+                _fill(found, _NUMBERS, _among_zeros(known, known.size / found.size))
+
+
+def _among_zeros(known: Statistics, share: float) -> Numbers:
+    """The numbers of an array that is the known one in a share of its entries, and 0 elsewhere."""
+    low, high = min(known.low, 0.0), max(known.high, 0.0)  # (a NaN stays, as it comes first)
+    zeros = 1 - (1 - known.zeros) * share
+    return known.norm, low, known.mean * share, high, zeros, known.nonfinite * share
 
 
 def _of_bits(tensor: Tensor) -> Statistics:

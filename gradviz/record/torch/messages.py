@@ -17,7 +17,7 @@ from torch.autograd.function import BackwardCFunction
 from gradviz.model import Node
 from gradviz.record import rendezvous
 from gradviz.record.torch import keep, memory
-from gradviz.record.torch.measuring import Measuring
+from gradviz.record.torch.measuring import Measuring, Part
 from gradviz.record.torch.nodes import (
     Crossing,
     GradientEdge,
@@ -61,6 +61,7 @@ class Messages:
         self._arrived: set[int] = set()  # that the present backward pass has reached
         self._unpacked: set[int] = set()  # their saved tensors can be asked for only once
         self._again: dict[int, tuple[Call, list[Tensor], list[int]]] = {}  # how they came, and when
+        self._parts: dict[int, Part] = {}  # values that are parts of their one operand
         self._open: set[int] = set()
         self.memory: dict[int, int] = {}
         self.changed: dict[int, str] = {}  # by order: the hook that has changed the gradient
@@ -307,6 +308,8 @@ class Messages:
         they run after the one that this is called from.
         """
         assert node.edge is not None
+        if node.order in self._parts and self._note_padded(node, gradient):
+            return
         waiting: Counter[Any] = Counter()  # messages still to come, by node
         pending, passed = [node.edge[0]], {node.edge[0]}
         while pending:
@@ -357,6 +360,16 @@ class Messages:
             return
         for position, (operand, message) in sums.items():
             self._note_message((node.order, position), operand, message, None)
+
+    def _note_padded(self, node: TensorNode, gradient: Tensor) -> bool:
+        """Note the message of a part, its gradient among zeros, where nobody needs it as such."""
+        ((position, crossing),) = node.crossings.values()
+        if crossing.node.order in self._indirect or not keep.is_plain(gradient):
+            return False
+        known, part = self.gradients[node.order], self._parts[node.order]
+        kept = self.messages[node.order, position] = self.measuring.padded(known, gradient, part)
+        crossing.node.sent.append((None, kept))
+        return True
 
     def _hold(self, made: Sequence[TensorNode], given: Sequence[Tensor], then: list[int]) -> None:
         """Keep, in a lean capture, how results came about, for as long as it goes on."""
