@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gradviz.graph import Graph
+from gradviz.language import speaking
 
 if TYPE_CHECKING:
     from gradviz.chain.compare import Comparison
@@ -55,6 +56,7 @@ def compare(
     *,
     names: Mapping[str, str] | None = None,
     tolerance: float | None = None,
+    language: str = "",
 ) -> Comparison:
     """Where two traces of one program part: two steps, two seeds, two precisions, two libraries.
 
@@ -71,6 +73,8 @@ def compare(
     tolerance : float, optional
         On ‖a - b‖ / max(‖a‖, ‖b‖); 0 asks for the same bits. Default: for each value what the
         roundings before it explain, in the coarser of both dtypes.
+    language : {"", "en", "zh"}
+        In which it is told; default: see `set_language`.
 
     Returns
     -------
@@ -99,4 +103,5 @@ def compare(
     """
     from gradviz.chain import compare as package
 
-    return package.compare(graph, other, names=names, tolerance=tolerance)
+    with speaking(language):
+        return package.compare(graph, other, names=names, tolerance=tolerance)

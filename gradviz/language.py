@@ -27,8 +27,9 @@ def set_language(language: str = "") -> None:
 
     Whatever draws or explains also takes it as an argument, ``g.draw(language="zh")``. Without
     either it is English, and on a page or in a widget the reader's own. The environment variable
-    ``GRADVIZ_LANGUAGE`` sets it, too. Errors stay in English, and so do TikZ documents and what
-    ``diagnose``, ``compare``, ``watch`` and ``gather`` report.
+    ``GRADVIZ_LANGUAGE`` sets it, too. Errors stay in English, and so does what ``diagnose``,
+    ``watch`` and ``gather`` report. A TikZ document in Chinese is for XeLaTeX or LuaLaTeX with the
+    package ctex.
 
     Parameters
     ----------

@@ -107,7 +107,7 @@ def which_ranks(ranks: Sequence[int]) -> str:
     return f"{'rank' if len(ranks) == 1 else 'ranks'} {joined(parts)}"
 
 
-# In English whatever is spoken: for errors, and what `diagnose`, `compare`, `watch`, `gather` say.
+# In English whatever is spoken: for errors, and what `diagnose`, `watch`, `gather` say.
 counted = speaking("en")(some)
 joined = speaking("en")(several)
 

@@ -103,6 +103,7 @@ def programs():
 def said(graph, leaf):
     """All that is said of a graph."""
     explained = graph.explain(leaf)
+    compared = gv.compare(graph, graph.update({leaf: graph.value(leaf) + 1}))
     for drawing in (
         graph.draw(),
         graph.draw(backward="beside"),
@@ -112,6 +113,7 @@ def said(graph, leaf):
         graph.reuse(leaf).draw(),
         graph.shares().draw(),
         graph.check().draw(),
+        compared.draw(),
     ):
         yield drawing.text
         yield re.sub(r"<(style|metadata).*?</\1>|<[^>]*aria-label=\"([^\"]*)\"|<[^>]*>", r" \2 ",
@@ -119,6 +121,7 @@ def said(graph, leaf):
     yield explained.text
     yield re.sub(r"\\[a-z]+", " ", " ".join(re.findall(r"\\text\{([^}]*)\}", explained.latex)))
     yield from (graph.reuse(leaf).text, graph.check().text, graph.shares().text)
+    yield from (compared.text, gv.compare(graph, graph.update({})).text)
     yield from (graph.summary().text, str(graph.explain(leaf, after=leaf)))
 
 
@@ -160,6 +163,11 @@ def test_an_answer_keeps_the_language_that_it_was_asked_in(network):
     assert "新计算" in told[0]
     with pytest.raises(ValueError, match="no language 'fr'; there is: 'en', 'zh'"):
         network.draw(language="fr")
+
+
+def test_a_tikz_document_in_chinese_loads_what_sets_it(network):
+    assert "ctex" in network.draw(language="zh").tex
+    assert "ctex" not in network.draw().tex
 
 
 def test_what_a_page_is_told_does_not_depend_on_the_language_that_is_set(network):

@@ -215,7 +215,9 @@ def _box_card(box: Box, least: tuple[float, float], _language: str) -> Card:
             x = edge - sum(own[at + 1 :]) - GAP * (len(own) - 1 - at)
             worded = row.state not in ("number", "") or " " in row.cells[i]
             word = "end" if worded and not slot else ""
-            _right(texts, x, above + 15 * (line + 1), runs, DATA, colour, slot, room, word)
+            # (Of what has no gradient there will be no matrix: the words stand beside their label.)
+            low = middle if row.state == "not computed" else above + 15 * (line + 1)
+            _right(texts, x, low, runs, DATA, colour, slot, room, word)
         if row.mark is not None:
             marks.append((right - 10, middle - 8, row.mark))
     height = y + 10 - (0 if box.rows else 4)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from gradviz.highlight import PATHS
+from gradviz.language import spoken
 from gradviz.ops import layout, tex
 from gradviz.ops.layout import Seen
 from gradviz.ops.symbols import GREEK
@@ -25,7 +26,7 @@ _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
 \usepackage{textcomp,amsmath,amssymb,iftex,adjustbox,tikz}
 \usetikzlibrary{arrows.meta,shadows}
 %(colours)s
-\ifPDFTeX\newcommand{\uni}[1]{\text{\tiny U+#1}}\else\newcommand{\uni}[1]{\text{\symbol{"#1}}}\fi
+%(chinese)s\newcommand{\uni}[1]{\text{\ifPDFTeX\tiny U+#1\else\Uchar"#1 \fi}}
 %% Text widths were measured in other fonts; what turns out wider here is scaled down.
 \newcommand{\fit}[2]{\begin{adjustbox}{max width=#1}#2\end{adjustbox}}
 %% A card: width, name, tag, expression, rows of "label & number".
@@ -59,6 +60,9 @@ _PREAMBLE = r"""\documentclass[border=6pt]{standalone}
 \begin{document}
 \begin{tikzpicture}[x=1pt, y=-1pt]
 """
+_CHINESE = r"""% Chinese letters need XeLaTeX or LuaLaTeX, and the package ctex.
+\ifPDFTeX\else\IfFileExists{ctex.sty}{\usepackage[scheme=plain]{ctex}}{}\fi
+"""
 _ARROW_ROLES = ("computed", "read", "sick", *(f"path{i + 1}" for i in range(PATHS)))
 _BOX_ROLES = ("target", "computed", "cached", "value", "unneeded", "sick")
 _TEXT = {
@@ -88,7 +92,8 @@ def to_tikz(view: View, engine_name: str = "auto") -> str:
         for n in range(HEATS)
     )
     roles += f"  on zero/.style={{draw=edge, line width={_width('zero')}, dotted}},\n"
-    out = [_PREAMBLE % {"colours": colours, "roles": roles}]
+    chinese = _CHINESE if spoken() == "zh" else ""
+    out = [_PREAMBLE % {"colours": colours, "roles": roles, "chinese": chinese}]
     if view.title:
         title = _prose(view.title)
         out.append(f"\\node[anchor=west, font=\\Large\\bfseries] at (0, -26) {{{title}}};")

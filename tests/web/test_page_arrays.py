@@ -137,3 +137,24 @@ def test_a_linear_map_is_defined_once_and_then_told_by_what_it_does(opened):
     assert sum("divided by how many numbers are averaged" in text for text in told) == 1
     assert sum("multiplied by its other factor, transposed" in text for text in told) == 1
     assert sum("each copy gets its part" in text for text in told) == 1
+
+
+@pytest.mark.parametrize("viewport", [(1280, 800), (1024, 700), (390, 844)])
+def test_the_picture_and_what_is_wrong_are_seen_beside_what_is_told_of_a_number(opened, viewport):
+    def loss(W, x):
+        z = x @ W
+        return np.mean(np.tanh(z) ** 2)
+
+    page = opened(gv.trace(loss, np.eye(3), np.ones((4, 3)), wrt="W"), viewport=viewport)
+    page.locator("g.node").first.click()
+    cell = page.locator(".numbers td[data-at]").last
+    cell.scroll_into_view_if_needed()
+    page.mouse.move(5, viewport[1] - 5)
+    page.mouse.wheel(0, cell.bounding_box()["y"] - viewport[1] * 0.8)
+    cell.click()
+    typed(page, "New value of W", "many")
+    assert "is no number" in page.locator(".notice").inner_text()
+    for seen in (page.locator("g.node.is-selected"), page.locator(".notice")):
+        box = seen.bounding_box()
+        assert box["y"] >= 0
+        assert box["y"] + min(box["height"], 20) <= viewport[1]

@@ -16,9 +16,10 @@ from gradviz.chain.compare.roundings import Roundings
 from gradviz.chain.result import GraphResult
 from gradviz.errors import TraceError
 from gradviz.highlight import Highlight
+from gradviz.language import commas, in_its_language, say, several, some
 from gradviz.model import Recording
 from gradviz.statistics import Statistics, measure
-from gradviz.words import counted, listed, number
+from gradviz.words import number
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -144,6 +145,7 @@ class Comparison(GraphResult):
         return next((r for r in reversed(self.rows) if r.gradient and not r.gradient.ok), None)
 
     @property
+    @in_its_language
     def text(self) -> str:
         """How many agree, and where the two part: what, where, by how much, and why."""
         values = [row.value for row in self.rows]
@@ -151,27 +153,36 @@ class Comparison(GraphResult):
         counts, furthest = [], []
         for what, sign, found in (("value", "Δ", values), ("gradient", "∂Δ", gradients)):
             if found:
-                apart = "" if self.same else f"{sum(not x.ok for x in found)} of "
-                counts.append(apart + counted(len(found), what))
-                furthest.append(f"{sign} at most {max(x.relative for x in found):.2g}")
-        agree = "agree" if self.same else "differ"
-        mark = "✓" if self.same else "✗"
-        lines = [f"{mark} {' and '.join(counts)} {agree}; {', '.join(furthest)}"]
+                all_of = some(len(found), what)
+                n = sum(not x.ok for x in found)
+                counts.append(all_of if self.same else say("{n} of {all}", n=n, all=all_of))
+                most = f"{max(x.relative for x in found):.2g}"
+                furthest.append(say("{what} at most {x}", what=sign, x=most))
+        told = dict(what=several(counts), far=commas(furthest))
+        agree = say("✓ {what} agree; {far}" if self.same else "✗ {what} differ; {far}", **told)
+        lines = [agree]
         if self.first:
-            lines += ["the first value that parts", *self._cause(self.first)]
+            lines += [say("the first value that parts"), *self._cause(self.first)]
         further = [row for row in self.causes if row is not self.first]
-        for leaf, words in ((True, "leaves"), (False, "operations on what agrees")):
+        for leaf in (True, False):
             names = [f"{row.name} (Δ {row.value.relative:.2g})" for row in further
                      if self.graph.is_leaf(row.node) is leaf]  # fmt: skip
             if names:
-                lines.append(f"further {words} that differ: {_listed(names)}")
+                lines.append(say(
+                    "further leaves that differ: {names}" if leaf
+                    else "further operations on what agrees that differ: {names}",
+                    names=_listed(names),
+                ))  # fmt: skip
         if self.first_gradient:
-            lines += ["the first gradient that parts", *self._upstream(self.first_gradient)]
-        for graph, alone, which in zip(
-            (self.graph, self.other), self.only, ("first", "second"), strict=True
-        ):
+            lines.append(say("the first gradient that parts"))
+            lines += self._upstream(self.first_gradient)
+        for graph, alone in zip((self.graph, self.other), self.only, strict=True):
             if alone:
-                lines.append(f"only in the {which}: {_listed(alone)}")
+                lines.append(say(
+                    "only in the first: {names}" if graph is self.graph
+                    else "only in the second: {names}",
+                    names=_listed(alone),
+                ))  # fmt: skip
                 places = ((name, _place(graph, graph.id(name))) for name in alone)
                 lines += next(([f"  {name} {place}"] for name, place in places if place), [])
         return "\n".join([*lines, self.note] if self.note else lines)
@@ -181,7 +192,9 @@ class Comparison(GraphResult):
         node, twin = self.graph.values[row.node], self.other.values[row.other_node]
         lines.append(f"    {_sizes(node.value, twin.value, row.value)}")
         if self.graph.is_leaf(row.node):
-            return [*lines, f"    it is a leaf: the two were given another {node.operation.name}"]
+            kind = say(node.operation.name)
+            given = say("it is a leaf: the two were given another {kind}", kind=kind)
+            return [*lines, f"    {given}"]
         twins = {row.node: row.other_node for row in self.rows}
         ours = [u for u in dict.fromkeys(self.graph.operands[row.node]) if _counts(self.graph, u)]
         theirs = dict.fromkeys(self.other.operands[row.other_node])
@@ -191,10 +204,14 @@ class Comparison(GraphResult):
         instead = _names(
             self.other, (t for t in theirs if t not in found and _counts(self.other, t))
         )
-        words = [f"it is computed from {_listed(agree)}, where both agree"] if agree else []
-        words += [f"the first computes it from {_listed(alone)}"] if alone else []
-        words += [f"the second computes it from {_listed(instead)}"] if instead else []
-        return [*lines, *(f"    {line}" for line in words)]
+        words = [
+            say("it is computed from {names}, where both agree", names=_listed(agree))
+            if agree
+            else "",
+            say("the first computes it from {names}", names=_listed(alone)) if alone else "",
+            say("the second computes it from {names}", names=_listed(instead)) if instead else "",
+        ]
+        return [*lines, *(f"    {line}" for line in words if line)]
 
     def _upstream(self, row: Row) -> list[str]:
         assert row.gradient is not None
@@ -209,36 +226,46 @@ class Comparison(GraphResult):
         theirs = list(dict.fromkeys(v for v, _ in self.other.readers[row.other_node]))
         read = dict.fromkeys(u for v in readers for u in (*graph.operands[v], v) if u in differing)
         operations = [
-            _listed([g.values[v].operation.name for v in found]) or "nothing"
+            _listed([g.values[v].operation.name for v in found]) or say("nothing")
             for g, found in ((graph, readers), (self.other, theirs))
         ]
         if {twins.get(v) for v in readers} != set(theirs):
-            because = f"{' against '.join(operations)}: other values read it"
+            because = say(
+                "it comes through {a} against {b}: other values read it",
+                a=operations[0], b=operations[1],
+            )  # fmt: skip
         elif read:
-            because = f"{operations[0]}, which reads what differs: {_listed(_names(graph, read))}"
+            because = say(
+                "it comes through {a}, which reads what differs: {names}",
+                a=operations[0], names=_listed(_names(graph, read)),
+            )  # fmt: skip
         else:
-            because = f"{operations[0]}, which reads what agrees: the derivatives themselves differ"
-        return [*lines, f"    it comes through {because}"] if readers or theirs else lines
+            because = say(
+                "it comes through {a}, which reads what agrees: the derivatives themselves differ",
+                a=operations[0],
+            )  # fmt: skip
+        return [*lines, f"    {because}"] if readers or theirs else lines
 
     def _head(self, name: str, row: Row, difference: Difference) -> str:
         a, b = (g.values[i].operation.name
                 for g, i in ((self.graph, row.node), (self.other, row.other_node)))  # fmt: skip
-        operation = a if a == b else f"{a} against {b}"
-        return (
-            f"{name} ({operation}): Δ {difference.relative:.2g}, "
-            f"tolerance {difference.tolerance:.1g}"
-        )
+        operation = a if a == b else _against(a, b)
+        x, tolerance = f"{difference.relative:.2g}", f"{difference.tolerance:.1g}"
+        told = say("Δ {x}, tolerance {tolerance}", x=x, tolerance=tolerance)
+        return f"{name} ({operation}): {told}"
 
     def _places(self, row: Row) -> list[str]:
         """Where it was computed, in either graph if these are two places."""
         places = _place(self.graph, row.node), _place(self.other, row.other_node)
-        words = "    ", "    and the second "
-        return [w + place for w, place in zip(words, dict.fromkeys(places), strict=False) if place]
+        first, *others = dict.fromkeys(places)
+        lines = [first, *(say("and the second {place}", place=place) for place in others if place)]
+        return [f"    {line}" for line in lines if line]
 
     def highlight(self, detail: str | None = None) -> Highlight:
         """By its difference, the colour of each box and its badge."""
         return self.highlight_in(self.graph.detailed(detail))
 
+    @in_its_language
     def highlight_in(self, shown: Graph) -> Highlight:
         """The same in the first graph or in its `statements`."""
         graph, summary = self.graph, shown.origin
@@ -249,7 +276,7 @@ class Comparison(GraphResult):
         known = {row.node for row in self.rows}
         boxes = {at: "agrees" if v in known else "only here" for at, v in enumerate(kept)}
         badges = {
-            at: "only here" for at in boxes if boxes[at] == "only here" and _counts(shown, at)
+            at: say("only here") for at in boxes if boxes[at] == "only here" and _counts(shown, at)
         }
         apart: dict[int, Row] = {}
         for row in self.rows:
@@ -262,22 +289,22 @@ class Comparison(GraphResult):
             badges[at] = " ".join(f"{sign} {number(x.relative, 2)}" for sign, x in parts
                                   if x and not x.ok)  # fmt: skip
         for at in {place[row.node] for row in self.causes}:
-            boxes[at], badges[at] = "sick", f"born here {badges[at]}"
+            boxes[at], badges[at] = "sick", say("born here {what}", what=badges[at])
         differing = {place[v] for v in self._spread[1]}
         return Highlight(
             boxes=boxes,
             arrows={edge: "sick" for edge in shown.edges() if differing.issuperset(edge[:2])},
             badges=badges,
-            title="No difference" if self.same else "What differs",
+            title=say("No difference" if self.same else "What differs"),
             legend=tuple(
                 (role, words)
                 for role, words in (
-                    ("sick", "differs, but is computed from what agrees"),
-                    ("differs", f"differs by {FAR:.0%} or more"),
-                    ("differs little", "differs by less"),
-                    ("only here", "not in the other"),
-                    ("agrees", "agrees"),
-                    ("", "Δ of values, ∂Δ of gradients: ‖a - b‖ / max(‖a‖, ‖b‖)"),
+                    ("sick", say("differs, but is computed from what agrees")),
+                    ("differs", say("differs by {x} or more", x=f"{FAR:.0%}")),
+                    ("differs little", say("differs by less")),
+                    ("only here", say("not in the other")),
+                    ("agrees", say("agrees")),
+                    ("", say("Δ of values, ∂Δ of gradients: ‖a - b‖ / max(‖a‖, ‖b‖)")),
                 )
                 if role in boxes.values() or not role
             ),
@@ -310,7 +337,7 @@ def compare(
     try:
         gradients, others = _gradients(graph), _gradients(other)
     except TraceError as error:
-        note = f"gradients are not compared: {error}"
+        note = say("gradients are not compared: {why}", why=error)
     asked = graph.varying if not note else frozenset()
     limits = gradient_limits = None
     if tolerance is None:
@@ -345,29 +372,35 @@ def _gradients(graph: Graph) -> Mapping[int, Any]:
 
 def _place(graph: Graph, v: int) -> str:
     scope, source = graph.values[v].scope, graph.source(v)
-    found = [f"in {'.'.join(scope)}"] if scope else []
+    found = [say("in {scope}", scope=".".join(scope))] if scope else []
     if source:
-        found.append(f"at {source.place}")
+        found.append(say("at {place}", place=source.place))
     return " ".join(found)
+
+
+def _against(a: object, b: object) -> str:
+    return say("{a} against {b}", a=a, b=b)
 
 
 def _sizes(a: Any, b: Any, difference: Difference) -> str:
     """Both values in few words."""
     if np.shape(a) != np.shape(b) and a is not None and b is not None:
-        return f"shape {np.shape(a)} against {np.shape(b)}"
+        return say("shape {sizes}", sizes=_against(np.shape(a), np.shape(b)))
     single = getattr(b if a is None else a, "size", 1) == 1
-    words = ["no path" if x is None else _size_of(measure(x), single) for x in (a, b)]
-    text = " against ".join(words)
+    words = [say("no path") if x is None else _size_of(measure(x), single) for x in (a, b)]
+    text = _against(*words)
     if single:
         return text
     most = difference.largest
-    by = f", entries differ by up to {most:.3g}" if 0 < most < math.inf else ""
-    return f"rms {text}{by}"
+    if not 0 < most < math.inf:
+        return say("rms {sizes}", sizes=text)
+    return say("rms {sizes}, entries differ by up to {x}", sizes=text, x=f"{most:.3g}")
 
 
 def _size_of(value: Statistics, single: bool) -> str:
     if value.nonfinite and not single:
-        return f"no number ({value.nonfinite:.2g} of the entries are not finite)"
+        part = f"{value.nonfinite:.2g}"
+        return say("no number ({part} of the entries are not finite)", part=part)
     return f"{value.mean if single else value.rms:.6g}"
 
 
@@ -376,7 +409,7 @@ def _names(graph: Graph, ids: Iterable[int]) -> list[str]:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return listed(names, MOST)
+    return several(names, MOST)
 
 
 def _size(row: Row) -> float:

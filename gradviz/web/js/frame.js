@@ -44,7 +44,7 @@ export class Frame {
     this.folds = new Folds(this);
     this.notice = html("div", { class: "notice", role: "status", hidden: true });
     this.tip = new Tooltip(session);
-    this.stage = html("div", { class: "stage" }, this.tip.root);
+    this.stage = html("div", { class: "stage" }, this.tip.root, this.notice);
     this.panel = new Panel(session, this);
     this.reuse = new Reuse(session);
     this.training = new Training(session, this);
@@ -53,7 +53,6 @@ export class Frame {
     this.told = html("div", { class: "told", "aria-live": "polite" });
     root.replaceChildren(
       this.bar(names),
-      this.notice,
       html(
         "div",
         { class: "body" },

@@ -50,7 +50,7 @@ export function digitsOf(x, digits) {
  * @type {(text: string) => number | undefined}
  */
 export function typed(text) {
-  const plain = text.trim().replaceAll("−", "-");
+  const plain = text.normalize("NFKC").trim().replaceAll("−", "-"); // (１ of a Chinese keyboard)
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(plain) ? Number(plain) : undefined;
 }
 

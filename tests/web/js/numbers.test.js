@@ -26,6 +26,7 @@ test("a number has one cell, an array those that came with it, nothing an empty 
 test("a number is typed in decimal digits, and one that is too large is told apart from none", () => {
   assert.equal(typed(" −1.5e3 "), -1500);
   assert.equal(typed(".5"), 0.5);
+  assert.equal(typed("－１．５"), -1.5);
   for (const text of ["", "0x10", "1,5", "inf", "1e", "- 1"]) assert.equal(typed(text), undefined);
   assert.equal(typed("1e400"), Infinity);
 });
