@@ -183,3 +183,137 @@ def test_of_several_devices_one_is_recorded_and_the_rest_refused():
     assert one == "[0.0, 2.0, 4.0, 6.0]"
     assert mapped.startswith("shard_map cannot be recorded")
     assert "is spread over 2 devices" in spread
+
+
+def named(graph):
+    return {graph.names[i] for i in graph.wrt}
+
+
+def test_what_a_model_keeps_but_does_not_learn_is_differentiated_by_only_when_it_is_named():
+    nnx = pytest.importorskip("flax.nnx", reason="needs Flax")
+
+    class Model(nnx.Module):
+        def __init__(self):
+            self.norm = nnx.BatchNorm(2, use_running_average=True, rngs=nnx.Rngs(0))
+            self.drop = nnx.Dropout(0.5, rngs=nnx.Rngs(2))
+
+        def __call__(self, x):
+            return self.drop(self.norm(x))
+
+    def loss(model, x):
+        return jnp.mean(model(x) ** 2)
+
+    params = {"model.norm.bias", "model.norm.scale"}
+    assert named(gv.trace(loss, Model(), X)) == params | {"x"}
+    assert named(gv.trace(loss, Model(), X, wrt="model")) == params
+    graph = gv.trace(loss, Model(), X, wrt="model.norm.mean")
+    assert named(graph) == {"model.norm.mean"}
+    assert graph.grad_state(graph.id("x")) == "not computed"
+    bare = nnx.BatchNorm(2, use_scale=False, use_bias=False, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"wrt='norm\.mean'"):
+        gv.trace(lambda norm, x: jnp.mean(norm(x)), bare, X, wrt="norm")
+
+    def stats(variables, x):
+        kept = variables["batch_stats"]["norm"]
+        return jnp.mean((x - kept["mean"]) * variables["params"]["w"] * kept["var"])
+
+    variables = {"params": {"w": X[0]}, "batch_stats": {"norm": {"mean": X[0], "var": X[1]}}}
+    assert named(gv.trace(stats, variables, X)) == {"variables.params.w", "x"}
+    assert named(gv.trace(stats, variables, X, wrt="variables")) == {"variables.params.w"}
+    asked = gv.trace(stats, variables, X, wrt="variables.batch_stats.norm.var")
+    assert named(asked) == {"variables.batch_stats.norm.var"}
+
+
+def test_a_batch_norm_of_equinox_has_its_gradients_and_its_state_has_none():
+    eqx = pytest.importorskip("equinox", reason="needs Equinox")
+    model, state = eqx.nn.make_with_state(eqx.nn.BatchNorm)(2, "batch", mode="batch")
+
+    def loss(model, state, x):
+        call = jax.vmap(model, axis_name="batch", in_axes=(0, None), out_axes=(0, None))
+        y, _ = call(x, state)
+        return jnp.mean(y**3)
+
+    graph = gv.trace(loss, model, state, X)
+    assert named(graph) == {"model.weight", "model.bias", "x"}
+    slopes = eqx.filter_grad(lambda pair, state: loss(pair[0], state, pair[1]))((model, X), state)
+    agree(graph, slopes)
+
+
+def scopes(graph):
+    return {node.scope for node in graph.values if node.scope}
+
+
+def test_modules_that_a_program_puts_together_have_their_own_names():
+    nnx = pytest.importorskip("flax.nnx", reason="needs Flax")
+    model = nnx.Sequential(
+        nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.relu, nnx.Linear(3, 1, rngs=nnx.Rngs(1))
+    )
+    definition, params, rest = nnx.split(model, nnx.Param, ...)
+
+    def loss(params, x):
+        return jnp.mean(nnx.merge(definition, params, rest)(x) ** 2)
+
+    graph = gv.trace(loss, params, X, wrt="params")
+    assert scopes(graph) == {("layers[0]",), ("layers[2]",)}
+    agree(graph, jax.grad(loss)(params, X))
+
+
+def test_of_two_models_each_has_its_scope():
+    nnx = pytest.importorskip("flax.nnx", reason="needs Flax")
+    encoder, decoder = (nnx.Linear(2, 2, rngs=nnx.Rngs(n)) for n in (0, 1))
+    graph = gv.trace(lambda enc, dec, x: jnp.mean(dec(jnp.tanh(enc(x)))), encoder, decoder, X)
+    assert scopes(graph) == {("enc",), ("dec",)}
+
+
+def test_a_jitted_loss_has_its_layers_whether_or_not_it_ran_before():
+    eqx = pytest.importorskip("equinox", reason="needs Equinox")
+    model = eqx.nn.MLP(2, 1, 3, 1, key=jax.random.key(0))
+
+    @eqx.filter_jit
+    def loss(model, x):
+        y = jax.vmap(model)(x)
+        return jnp.mean(y**2)
+
+    loss(model, X)
+    for _ in range(2):
+        graph = gv.trace(loss, model, X, wrt="model")
+        assert {"layers[0]", "layers[1]"} <= {scope[-1] for scope in scopes(graph)}
+        assert "Linear 2 → 3" in {str(layer) for layer in graph.layers.values()}
+        texts = {graph.source(i).text for i in range(len(graph)) if not graph.is_leaf(i)}
+        assert texts == {"y = jax.vmap(model)(x)", "return jnp.mean(y**2)"}
+    agree(graph, eqx.filter_grad(loss)(model, X))
+
+
+def test_what_linen_lifts_is_opened():
+    nn = pytest.importorskip("flax.linen", reason="needs Flax")
+
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.remat(nn.Dense)(2)(x)
+            loop = nn.scan(
+                nn.GRUCell, variable_broadcast="params", split_rngs={"params": False}, in_axes=0
+            )
+            cell = loop(3)
+            _, ys = cell(cell.initialize_carry(jax.random.key(0), (2,)), x)
+            return jnp.mean(ys**2)
+
+    model = Model()
+    params = model.init(jax.random.key(0), X)
+    graph = gv.trace(model.apply, params, X, wrt="variables")
+    agree(graph, jax.grad(model.apply)(params, X))
+    names = {scope[:2] for scope in scopes(graph)}
+    assert {("CheckpointDense_0",), ("scan[2]", "ScanGRUCell_0")} <= names
+
+
+def test_a_library_that_the_function_imports_itself_has_none_of_its_lines():
+    code = (
+        "import jax.numpy as jnp, gradviz as gv\n"
+        "gv.trace(lambda w: jnp.sum(w * w), jnp.ones(2))\n"
+        "def loss(w):\n    import optax\n    return jnp.mean(optax.huber_loss(w, 2 * w))\n"
+        "graph = gv.trace(loss, jnp.ones(2))\n"
+        "print(*(node.operation.name for node in graph.values))\n"
+    )
+    pytest.importorskip("optax", reason="needs Optax")
+    ran = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    assert ran.stdout.split() == ["input", "constant", "multiply", "huber_loss", "mean"]

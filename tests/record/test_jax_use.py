@@ -13,6 +13,7 @@ from jax.experimental import io_callback
 from jax_programs import PROGRAMS
 
 import gradviz as gv
+from gradviz.chain.check import _cuts
 from gradviz.record.jax import keep, stretches
 from gradviz.statistics import measure
 
@@ -216,3 +217,21 @@ def test_rows_together_have_the_statistics_of_the_array_that_they_make():
         for name in ("norm", "low", "mean", "high", "zeros", "nonfinite", "sample"):
             one, other = getattr(found, name), getattr(expected, name)
             assert np.allclose(one, other, rtol=1e-6, atol=1e-7, equal_nan=True)
+
+
+def test_what_j_does_not_depend_on_has_no_gradient_and_ends_no_history():
+    def loss(w):
+        def cell(c, x):
+            c = jnp.tanh(c * x)
+            return c, jnp.sqrt(c * c + 1)
+
+        c, _ = jax.lax.scan(cell, w[0], w)
+        unread = jnp.sign(w * 3)
+        return c + jnp.sum(unread)
+
+    graph = gv.trace(loss, W)
+    unread = [i for i, node in enumerate(graph.values) if node.operation.name == "sqrt"]
+    assert unread
+    assert {graph.grad_state(i) for i in unread} == {"disconnected"}
+    (ended,) = _cuts(graph)
+    assert ended.startswith("sign ended the history of multiply")

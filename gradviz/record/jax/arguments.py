@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -32,6 +34,9 @@ class Leaf:
         Its number among the leaves of the pytree.
     floats : bool
         Whether it has a gradient.
+    state : str
+        The name of what it is in that a model keeps but does not learn, such as the running mean
+        of a `BatchNorm`: it is differentiated by only where that is asked for by name; "" for none.
     rows : dict of int to Statistics
         Those of its rows that rounds of loops have read: as its own, taken once.
     """
@@ -40,6 +45,7 @@ class Leaf:
     value: Any
     at: int
     floats: bool
+    state: str = ""
     rows: dict[int, Statistics] = field(default_factory=dict)
 
     @cached_property
@@ -63,17 +69,16 @@ class Arguments:
         self.function = function
         self.names = names = argument_names(function, len(args))
         given: Any = (function if self.itself else None, list(args), dict(kwargs))
-        paths, self.tree = tree_util.tree_flatten_with_path(given)
-        self.plain = [value for _, value in paths]
+        self.plain, self.tree = tree_util.tree_flatten(given)
         self.leaves: list[Leaf] = []
         taken: dict[str, int] = {}
-        for at, (path, value) in enumerate(paths):
+        for at, (name, value, state) in enumerate(_leaves(given, names)):
             if not _is_array(value):
                 continue
             array = value if isinstance(value, (jax.Array, float, complex)) else jnp.asarray(value)
-            _refuse_devices(array, _name(path, names))
+            _refuse_devices(array, name)
             floats = bool(jnp.issubdtype(jnp.result_type(array), jnp.inexact))
-            self.leaves.append(Leaf(numbered(_name(path, names), taken), array, at, floats))
+            self.leaves.append(Leaf(numbered(name, taken), array, at, floats, state))
 
     def call(self, arrays: Sequence[Any], meet: Callable[..., None] = lambda *_: None) -> Any:
         """The function's result for arrays in place of its own.
@@ -103,6 +108,26 @@ def _is_array(value: Any) -> bool:
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "fciub" or value.dtype.name.startswith(("bfloat", "float"))
     return isinstance(value, (float, complex, np.inexact))
+
+
+def _leaves(given: Any, names: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
+    """Name, value and `Leaf.state` of all leaves."""
+    nnx, equinox = sys.modules.get("flax.nnx"), sys.modules.get("equinox")
+    kinds = (*((nnx.Variable,) if nnx else ()), *((equinox.nn.State,) if equinox else ()))
+    flat = tree_util.tree_flatten_with_path
+    for path, part in flat(given, is_leaf=lambda part: isinstance(part, kinds))[0]:
+        name = _name(path, names)
+        if not isinstance(part, kinds):
+            linen = _STATS.match(name)
+            yield name, part, linen[0] if linen else ""
+            continue
+        state = "" if nnx and isinstance(part, nnx.Param) else name
+        for inside, value in flat(part)[0]:
+            yield _name((*path, *inside), names), value, state
+
+
+_STATS = re.compile(r"(.*\.)?batch_stats(?!\w)")
+"""What Flax's linen calls the dict of running means and variances."""
 
 
 def _name(path: Sequence[Any], names: Sequence[str]) -> str:

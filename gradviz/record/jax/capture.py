@@ -197,8 +197,8 @@ class Capture:
     def _call(
         self, step: Step, made: Pure, values: Sequence[Any], operands: Sequence[Any], scope: Scope
     ) -> list[Node]:
-        varies = any(isinstance(o, Node) and o.order in self.varying and is_float(a)
-                     for o, a in zip(operands, made.avals, strict=True))  # fmt: skip
+        vary = [k for k, (o, a) in enumerate(zip(operands, made.avals, strict=True))
+                if isinstance(o, Node) and o.order in self.varying and is_float(a)]  # fmt: skip
         known = about(step)
         like = operands[0].value if known.rearranges else None
         found: list[Node] = []
@@ -210,8 +210,9 @@ class Capture:
                 value, operation, tuple(operands), scope, like, site=step.site,
                 keywords={**known.keywords},
             )  # fmt: skip
-            if varies and is_float(made.out[k]):
+            if vary and is_float(made.out[k]):
                 self.varying.add(node.order)
+                operation.sends(vary)  # (`learn` knows better, of what J depends on)
             found.append(node)
         return found
 
@@ -261,6 +262,7 @@ class Capture:
             known[i] = node.value
         if whole.order in self.varying:
             self.varying.add(node.order)
+            operation.sends((0,))
         return node
 
     def stack(self, value: Any, parts: list[Any], step: Step, scope: Scope) -> Any:
@@ -273,6 +275,7 @@ class Capture:
         node = self._node(value, operation, tuple(parts), scope, site=step.site)
         if any(isinstance(p, Node) and p.order in self.varying for p in parts):
             self.varying.add(node.order)
+            operation.sends(range(len(parts)))
         return node
 
     # --- backwards --------------------------------------------------------------------------------
@@ -281,6 +284,7 @@ class Capture:
         """Find `gradients`, by order of recording, and `messages`, by that and the position."""
         if output.node.order in self.varying:
             self.upstream[output.node.order] = jnp.ones_like(output.array)
+            self._received[output.node.order] = []
             while self.ran:
                 self.ran.pop().back(self)
             for node in self.recorded:
@@ -318,8 +322,9 @@ class Capture:
             self._learn_loop(told, sent)
             return
         for node, gradient, messages in zip(told.nodes, *sent, strict=bool(told.nodes)):
-            if gradient is not None:
-                self.gradients[node.order] = self._gradient(node, gradient)
+            if gradient is None or node.order not in self._received:  # (zeros of a compiled loop)
+                continue
+            self.gradients[node.order] = self._gradient(node, gradient)
             like = self.gradients.get(node.order) if told.rearranges else None
             # (In the first round of a loop what is carried may be a constant.)
             to = [k for k in messages if isinstance(node.operands[k], Node)]
@@ -352,7 +357,6 @@ class Capture:
         for i, (operand, part) in enumerate(zip(node.operands, parts, strict=True)):
             if isinstance(operand, Node) and operand.order in self.varying:
                 self.message(node, i, self._kept(part))
-        node.operation.sends(range(len(parts)))
 
     def learn_row(self, row: Node, gradient: Any, i: int) -> None:
         """Keep the gradient of what a round got of an array, and the message to that."""
@@ -363,7 +367,6 @@ class Capture:
             else self.measuring.spread(gradient, found, i, shape)
         )  # fmt: skip
         self.message(row, 0, made)
-        row.operation.sends((0,))
 
 
 _add: Callable[[Any, Any], Any] = jax.jit(lambda a, b: a + b)

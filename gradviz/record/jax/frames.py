@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import itertools
 import os
 import sys
@@ -48,14 +48,20 @@ _INLINE = "_run_python_pjit"
 
 
 @cache
+def _directories_of(*libraries: str) -> tuple[str, ...]:
+    found = []
+    for name in libraries:
+        spec = importlib.util.find_spec(name)  # (one may be imported later)
+        if spec is not None and spec.origin:
+            found.append(os.path.dirname(spec.origin) + os.sep)
+    return tuple(found)
+
+
+@cache
 def _directories() -> tuple[str, ...]:
     """Where the libraries lie, and Python's own modules."""
-    found = [sysconfig.get_paths()["stdlib"] + os.sep, "<frozen"]
-    for name in [*LIBRARIES, "jaxtyping", "chex", "einops", "wadler_lindig"]:
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if file:
-            found.append(os.path.dirname(file) + os.sep)
-    return tuple(found)
+    others = _directories_of(*LIBRARIES, "jaxtyping", "chex", "einops", "wadler_lindig")
+    return (sysconfig.get_paths()["stdlib"] + os.sep, "<frozen", *others)
 
 
 @cache
@@ -70,15 +76,33 @@ def is_users(filename: str) -> bool:
     return bool(filename) and not _is_library(filename)
 
 
-@cache
 def _public() -> frozenset[str]:
     """The functions of libraries that are one operation to whoever calls them."""
+    return _functions_of(tuple(n for n in _NAMESPACES if n in sys.modules or n[:4] == "jax."))
+
+
+@cache
+def wraps(filename: str) -> bool:
+    """Whether a library of modules has written a file: what it jits runs what it is given."""
+    return filename.startswith(_directories_of("flax", "equinox", "haiku"))
+
+
+def calls_user(traceback: Any, function: str) -> bool:
+    """Whether the user's code ran inside of a library's function, told as ``f at FILE:LINE``."""
+    for code in traceback.raw_frames()[0] if traceback else ():
+        if is_users(code.co_filename):
+            return True
+        if function.endswith(f" at {code.co_filename}:{code.co_firstlineno}"):
+            return False
+    return False
+
+
+@cache
+def _functions_of(modules: tuple[str, ...]) -> frozenset[str]:
     found: set[str] = set()
-    for name in _NAMESPACES:
-        module = sys.modules.get(name)
-        if module is None and name.startswith("jax."):
-            module = importlib.import_module(name)
-        found |= {n for n, v in vars(module or object).items() if callable(v) and n.islower()}
+    for name in modules:
+        there = vars(importlib.import_module(name))
+        found |= {n for n, v in there.items() if callable(v) and n.islower()}
     return frozenset(found - _CALLS_BACK)
 
 
@@ -129,6 +153,12 @@ class Place(NamedTuple):
     call: Any
     name: str
     stack: Any
+
+    @property
+    def told(self) -> str:
+        """The line, as an error ends with it."""
+        where = names.source(self.site)
+        return f" at {where.place}" if where else ""
 
 
 NOWHERE = Place(None, (), (), "", ())

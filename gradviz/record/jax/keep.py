@@ -25,7 +25,7 @@ def array(value: Any) -> Any:
     dtype = getattr(value, "dtype", None)
     if dtype is not None and is_key(dtype):
         value = jax.random.key_data(value)
-    found = np.asarray(value)
+    found = np.asarray(value, getattr(value, "dtype", None))  # (a whole number has one here, too)
     if found.dtype.kind == "V" or found.dtype.name.startswith(("bfloat", "float8", "float4")):
         found = found.astype(np.float32)
     return found[()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
@@ -24,16 +24,19 @@ class Modules:
     ----------
     layers : dict of tuple of str to Layer
         By the names of the modules around it and its own.
-    root : str
-        The scope of a module that holds all others, which says nothing; "" where there is none.
     """
 
     def __init__(self) -> None:
         self.layers: dict[tuple[str, ...], Layer] = {}
-        self.root = ""
+        self._outermost: set[str] = set()
         self._inside: list[str] = []
-        self._paths: dict[int, str] = {}
+        self._paths: dict[int, tuple[str, Any]] = {}  # (an id is another's when one is gone)
         self._around: list[str] = []
+
+    @property
+    def root(self) -> str:
+        """The scope of a module that holds all others, which says nothing; "" if there is none."""
+        return next(iter(self._outermost)) if len(self._outermost) == 1 else ""
 
     def meet(self, *roots: tuple[str, Any]) -> None:
         """Learn where modules are."""
@@ -47,7 +50,7 @@ class Modules:
             seen.add(id(value))
             pending += _inside(path, value, kinds)
             if isinstance(value, kinds):
-                self._paths[id(value)] = path
+                self._paths[id(value)] = path, value
 
     @contextmanager
     def scope(self, name: str, module: Any, named: bool) -> Iterator[None]:
@@ -74,6 +77,8 @@ class Modules:
             for kind in _kinds():
                 for one in _with_calls(kind):
                     stack.enter_context(self._patched(one))
+            stack.callback(self._paths.clear)
+            self._outermost.clear()
             yield
 
     def _linen(self, call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
@@ -82,7 +87,7 @@ class Modules:
             return call(*args, **kwargs)
         name = module.name or type(module).__name__
         if not self._inside:
-            self.root = self.root or name
+            self._outermost.add(name)
         with self.scope(name, module, True):
             return call(*args, **kwargs)
 
@@ -101,21 +106,21 @@ class Modules:
 
         @wraps(original)
         def called(module: Any, *args: Any, **kwargs: Any) -> Any:
-            path = modules._paths.get(id(module))
-            if path is None and type(module).__name__.startswith("_"):  # a wrapper, as of vmap
-                return original(module, *args, **kwargs)
+            if id(module) not in modules._paths:
+                if type(module).__name__.startswith("_"):  # a wrapper, as of vmap
+                    return original(module, *args, **kwargs)
+                modules.meet(("", module))  # one that the program has put together
+            path, _ = modules._paths[id(module)]
             around = modules._around[-1] if modules._around else None
-            if path is None:
-                name = type(module).__name__
-            elif around is not None and path.startswith(around) and path != around:
+            name = path
+            if around is not None and path.startswith(around) and path != around:
                 name = path[len(around) :].lstrip(".")
-            else:
-                name = path
-            modules._around.append(around or "" if path is None else path)
+            name = name or type(module).__name__
+            modules._around.append(path)
             if not modules._inside:
-                modules.root = modules.root or name
+                modules._outermost.add(name)
             try:
-                with modules.scope(name or type(module).__name__, module, False):
+                with modules.scope(name, module, False):
                     return original(module, *args, **kwargs)
             finally:
                 modules._around.pop()
@@ -126,17 +131,22 @@ class Modules:
         finally:
             setattr(kind, "__call__", original)  # noqa: B010
 
-    def found(self, scopes: set[tuple[str, ...]]) -> dict[tuple[str, ...], Layer]:
+    def found(self, scopes: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], Layer]:
         """The layers by the scopes of values, where loops and jitted functions are among them."""
         known = {name for path in self.layers for name in path}
         found = {}
-        for scope in {whole[:n] for whole in scopes for n in range(len(whole) + 1)}:
+        for scope in dict.fromkeys(whole[:n] for whole in scopes for n in range(len(whole) + 1)):
             path = tuple(part for part in scope if part in known)
             if self.root and (not path or path[0] != self.root):
                 path = (self.root, *path)
             if path in self.layers and (not scope or scope[-1] == path[-1]):
                 found[scope] = self.layers[path]
         return found
+
+
+def any_watched() -> bool:
+    """Whether a library of modules is there."""
+    return any(name in sys.modules for name in ("equinox", "flax", "haiku"))
 
 
 def _kinds() -> tuple[type, ...]:
@@ -162,11 +172,11 @@ def _inside(path: str, value: Any, kinds: tuple[type, ...]) -> list[tuple[str, A
         return [(f"{path}.{k}", v) for k, v in value.items()]
     if isinstance(value, (list, tuple)):
         return [(f"{path}[{i}]", v) for i, v in enumerate(value)]
+    if type(value).__name__ == "List" and hasattr(value, "__iter__"):  # nnx.List
+        return [(f"{path}[{i}]", v) for i, v in enumerate(value)]
     if isinstance(value, kinds):
         held = {**getattr(value, "__dict__", {})}
         return [(f"{path}.{k}".removeprefix("."), v) for k, v in held.items() if k[:1] != "_"]
-    if type(value).__name__ == "List" and hasattr(value, "__iter__"):  # nnx.List
-        return [(f"{path}[{i}]", v) for i, v in enumerate(value)]
     return []
 
 

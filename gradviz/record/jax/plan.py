@@ -17,9 +17,8 @@ from jax._src import core
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from gradviz.errors import TraceError
-from gradviz.record import names
 from gradviz.record.jax import frames
-from gradviz.record.jax.frames import Place
+from gradviz.record.jax.frames import NOWHERE, Place
 
 OPENED = frozenset("jit pjit closed_call core_call remat remat2 checkpoint".split())
 LOOPS = frozenset(("scan", "while", "cond"))
@@ -30,7 +29,6 @@ REFUSED = {
     "pure_callback": "its result comes from Python, which JAX cannot differentiate: write it in "
     "jax.numpy, or give it a jax.custom_vjp",
     "io_callback": "it calls Python while it computes: leave that out of what is traced",
-    "all_gather": "run it on one device", "psum": "run it on one device",
 }  # fmt: skip
 
 
@@ -141,20 +139,28 @@ class _Run(NamedTuple):
 Scoped = tuple[str, ...]
 
 
-def plan(closed: Any, opened: frozenset[str] = frozenset(), root: str = "") -> Plan:
-    """What a jaxpr does, call by call; a scope `root` around all others is left out."""
+def plan(
+    closed: Any, opened: frozenset[str] = frozenset(), root: str = "", within: Place = NOWHERE
+) -> Plan:
+    """What a jaxpr does, call by call; a scope `root` around all others is left out.
+
+    `within`: where the loop or branch is whose body it is.
+    """
     jaxpr, consts = inner_of(closed)
     renamed: dict[Any, Any] = {}
     values: dict[Any, Any] = {}
     runs = list(_flat(jaxpr, (), None, renamed, values, opened))
+    nowhere = within._replace(call=(), name="")  # (a library's own function as a branch)
+    runs = [r if r.place.site else r._replace(place=nowhere) for r in runs]
     if root:
         runs = [r._replace(scope=r.scope[r.scope[:1] == (root,) :]) for r in runs]
     outer = [_resolve(v, renamed) for v in jaxpr.outvars]
     runs = _read_ones(runs, outer)
     flat = jaxpr.replace(eqns=[run.eqn for run in runs], outvars=outer)
-    told = jaxpr.debug_info
-    name = told.func_src_info.partition(" ")[0] if told and told.func_src_info else ""
-    arguments = tuple(map(str, told.arg_names or ())) if told else ()
+    told = _told(jaxpr)
+    own = frames.is_users(told.func_filename or "")
+    name = told.func_name if own else ""
+    arguments = tuple(map(str, told.arg_names or ())) if own else ()
     constants = dict(zip(jaxpr.constvars, consts, strict=True)) | values
     flat = flat.replace(constvars=list(constants))
     return Plan(flat, list(constants.values()), _steps(runs, outer, opened), arguments, name)
@@ -189,14 +195,24 @@ def _flat(
     renamed: dict[Any, Any],
     values: dict[Any, Any],
     opened: frozenset[str],
+    wraps: str = "",
 ) -> Iterator[_Run]:
-    """The equations, those of the user's own jitted functions in their place."""
+    """The equations, those of the user's own jitted functions in their place.
+
+    `around` is where a library's function was called, whose equations may have been traced for
+    another call; `wraps` tells which function that is, if it runs what it is given.
+    """
     for eqn in jaxpr.eqns:
         name = eqn.primitive.name
         if name in REFUSED:
             raise TraceError(_refusal(name, frames.place(eqn.source_info.traceback)))
         eqn = eqn.replace(invars=[_resolve(a, renamed) for a in eqn.invars])
-        place = around or frames.place(eqn.source_info.traceback)
+        traceback = eqn.source_info.traceback
+        place = frames.place(traceback)
+        if around is not None and not wraps:
+            place = around._replace(call=(), name="")
+        elif around is not None and not frames.calls_user(traceback, wraps):
+            place = place._replace(site=around.site, statement=around.statement)
         here = scope + _scope(eqn.source_info.name_stack)
         body = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")) if name in OPENED else None
         if body is None or not (_users(body) or _opens(eqn, opened)):
@@ -208,10 +224,11 @@ def _flat(
             values[var] = value
         renamed |= zip(inner.invars, eqn.invars, strict=True)
         called = eqn.params.get("name", "")
-        library = not _users(body)
         at = (*here, called) if called and called != "<lambda>" else here
-        within = place._replace(call=(), name="") if library else None
-        yield from _flat(inner, at, within, renamed, values, opened)
+        told = _told(body)
+        within = None if frames.is_users(told.func_filename or "") else place
+        wraps = told.func_src_info if within and _users(body) else ""
+        yield from _flat(inner, at, within, renamed, values, opened, wraps)
         renamed |= zip(eqn.outvars, inner.outvars, strict=True)
 
 
@@ -242,9 +259,23 @@ def _renewed(jaxpr: Any) -> Any:
 
 
 def _users(body: Any) -> bool:
-    """Whether the user wrote the function that was jitted."""
-    told = inner_of(body)[0].debug_info
-    return frames.is_users((told and told.func_filename) or "")
+    """Whether the user wrote the function that was jitted, or a library that runs what it is given.
+
+    So do `equinox.filter_jit` and `flax.linen.remat`.
+    """
+    file = _told(body).func_filename or ""
+    return frames.is_users(file) or frames.wraps(file)
+
+
+def jits(closed: Any) -> bool:
+    """Whether a function of the user's own is jitted in it."""
+    bodies = [e.params.get("jaxpr") for e in closed.eqns if e.primitive.name in OPENED]
+    return any(map(_users, bodies))
+
+
+def _told(body: Any) -> Any:
+    """Whose function a jaxpr was."""
+    return inner_of(body)[0].debug_info or core.DebugInfo("", "", (), ())
 
 
 def _opens(eqn: Any, opened: frozenset[str]) -> bool:
@@ -266,8 +297,7 @@ def _scope(stack: Any) -> Scoped:
 
 
 def _refusal(name: str, place: Place) -> str:
-    where = names.source(place.site)
-    return f"{name} cannot be recorded{f' at {where.place}' if where else ''}: {REFUSED[name]}"
+    return f"{name} cannot be recorded{place.told}: {REFUSED[name]}"
 
 
 # --- calls ----------------------------------------------------------------------------------------
@@ -381,7 +411,7 @@ def _bodies(run: _Run, opened: frozenset[str]) -> tuple[Plan, ...]:
     bodies = params.get("branches") or [
         params[k] for k in ("jaxpr", "cond_jaxpr", "body_jaxpr") if k in params
     ]
-    plans = tuple(plan(body, opened) for body in bodies)
+    plans = tuple(plan(body, opened, within=run.place) for body in bodies)
     if run.place.name and not any(map(_users, bodies)):
         statement = run.place.statement
         steps = [s for p in plans for s in p.steps]

@@ -16,6 +16,7 @@ from jax import lax, tree_util
 from jax import numpy as jnp
 from jax.extend.core import Literal
 
+from gradviz.errors import TraceError
 from gradviz.record.jax import in_place
 from gradviz.record.jax.plan import Plan, Step
 from gradviz.record.jax.pure import Pure, frozen, is_float, pure, wide
@@ -136,7 +137,11 @@ class _Walk:
             if step.kind == "scan":
                 results, told, pull = self._scan(step, operands)
             else:
-                results, pull = _called(pure(step), operands, wanted)
+                try:
+                    results, pull = _called(pure(step), operands, wanted)
+                except NotImplementedError as error:
+                    told = f"{step.name} has no gradient in JAX{step.place.told}: {error}"
+                    raise TraceError(told) from error
                 told = results
             env.update(zip(step.writes, results, strict=True))
             kept.append(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax import numpy as jnp
+from jax._src import config
 
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
@@ -17,17 +19,18 @@ from gradviz.record import names
 from gradviz.record.arguments import begins, check_options
 from gradviz.record.build import build
 from gradviz.record.jax import in_place
-from gradviz.record.jax.arguments import Arguments
+from gradviz.record.jax.arguments import Arguments, Leaf
 from gradviz.record.jax.capture import Capture
 from gradviz.record.jax.follow import Live
 from gradviz.record.jax.keep import array, put
-from gradviz.record.jax.modules import Modules
-from gradviz.record.jax.plan import Plan, plan
+from gradviz.record.jax.modules import Modules, any_watched
+from gradviz.record.jax.plan import Plan, jits, plan
 from gradviz.record.jax.pure import wide
 from gradviz.record.jax.words import in_our_words
 from gradviz.statistics import Statistics
 from gradviz.words import nearest
 
+_anew = itertools.count()
 LIMIT = 2**20
 """Arguments of so many numbers are captured whole; of more, lean."""
 
@@ -81,15 +84,26 @@ class JaxProgram(Program):
             )  # fmt: skip
             raise TraceError(f"{what} gets no array of floats to differentiate by; {hint}")
         if self.wrt is None:
-            return {leaf.name for leaf in leaves}
-        for wanted in self.wrt:
-            if not any(begins(leaf.name, (wanted,)) for leaf in leaves):
-                there = nearest(wanted, (leaf.name for leaf in leaves))
-                found = [x.name for x in self.arguments.leaves if begins(x.name, (wanted,))]
-                if found:
-                    raise ValueError(f"{found[0]} holds integers, which have no gradient")
-                raise ValueError(f"wrt={wanted!r} names no array of floats; there are: {there}")
-        return {leaf.name for leaf in leaves if begins(leaf.name, self.wrt)}
+            return {leaf.name for leaf in leaves if not leaf.state} or {x.name for x in leaves}
+        return set().union(*(self._named(wanted, leaves) for wanted in self.wrt))
+
+    def _named(self, wanted: str, leaves: Sequence[Leaf]) -> set[str]:
+        """Those of the leaves that one of `wrt` asks for."""
+        there = [leaf for leaf in leaves if begins(leaf.name, (wanted,))]
+        if not there:
+            integers = [x.name for x in self.arguments.leaves if begins(x.name, (wanted,))]
+            if integers:
+                raise ValueError(f"{integers[0]} holds integers, which have no gradient")
+            known = nearest(wanted, (leaf.name for leaf in leaves))
+            raise ValueError(f"wrt={wanted!r} names no array of floats; there are: {known}")
+        found = {x.name for x in there if not x.state or begins(wanted, (x.state,))}
+        if not found:
+            state = there[0].state
+            raise ValueError(
+                f"{wanted} holds no parameters, only what a model keeps besides; write its own "
+                f"name to differentiate by it: wrt={state!r}"
+            )
+        return found
 
     def _arrays(self, values: Mapping[str, Any]) -> list[Any]:
         """The leaves, with other values for some."""
@@ -133,10 +147,17 @@ class JaxProgram(Program):
         kinds = [str(jax.typeof(array)) for array in arrays]
         if self._planned is None or self._planned[0] != kinds:
             modules = Modules()
-            with modules.watched():
-                closed = jax.make_jaxpr(partial(self.output, meet=modules.meet))(*arrays)
+            closed = self._traced(arrays, modules)
+            if any_watched() and not modules.layers and jits(closed):
+                # What is jitted was traced before, unseen; under another setting it is traced anew.
+                with config.hlo_source_file_canonicalization_regex(f"gradviz {next(_anew)}"):
+                    closed = self._traced(arrays, modules)
             self._planned = kinds, plan(closed, self.unfold, modules.root), modules
         return self._planned[1:]
+
+    def _traced(self, arrays: Sequence[Any], modules: Modules) -> Any:
+        with modules.watched():
+            return jax.make_jaxpr(partial(self.output, meet=modules.meet))(*arrays)
 
     @cached_property
     def _compiled(self) -> Callable[..., Any]:
@@ -230,7 +251,7 @@ def _built(
             found["underflown"] = frozenset()
         return found
 
-    layers = modules.found({node.scope for node in recorded})
+    layers = modules.found(dict.fromkeys(node.scope for node in recorded))
     return build(
         recorded, output, wrt=wrt, program=program, title=title, layers=layers, known=known
     )
