@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gradviz.keep.training import Training
 
 COLUMNS, POINTS, FINDINGS, PASSES = 56, 600, 24, 3
-"""So many steps, points of the curve, findings and passes of a step are shown."""
+"""So many steps, points of the curve and findings are shown; so many passes of a step examined."""
 BYTES = 6 * 2**20
 """So much of Graphs is in a page."""
 
@@ -58,17 +58,18 @@ class Telling:
         """Forget what was examined: the file was begun anew."""
         self._over_time = OverTime(self._healths)
 
-    def _passes(self, step: int) -> Iterator[Graph]:
-        """The Graphs of a step's backward passes."""
-        for index in range(PASSES):
-            try:
-                graph = self.training.graph(step, index)
-            except KeyError:
-                return
-            yield graph
+    def _graph(self, step: int, index: int) -> Iterator[Graph]:
+        """The Graph of a step's backward pass, if it has one."""
+        with suppress(KeyError):
+            yield self.training.graph(step, index)
 
     def _healths(self, step: int) -> Iterator[Health]:
-        return (graph.diagnose() for graph in self._passes(step))
+        for index in self.examined(self.training.steps.numbers.index(step)):
+            yield from (graph.diagnose() for graph in self._graph(step, index))
+
+    def examined(self, place: int) -> list[int]:
+        """Which of a step's backward passes are."""
+        return spread(len(self.training.steps[place].losses), PASSES)
 
     @speaking("en")
     def told(self) -> tuple[Recorded, list[int]]:
@@ -113,11 +114,13 @@ class Telling:
         return told, places
 
     @speaking("en")
-    def opened(self, place: int) -> list[OpenedPass]:
+    def opened(self, place: int, passes: Iterable[int]) -> list[OpenedPass]:
         """The Graphs of a step's backward passes for the page, and the keys of their structures."""
+        step = self.training.steps.numbers[place]
         return [
-            {"structure": self._structure(graph), "packed": packed(_opened(graph))}
-            for graph in self._passes(self.training.steps.numbers[place])
+            {"index": i, "structure": self._structure(graph), "packed": packed(_opened(graph))}
+            for i in passes
+            for graph in self._graph(step, i)
         ]
 
     def _structure(self, graph: Graph) -> str:
@@ -198,15 +201,18 @@ def run_stylesheet() -> str:
 
 
 def graphs_of(run: Telling, places: Sequence[int]) -> dict[int, list[OpenedPass]]:
-    """The Graphs of the columns as far as they fit: evenly spread, whatever does not fit."""
+    """The Graphs of the columns as far as they fit: evenly spread, those examined first."""
     found: dict[int, list[OpenedPass]] = {}
     room = BYTES
-    for n in _coarse_first(len(places)):
+    order = [places[n] for n in _coarse_first(len(places))]
+    first = [(place, i) for place in order for i in run.examined(place)]
+    every = [(p, i) for p in order for i in range(len(run.training.steps[p].losses))]
+    for place, index in dict.fromkeys([*first, *every]):
         if room <= 0:
             break
-        if opened := run.opened(places[n]):
-            found[run.training.steps.numbers[places[n]]] = opened
-            room -= sum(len(one["packed"]) for one in opened)
+        for opened in run.opened(place, [index]):
+            found.setdefault(run.training.steps.numbers[place], []).append(opened)
+            room -= len(opened["packed"])
     return found
 
 

@@ -85,10 +85,13 @@ class RunWidget(anywidget.AnyWidget):
 
     def _asked(self, _: Any, request: Mapping[str, Any], __: Any) -> None:
         match request:
-            case {"kind": "open", "step": int(step)}:
+            case {"kind": "open", "step": int(step), "pass": int(index) | (None as index)}:
                 with self._lock:
-                    steps = self.training.steps.numbers
-                    opened = self._telling.opened(steps.index(step)) if step in steps else []
+                    steps, opened = self.training.steps.numbers, []
+                    if step in steps:
+                        place = steps.index(step)
+                        wanted = self._telling.examined(place) if index is None else [index]
+                        opened = self._telling.opened(place, wanted)
                     self.structures = dict(self._telling.structures)
                 self.graphs = {str(step): opened}
 

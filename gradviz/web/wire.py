@@ -341,7 +341,8 @@ class Recorded(TypedDict):
 
 
 class OpenedPass(TypedDict):
-    """The Graph of a step's backward pass, compressed, and the key of its structure."""
+    """The Graph of a step's backward pass, compressed; which it is, and its structure's key."""
 
+    index: int
     structure: str
     packed: str

@@ -91,7 +91,7 @@ def test_the_widget_follows_a_run_that_goes_on_and_opens_its_steps(tmp_path):
     with path.open("ab") as file:
         file.write(rest)
     assert seen.wait(20)
-    widget._asked(None, {"kind": "open", "step": 4}, None)
+    widget._asked(None, {"kind": "open", "step": 4, "pass": None}, None)
     (opened,) = widget.graphs["4"]
     assert opened["structure"] in widget.structures
     widget.close()
@@ -151,6 +151,95 @@ def test_each_backward_pass_of_a_step_is_shown_first_the_one_with_a_finding(open
     choice.select_option("0")
     page.locator(outcome, has_text=f"{losses[0]:.4g}").wait_for()
     assert page.locator(".several pre").count() == 0
+
+
+MANY = 7
+
+
+def of_many_passes(path):
+    """Two recorded steps of as many backward passes; what each went from, by step."""
+    torch.manual_seed(0)
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    losses = []
+    with gv.record_training(model, path) as recorder:
+        for _ in range(2):
+            losses.append([])
+            with recorder.step():
+                optimizer.zero_grad()
+                for x in torch.randn(MANY, 8, 2):
+                    loss = model(x).square().mean()
+                    loss.backward()
+                    losses[-1].append(loss.item())
+                optimizer.step()
+    return gv.load_training(path), losses
+
+
+def choose(page, step, index, loss):
+    place = page.locator(".several .place", has_text=f"Step {step}")
+    place.locator("select[aria-label*='backward passes']").select_option(str(index))
+    place.locator("g.node[data-kind=output]", has_text=f"{loss:.8f}"[:5]).wait_for()
+
+
+@pytest.mark.browser
+def test_every_backward_pass_of_a_step_can_be_opened_and_a_page_stays_small(
+    opened, tmp_path, monkeypatch
+):
+    run, losses = of_many_passes(tmp_path / "run.gvtrain")
+    page = opened(run)
+    page.locator(".map .column").nth(1).click()
+    for index in range(MANY):
+        choose(page, 1, index, losses[1][index])
+    small = [len(p["packed"]) for found in graphs_of(Telling(run), [0]).values() for p in found]
+    monkeypatch.setattr("gradviz.web.recorded.BYTES", sum(small[:4]))
+    page = opened(run)
+    page.locator(".map .column").nth(1).click()
+    choice = page.locator(".several select[aria-label*='7 backward passes']")
+    choice.wait_for()
+    assert "3 are here" in choice.get_attribute("aria-label")  # and the last among them
+    assert choice.locator("option").last.get_attribute("value") == str(MANY - 1)
+
+
+@pytest.mark.browser
+def test_a_kernel_gives_two_steps_that_are_compared_and_any_pass_each_asked_for_once(
+    opened, tmp_path
+):
+    pytest.importorskip("anywidget")
+    run, losses = of_many_passes(tmp_path / "run.gvtrain")
+    widget, asked = run.widget(), []
+
+    def kernel(request):
+        asked.append(request)
+        widget._asked(None, request, None)
+        return {"graphs": widget.graphs, "structures": widget.structures}
+
+    page = opened(run)
+    page.expose_function("kernel", kernel)
+    page.evaluate(
+        """() => {
+            const [page, heard, state] = [gradvizRun, {}, {kernel: true, graphs: {}}];
+            const model = {
+                get: (name) => name in state ? state[name] : page.model.get(name),
+                on: (event, listener) => { heard[event] = listener },
+                off: () => {},
+                send: (request) => kernel(request).then((answer) => {
+                    Object.assign(state, answer);
+                    heard["change:graphs"]();
+                }),
+            };
+            page.close();
+            new page.constructor(model, document.querySelector("main > .place"));
+        }"""
+    )
+    page.locator(".map .column").nth(0).click()
+    page.locator(".several .place g.node").first.wait_for()
+    page.locator(".map .column").nth(1).click(modifiers=["Shift"])
+    page.locator(".several.is-two .place").nth(1).locator("g.node").first.wait_for()
+    choose(page, 0, 2, losses[0][2])
+    choose(page, 1, 5, losses[1][5])
+    page.wait_for_timeout(300)
+    widget.close()
+    assert [(r["step"], r["pass"]) for r in asked] == [(0, None), (1, None), (0, 2), (1, 5)]
 
 
 def test_a_terminal_shows_the_loss_the_layers_and_what_is_wrong(tmp_path):

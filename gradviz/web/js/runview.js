@@ -16,6 +16,11 @@ import { filled, languageOf } from "./words.js";
 export class RunView {
   /** @type {Map<number, number>} by step which of its backward passes was asked for */
   passes = new Map();
+  /** @type {Map<number, OpenedPass[]>} by step the passes that are here */
+  graphs = new Map();
+  asked = "";
+  total = 0;
+  serial = 0;
 
   /**
    * @param {Model} model
@@ -27,7 +32,6 @@ export class RunView {
     /** @type {(number | undefined)[]} the steps that are shown, and compared */
     this.chosen = [undefined, undefined];
     this.second = false;
-    this.serial = 0;
     /** @type {App[]} */
     this.apps = [];
     const all = model.get("words");
@@ -74,9 +78,10 @@ export class RunView {
       this.told,
       this.places,
     );
-    this.listeners = { "change:run": () => this.refresh(), "change:graphs": () => this.show() };
+    this.listeners = { "change:run": () => this.refresh(), "change:graphs": () => this.came() };
     for (const [event, listener] of Object.entries(this.listeners)) model.on(event, listener);
     this.refresh();
+    this.came();
   }
 
   /** @returns {Recorded} */
@@ -98,6 +103,8 @@ export class RunView {
 
   refresh() {
     const { run } = this;
+    if (run.total < this.total) this.graphs.clear(); // it was begun anew
+    this.total = run.total;
     this.title.textContent = this.t("run title", { name: run.title, n: run.total });
     this.chosen = this.chosen.map((step) => (this.place(step) < 0 ? undefined : step));
     this.draw();
@@ -191,19 +198,44 @@ export class RunView {
 
   // The graphs
 
+  /** Passes of steps have come: of a kernel those of the steps that are looked at stay here. */
+  came() {
+    if (this.model.get("kernel"))
+      for (const step of this.graphs.keys())
+        if (!this.chosen.includes(step)) this.graphs.delete(step);
+    for (const [step, passes] of Object.entries(this.model.get("graphs"))) {
+      const known = new Map((this.graphs.get(Number(step)) ?? []).map((one) => [one.index, one]));
+      for (const one of passes) known.set(one.index, one);
+      const sorted = [...known.values()].sort((a, b) => a.index - b.index);
+      this.graphs.set(Number(step), sorted);
+    }
+    this.show();
+  }
+
+  /**
+   * Ask the kernel for the passes of a step that are not here, once; whether it was asked.
+   * @param {number} step
+   */
+  asks(step) {
+    const here = this.graphs.get(step);
+    const pass = this.passes.get(step) ?? null;
+    const asked = `${step} ${pass}`;
+    if (here && (pass === null || here.some(({ index }) => index === pass))) return false;
+    if (!this.model.get("kernel") || asked === this.asked) return false;
+    this.asked = asked;
+    this.model.send({ kind: "open", step, pass });
+    fill(this.told, hint(this.t("run asked", { step })));
+    return true;
+  }
+
   async show() {
     const serial = ++this.serial;
     const steps = this.chosen.filter((step) => step !== undefined);
-    const graphs = this.model.get("graphs");
     /** @type {any[][]} */
     const opened = [];
     for (const step of steps) {
-      if (!(step in graphs) && this.model.get("kernel")) {
-        this.model.send({ kind: "open", step });
-        fill(this.told, hint(this.t("run asked", { step })));
-        return; // it comes with what has changed then
-      }
-      opened.push(await Promise.all((graphs[step] ?? []).map(this.unpack, this)));
+      if (this.asks(step)) return; // it comes with what has changed then
+      opened.push(await Promise.all((this.graphs.get(step) ?? []).map(this.unpack, this)));
     }
     if (serial !== this.serial) return; // something else was asked for meanwhile
     const [a, b] = steps;
@@ -226,11 +258,11 @@ export class RunView {
           ),
           note && hint(note),
         );
-        const gravities = opened[n].map(({ gravity }) => gravity);
-        const pass = this.passes.get(step) ?? gravities.indexOf(Math.max(...gravities));
-        const state = opened[n][pass];
-        const here = opened[n].length;
-        if (here > 1) place.append(this.passChooser(step, passes, here, pass));
+        const gravest = [...opened[n]].sort((x, y) => y.gravity - x.gravity)[0]?.index;
+        const pass = this.passes.get(step) ?? gravest;
+        const state = opened[n].find(({ index }) => index === pass);
+        const here = opened[n].map(({ index }) => index);
+        if (passes > 1 && here.length) place.append(this.passChooser(step, passes, here, pass));
         if (!state) place.append(hint(this.t("run no graph", { step })));
         else {
           const { findings, ...rest } = state;
@@ -250,11 +282,13 @@ export class RunView {
    * A step's backward passes, and which of them is shown.
    * @param {number} step
    * @param {number} made
-   * @param {number} here
+   * @param {number[]} here
    * @param {number} pass
    */
   passChooser(step, made, here, pass) {
-    const label = this.t(here < made ? "run first passes" : "run passes", { n: made, m: here });
+    const all = this.model.get("kernel") || here.length === made;
+    const label = this.t(all ? "run passes" : "run some passes", { n: made, m: here.length });
+    const choices = all ? Array.from({ length: made }, (_, n) => n) : here;
     const choice = html(
       "select",
       {
@@ -264,7 +298,7 @@ export class RunView {
           this.show();
         },
       },
-      Array.from({ length: here }, (_, n) =>
+      choices.map((n) =>
         html("option", { value: n, selected: n === pass }, this.t("run pass", { n: n + 1 })),
       ),
     );
@@ -272,8 +306,8 @@ export class RunView {
   }
 
   /** @param {OpenedPass} opened */
-  async unpack({ structure, packed }) {
+  async unpack({ index, structure, packed }) {
     const rest = await unpacked(packed);
-    return { ...rest, structure: await unpacked(this.model.get("structures")[structure]) };
+    return { ...rest, index, structure: await unpacked(this.model.get("structures")[structure]) };
   }
 }

@@ -308,8 +308,9 @@ interface Recorded {
   findings: FoundOverTime[];
 }
 
-/** The Graph of a step's backward pass, compressed, and the key of its structure. */
+/** The Graph of a step's backward pass, compressed; which it is, and its structure's key. */
 interface OpenedPass {
+  index: number;
   structure: string;
   packed: string;
 }
