@@ -126,3 +126,9 @@ def group() -> Group | None:
         return None
     store = distributed.distributed_c10d._get_default_store()
     return Group(distributed.get_rank(), count, store)
+
+
+def meet(what: str) -> list[int]:
+    """Wait until all ranks do the same; returns those that do not."""
+    found = group()
+    return [] if found is None else found.meet(what, PATIENCE)

@@ -8,6 +8,7 @@ import { scalar, short } from "./numbers.js";
 import { unpacked } from "./pictures.js";
 import { compared } from "./runcompared.js";
 import { FOUND, RunMap } from "./runmap.js";
+import { RunPasses } from "./runpasses.js";
 import { paint, watch } from "./theme.js";
 import { filled, languageOf } from "./words.js";
 
@@ -16,10 +17,8 @@ import { filled, languageOf } from "./words.js";
 export class RunView {
   /** @type {Map<number, number>} by step which of its backward passes was asked for */
   passes = new Map();
-  /** @type {Map<number, OpenedPass[]>} by step the passes that are here */
-  graphs = new Map();
-  asked = "";
   total = 0;
+  second = false;
   serial = 0;
 
   /**
@@ -31,7 +30,6 @@ export class RunView {
     this.what = "gradients";
     /** @type {(number | undefined)[]} the steps that are shown, and compared */
     this.chosen = [undefined, undefined];
-    this.second = false;
     /** @type {App[]} */
     this.apps = [];
     const all = model.get("words");
@@ -78,6 +76,7 @@ export class RunView {
       this.told,
       this.places,
     );
+    this.store = new RunPasses(model);
     this.listeners = { "change:run": () => this.refresh(), "change:graphs": () => this.came() };
     for (const [event, listener] of Object.entries(this.listeners)) model.on(event, listener);
     this.refresh();
@@ -103,7 +102,7 @@ export class RunView {
 
   refresh() {
     const { run } = this;
-    if (run.total < this.total) this.graphs.clear(); // it was begun anew
+    if (run.total < this.total) this.store.clear(); // it was begun anew
     this.total = run.total;
     this.title.textContent = this.t("run title", { name: run.title, n: run.total });
     this.chosen = this.chosen.map((step) => (this.place(step) < 0 ? undefined : step));
@@ -198,34 +197,9 @@ export class RunView {
 
   // The graphs
 
-  /** Passes of steps have come: of a kernel those of the steps that are looked at stay here. */
   came() {
-    if (this.model.get("kernel"))
-      for (const step of this.graphs.keys())
-        if (!this.chosen.includes(step)) this.graphs.delete(step);
-    for (const [step, passes] of Object.entries(this.model.get("graphs"))) {
-      const known = new Map((this.graphs.get(Number(step)) ?? []).map((one) => [one.index, one]));
-      for (const one of passes) known.set(one.index, one);
-      const sorted = [...known.values()].sort((a, b) => a.index - b.index);
-      this.graphs.set(Number(step), sorted);
-    }
+    this.store.came(this.chosen);
     this.show();
-  }
-
-  /**
-   * Ask the kernel for the passes of a step that are not here, once; whether it was asked.
-   * @param {number} step
-   */
-  asks(step) {
-    const here = this.graphs.get(step);
-    const pass = this.passes.get(step) ?? null;
-    const asked = `${step} ${pass}`;
-    if (here && (pass === null || here.some(({ index }) => index === pass))) return false;
-    if (!this.model.get("kernel") || asked === this.asked) return false;
-    this.asked = asked;
-    this.model.send({ kind: "open", step, pass });
-    fill(this.told, hint(this.t("run asked", { step })));
-    return true;
   }
 
   async show() {
@@ -234,8 +208,11 @@ export class RunView {
     /** @type {any[][]} */
     const opened = [];
     for (const step of steps) {
-      if (this.asks(step)) return; // it comes with what has changed then
-      opened.push(await Promise.all((this.graphs.get(step) ?? []).map(this.unpack, this)));
+      if (this.store.asks(step, this.passes.get(step) ?? null)) {
+        fill(this.told, hint(this.t("run asked", { step })));
+        return; // it comes with what has changed then
+      }
+      opened.push(await Promise.all(this.store.of(step).map(this.unpack, this)));
     }
     if (serial !== this.serial) return; // something else was asked for meanwhile
     const [a, b] = steps;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -63,10 +65,20 @@ def total(norms: Iterable[float]) -> float:
     return float(sum(squares) ** 0.5)
 
 
+def of(parameters: Iterable[Tensor], scale: float) -> float:
+    """The norm of the gradients of parameters, divided by what the loss was multiplied with."""
+    return total(numbers(Norms(parameters).tensors)) / scale
+
+
 def finite(parameters: Iterable[Tensor]) -> bool:
     """Whether every gradient is; a norm may be infinite though they are."""
     gradients = [_values(p.grad) for p in parameters if p.grad is not None]
     return all(bool(torch.isfinite(g).all()) for g in gradients)
+
+
+def sure(norm: float, parameters: Iterable[Tensor]) -> float:
+    """A norm that may only have been too large for its dtype."""
+    return sys.float_info.max if math.isinf(norm) and finite(parameters) else norm
 
 
 def _values(gradient: Tensor) -> Tensor:

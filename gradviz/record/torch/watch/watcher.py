@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import functools
-import gc
 import itertools
 import math
 import os
 import sys
 import threading
 import weakref
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -44,9 +40,14 @@ from gradviz.record.torch.watch.events import (
     tensors_of,
     tensors_within,
 )
+from gradviz.record.torch.watch.motion import (
+    Motion,
+    all_optimizers,
+    losses_of,
+    parameters_of,
+)
 from gradviz.record.torch.watch.replay import Replay, models, replay, scale_of
 from gradviz.record.torch.watch.report import Report, report
-from gradviz.record.torch.watch.still import MARK, OTHERS, TELL, Marks
 
 _top: Any = torch.overrides._get_current_function_mode
 UNSCALES = "_amp_foreach_non_finite_check_and_unscale_"
@@ -95,8 +96,7 @@ class Watch:
         self._none = Judge(spike)  # of the backward passes, where there is no optimizer
         self._optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._searched = False
-        self._moved, self._worked = 0, weakref.WeakSet[Any]()  # steps, and who has made some
-        self._loose: weakref.WeakKeyDictionary[Any, Marks] = weakref.WeakKeyDictionary()
+        self._motion = Motion(self._optimizers, self._judge_of)
         self._steps = 0
         self._own, self._lock = threading.local(), threading.Lock()
         self._buffers, self._generators, self._kept = Buffers(), Generators(), Kept()
@@ -315,7 +315,7 @@ class Watch:
     def _judged_now(self, tape: Tape) -> list[Tensor] | None:
         """The parameters, where a pass is judged at once: in a closure, or without an optimizer."""
         if tape.closures:
-            return _parameters(tape.closures[-1])
+            return parameters_of(tape.closures[-1])
         if self._optimizers:
             return None
         modules = {id(e.call): e.call for e in tape.events if isinstance(e.call, nn.Module)}
@@ -328,13 +328,13 @@ class Watch:
         """Those that were made before; once, for it takes a while."""
         if not self._searched:
             self._searched = True
-            self._optimizers.update(o for o in gc.get_objects() if issubclass(type(o), Optimizer))
+            self._optimizers.update(all_optimizers())
 
     def _clipping(self, tape: Tape) -> None:
         """Something is about to be written to, perhaps to gradients: these are what was sent."""
         if tape.passes and not (tape.used or tape.clipped or tape.closures):
             for optimizer in tape.optimizers or self._optimizers:
-                found = norms.Norms(_parameters(optimizer))
+                found = norms.Norms(parameters_of(optimizer))
                 tape.clipped.update(zip(found.keys, found.tensors, strict=True))
 
     # --- judged --------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ class Watch:
             tape.closures = [o for o in tape.closures if o is not optimizer] + [optimizer]
             return
         self._off(tape)
-        self._judge(tape, optimizer, _parameters(optimizer))
+        self._judge(tape, optimizer, parameters_of(optimizer))
 
     def _after_step(self, optimizer: Any, *_: Any) -> None:
         tape = self.tape
@@ -367,11 +367,11 @@ class Watch:
         alarm = None
         with self._surely(tape):
             judge = self._judge_of(optimizer)
-            losses = self._losses(tape.passes)
+            losses = losses_of(tape.passes)
             alarm = judge.skipped([x / scale for x in losses], scale)
             tape.still.moved()
         if alarm is not None:
-            self._alarm(tape, alarm, judge, _parameters(optimizer), None)
+            self._alarm(tape, alarm, judge, parameters_of(optimizer), None)
         tape.round += 1
         tape.use()
 
@@ -379,11 +379,6 @@ class Watch:
         if optimizer is None:
             return self._none
         return self.judges.setdefault(optimizer, Judge(self.spike))
-
-    @staticmethod
-    def _losses(passes: Sequence[Event]) -> list[float]:
-        counted = [p for p in passes if p.accumulates] or passes
-        return norms.numbers([p.loss for p in counted if p.loss is not None])
 
     def _judge(self, tape: Tape, optimizer: Any, parameters: list[Tensor]) -> None:
         """Judge the gradients that are about to be used."""
@@ -393,91 +388,21 @@ class Watch:
             alarm, norm, uses = self._verdict(tape, optimizer, judge, parameters)
             steps = optimizer is not None and bool(tape.passes or uses)
             if steps and (tape.closures or tape.still.stepped(optimizer, uses)):
-                self._moves(tape, optimizer)
-                if alarm is None and judge.count in (MARK, TELL):
-                    alarm = self._strays(tape, optimizer, judge, parameters)
+                self._motion.uses(tape, optimizer)
+                alarm = alarm or self._motion.strays(tape, optimizer, judge)
             if alarm is not None and self._is_told(tape, alarm, optimizer):
                 alarm = None
         if alarm is not None:
             self._alarm(tape, alarm, judge, parameters, norm)
 
-    def _moves(self, tape: Tape, optimizer: Any) -> None:
-        """An optimizer is about to use gradients."""
-        self._moved += 1
-        self._worked.add(optimizer)
-        tape.still.moves = self._moved
-        tape.still.moved()
-
     def _look(self, tape: Tape, last: bool = False) -> None:
         """After a backward pass: whether what gets gradients moves at all."""
-        alarm = None
+        found = None
         with self._surely(tape):
-            still, owners = tape.still, [(o, _parameters(o)) for o in self._optimizers]
-            if not last:
-                still.passed(parameters for _, parameters in owners)
-                if not still.is_due:
-                    return
-            if still.moves != self._moved or self._is_of_inputs(tape):
-                still.moves = self._moved
-                still.moved()
-                return
-            held = [p for _, parameters in owners for p in parameters]
-            reached = _reached([*held, *self._trained(tape)])
-            known = set(map(id, reached))
-            worked = any(id(p) in known for o, ps in owners if o in self._worked for p in ps)
-            alarm = still.look(reached, held, worked, last)
-            if alarm is not None:
-                optimizer = still.optimizer()
-                judge = Judge(self.spike) if optimizer is None else self._judge_of(optimizer)
-                judge.count = judge.count or still.count
-                alarm = replace(alarm, since=max(0, judge.count - still.count))
-                judge.tell("constant loss")
-                ours = known.intersection(map(id, held))
-                norm = _norm(reached, scale_of(tape.passes)) if ours else None
-        if alarm is not None:
+            found = self._motion.look(tape, last)
+        if found is not None:
             tape.used = False  # nothing has changed since the pass
-            self._alarm(tape, alarm, judge, reached, norm)
-
-    @staticmethod
-    def _trained(tape: Tape) -> list[Tensor]:
-        """The parameters of the models that a step calls, and those that it uses itself."""
-        found = [p for root in models(tape.events).values() for p in root.parameters()]
-        found += [t for e in tape.events for t, _ in e.given if isinstance(t, nn.Parameter)]
-        return [p for p in found if p.requires_grad]
-
-    def _is_of_inputs(self, tape: Tape) -> bool:
-        """Whether a pass was made for the gradient of what is no parameter."""
-        known = {id(p) for o in self._optimizers for p in _parameters(o)}
-        events = tape.needed(tape.passes[-1:])
-        given = (t for event in events for t, _ in event.given)
-        leaves = (t for t in given if t.requires_grad and t.is_leaf)
-        return any(not isinstance(t, nn.Parameter) and id(t) not in known for t in leaves)
-
-    def _strays(
-        self, tape: Tape, optimizer: Any, judge: Judge, parameters: list[Tensor]
-    ) -> Alarm | None:
-        """Parameters with gradients that nobody holds, where an optimizer holds others like them.
-
-        A model is replaced in part after its optimizer was made; what is left out on purpose is
-        not replaced by others of the same shapes.
-        """
-        idle = Counter(tuple(p.shape) for p in parameters if not judge.has_had(id(p)))
-        if not idle:
-            return None
-        self._optimizers.update(o for o in gc.get_objects() if issubclass(type(o), Optimizer))
-        held = {id(p) for o in self._optimizers for p in _parameters(o)}
-        loose = _reached(p for p in self._trained(tape) if id(p) not in held)
-        if not loose or not Counter(tuple(p.shape) for p in loose) <= idle:
-            return None
-        if judge.count == MARK:
-            self._loose[optimizer] = Marks(loose)
-        elif optimizer in self._loose and self._loose.pop(optimizer).are(loose):
-            text = (
-                f"{len(loose)} parameters get gradients, but no optimizer holds them, and they do "
-                "not change; it holds others of the same shapes, which get none"
-            )
-            return Alarm("no update", text, tuple(map(id, loose)), 0, OTHERS)
-        return None
+            self._alarm(tape, *found)
 
     def _is_told(self, tape: Tape, alarm: Alarm, optimizer: Any) -> bool:
         """Whether what is not finite came from a part that another optimizer's report was about."""
@@ -487,7 +412,7 @@ class Watch:
         events = tape.needed([p for p in tape.passes if p.accumulates] or tape.passes)
         read = {id(t) for event in events for t, _ in event.given}
         read.update(id(p) for root in models(events).values() for p in root.parameters())
-        return any(id(p) in read for other in others for p in _parameters(other))
+        return any(id(p) in read for other in others for p in parameters_of(other))
 
     def _verdict(
         self, tape: Tape, optimizer: Any, judge: Judge, parameters: list[Tensor]
@@ -499,7 +424,7 @@ class Watch:
         if not tape.used and not tape.closures:
             own = set(map(id, parameters))
             rest = (o for o in tape.optimizers if o is not optimizer and not self._kept.done(o))
-            more = (p for o in rest for p in _parameters(o))
+            more = (p for o in rest for p in parameters_of(o))
             others = norms.Norms(p for p in more if id(p) not in own)
         scales = [p.scale for p in passes if p.scale is not None][:1]
         late = getattr(optimizer, "grad_scale", None)  # of one that unscales them itself
@@ -523,11 +448,11 @@ class Watch:
             norm = norms.total(gradients.values()) if now.keys else None
             if norm is not None:
                 scaled = by if tape.closures or optimizer is None else fused[0] if fused else 1.0
-                norm = self._sure(norm, parameters) / scaled
+                norm = norms.sure(norm, parameters) / scaled
                 if not all(map(math.isfinite, own_norms)):  # after clipping it, perhaps
-                    norm = self._sure(norms.total(own_norms), parameters) / scaled
+                    norm = norms.sure(norms.total(own_norms), parameters) / scaled
             if other_norms and not math.isfinite(norms.total(other_norms)) and norm is not None:
-                every = (p for o in tape.optimizers for p in _parameters(o))
+                every = (p for o in tape.optimizers for p in parameters_of(o))
                 norm = norm if norms.finite(every) else math.nan
             kept = optimizer is not None and not tape.closures and any(own_norms)
             kept = kept and self._kept.are_in(optimizer)
@@ -536,13 +461,6 @@ class Watch:
             alarm = judge.step(loss, norm, gradients, place)
         tape.clipped.clear()
         return alarm, norm, any(own_norms)
-
-    @staticmethod
-    def _sure(norm: float, parameters: list[Tensor]) -> float:
-        """A norm that may only have been too large for its dtype."""
-        if math.isinf(norm) and norms.finite(parameters):
-            return sys.float_info.max
-        return norm
 
     def _alarm(
         self, tape: Tape, alarm: Alarm, judge: Judge, parameters: list[Tensor], norm: float | None
@@ -571,7 +489,7 @@ class Watch:
         self, tape: Tape, alarm: Alarm, judge: Judge, parameters: list[Tensor], norm: float | None
     ) -> Report:
         passes = [p for p in tape.passes if p.accumulates] or tape.passes
-        seen = Replay(losses=self._losses(passes))
+        seen = Replay(losses=losses_of(passes))
         if norm is not None and tape.whole:
             seen.norm = norm
         if tape.used and passes:
@@ -590,10 +508,12 @@ class Watch:
             if any(inner(m) is not m for root in roots.values() for m in root.modules()):
                 seen.of_one_rank()
             place = next((k for k, one in enumerate(self.judges.values()) if one is judge), -1)
-            meeting = functools.partial(_meet, f"watch/{self._session}/{place}/{judge.count}")
-            stepped = {id(p) for o in self._optimizers for p in _parameters(o)}
+            meeting = functools.partial(
+                rendezvous.meet, f"watch/{self._session}/{place}/{judge.count}"
+            )
+            stepped = {id(p) for o in self._optimizers for p in parameters_of(o)}
             writers = tape.writes.lines(tensors_within(roots.values()), stepped, tape.round)
-            replay(events, roots, parameters, _norm, seen, meeting, writers)
+            replay(events, roots, parameters, norms.of, seen, meeting, writers)
         names = {
             id(p): name
             for prefix, root in roots.items()
@@ -659,12 +579,6 @@ _watching = False
 _sessions = itertools.count()
 
 
-def _meet(what: str) -> list[int]:
-    """Wait until all ranks make the same step again; returns those that do not."""
-    group = rendezvous.group()
-    return [] if group is None else group.meet(what, rendezvous.PATIENCE)
-
-
 def _watched(watch: Watch, call: Any) -> Any:
     """`Module.__call__`, watched."""
 
@@ -690,23 +604,6 @@ def _scaled(watch: Watch, step: Any) -> Any:
         return result
 
     return watched
-
-
-def _parameters(optimizer: Any) -> list[Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-
-
-def _reached(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Those with a gradient that is not 0, each once."""
-    distinct = list({id(p): p for p in parameters}.values())
-    found = norms.Norms(distinct)
-    told = dict(zip(found.keys, norms.numbers(found.tensors), strict=True))
-    return [p for p in distinct if told.get(id(p))]
-
-
-def _norm(parameters: Sequence[Tensor], scale: float) -> float:
-    found = norms.Norms(parameters)
-    return norms.total(norms.numbers(found.tensors)) / scale
 
 
 def _own_generators(module: nn.Module) -> list[Any]:
