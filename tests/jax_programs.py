@@ -261,6 +261,15 @@ def scan_that_branches(w, xs):
     return jnp.sum(c) + jnp.sum(seen)
 
 
+@program(B)
+def scan_that_branches_in_no_round(w):
+    def cell(c, x):
+        return lax.cond(x > 0, lambda c: c * x, lambda c: c - x, c), c
+
+    c, seen = lax.scan(cell, w[0], w[:0])
+    return c**2 + jnp.sum(seen)
+
+
 @program(W)
 def mapped(w):
     return jnp.sum(lax.map(lambda row: jnp.outer(row, row) @ row, w))

@@ -122,7 +122,8 @@ class Lost(Evidence):
             )
         return (
             f"{self._told(v)} takes {self._name(path[-2])} as a constant",
-            "was that computed without gradients (no_grad, detach), or has it no derivative here?",
+            "was that computed without gradients (no_grad, detach, stop_gradient), or has it no "
+            "derivative here?",
         )
 
     def _untracked(self, v: int, path: Sequence[int]) -> int:

@@ -75,6 +75,8 @@ def scan(capture: Capture, step: Step, operands: Sequence[Any], scope: Scope) ->
     params, body = step.params, step.inner[0]
     count, carried, length = params["num_consts"], params["num_carry"], params["length"]
     constants, carry = list(operands[:count]), list(operands[count : count + carried])
+    if not length:
+        return [*carry, *(jnp.zeros(v.aval.shape, v.aval.dtype) for v in step.writes[carried:])]
     scanned, called = operands[count + carried :], body.arguments[count + carried :]
     places = range(length)[::-1] if params["reverse"] else range(length)
     given: list[list[Any]] = [[]] * length
