@@ -73,6 +73,7 @@ def test_the_usual_mistakes_are_recognised(rooms):
     slope = value("a_o1") * (1 - value("a_o1"))
     given = [
         (0, 0.15 * 0.05 + 0.2 * 0.1, "missedOperand"), (0, -0.3775, "sign"), (0, 0.395, "near"),
+        (0, 0.4, "digits"), (2, 0.18, "digits"),
         (0, 5.0, ""), (0, grad("z_h1"), "gradientForValue"), (1, 0.3775, "operand"),
         (2, slope * grad("a_o1"), "messageForLocal"), (2, 1 / slope, "upsideDown"),
         (2, value("a_o1"), "valueForGradient"),

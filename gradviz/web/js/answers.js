@@ -42,6 +42,7 @@ export function terms(session, { node, after }) {
  */
 export function read(text) {
   const plain = text
+    .normalize("NFKC")
     .trim()
     .replaceAll("−", "-")
     .replace(/^(-?\d+),(\d+)$/, "$1.$2")
@@ -52,6 +53,17 @@ export function read(text) {
 /** @type {(given: number, right: number, tolerance: number) => boolean} */
 const close = (given, right, tolerance) =>
   finite(right) && Math.abs(given - right) <= tolerance * Math.abs(right) + 1e-12;
+
+/**
+ * Whether a number is the right one, rounded or cut off after some digits.
+ * @type {(given: number, right: number) => boolean}
+ */
+function fewerDigits(given, right) {
+  const [mantissa, exponent] = given.toExponential().split("e");
+  const unit = 10 ** (Number(exponent) - mantissa.replace(/[-.]/g, "").length + 1);
+  const off = Math.abs(right) - Math.abs(given);
+  return off >= -unit / 2 && off < unit;
+}
 
 /**
  * @param {Session} session
@@ -69,7 +81,8 @@ export function judged(session, question, given, tolerance) {
     .filter(({ number }) => close(given, number, exact ? 0 : tolerance))
     .sort((a, b) => Math.abs(given - a.number) - Math.abs(given - b.number));
   if (found) return { ...found, right: false };
-  return { right: false, said: !exact && close(given, right, 0.1) ? "near" : "" };
+  if (exact || !close(given, right, 0.1)) return { right: false, said: "" };
+  return { right: false, said: fewerDigits(given, right) ? "digits" : "near" };
 }
 
 /**
