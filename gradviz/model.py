@@ -586,10 +586,10 @@ class Recording:
         operation = self.values[v].operation
         rule = operation.rule(key)
         whole = np.shape(self.values[v].value)
-        shapes = [np.shape(self.values[u].value) for u in self.operands[v]]
-        part = shapes[key]
+        part = np.shape(self.values[self.operands[v][key]].value)
         if rule is not None and operation.name == "matmul":  # the axes of stacks of matrices
-            whole = whole[: len(whole) - sum(len(shape) > 1 for shape in shapes)]
+            ranks = [np.ndim(self.values[u].value) for u in self.operands[v]]
+            whole = whole[: len(whole) - sum(rank > 1 for rank in ranks)]
             part = part[:-2]
         elif rule is None or rule.local is None:
             return message
