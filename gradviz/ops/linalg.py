@@ -218,13 +218,17 @@ def _eig(g: Any, v: Any, a: Any) -> Any:
     return np.linalg.solve(_t(vectors), inner @ _t(vectors))
 
 
-def _pinv(g: Any, v: Any, a: Any, *_: Any, **__: Any) -> Any:
+def _pinv(g: Any, v: Any, a: Any, *_: Any, hermitian: bool = False, **__: Any) -> Any:
     # Of matrices whose rank does not change.
+    if hermitian:
+        lower = np.tril(a, -1)
+        a = lower + _h(lower) + np.real(a) * np.eye(np.shape(a)[-1], dtype=_real_dtype(a))
     rows, columns = np.shape(a)[-2:]
     adjoint, g_t = conjugated(_t(v)), _t(g)
     rest = (np.eye(rows) - a @ v) @ g_t @ v @ adjoint
     rest = rest + adjoint @ v @ g_t @ (np.eye(columns) - v @ a)
-    return conjugated(rest) - _t(v) @ g @ _t(v)
+    message = conjugated(rest) - _t(v) @ g @ _t(v)
+    return _fold(message, "L") if hermitian else message
 
 
 ROWS = (

@@ -730,6 +730,7 @@ ANALYSIS_CASES: list[Case] = [
     case(np.nanvar, _N, axis=1, ddof=1),
     case(np.nanvar, R(2, 3), axis=1, keepdims=True),
     case(np.nanquantile, _N, [0.2, 0.5], axis=1),
+    case(np.nanquantile, _N, 0.2, 1),
     case(np.nanpercentile, R(5), 30),
     *(case(np.cov, R(3, 4), **kw) for kw in ({}, {"rowvar": False}, {"bias": True}, {"ddof": 2})),
     case(np.cov, R(4), R(4)),
@@ -861,6 +862,7 @@ ANALYSIS_CASES: list[Case] = [
     case(np.polymul, R(3), R(2)),
     case(np.polyder, R(4), 2),
     case(np.polyint, R(3), 2),
+    case(np.polyint, R(3), 1, [0.5, 2.0]),
     case(np.polyfit, np.arange(5.0), R(5), 2),
     *(
         case(np.polyfit, np.arange(6.0), R(6), 2, cov=c, pick=lambda r: r[1], second=c is True)
@@ -961,6 +963,7 @@ ANALYSIS_CASES: list[Case] = [
 BORROWED_CASES: list[Case] = [
     case(np.linalg.pinv, R(2, 3)),
     case(np.linalg.pinv, R(3, 2)),
+    case(np.linalg.pinv, R(3, 3), hermitian=True),
     case(np.linalg.pinv, R(2, 3, 2)),
     case(np.linalg.svd, R(3, 3), compute_uv=False),
     case(np.linalg.svd, R(2, 3, 2), compute_uv=False),

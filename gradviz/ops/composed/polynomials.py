@@ -93,7 +93,7 @@ def _polyint(p: Any, m: int = 1, k: Any = None) -> Any:
     constants: Any = np.zeros(m) if k is None else np.asarray(k)
     if np.size(constants) == 1:
         constants = np.resize(constants, m)
-    for constant in constants:
+    for constant in constants[:m]:
         p = np.concatenate([p / np.arange(len(p), 0, -1), constant[None]])
     return p
 

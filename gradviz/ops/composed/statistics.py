@@ -71,8 +71,14 @@ def _median(
     return _quantile(a, 0.5, axis, keepdims=keepdims)
 
 
-def _without_nan(function: Callable[..., Any]) -> Callable[..., Any]:
-    def on_the_others(a: Any, *args: Any, axis: Any = None, **keywords: Any) -> Any:
+def _without_nan(function: Callable[..., Any], settings: int) -> Callable[..., Any]:
+    """A function of the others; so many arguments stand between the array and the axis."""
+
+    def on_the_others(a: Any, *args: Any, **keywords: Any) -> Any:
+        args, rest = args[:settings], args[settings:]
+        if len(rest) > 1:
+            return NotImplemented
+        axis = rest[0] if rest else keywords.pop("axis", None)
         if not np.isnan(a).any():
             return function(a, *args, axis=axis, **keywords)
         if np.ndim(axis) or keywords.get("keepdims") or np.isnan(a).all(axis=axis).any():
@@ -86,10 +92,9 @@ def _without_nan(function: Callable[..., Any]) -> Callable[..., Any]:
     return on_the_others
 
 
-for _name, _function in {
-    "nanmedian": _median, "nanquantile": _quantile, "nanpercentile": _percentile
-}.items():  # fmt: skip
-    stands_for(_name)(_without_nan(_function))
+stands_for("nanmedian")(_without_nan(_median, 0))
+stands_for("nanquantile")(_without_nan(_quantile, 1))
+stands_for("nanpercentile")(_without_nan(_percentile, 1))
 
 
 def _nan_as(value: float, function: Callable[..., Any]) -> Callable[..., Any]:
