@@ -170,7 +170,7 @@ def _parameters(function: Any) -> tuple[str, ...]:
     return tuple(p.name for p in found if p.kind is not p.VAR_KEYWORD)
 
 
-_EINSUM, _DOT, _WHERE, _CLIP = np.einsum, np.dot, np.where, np.clip
+_EINSUM, _DOT, _WHERE, _CLIP, _NONZERO = np.einsum, np.dot, np.where, np.clip, np.nonzero
 """While a program is traced, something else may stand by these names."""
 
 
@@ -211,7 +211,7 @@ def split(
         if simpler is not None:
             return lookup(simpler), args, {k: v for k, v in kwargs.items() if v is not None}
     if function is _WHERE and len(args) == 1:
-        function = np.nonzero
+        function = _NONZERO
     if function is _EINSUM:
         return lookup(function), *_einsum_arguments(args, kwargs)
     row = lookup(function) if ruled else Operation(function.__name__, function, derivatives=None)

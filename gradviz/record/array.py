@@ -155,6 +155,10 @@ def record(
                 node.viewed.views.append(weakref.ref(node))
             else:
                 node.viewed.views = [weakref.ref(node)]
+            if hasattr(node.viewed, "locked"):
+                node.locked = True
+        elif kind is np.ndarray and not whole.flags.writeable:  # np.imag of what has no such part
+            node.locked = True
     return node
 
 
@@ -437,11 +441,14 @@ class Array(InPlace):
         if caller.f_globals.get("__name__", "").startswith("scipy.stats"):
             instead = "write its formula with NumPy and scipy.special"
         else:
-            instead = INSTEAD.get(
-                names.calls(frame) if frame is not None else "",
-                "use NumPy's functions on it directly (np.stack or np.concatenate to collect "
-                "values)",
+            called = names.calls(frame) if frame is not None else ""
+            instead = (
+                f"write np.{called}(np.array([...])) of a list"
+                if isinstance(getattr(np, called or "-", None), np.ufunc)
+                else "use NumPy's functions on it directly (np.stack or np.concatenate to collect "
+                "values)"
             )
+            instead = INSTEAD.get(called, instead)
         raise TraceError(
             f"a recorded array is turned into a plain one here, which would forget its history; "
             f"{instead}, or its .value if no gradient is wanted, at {where(frame)}"

@@ -275,25 +275,26 @@ for _name in dir(np.ndarray):
 
 _MAKERS = (
     "zeros ones empty full eye identity arange linspace zeros_like ones_like empty_like full_like "
-    "array asarray asanyarray ascontiguousarray asfortranarray copy"
+    "array asarray asanyarray ascontiguousarray asfortranarray copy tri geomspace logspace "
+    "hanning hamming blackman bartlett kaiser"
 )
 _BUILT = frozenset("array asarray asanyarray ascontiguousarray asfortranarray".split())
-_JOINING = "concatenate hstack vstack dstack column_stack stack"
-_LISTED = (
-    "sum mean prod max min amax amin average median std var cumsum cumprod dot inner outer cross "
-    "sort diff diag trapezoid polyval tile repeat reshape ravel transpose where "
-    "argmax argmin argsort ptp percentile quantile nansum nanmean nanmax nanmin nanstd nanvar "
-    "nanmedian allclose isclose array_equal count_nonzero searchsorted digitize interp clip round "
-    "vdot kron tensordot einsum convolve correlate cov corrcoef gradient ediff1d unwrap vander "
-    "roll pad flip fliplr flipud append insert delete take squeeze expand_dims swapaxes moveaxis "
-    "broadcast_to atleast_1d atleast_2d tril triu trace diagonal"
-)
-_LISTED_IN = {
-    np.linalg: "norm det slogdet inv solve eigh eigvalsh svd qr cholesky pinv matrix_power",
-    np.fft: "fft ifft rfft irfft fft2 ifft2 fftn ifftn fftshift ifftshift",
-}
+_JOINING = "concatenate concat hstack vstack dstack column_stack stack row_stack"
+_LISTS_ARE_LISTS = "block select piecewise choose multi_dot lexsort histogramdd trim_zeros"
 
-LISTED = frozenset(" ".join((_LISTED, *_LISTED_IN.values())).split())
+
+def _listed_in(module: Any) -> list[str]:
+    """The functions of a module that take a list of numbers as an array."""
+    others = {*_MAKERS.split(), *_JOINING.split(), *_LISTS_ARE_LISTS.split()}
+    return [
+        name
+        for name, function in vars(module).items()
+        if hasattr(function, "_implementation") and name not in others and function not in IN_PLACE
+    ]
+
+
+_LISTED_IN = {module: _listed_in(module) for module in (np, np.linalg, np.fft)}
+LISTED = frozenset(name for names in _LISTED_IN.values() for name in names)
 """What stands for these has to do with lists of recorded values alone."""
 _LISTS = frozenset((list, tuple))
 
@@ -333,11 +334,11 @@ def _made(function: Any, args: Any, kwargs: Any) -> Any:
         kwargs.setdefault("copy", True)
     if name == "copy" and type(args[0]) is Array:
         return args[0]._copied(_getframe(1))
-    if name in _BUILT:
+    if name in _BUILT or name == "copy":
         return compose(_built, (name, *args), kwargs)
     if name == "full":
         return compose(_full, args, kwargs)
-    return _held(_dispatch(function, args, kwargs), ())
+    return _held(_dispatch(function, *_stacked(args, kwargs)), ())
 
 
 def _dispatch(function: Any, args: Any, kwargs: Any) -> Any:
@@ -389,9 +390,14 @@ def _joined(function: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _listed(function: Any, args: Any, kwargs: Any) -> Any:
-    args = tuple(stacked(a) if has_recorded(a, Array) else a for a in args)
-    kwargs = {k: stacked(v) if has_recorded(v, Array) else v for k, v in kwargs.items()}
+    args, kwargs = _stacked(args, kwargs)
     return function(*args, **kwargs)
+
+
+def _stacked(args: Any, kwargs: Any) -> Any:
+    """Arguments with an array in place of each list of recorded values."""
+    args = tuple(stacked(a) if has_recorded(a, Array) else a for a in args)
+    return args, {k: stacked(v) if has_recorded(v, Array) else v for k, v in kwargs.items()}
 
 
 class _Along:
@@ -454,9 +460,13 @@ def _stand_ins(pairs: Iterable[tuple[str, Any, Any]]) -> StandIns:
 
 
 def _of_numpy() -> Iterator[tuple[str, Any, Any]]:
-    ways = (_MAKERS, _made, True), (_JOINING, _joined, True), (_LISTED, _listed, False)
+    ways: Any = (
+        (_MAKERS.split(), _made, True),
+        (_JOINING.split(), _joined, True),
+        (_LISTED_IN.pop(np), _listed, False),
+    )
     for names, recorded, makes in ways:
-        for name in names.split():
+        for name in names:
             if (function := vars(np).get(name)) is not None:
                 yield name, function, _asked(function, recorded, makes)
     yield "r_", np.r_, _Along(np.r_)
@@ -468,9 +478,7 @@ _homes: list[tuple[dict[str, Any], StandIns]] = [
     *(
         (
             vars(module),
-            _stand_ins(
-                (n, f, _asked(f, _listed)) for n in names.split() for f in [getattr(module, n)]
-            ),
+            _stand_ins((n, f, _asked(f, _listed)) for n in names for f in [getattr(module, n)]),
         )
         for module, names in _LISTED_IN.items()
     ),

@@ -18,11 +18,13 @@ FROM_PYTHON: dict[str, Any] = {}
 class Held(Node):
     """What a program holds as an array: an `Array`, or a `Buffer` that may become one."""
 
-    __slots__ = ("__weakref__", "past", "pending", "read", "viewed", "views")
+    __slots__ = ("__weakref__", "locked", "past", "pending", "read", "viewed", "views")
 
     read: dict[tuple[str, Any], int]
     """How its value was read as plain numbers and where, and what number in the order of recording
     was next at the first time; absent where it never was."""
+    locked: bool
+    """The program must not write into it; absent where it may."""
     past: list[Any]
     """What it was before each time that the program wrote into it; absent where it never did."""
     pending: dict[tuple[int, ...], Any]

@@ -28,6 +28,7 @@ from gradviz.record.snapshots import frozen
 from gradviz.record.tape import STALE, next_order, recording
 
 _LOAD_ATTR = dis.opmap["LOAD_ATTR"]
+_REAL = np.real  # (While a program is traced, something stands for it.)
 
 
 class InPlace(Operators):
@@ -130,6 +131,7 @@ class InPlace(Operators):
 
     def _write(self, index: Any, value: Any, frame: FrameType) -> None:
         """``self[index] = value``."""
+        self._refuse_locked()
         whole = self
         numbers = None
         chain = []
@@ -143,6 +145,7 @@ class InPlace(Operators):
             if not numbers.flags.writeable or np.unique(numbers).size != numbers.size:
                 raise ValueError("assignment destination is read-only")
             places, value = numbers[index], stacked(value)
+            _as_numpy(np.empty(numbers.shape, self.dtype), index, value)
             extra = np.ndim(value) - np.ndim(places)
             if extra > 0 and np.shape(value)[:extra] == (1,) * extra:
                 value = np.reshape(value, np.shape(value)[extra:])
@@ -157,13 +160,18 @@ class InPlace(Operators):
             new._named_after(value)
         if hasattr(whole, "viewed"):  # the real or the imaginary part of a complex array
             both = whole.viewed
-            if whole.operation.function is np.real:
+            if whole.operation.function is _REAL:
                 both._write(..., new + 1j * np.imag(both), frame)
             else:
                 both._write(..., np.real(both) + 1j * new, frame)
             return
         whole._outdate()
         whole._become(new)
+
+    def _refuse_locked(self) -> None:
+        """Raise, as NumPy does, where the program writes into what is read-only."""
+        if hasattr(self, "locked"):
+            raise ValueError("assignment destination is read-only")
 
     def _refuse_scalar(self, frame: FrameType) -> None:
         """Raise, as NumPy does, where a scalar is handed to what writes into an array."""
@@ -184,6 +192,7 @@ class InPlace(Operators):
     def _overwrite(self, result: Any, frame: FrameType) -> Any:
         """Write a result into an array as a whole: ``self[...] = result``, as `out` does."""
         self._refuse_scalar(frame)
+        self._refuse_locked()
         if np.shape(result) != np.shape(self.value) or not np.can_cast(
             result.dtype, self.dtype, "same_kind"
         ):
@@ -292,8 +301,15 @@ class Flat:
             return
         shape = self.array.shape
         chosen = np.ravel(np.arange(self.array.size)[key]) if shape else np.array(0)
+        if isinstance(key, (int, np.integer)):
+            _as_numpy(np.empty(self.array.size, self.array.dtype), key, value)
         value = np.resize(value, chosen.shape) if np.ndim(value) else value
         self.array._write(np.unravel_index(chosen, shape) if shape else ..., value, _getframe(1))
+
+
+def _as_numpy(plain: Any, index: Any, value: Any) -> None:
+    """Raise what NumPy raises where a value does not fit into an array at an index."""
+    plain[index] = value.value if isinstance(value, InPlace) else value
 
 
 def _same_index(one: Any, other: Any) -> bool:

@@ -27,6 +27,36 @@ def _refused(name: str, instead: str) -> Any:
     return method
 
 
+class Flags:
+    """NumPy's ``x.flags`` of a recorded array, of which the program can change whether it writes."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Any) -> None:
+        object.__setattr__(self, "array", array)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "writeable":
+            return not (self.array._is_scalar() or hasattr(self.array, "locked"))
+        return getattr(np.asarray(self.array.value).flags, name)
+
+    def __getitem__(self, key: Any) -> Any:
+        if key in ("W", "WRITEABLE"):
+            return self.writeable
+        return np.asarray(self.array.value).flags[key]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "writeable":
+            setattr(np.asarray(self.array.value).flags, name, value)
+        elif not value:
+            self.array.locked = True
+        elif hasattr(self.array, "locked"):
+            del self.array.locked
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        setattr(self, "writeable" if key in ("W", "WRITEABLE") else key.lower(), value)
+
+
 class Methods(Read):
     """What calls NumPy's functions."""
 
@@ -68,8 +98,12 @@ class Methods(Read):
         return np.asarray(self.value).strides
 
     @property
-    def flags(self) -> Any:  # noqa: D102
-        return np.asarray(self.value).flags
+    def flags(self) -> Flags:  # noqa: D102
+        return Flags(self)
+
+    def setflags(self, write: Any = None, align: Any = None, uic: Any = None) -> None:  # noqa: D102
+        if write is not None:
+            self.flags.writeable = write
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         return np

@@ -41,7 +41,7 @@ def pend(array: Any, key: Any, value: Any, frame: FrameType) -> bool:
     whole = array.past[-1].value if waits else array.value
     if type(whole) is not np.ndarray or whole.size < LARGE or whole.dtype.kind != "f":
         return False
-    if hasattr(array, "viewed"):
+    if hasattr(array, "viewed") or hasattr(array, "locked"):
         return False
     place = _place(whole.shape, key)
     if place is None:

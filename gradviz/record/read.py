@@ -40,7 +40,6 @@ HANDED_OUT = {
         ("data", "ctypes", "base", "getfield", "__array_interface__", "__array_struct__"),
         "use the array itself, indices and NumPy's functions",
     ),
-    "setflags": "write to x[...]",
     **dict.fromkeys(("byteswap", "newbyteorder"), "use the array itself"),
     **dict.fromkeys(("to_device", "__dlpack__", "__dlpack_device__"), "use NumPy alone"),
 }

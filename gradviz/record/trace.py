@@ -287,6 +287,7 @@ class _Function(Program):
         only = self.wrt
 
         def convert(value: Any, name: str) -> Any:
+            locked = isinstance(value, np.ndarray) and not value.flags.writeable
             if name in values:
                 new = values[name]
                 value = _alike(value, new.value if isinstance(new, Array) else new)
@@ -298,6 +299,7 @@ class _Function(Program):
                     integers.append(name)
                 if isinstance(value, np.ndarray):
                     kept.append(value := value.copy())  # the program may write into it
+                    value.flags.writeable = not locked
                     named[id(snapshot(value))] = name
                 return value
             kind = "input"
@@ -305,6 +307,8 @@ class _Function(Program):
                 reached.update(wanted)
                 kind = "parameter"
             leaves[name] = made = leaf(value, name, kind)
+            if locked:
+                made.locked = True
             return made
 
         output, recorded, looks = self._recorded(convert, leaves, by_itself)

@@ -66,10 +66,11 @@ def _nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
     keywords = {"nan": nan, "posinf": posinf, "neginf": neginf}
-    made = x._applied(lookup(np.nan_to_num), (x,), _getframe(1), keywords)
+    made = x._applied(_NAN_TO_NUM, (x,), _getframe(1), keywords)
     return made if copy or x._is_scalar() else x._overwrite(made, _getframe(1))
 
 
+_NAN_TO_NUM = lookup(np.nan_to_num)  # (While a program is traced, others stand by these names.)
 WRITERS: dict[Any, Callable[..., None]] = {
     np.copyto: _copyto,
     np.nan_to_num: _nan_to_num,

@@ -363,6 +363,73 @@ def test_a_read_only_view_is_not_written_to(view):
         gv.trace(program, X)
 
 
+REFUSED_BY_NUMPY = """
+y = (x * 2).reshape(3, 2); v = y[:, 0]; v[1] = x[0, :1]; J(y)
+y = x * 2; y.flat[0] = x[0, :1]; J(y)
+y = x * 2; y[0, 1] = [x[0, 0]]; J(y)
+x.flags.writeable = False; x[0] = 1; J(x)
+y = x * 2; y.setflags(write=False); y += 1; J(y)
+y = x * 2; y.flags["W"] = False; v = y[0]; v[:] = 1; J(y)
+y = np.imag(x); y[0] = 1; J(y + x)
+"""
+
+
+@pytest.mark.parametrize("code", REFUSED_BY_NUMPY.strip().split("\n"))
+def test_what_numpy_does_not_write_is_not_written(code):
+    def program(x):
+        names = {"x": x, "np": np, "J": lambda y: np.sum(y * y)}
+        exec(code.replace("J(", "out = J("), names)
+        return names["out"]
+
+    for run in (lambda: program(X.copy()), lambda: gv.trace(program, X)):
+        with pytest.raises(ValueError, match=r"read-only|sequence|single item"):
+            run()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: x.__setitem__(0, 1), lambda x: x.__iadd__(1), lambda x: x[:1].__imul__(2),
+        lambda x: x.T.fill(0), lambda x: np.copyto(x, 2 * x), lambda x: x.sort(),
+        lambda x: np.add(x, x, out=x), lambda x: x.flat.__setitem__(0, 2),
+    ],
+)  # fmt: skip
+def test_a_read_only_argument_is_not_written_to(write):
+    def program(x):
+        y = x * 2
+        write(x)
+        return np.sum(x * y)
+
+    fixed = X.copy()
+    fixed.flags.writeable = False
+    for run in (program, lambda x: gv.trace(program, x)):
+        with pytest.raises(ValueError, match="read-only"):
+            run(fixed)
+    assert gv.trace(program, X).check()
+
+
+def test_a_program_sees_and_sets_whether_an_array_is_read_only():
+    def program(x):
+        assert x.flags.writeable and not x[0, 0].flags.writeable
+        x.flags.writeable = False
+        assert not x.flags["WRITEABLE"] and not x[0].flags.writeable
+        x.setflags(write=True)
+        x[0] = 2 * x[1]
+        return np.sum(x * x)
+
+    assert gv.trace(program, X).check()
+
+
+def test_a_plain_array_whose_zeros_change_their_sign_is_another_one():
+    def program(x):
+        signs = np.zeros(2)
+        first = np.copysign(x, signs)
+        signs *= -1
+        return np.sum(first + 3 * np.copysign(x, signs))
+
+    assert gv.trace(program, np.array([1.0, 2.0])).grad("x").tolist() == [-2, -2]
+
+
 WITHOUT_AXES = (  # what NumPy makes arrays, and what scalars
     lambda x: np.full((), x[0] * 2), lambda x: np.full((), x[0], dtype=float),
     lambda x: np.full_like(np.zeros(()), x[0]), lambda x: np.where(x[0] > 0, x[0] * 2, x[1]),

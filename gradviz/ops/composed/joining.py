@@ -177,7 +177,7 @@ def _meshgrid(
     grids = grids if sparse else [np.broadcast_to(grid, shape) for grid in grids]
     if indexing == "xy" and len(xi) > 1:
         grids = [np.swapaxes(grid, 0, 1) for grid in grids]
-    return tuple(np.positive(grid) if copy else grid for grid in grids)
+    return tuple(grid.copy() if copy else grid for grid in grids)
 
 
 @stands_for("full_like")
@@ -189,6 +189,7 @@ def _full_like(
     subok: bool = True,
     shape: Any = None,
 ) -> Any:
+    a = a if hasattr(a, "dtype") else np.asarray(a)
     filled = np.broadcast_to(fill_value, np.shape(a) if shape is None else shape)
     if order in ("K", "A"):
         order = "F" if shape is None and np.ndim(a) and a.flags.fnc else "C"

@@ -129,6 +129,7 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
 
 @stands_for("trapezoid")
 def _trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
+    y = y if hasattr(y, "dtype") else np.asarray(y)
     before = (slice(None),) * (axis % np.ndim(y))
     x = np.asarray(x) if isinstance(x, (list, tuple)) else x
     step = dx if x is None else _diff(x, axis=-1 if np.ndim(x) == 1 else axis)
