@@ -28,7 +28,7 @@ def _refused(name: str, instead: str) -> Any:
 
 
 class Flags:
-    """NumPy's ``x.flags`` of a recorded array, of which the program can change whether it writes."""
+    """NumPy's ``x.flags`` of a recorded array: the program can set whether it may be written to."""
 
     __slots__ = ("array",)
 

@@ -410,9 +410,9 @@ def test_a_read_only_argument_is_not_written_to(write):
 
 def test_a_program_sees_and_sets_whether_an_array_is_read_only():
     def program(x):
-        assert x.flags.writeable and not x[0, 0].flags.writeable
+        assert (x.flags.writeable, x[0, 0].flags.writeable) == (True, False)
         x.flags.writeable = False
-        assert not x.flags["WRITEABLE"] and not x[0].flags.writeable
+        assert (x.flags["WRITEABLE"], x[0].flags.writeable) == (False, False)
         x.setflags(write=True)
         x[0] = 2 * x[1]
         return np.sum(x * x)
