@@ -155,7 +155,8 @@ def record(
                 node.viewed.views.append(weakref.ref(node))
             else:
                 node.viewed.views = [weakref.ref(node)]
-            if hasattr(node.viewed, "locked"):
+            fixed = seen.flags.writeable and not whole.flags.writeable  # np.broadcast_to
+            if fixed or hasattr(node.viewed, "locked"):
                 node.locked = True
         elif kind is np.ndarray and not whole.flags.writeable:  # np.imag of what has no such part
             node.locked = True

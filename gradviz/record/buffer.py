@@ -333,7 +333,8 @@ def _made(function: Any, args: Any, kwargs: Any) -> Any:
     if name == "array":
         kwargs.setdefault("copy", True)
     if name == "copy" and type(args[0]) is Array:
-        return args[0]._copied(_getframe(1))
+        whole, order = args[0], kwargs.get("order", (*args, "K")[1])
+        return whole._copied(_getframe(1)) if whole._is_scalar() else whole.copy(order)
     if name in _BUILT or name == "copy":
         return compose(_built, (name, *args), kwargs)
     if name == "full":
@@ -375,7 +376,7 @@ def _built(
     if name == "ascontiguousarray":
         ndmin = 1
     if whole is parts and copy:
-        whole = whole.copy()
+        whole = whole.copy(order or "K")
     if copy is False and whole is not parts:
         raise ValueError("Unable to avoid copy while creating an array as requested.")
     missing = ndmin - np.ndim(whole)

@@ -68,6 +68,10 @@ class Held(Node):
         """An array of its own, also without axes."""
         raise NotImplementedError
 
+    def astype(self, dtype: Any, order: Any = "K") -> Any:
+        """See `numpy.ndarray.astype`."""
+        raise NotImplementedError
+
     def _write(self, index: Any, value: Any, frame: FrameType) -> None:
         """``self[index] = value``."""
         raise NotImplementedError

@@ -139,7 +139,8 @@ class InPlace(Operators):
             chain.append(whole)
             whole = whole.viewed
         if chain:
-            numbers = np.arange(int(np.size(whole.value))).reshape(np.shape(whole.value))
+            numbers = np.empty_like(whole.value, np.intp)  # in its order, which `ravel("K")` reads
+            numbers[...] = np.arange(int(np.size(whole.value))).reshape(np.shape(whole.value))
             for view in reversed(chain):
                 numbers = view.operation.evaluate(numbers, **view.keywords)
             if not numbers.flags.writeable or np.unique(numbers).size != numbers.size:

@@ -179,8 +179,14 @@ class Methods(Read):
     itemset = _refused("itemset", "np.where")
     setfield = _refused("setfield", "np.where")
 
-    def copy(self, order: str = "C") -> Any:  # noqa: D102
-        return self if self._is_scalar() else self._copied(_getframe(1))
+    def copy(self, order: Any = "C") -> Any:  # noqa: D102
+        if self._is_scalar():
+            return self
+        flags: Any = np.asarray(self.value).flags
+        order = ("F" if flags.fnc else "C") if order == "A" else order
+        if order == "K" or flags[f"{order}_CONTIGUOUS"]:
+            return self._copied(_getframe(1))
+        return self.astype(self.dtype, order=order)
 
     def dot(self, other: Any, out: Any = None) -> Any:  # noqa: D102
         return np.dot(self, other, out=out)

@@ -266,7 +266,7 @@ class _Function(Program):
         def convert(value: Any, name: str) -> Any:
             new = values.get(name, value)
             new = _alike(value, new) if own else new
-            return new.copy() if isinstance(new, np.ndarray) else new  # it may write into it
+            return new.copy("K") if isinstance(new, np.ndarray) else new  # it may write into it
 
         own = True
         try:
@@ -298,7 +298,7 @@ class _Function(Program):
                 if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
                     integers.append(name)
                 if isinstance(value, np.ndarray):
-                    kept.append(value := value.copy())  # the program may write into it
+                    kept.append(value := value.copy("K"))  # the program may write into it
                     value.flags.writeable = not locked
                     named[id(snapshot(value))] = name
                 return value

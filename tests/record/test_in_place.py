@@ -26,6 +26,9 @@ PROGRAMS = """
 y = x * 2; y += 1; J(y * y)
 y = x * 2; z = y; y *= x; J(z * y)
 x += 1; x *= x; J(x)
+y = (x * 2).astype(float, "F"); s = y.ravel("K"); s[1] = x[0, 0] * 5; J(y * x)
+z = (x * x).T; z.ravel("K")[4] = x[0, 1]; J(z.T * x)
+y = np.choose(0, [x]); y[0] = 2; J(x * y)
 y = x * 2; y -= x[0]; y /= 3; y **= 2; J(y * x)
 y = x * 2; y[0] = 5; J(y * y)
 y = x * 2; y[0, 1] = x[1, 0] * y[0, 0]; J(y * y)
@@ -428,6 +431,27 @@ def test_a_plain_array_whose_zeros_change_their_sign_is_another_one():
         return np.sum(first + 3 * np.copysign(x, signs))
 
     assert gv.trace(program, np.array([1.0, 2.0])).grad("x").tolist() == [-2, -2]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda x: np.array(x), lambda x: np.copy(x), lambda x: x.copy(),
+        lambda x: x.copy("A"), lambda x: np.copy(x, "C"),
+        lambda x: np.array(np.array(x, order="F")), lambda x: np.where(x > 0, x, 0),
+        lambda x: np.zeros_like(x) + x, lambda x: np.asfortranarray(np.ones((3, 2))) * x,
+    ],
+)  # fmt: skip
+def test_arrays_lie_in_memory_as_numpys_do(made):
+    def program(x):
+        found.append(made(x).strides)
+        return np.sum(made(x))
+
+    found: list[tuple[int, ...]] = []
+    for x in (X.T, np.asfortranarray(X.T), np.ascontiguousarray(X.T)):
+        program(x)
+        gv.trace(program, x)
+        assert found[-1] == found[-2]
 
 
 WITHOUT_AXES = (  # what NumPy makes arrays, and what scalars

@@ -193,7 +193,9 @@ def _choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Any:
     result = choices[0]
     for k in range(1, count):
         result = np.where(index == k, choices[k], result)
-    return np.broadcast_to(result, np.broadcast_shapes(index.shape, *map(np.shape, choices)))
+    shape = np.broadcast_shapes(index.shape, *map(np.shape, choices))
+    made = count > 1 and np.shape(result) == shape
+    return result if made else np.broadcast_to(result, shape).copy()
 
 
 @stands_for("piecewise")

@@ -165,7 +165,7 @@ def _unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
 @stands_for("broadcast_arrays")
 def _broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Any, ...]:
     shape = np.broadcast_shapes(*map(np.shape, args))
-    return tuple(np.broadcast_to(a, shape) for a in args)
+    return tuple(a if np.shape(a) == shape else np.broadcast_to(a, shape) for a in args)
 
 
 @stands_for("meshgrid")
