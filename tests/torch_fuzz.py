@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -92,6 +93,10 @@ def compare(make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]], tolerance:
                 _agree(f"‖∂J/∂{name}‖", found[name].norm, norm, tolerance)
         _messages(graph, tolerance)
         graph.diagnose()
+        if random.sum() % 5 == 0:
+            _told(graph)
+            if not torch.equal(torch.get_rng_state(), random):
+                raise Difference("to tell of a program has changed the random numbers' state")
     whole, lean = graphs["whole"], graphs["lean"]
     if whole.operands != lean.operands:
         raise Difference(f"whole and lean captures differ: {whole.names}\n{lean.names}")
@@ -102,6 +107,22 @@ def compare(make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]], tolerance:
             _agree(f"lean {what} {key}", measure(b[key]).norm, measure(array).norm, tolerance)
     torch.set_rng_state(after)
     return len(whole)
+
+
+def _told(graph: gv.Graph) -> None:
+    """All that can be told of a Graph is there, and of its file too."""
+    with tempfile.TemporaryDirectory() as folder:
+        graph.save(f"{folder}/g.json")
+        loaded = gv.load(f"{folder}/g.json")
+    for one in (graph, loaded):
+        for name in list(graph.gradients())[:2]:
+            told = one.explain(name)
+            assert told.text
+            assert told.latex
+            assert told.factored.text
+        assert one.draw().svg
+    if loaded.names != graph.names or loaded.operands != graph.operands:
+        raise Difference("a file has another graph")
 
 
 def _messages(graph: gv.Graph, tolerance: float) -> None:
@@ -134,6 +155,9 @@ POINTWISE = (
     "$.logsumexp(-1, keepdim=True) * $", "torch.einsum('bti,bsi->bts', $, $) @ $",
     "$.unflatten(-1, (2, 2)).flatten(-2)", "$.reshape(-1, WIDTH).view(2, 3, WIDTH)",
     "F.max_pool1d($, 3, 1, 1)", "$.expand_as($)", "$.view_as($)", "Pair.apply($, $.sin())[0]",
+    "$ * $.mean().exp().clamp(max=3)", "$ + $.std() / ($.sum().abs() + 1) * $.max()",
+    "torch.distributions.Gamma(F.softplus($) + 0.5, 1.5).rsample().clamp(max=9)",
+    "$ * torch.empty_like($).uniform_(-1, 1)", "F.gumbel_softmax($, hard=True)",
 )  # fmt: skip
 LAYERS = (
     "nn.Linear(WIDTH, WIDTH)", "nn.LayerNorm(WIDTH)", "nn.BatchNorm1d(3)", "nn.InstanceNorm1d(3)",

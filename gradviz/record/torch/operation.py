@@ -194,6 +194,8 @@ class TorchOperation(Operation):
             return f"{self.name} sends the gradient of what it rounds to 0 and 1 (hard=True)"
         if self.plain == "relu" and np.any(np.asarray(operands[0]) == 0):
             return f"{self.name} has the slope 0 at 0, between those of both sides"
+        if self.name == "normal":
+            return f"{self.name} sends nothing back (mean + std * torch.randn_like(mean) does)"
         if self.name.startswith("fake_quantize"):
             return f"{self.name} rounds, and sends the gradient on as if it had not"
         if self.call.function not in _EMBEDDINGS:
