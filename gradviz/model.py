@@ -476,20 +476,31 @@ class Recording:
         return np.full_like(node.value, local, dtype=local.dtype if np.ndim(local) else None)
 
     def symbol(self, i: int) -> ast.expr:
-        """A value in a formula: its name, or a constant's number."""
+        """A value in a formula: its name, or what says all of a constant."""
         found = self._symbols.get(i)
         if found is None:
-            node = self.values[i]
-            found = notation.name(self.names[i])
-            if node.operation is CONSTANT and np.ndim(node.value) == 0:
-                single = isinstance(node.value, Statistics)
-                value = np.asarray(node.value.mean if single else node.value)
-                if value.dtype.kind in "fiu":
-                    number = float(format(value, ".6g"))  # it is for reading
-                    whole = abs(number) < 1e6 and number == int(number)
-                    found = notation.number(int(number) if whole else number)
-            self._symbols[i] = found
+            found = self._symbols[i] = self.literal(i) or notation.name(self.names[i])
         return found
+
+    def literal(self, i: int) -> ast.expr | None:
+        """What says all of a constant: its number, or ``I`` or ``C.T`` of those arrays."""
+        value = self.values[i].value
+        if self.values[i].operation is not CONSTANT:
+            return None
+        if np.ndim(value) == 0:
+            value = np.asarray(value.mean if isinstance(value, Statistics) else value)
+            if value.dtype.kind not in "fiu":
+                return None
+            number = float(format(value, ".6g"))  # it is for reading
+            whole = abs(number) < 1e6 and number == int(number)
+            return notation.number(int(number) if whole else number)
+        name = self.names[i].partition("(")[0]
+        if name == "I" and np.array_equal(value, np.eye(len(value))):
+            return notation.name(name)
+        turned = self._ids.get(name.removesuffix(".T")) if name.endswith(".T") else None
+        if turned is not None and np.array_equal(value, np.transpose(self.values[turned].value)):
+            return ast.Attribute(notation.name(self.names[turned]), "T", ast.Load())
+        return None
 
     def expression(self, v: int) -> ast.expr | None:
         """The formula that computed a value, in its operands' names; None for a leaf."""

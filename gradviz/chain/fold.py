@@ -34,6 +34,8 @@ class Fold:
         Whether it is a scope of the program.
     period : int
         How many units an iteration has; 0 where nothing repeats.
+    missing : int
+        How many of them the first one lacks: those that there computed with constants alone.
     first : int or None
         Of a stretch of iterations, the number of its first one.
     main : int or None
@@ -51,6 +53,7 @@ class Fold:
         *,
         scope: bool = False,
         period: int = 0,
+        missing: int = 0,
         first: int | None = None,
         main: int | None = None,
         function: bool = False,
@@ -58,7 +61,7 @@ class Fold:
         self.folding: Parts = weakref.proxy(folding)  # which holds this, and the Graph
         self.label, self.units, self.depth = label, units, depth
         self.scope, self.period, self.first, self.main = scope, period, first, main
-        self.function = function
+        self.function, self.missing = function, missing
         self.leaves: list[int] = []
         self.still = False  # whether no gradient comes to it
         self.blocks = False  # whether it repeats scopes that keep their own keys
@@ -118,6 +121,12 @@ class Fold:
         return self.folding.between([values_of(part) for part in self.parts])
 
     @property
+    def rounds(self) -> list[Sequence[int | Fold]]:
+        """The iterations of what repeats."""
+        ends = range(self.period - self.missing, len(self.units) + self.period, self.period)
+        return [self.units[max(end - self.period, 0) : end] for end in ends]
+
+    @property
     def repeated(self) -> Fold | None:
         """The fold whose iterations are its parts: itself or the only one in it, if so."""
         return self if self.period else self._only and self._only.repeated
@@ -126,7 +135,7 @@ class Fold:
     def count(self) -> int:
         """How many iterations it stands for; 1 where nothing repeats."""
         fold = self.repeated
-        return len(fold.units) // fold.period if fold else 1
+        return len(fold.rounds) if fold else 1
 
     @property
     def title(self) -> str:

@@ -6,7 +6,8 @@ Each takes the parts that a fold is opened into, and returns fewer.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gradviz.chain import background
@@ -80,33 +81,68 @@ def standing_for(folding: Parts, main: int, steps: list[int], depth: int) -> Fol
 def called(folding: Parts, parts: list[int | Fold], depth: int) -> list[int | Fold]:
     """The parts, with what one call of a function computed between layers in one box."""
     found: list[int | Fold] = []
-    for name, inside in calls(folding.graph, parts):
+    for code, inside in calls(folding.graph, parts):
         steps = sorted(i for part in inside for i in steps_of(part))
-        found.append(Fold(folding, name, steps, depth, function=True) if name else inside[0])
+        if code is None or len(steps) < SEVERAL:
+            found += inside
+        else:
+            found.append(Fold(folding, code.co_name, steps, depth, function=True))
     return found
 
 
-def calls(graph: Graph, parts: Sequence[int | Fold]) -> Iterator[tuple[str, list[int | Fold]]]:
-    """The parts in their order, those that one call computed together with its function's name.
+def frames(graph: Graph) -> dict[int, tuple[str, ...]]:
+    """By value the calls of the program's functions that it was computed in, outer ones first.
+
+    A parameter or a constant that is read in one alone is there, too. The program itself, which
+    computes J, is none.
+    """
+    found: dict[int, tuple[str, ...]] = {}
+
+    def enter(inside: list[Any], outer: set[Any], path: tuple[str, ...]) -> None:
+        seen: Counter[str] = Counter()
+        for code, row in calls(graph, inside, outer):
+            if code is not None:
+                seen[name := code.co_name] += 1
+                own = (*path, f"{name} {seen[name]}" if seen[name] > 1 else name)
+                found.update({i: own for i in row if isinstance(i, int)})
+                enter(row, {*outer, code}, own)
+
+    site = graph.values[graph.output].site
+    enter([i for i in range(len(graph)) if not graph.is_leaf(i)], {*(site or ())[-2:-1]}, ())
+    for i in range(len(graph)):
+        if graph.kind(i) in ("parameter", "constant") and graph.readers[i]:
+            paths = [found.get(v, ()) for v, _ in graph.readers[i]]
+            levels = itertools.takewhile(
+                lambda level: len({*level}) == 1, zip(*paths, strict=False)
+            )
+            found[i] = tuple(level[0] for level in levels)
+    return found
+
+
+def calls(
+    graph: Graph, parts: Sequence[int | Fold], outer: Collection[Any] = ()
+) -> Iterator[tuple[Any, list[int | Fold]]]:
+    """The parts in their order, those that one call computed together with its function's code.
 
     A call is a row of operations, from the first to the last that stands in one function, or was
     returned by it at once: what that function calls lies between. A layer's own forward is no
-    such function, and the name of a part that no call computed is "".
+    such function, nor one of the `outer` ones; of a part that no call computed the code is None.
     """
-    sites = [_site(graph, part) for part in parts]
+    sites = [
+        {code: at for code, at in _site(graph, part).items() if code not in outer}
+        for part in parts
+    ]  # fmt: skip
     at = 0
     while at < len(parts):
-        end, name = at + 1, ""
+        end, found = at + 1, None
         row = at
         while row < end:  # a function that calls the first one reaches further
             for code in sites[row]:
                 last = _end(sites, at, code)
                 if last > end:
-                    end, name = last, code.co_name
+                    end, found = last, code
             row += 1
-        if sum(len(steps_of(part)) for part in parts[at:end]) < SEVERAL or end == at + 1:
-            end, name = at + 1, ""
-        yield name, list(parts[at:end])
+        yield found, list(parts[at:end])
         at = end
 
 

@@ -162,12 +162,34 @@ class Parts:
             for start, period, rounds in repetitions(looks, sizes):
                 found += units[at:start]
                 at = start + period * rounds
+                late = self._late(units[start : start + period])
+                if late:  # so many of its first round are before those that begin one
+                    while at < len(units) and looks[at] == looks[at - period]:
+                        at += 1
                 repeated = units[start:at]
                 label = self._label(repeated) if period == 1 else "loop"
-                found.append(Fold(self, label, repeated, depth, period=period))
+                missing = (period - late) % period
+                found.append(Fold(self, label, repeated, depth, period=period, missing=missing))
             if not at:
                 return units
             units = found + units[at:]
+
+    def _late(self, units: list[int | Fold]) -> int:
+        """How many of these, which repeat, come before the one that begins a round.
+
+        A round goes on in the order of the program's instructions, in each of its functions.
+        """
+        places = [_places(self.graph, unit) for unit in units]
+
+        def backwards(late: int) -> int:
+            last: dict[Any, int] = {}
+            count = 0
+            for place in (*places[late:], *places[:late]):
+                count += sum(last.get(code, -1) > offset for code, offset in place.items())
+                last |= place
+            return count
+
+        return min(range(len(units)), key=backwards)
 
     def _label(self, units: list[int | Fold]) -> str:
         """What single things that are alike are called together."""
@@ -178,8 +200,7 @@ class Parts:
         return common([self.graph.names[i] for i in units if isinstance(i, int)]) or "leaves"
 
     def _iterations(self, fold: Fold) -> list[int | Fold]:
-        first, period = fold.first or 1, fold.period
-        rounds = [fold.units[n : n + period] for n in range(0, len(fold.units), period)]
+        first, rounds = fold.first or 1, fold.rounds
         parts: list[int | Fold] = []
         # A whole loop fits in a row; iterations that are blocks have names, and each is looked for.
         whole = fold.first is None and (self.layered or not fold.blocks)
@@ -190,20 +211,40 @@ class Parts:
             size = -(-len(rounds) // STRETCHES)
             starts = range(0, len(rounds), size)
             return [self._run(fold, start, min(start + size, len(rounds))) for start in starts]
+        calls = self._calls(fold)
         for n, units in enumerate(rounds, first):
-            unit = units[0] if period == 1 else Fold(self, "iteration", units, fold.depth)
+            unit = units[0] if fold.period == 1 else Fold(self, "iteration", units, fold.depth)
             if isinstance(unit, Fold) and fold.blocks:
                 unit.call(fold.inside + unit.label, unit.label)
             elif isinstance(unit, Fold):
-                unit.call(f"{fold.inside}{n}", f"{unit.label} {n}")
+                unit.call(f"{fold.inside}{n}", calls.get(n, f"{unit.label} {n}"))
             parts.append(unit)
         return sorted(parts, key=first_of)
 
+    def _calls(self, fold: Fold) -> dict[int, str]:
+        """By number the rounds that are calls of one layer on different things, with what it is."""
+        scope, found = self.scope(fold), dict[int, str]()
+        if not self.layered or not scope or fold.first is not None:
+            return found
+        for n, units in enumerate(fold.rounds, 1):
+            inside = {i for unit in units for i in steps_of(unit)}
+            read = {u for v in inside for u in self.graph.operands[v]} - inside
+            read = {u for u in read if self.graph.kind(u) not in ("parameter", "constant")}
+            names = {
+                (*self.graph.values[u].scope[fold.depth - 1 :], self.graph.names[u])[0]
+                for u in read if u not in self.still or self.graph.kind(u) == "input"
+            }  # fmt: skip
+            if len(names) != 1 or names <= {scope[-1], *found.values()}:
+                return {}
+            found[n] = names.pop()
+        return {n: f"{scope[-1]}({name})" for n, name in found.items()}
+
     def _run(self, fold: Fold, start: int, end: int) -> Fold:
         """Some iterations of a loop as one fold."""
-        units = fold.units[start * fold.period : end * fold.period]
+        units = [unit for units in fold.rounds[start:end] for unit in units]
         first, last = (fold.first or 1) + start, (fold.first or 1) + end - 1
         run = Fold(self, fold.label, units, fold.depth, period=fold.period, first=first)
+        run.missing = 0 if start else fold.missing
         run.blocks = fold.blocks
         named = [unit.label for unit in (units[0], units[-1]) if isinstance(unit, Fold)]
         stretch = say("iterations {first}–{last}", first=first, last=last)
@@ -285,6 +326,10 @@ class Parts:
             for u in self.graph.operands[leaf]:
                 if u in reader and reader[leaf] >= 0:
                     read(u, reader[leaf], turns[leaf])
+
+        def single(part: int | Fold | None) -> bool:
+            return part is not None and (isinstance(part, int) or part.main is not None)
+
         homes: dict[Any, int] = {}
         if -1 in reader.values():
             for n, part in enumerate(parts):
@@ -298,6 +343,8 @@ class Parts:
             only = parts[n] if 0 <= n < several else None
             if self.layered and self.graph.kind(leaf) == "input" and not depth:
                 only = None  # the program's own arguments are looked for
+            elif fold.main is None and leaf in self.still and len(scope) > depth and single(only):
+                only = None  # so is a layer that no gradient comes to
             elif self.layered and fold.main is None and isinstance(only, int):
                 only = parts[n] = gathering.standing_for(self, only, [only], depth)
             if isinstance(only, Fold):
@@ -317,7 +364,9 @@ class Parts:
         """The values of a part, each with the number of its round, if layers repeat there."""
         if not self.layered or isinstance(part, int) or not part.period:
             return ((0, v) for v in steps_of(part))
-        return ((n // part.period, v) for n, unit in enumerate(part.units) for v in steps_of(unit))
+        return (
+            (n, v) for n, units in enumerate(part.rounds) for unit in units for v in steps_of(unit)
+        )
 
     # --- what looks alike --------------------------------------------------------------------
 
@@ -345,7 +394,7 @@ class Parts:
         And with parameters of the same sizes, where they are layers.
         """
         if fold.period:
-            return self._number(("repeat", *map(self._look, fold.units[: fold.period])))
+            return self._number(("repeat", *map(self._look, fold.units[-fold.period :])))
         if fold.main is not None:
             return self._look(fold.main)
         graph = self.graph
@@ -364,3 +413,9 @@ class Parts:
             for i in fold.steps
         )
         return self._number((stem(fold.label), look))
+
+
+def _places(graph: Graph, unit: int | Fold) -> dict[Any, int]:
+    """Where a value was computed, or the last of a fold: the functions, and the places there."""
+    site = graph.values[steps_of(unit)[-1]].site
+    return dict(zip(site[::2], site[1::2], strict=True)) if site and None not in site else {}

@@ -208,9 +208,14 @@ def _owners(graph: Graph, shown: frozenset[int]) -> list[int]:
     for i in range(len(graph) - 1, -1, -1):
         node = graph.values[i]
         owner = reader[i]
-        if 0 <= owner < several and i not in shown and i != graph.output:
-            is_number = node.operation is CONSTANT and np.ndim(node.value) == 0
-            if is_number or not graph.is_leaf(i):
+        if 0 <= owner < several and i != graph.output:
+            if node.operation is not CONSTANT:
+                step = i not in shown and not graph.is_leaf(i)
+            elif np.ndim(node.value) == 0:
+                step = i not in shown
+            else:
+                step = graph.literal(i) is not None
+            if step:
                 group[i] = owner
         owner = group[i]
         for u in graph.operands[i]:

@@ -5,6 +5,7 @@ Norms are Euclidean, of all the numbers in question as one vector.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz.chain.fold import Fold
+from gradviz.chain.fold import Fold, steps_of
 from gradviz.chain.statements import Statement
 from gradviz.errors import TraceError
 from gradviz.statistics import measure, norm
@@ -199,12 +200,9 @@ class Tally:
         sizes: list[Size] = []
         iteration = [-1] * len(operands)  # by value: of a long loop a dict would take much memory
         steps: list[int] = []
-        turn = 0
-        for n, unit in enumerate(fold.units):
-            if n % fold.period == 0:
-                turn = len(sizes)
-                sizes.append(Size())
-            for i in unit.steps if isinstance(unit, Fold) else (unit,):
+        for turn, units in enumerate(fold.rounds):
+            sizes.append(Size())
+            for i in itertools.chain.from_iterable(map(steps_of, units)):
                 iteration[i] = turn
                 steps.append(i)
         reading: dict[int, set[int]] = {leaf: set() for leaf in leaves}

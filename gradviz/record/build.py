@@ -95,12 +95,18 @@ def build(
 
     def shown() -> tuple[list[str], frozenset[int]]:
         given = names.given(values)
-        arrays, taken = {u for u in constants.values() if not given[u]}, {*given}
+        arrays = {u for u in constants.values() if not given[u]}
+        first = {name: i for i, name in reversed([*enumerate(given)]) if name and arrays}
         for v, node in enumerate(values if arrays else ()):
             for position, u in enumerate(operands[v]):
                 if u in arrays and not given[u]:  # it has the name that it was read by
                     name = names.read(node.site, position)
-                    given[u] = name if name not in taken else ""  # h(1) is the first computed
+                    if u < first.get(name, -1):  # h is the first computed: a loop begins with h(0)
+                        name = f"{name}(0)"
+                        given[u] = name if name not in first else ""
+                        first[name] = u
+                    elif name not in first:
+                        given[u] = name
         # Only leaves, and values that the program assigned, have a name of their own.
         given[result] = given[result] or (output_name if output_name not in given else "")
         letters = "".join("c" if node.operation is CONSTANT else "v" for node in values)

@@ -231,11 +231,17 @@ def given(nodes: Iterable[Node]) -> list[str]:
 
 
 def read(site: Instruction | None, position: int) -> str:
-    """The variable or attribute that an operand of an operator was read from, or "" for none."""
+    """What an operand of an operator was read from, or "" for what has no name.
+
+    A variable or an attribute, the transpose of one, or the identity matrix.
+    """
     if not site or site[1] is None:
         return ""
     sides = _operators(site[0].co_filename).get(_position(*site[:2]), ())
     return sides[position] if position < len(sides) else ""
+
+
+IDENTITY = ("eye", "identity")
 
 
 @lru_cache(maxsize=256)
@@ -255,7 +261,14 @@ def _operators(filename: str) -> dict[tuple[int | None, ...], tuple[str, ...]]:
 def _written(side: ast.expr) -> str:
     if isinstance(side, ast.Name):
         return side.id
-    return side.attr if isinstance(side, ast.Attribute) and side.attr != "T" else ""
+    if isinstance(side, ast.Attribute):
+        if side.attr != "T":
+            return side.attr
+        name = _written(side.value)
+        return f"{name}.T" if name else ""
+    if isinstance(side, ast.Call) and isinstance(side.func, ast.Attribute):
+        return "I" * (side.func.attr in IDENTITY and len(side.args) == 1 and not side.keywords)
+    return ""
 
 
 @per_code

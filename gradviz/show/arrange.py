@@ -12,13 +12,14 @@ from gradviz.chain.columns import length, ranks
 from gradviz.chain.folding import LONG
 
 from . import card, dot, engine
-from .layout import Curve, Layout, Point
+from .layout import Curve, Layout, Point, reversed_curve
 from .straight import straightened
 from .view import View
-from .wrap import badness, wrapped
+from .wrap import LEGIBLE, badness, wrapped
 
 HARD = LONG  # edges of this length together are laid out with straight lines ...
 HARDEST = 8 * HARD  # ... and longer ones without an engine
+APART = 4, 14  # how far the two sides of a U stand from each other
 GAP = 18.0  # between boxes, where no engine sets them
 
 
@@ -35,25 +36,48 @@ def arrange(view: View, engine_name: str = "auto", *, whole: bool = False) -> La
     gradviz.show.engine.EngineError
         If the engine is missing, fails, or writes no layout.
     """
-    found = _arranged(view, engine_name)
+    bent = None if whole else _bent(view, engine_name)
+    if bent:
+        return bent
+    view = replace(view, bend=None)
     if whole:
-        return found
-    folded = any(box.kind in ("fold", "layer") for box in view.boxes)
-    found = wrapped(found, eager=folded)
+        return _arranged(view, engine_name)
+    found = _wrapped(view, engine_name)
     if view.free and not view.dense and (found.columns > 1 or any(badness(found)[:2])):
         turned = replace(view, direction="TB" if view.direction == "LR" else "LR")
-        found = min(found, wrapped(_arranged(turned, engine_name), eager=folded), key=badness)
+        found = min(found, _wrapped(turned, engine_name), key=badness)
     return found
 
 
-def _arranged(view: View, engine_name: str) -> Layout:
+def _bent(view: View, engine_name: str) -> Layout | None:
+    """A layout that goes down and up again, as wide as it is to be; None if that does not do."""
+    for bend in [view.bend._replace(apart=apart) for apart in APART] if view.bend else ():
+        found = _arranged(replace(view, bend=bend), engine_name)
+        if not any(badness(found)[:2]):
+            return found
+    return None
+
+
+def _wrapped(view: View, engine_name: str) -> Layout:
+    """A layout of few columns; where it is too wide, with leaves one behind the other."""
+    folded = any(box.kind in ("fold", "layer") for box in view.boxes)
+    whole = _arranged(view, engine_name)
+    found = wrapped(whole, eager=folded)
+    if view.direction == "LR" or whole.width <= LEGIBLE:
+        return found
+    staggered = _arranged(view, engine_name, staggered=True)
+    return min(found, wrapped(staggered, eager=folded), key=badness)
+
+
+def _arranged(view: View, engine_name: str, *, staggered: bool = False) -> Layout:
     sizes = card.sizes(view)
     path = engine.find(engine_name)
     hardness = length(len(view.boxes), ends(view))
     if hardness > HARDEST:
         return _in_columns(view, sizes)
     simple = hardness > HARD
-    source = dot.to_dot(replace(view, title="", below=None), sizes=sizes, simple=simple)
+    alone = replace(view, title="", below=None)
+    source = dot.to_dot(alone, sizes=sizes, simple=simple, staggered=staggered)
     try:
         written = engine.run(source, "json0", engine_name)
     except engine.GaveUpError:
@@ -186,7 +210,10 @@ def _read(view: View, sizes: dict[str, tuple[float, float]], data: Any) -> Layou
     curves: dict[str, tuple[Curve, ...]] = {}
     for arrow in view.arrows:
         first, last = arrow.ends
-        if arrow.id in centres:  # it runs through its label
+        if view.bend and view.bend.rising.issuperset(arrow.ends):  # it was laid out upside down
+            way = found[arrow.id, first][0], found[last, arrow.id][0]
+            curves[arrow.id] = tuple(map(reversed_curve, way))
+        elif arrow.id in centres:  # it runs through its label
             curves[arrow.id] = (found[first, arrow.id][0], found[arrow.id, last][0])
         else:
             curves[arrow.id] = (found[first, last].pop(0),)

@@ -6,6 +6,8 @@ all sizes are fixed from our own measurements, so no engine needs to know a font
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
@@ -34,12 +36,14 @@ def to_dot(
     theme: str = "light",
     sizes: dict[str, tuple[float, float]] | None = None,
     simple: bool = False,
+    staggered: bool = False,
 ) -> str:
     """DOT source of a View; the same View gives the same text.
 
     With `sizes` it is for a layout only, which may serve other Views too: boxes get these sizes
     and show nothing, and labels that only another View has get their place. A `simple` one has
-    straight lines, and takes little effort.
+    straight lines, and takes little effort. In a `staggered` one, every other of the leaves that
+    one box reads stands a row behind the rest.
     """
     import graphviz
 
@@ -62,14 +66,26 @@ def to_dot(
 
     reserve = sizes is not None
     sizes = sizes or cards.sizes(view)
+    behind = _behind(view) if staggered else frozenset()
     for prefix, panel in zip(("", "below_"), view.panels(), strict=False):
         if view.below is None:
-            _panel(source, panel, prefix, sizes, reserve, _SIDES[view.direction], colours)
+            _panel(source, panel, prefix, sizes, reserve, _SIDES[view.direction], colours, behind)
             continue
         with source.subgraph(name=f"cluster_{prefix}panel") as cluster:
             cluster.attr(label=_quoted(panel.caption), labeljust="l", color=colours["line"])
-            _panel(cluster, panel, prefix, sizes, reserve, _SIDES[view.direction], colours)
+            _panel(cluster, panel, prefix, sizes, reserve, _SIDES[view.direction], colours, behind)
     return str(source.source)
+
+
+def _behind(view: View) -> frozenset[str]:
+    """Of the leaves that just one box reads, every other one."""
+    ends = [arrow.ends for arrow in view.arrows]
+    read, reading = Counter(first for first, _ in ends), {last for _, last in ends}
+    leaves: dict[str, list[str]] = {}
+    for first, last in ends:
+        if read[first] == 1 and first not in reading:
+            leaves.setdefault(last, []).append(first)
+    return frozenset(itertools.chain.from_iterable(some[1::2] for some in leaves.values()))
 
 
 def _scale(view: View, colours: dict[str, str]) -> str:
@@ -98,6 +114,7 @@ def _panel(
     reserve: bool,
     sides: tuple[str, str],
     colours: dict[str, str],
+    behind: frozenset[str],
 ) -> None:
     enter, leave = sides
     scopes = {box.id: box.scope for box in view.boxes}
@@ -117,18 +134,29 @@ def _panel(
     edges: list[tuple[str, str, dict[str, str]]] = []
     # An arrow without a label spans as many ranks as one with a label.
     labelled = any(arrow.id in sizes for arrow in view.arrows)
+    levels: list[tuple[str, str, str]] = []
     for arrow in view.arrows:
         first, last = arrow.ends
         look = {"tailport": leave, **_edge(arrow, colours)}
+        if first in behind:
+            look["minlen"] = "4"
         pill = {"label": ""} if reserve else _pill(arrow, colours)
         if arrow.id not in sizes or not pill:
-            edges.append((first, last, look | ({"minlen": "2"} if labelled else {})))
+            edges.append((first, last, ({"minlen": "2"} if labelled else {}) | look))
             continue
         label = {**_size(*sizes[arrow.id]), **pill}
         scope = _common(scopes[first], scopes[last])
         inside.setdefault(scope, []).append((prefix + arrow.id, label))
-        one, two = {**look, "headport": enter}, {**look, "weight": "2"}
+        one, two = {**look, "headport": enter}, {**look, "weight": "2", "minlen": "1"}
         (two if tip_first(arrow) else one)["dir"] = "none"
+        if view.bend and view.bend.rising >= {first, last}:  # it is laid out upside down
+            one["dir"], two["dir"] = (_BACK[part.get("dir", "")] for part in (one, two))
+            edges += [(last, arrow.id, two | {"headport": enter}), (arrow.id, first, one)]
+            continue
+        if view.bend and arrow.id in view.bend.across:
+            levels.append((first, arrow.id, last))
+            flat = {"tailport": "e", "headport": "w", "constraint": "false"}
+            one, two = ({**part, **flat, "minlen": f"{view.bend.apart}"} for part in (one, two))
         edges += [(first, arrow.id, one), (arrow.id, last, two)]
     tight = view.dense or stacks or any(box.kind == "fold" for box in view.boxes)
     margin = "8" if tight else "12"
@@ -142,6 +170,11 @@ def _panel(
         source.edge(
             prefix + stacked.get(tail, tail), prefix + stacked.get(head, head), **attributes
         )
+    for level in levels:
+        with source.subgraph() as rank:
+            rank.attr(rank="same")
+            for name in level:
+                rank.node(prefix + name)
 
 
 def _stack(
@@ -168,6 +201,7 @@ def _stack(
     return {"label": f"<{table}>", "shape": "plain", "fixedsize": "false", "style": "solid"}
 
 
+_BACK = {"": "back", "back": "forward", "none": "none"}
 _SIDES = {"LR": ("w", "e"), "TB": ("n", "s")}
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradviz.chain.folding import is_large
+from gradviz.chain.gathering import frames
 from gradviz.chain.result import GraphResult
 from gradviz.files import PICTURES, write_atomic
 from gradviz.highlight import Highlight
@@ -19,7 +22,7 @@ from gradviz.words import choose
 
 from . import heat, style
 from .overview import overview
-from .view import View, backward_view, beside_view, forward_view
+from .view import Box, View, backward_view, beside_view, forward_view
 
 if TYPE_CHECKING:
     import numpy as np
@@ -246,9 +249,25 @@ def draw(
     else:
         make = beside_view if backward else forward_view
         view = make(graph, show=chosen, highlight=highlight, **looks)
+    view = _framed(graph, view) if isinstance(graph, Recording) else view
     view = heat.of_values(graph, view, heat.wanted(color, False))
     words = partial(_words, graph, chosen, highlight, view.title, view.scale)
     return Drawing(view, theme=theme, engine=engine, words=words)
+
+
+def _framed(graph: Any, view: View) -> View:
+    """The View with the calls of the program's functions as frames, where it has no scopes."""
+    if any(box.scope for box in view.boxes):
+        return view
+    calls = {f"n{i}": path for i, path in frames(graph).items()}
+    seen = Counter(path[:n] for path in calls.values() for n in range(1, len(path) + 1))
+
+    def put(box: Box) -> Box:
+        path = calls.get(box.id, ())
+        return replace(box, scope=tuple(f for n, f in enumerate(path, 1) if seen[path[:n]] > 1))
+
+    below = view.below and _framed(graph, view.below)
+    return replace(view, boxes=tuple(map(put, view.boxes)), below=below)
 
 
 def _words_of_view(view: View) -> str:

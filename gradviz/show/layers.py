@@ -97,9 +97,9 @@ def operation(graph: Graph, i: int) -> tuple[str, str]:
     """The name of an operation, and what its result is called in the program."""
     node = graph.values[i]
     name = node.operation.name.partition("[")[0]
-    own = graph.names[i].rpartition(".")[2]
+    own = graph.names[i].rpartition(".")[2].partition("(")[0]  # without its number
     given = ", ".join(f"{key}={_short(value)}" for key, value in (node.keywords or {}).items())
-    said = "" if own.partition("(")[0] == name else own
+    said = "" if own == name or i not in graph.named else own
     return name.strip("_"), " ".join(filter(None, (said, given)))
 
 

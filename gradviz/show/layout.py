@@ -46,6 +46,7 @@ class Layout:
     groups: Mapping[tuple[str, ...], tuple[Rectangle, ...]]  # several where columns divide one
     curves: dict[str, tuple[Curve, ...]]
     columns: int = 1
+    cut: int = 0  # how many edges go on in the next column
 
     def route(self, arrow: Arrow) -> Route:
         """The way of an arrow, its head at the end that it points to."""
@@ -75,7 +76,7 @@ class Layout:
                 ]
         at = left + 8
         for begin, end in sorted(crossed):
-            if begin > at:
+            if min(begin, right - 4) > at:
                 yield at, min(begin, right - 4)
             at = max(at, end)
 
@@ -96,6 +97,11 @@ def straight(first: Point, last: Point) -> tuple[Point, ...]:
     """A straight line as a Bézier curve, which has a direction at both its ends."""
     (x, y), (z, w) = first, last
     return tuple((x + (z - x) * n / 3, y + (w - y) * n / 3) for n in range(4))
+
+
+def reversed_curve(curve: Curve) -> Curve:
+    """The curve from its end to its start."""
+    return Curve(curve.points[::-1], curve.end, curve.start)
 
 
 def turned(layout: Layout) -> Layout:
@@ -121,6 +127,7 @@ def turned(layout: Layout) -> Layout:
             for i, curves in layout.curves.items()
         },
         layout.columns,
+        layout.cut,
     )
 
 

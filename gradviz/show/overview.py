@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from gradviz import words
 from gradviz.chain.fold import Fold
@@ -20,8 +22,10 @@ from gradviz.options import Colour
 from gradviz.statistics import norm
 
 from . import heat, layers
+from .bend import bend_of
 from .view import (
     Arrow,
+    Bend,
     Box,
     Row,
     View,
@@ -37,6 +41,8 @@ from .view import (
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
+Cut = tuple[int | Fold, tuple[Fold, ...]]
+"""What a box holds, and the opened folds around it."""
 ACROSS = 4  # so many numbers stand beside each other where boxes do too
 
 
@@ -59,11 +65,14 @@ def overview(
     opened = folding.opened(budget)
     for key in [unfold] if isinstance(unfold, str) else unfold:
         opened += [fold for fold in folding.way(key) if fold not in opened]
+    view = view_of(graph, folding, opened, mark, color)
+    chosen = direction_of(direction, folding.row(opened) >= ROW)
     view = replace(
-        view_of(graph, folding, opened, mark, color),
+        view,
         title=title_of(title, mark, graph.table),
-        direction=direction_of(direction, folding.row(opened) >= ROW),
+        direction=chosen,
         free=direction is None,
+        bend=view.bend if direction is None and chosen == "TB" else None,
     )
     if backward is None:
         return view
@@ -123,8 +132,9 @@ def view_of(
                 box = replace(box, role=box.role or "sick")
         frames = tuple(_frame(graph, folding, fold) for fold in around)
         boxes.append(replace(box, scope=frames))
-    boxes = _sharing(boxes, tally) if folding.layered else boxes
-    arrows, flows = _arrows(graph, folding, [part for part, _ in cut], boxes, tally, mark)
+    again = {at for at in tally.bundles if not folding.layered and _is_read_again(graph, cut, *at)}
+    boxes = _sharing(boxes, tally) if folding.layered else _reading(boxes, again)
+    arrows, flows = _arrows(graph, folding, [part for part, _ in cut], boxes, tally, mark, again)
     folds = [part for part, _ in cut if isinstance(part, Fold)]
     hidden = sum(len(fold.values) for fold in folds)
     one = len(folds) == 1
@@ -140,6 +150,7 @@ def view_of(
         description=description(table, boxed),
         legend=legend,
         dense=folding.layered,
+        bend=_bend(graph, boxes, arrows, tally) if folding.layered else None,
     )
     color = heat.wanted(color, folding.layered)
     held = {
@@ -156,8 +167,12 @@ def _arrows(
     boxes: list[Box],
     tally: Tally,
     mark: Highlight,
+    again: set[tuple[int, int]],
 ) -> tuple[list[Arrow], dict[str, float]]:
-    """What leads from box to box; by arrow, the norm of what flows back through it."""
+    """What leads from box to box; by arrow, the norm of what flows back through it.
+
+    What is read `again` is told in its box, unless it is pointed out.
+    """
     table = graph.table
     arrows: list[Arrow] = []
     flows: dict[str, float] = {}
@@ -166,6 +181,8 @@ def _arrows(
         between = roles.setdefault((tally.owner[u], tally.owner[v]), {})
         between |= dict.fromkeys((role,) if isinstance(role, str) else role)
     for (tail, head), bundle in sorted(tally.bundles.items()):
+        if (tail, head) in again and not roles.get((tail, head)):
+            continue
         if folding.layered or any(isinstance(parts[m], Fold) for m in (tail, head)):
             arrow = _arrow(boxes[tail], boxes[head], bundle, roles.get((tail, head), {}))
             if folding.layered:
@@ -184,6 +201,38 @@ def _arrows(
                 if edge[3].get("message") is not None:
                     flows[arrows[-1].id] = norm(edge[3]["message"])
     return arrows, flows
+
+
+def _bend(graph: Graph, boxes: list[Box], arrows: list[Arrow], tally: Tally) -> Bend | None:
+    number = {box.id: n for n, box in enumerate(boxes)}
+    bundles = {arrow.id: tally.bundles[number[arrow.tail], number[arrow.head]] for arrow in arrows}
+    sent = {
+        i: np.shape(graph.values[min(bundle.values)].value)
+        for i, bundle in bundles.items()
+        if len(bundle.values) == 1 and bundle.norm is not None
+    }
+    return bend_of(arrows, number, sent)
+
+
+def _is_read_again(graph: Graph, cut: Sequence[Cut], tail: int, head: int) -> bool:
+    """Whether the later rounds of a loop read a leaf that its first round is seen to read."""
+    (leaf, _), (part, around) = cut[tail], cut[head]
+    if isinstance(leaf, Fold) or not (isinstance(part, Fold) and (part.first or 0) > 1):
+        return False
+    first = around[-1].folds[0] if around else part
+    return graph.is_leaf(leaf) and any(v in first.values for v, _ in graph.readers[leaf])
+
+
+def _reading(boxes: list[Box], again: set[tuple[int, int]]) -> list[Box]:
+    """The boxes, each saying which leaves the rounds in it read again."""
+    of: dict[int, list[str]] = {}
+    for tail, head in sorted(again):
+        of.setdefault(head, []).append(boxes[tail].name)
+    return [
+        replace(box, rows=(*box.rows, Row("ink", say("reads too"), (commas(of[n]),))))
+        if n in of else box
+        for n, box in enumerate(boxes)
+    ]  # fmt: skip
 
 
 def _sharing(boxes: list[Box], tally: Tally) -> list[Box]:
@@ -248,7 +297,7 @@ def _layer(
     rows = () if still else layers.rows(graph, part, tally, tally.totals.get(n), mark)
     if isinstance(part, Fold) and graph.output in part.values:  # J, whatever box it is in
         own = Row("value", target, words.cells(graph.values[graph.output].value)[:1])
-        rows = own, *rows[1:]
+        rows = (replace(rows[0], label=target), *rows[1:]) if len(rows) > 1 else (own,)
     return replace(
         plain,
         title=name,

@@ -22,7 +22,6 @@ from .measure import FAMILIES
 from .view import HEATS, Arrow, Box, Scale, View
 
 MARGIN = 18.0
-CLASS = 60.0  # so much of a class, at least, says which it is
 _FLUID = ' style="max-width:100%;height:auto"'
 
 
@@ -206,15 +205,13 @@ class _Painter:
         name, _, about = whole.partition(" · ")
         kind = about.partition(" ")[0]
         short = f"{name} · {kind}" if kind.isidentifier() else name
-        for said in (whole, short):
-            title = dot.group_title(said + more, frame[2] - frame[0] - 20)
+        for said in (whole, short, name):
+            title = dot.group_title(said + more)
             for left, right in rooms:
                 if title.width + 8 <= right - left:
                     return title, left
         left, right = max(rooms, key=lambda room: room[1] - room[0], default=frame[::2])
-        room = max(right - left - 8, 24)
-        said = short if room > dot.group_title(name).width + CLASS else name
-        return dot.group_title(said, room), left
+        return dot.group_title(name, max(right - left - 8, 24)), left
 
     def _arrow(self, arrow: Arrow) -> None:
         route = self.place.route(arrow)

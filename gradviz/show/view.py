@@ -119,6 +119,14 @@ class Scale(NamedTuple):
     told: str = ""
 
 
+class Bend(NamedTuple):
+    """A picture that goes down and up again: the boxes that rise, the arrows that lead across."""
+
+    rising: frozenset[str]
+    across: frozenset[str]
+    apart: int = 1  # so many times as far from each other as boxes are
+
+
 @dataclass(frozen=True)
 class View:
     """All that is shown, in drawing order."""
@@ -131,6 +139,7 @@ class View:
     free: bool = False  # whether another direction will do as well: none was asked for
     legend: tuple[tuple[str, str], ...] = ()
     dense: bool = False  # many boxes, little between them
+    bend: Bend | None = None
     scale: Scale | None = None  # of colours that mean a size
     caption: str = ""
     below: View | None = None  # the other pass, drawn below in the same arrangement
@@ -164,6 +173,7 @@ class View:
 
 
 LONGEST_VJP = 24
+FEW = 16  # so many boxes may be wide
 
 
 def forward_view(
@@ -325,7 +335,8 @@ def _parts(
     # A gradient is named by the node it belongs to.
     ids = {node: f"n{dag.nodes[node].get('of', node)}" for node in shown}
     target = output_name(dag)
-    boxes = tuple(box_of(ids[node], node, dag, highlight, target) for node in shown)
+    across = 8 if len(shown) <= FEW else 4  # numbers beside each other
+    boxes = tuple(box_of(ids[node], node, dag, highlight, target, across=across) for node in shown)
     arrows = tuple(_arrows(dag, nodes, set(shown), highlight, ids, backward))
     hidden = len(nodes) - len(shown)
     return boxes, arrows, say("{n} nodes are not shown", n=hidden) if hidden else ""

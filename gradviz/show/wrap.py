@@ -21,7 +21,7 @@ SCREEN = 1200.0  # a layout no longer than this many pixels is seen whole ...
 LEGIBLE = 1590.0  # (at that width, one so wide still has its smallest text at 7 pixels)
 LONGEST = 2.5  # ... and a longer one is cut where it is so many times as long as wide
 PAGE = 1.6 * SCREEN  # so long a page is scrolled through; in one that is too wide, texts are small
-CUT = 0.2  # what a cut costs, as a part of a screen
+CUT, EACH = 0.2, 0.03  # what a cut costs, as a part of a screen, and each edge that is cut
 MOST = 8  # columns
 TRIED = 16  # places of a single cut, where columns of one length are too wide or too long
 ROOM = 6.0  # between two boxes, for a cut
@@ -61,7 +61,8 @@ def badness(layout: Layout) -> tuple[bool, bool, float]:
     """How bad a layout is on a screen: not legible, too long for its width, large, cut."""
     long, short = sorted((layout.width, layout.height), reverse=True)
     size = max(layout.width / SCREEN, layout.height / PAGE)
-    return layout.width > LEGIBLE, long > max(SCREEN, LONGEST * short), size + CUT * layout.columns
+    cut = CUT * layout.columns + EACH * layout.cut
+    return layout.width > LEGIBLE, long > max(SCREEN, LONGEST * short), size + cut
 
 
 class _Cuts:
@@ -224,6 +225,7 @@ def _cut(layout: Layout, cuts: list[float], turned: bool) -> Layout:
         },
         {i: tuple(joined(parts, i)) for i, parts in pieces.items()},
         len(columns),
+        sum(map(len, passing)),
     )
 
 

@@ -189,6 +189,30 @@ def test_a_constant_array_has_the_name_it_was_read_by():
     def swapped(q, A):
         return np.sum(np.subtract(A, q) * A)
 
+    def filtered(q):
+        P, h, M = np.eye(2), np.zeros(2), np.array([[1.0, 2.0], [3.0, 4.0]])
+        for _ in range(2):
+            P = M @ P @ M.T + q * np.eye(2)
+            h = P @ (h + 1) - M.T @ np.ones(2)
+        return np.sum(h)
+
+    g = gv.trace(filtered, 0.5)
+    assert {"I", "M", "M.T"} <= {*g.names}  # what P and h begin with is computed with at once
+    shown = {row["name"]: row["expression"] for row in g.statements.table.nodes.values()
+             if row["expression"]}  # fmt: skip
+    assert shown["P(2)"] == "M @ P @ M.T + q * I"
+    assert not {"I", "M.T"} & {*g.statements.names}
+
+    def rolled(w):
+        h = np.zeros(2)
+        for _ in range(2):
+            h = np.tanh(w * h + 1)
+        return np.sum(h)
+
+    g = gv.trace(rolled, 0.5)
+    assert g.names[:3] == ["w", "h(0)", "v_1"]
+    assert (g.value("h(0)") == 0).all()
+
     g = gv.trace(swapped, 0.5, np.eye(2), wrt="q")
     assert "A" in g.names
     assert "c_1" not in g.names
