@@ -19,7 +19,7 @@ from .wrap import LEGIBLE, badness, wrapped
 
 HARD = LONG  # edges of this length together are laid out with straight lines ...
 HARDEST = 8 * HARD  # ... and longer ones without an engine
-APART = 4, 14  # how far the two sides of a U stand from each other
+APART = 4, 20  # how far the two sides of a U stand from each other
 GAP = 18.0  # between boxes, where no engine sets them
 
 

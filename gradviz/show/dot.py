@@ -173,8 +173,8 @@ def _panel(
     for level in levels:
         with source.subgraph() as rank:
             rank.attr(rank="same")
-            for name in level:
-                rank.node(prefix + name)
+            for name, other in itertools.pairwise(level):  # from left to right
+                rank.edge(prefix + name, prefix + other, style="invis")
 
 
 def _stack(
