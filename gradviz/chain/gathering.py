@@ -96,19 +96,9 @@ def frames(graph: Graph) -> dict[int, tuple[str, ...]]:
     A parameter or a constant that is read in one alone is there, too. The program itself, which
     computes J, is none.
     """
-    found: dict[int, tuple[str, ...]] = {}
-
-    def enter(inside: list[Any], outer: set[Any], path: tuple[str, ...]) -> None:
-        seen: Counter[str] = Counter()
-        for code, row in calls(graph, inside, outer):
-            if code is not None:
-                seen[name := code.co_name] += 1
-                own = (*path, f"{name} {seen[name]}" if seen[name] > 1 else name)
-                found.update({i: own for i in row if isinstance(i, int)})
-                enter(row, {*outer, code}, own)
-
-    site = graph.values[graph.output].site
-    enter([i for i in range(len(graph)) if not graph.is_leaf(i)], {*(site or ())[-2:-1]}, ())
+    site = graph.values[graph.output].site or ()
+    inside: list[int | Fold] = [i for i in range(len(graph)) if not graph.is_leaf(i)]
+    found = dict(_within(graph, inside, {*site[-2:-1]}, ()))
     for i in range(len(graph)):
         if graph.kind(i) in ("parameter", "constant") and graph.readers[i]:
             paths = [found.get(v, ()) for v, _ in graph.readers[i]]
@@ -117,6 +107,19 @@ def frames(graph: Graph) -> dict[int, tuple[str, ...]]:
             )
             found[i] = tuple(level[0] for level in levels)
     return found
+
+
+def _within(
+    graph: Graph, inside: list[int | Fold], outer: set[Any], path: tuple[str, ...]
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The calls that values were computed in; of each, the innermost ones come last."""
+    seen: Counter[str] = Counter()
+    for code, row in calls(graph, inside, outer):
+        if code is not None:
+            seen[name := code.co_name] += 1
+            own = (*path, f"{name} {seen[name]}" if seen[name] > 1 else name)
+            yield from ((i, own) for i in row if isinstance(i, int))
+            yield from _within(graph, row, {*outer, code}, own)
 
 
 def calls(
@@ -179,12 +182,21 @@ def _site(graph: Graph, part: int | Fold) -> dict[Any, int]:
 def functions(node: Node) -> dict[Any, int]:
     """The functions that computed a value and at once returned it, each with the place there.
 
-    The innermost is the first; of a file, they follow the line.
+    The innermost is the first; a layer's own forward ends them.
+    """
+    return dict(itertools.takewhile(_is_named, places(node).items()))
+
+
+def places(node: Node) -> dict[Any, int]:
+    """The code that computed a value, and that it was at once returned to, with the places there.
+
+    Of a file, they follow the line.
     """
     site = node.site or ()
     if site and not hasattr(site[0], "co_name"):
         site = site[2:]
-    return dict(itertools.takewhile(_is_named, zip(site[::2], site[1::2], strict=False)))
+    pairs = zip(site[::2], site[1::2], strict=False)
+    return {code: place for code, place in pairs if place is not None}
 
 
 def _common(sites: Sequence[dict[Any, int]]) -> list[Any]:

@@ -10,6 +10,7 @@ the boxes of a picture form a DAG, whichever of them are open.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -179,17 +180,19 @@ class Parts:
 
         A round goes on in the order of the program's instructions, in each of its functions.
         """
-        places = [_places(self.graph, unit) for unit in units]
-
-        def backwards(late: int) -> int:
-            last: dict[Any, int] = {}
-            count = 0
-            for place in (*places[late:], *places[:late]):
-                count += sum(last.get(code, -1) > offset for code, offset in place.items())
-                last |= place
-            return count
-
-        return min(range(len(units)), key=backwards)
+        rows: dict[Any, list[tuple[int, int]]] = {}
+        for n, unit in enumerate(units):
+            for code, place in gathering.places(self.graph.values[steps_of(unit)[-1]]).items():
+                rows.setdefault(code, []).append((n, place))
+        begins = [0] * (len(units) + 1)  # how many functions go back to an earlier place before it
+        for row in rows.values():
+            for (n, place), (m, after) in zip(row, [*row[1:], row[0]], strict=True):
+                if after < place:  # between the two a round begins
+                    begins[n + 1] += 1
+                    begins[m + 1] -= 1
+                    begins[0] += m < n
+        known = [*itertools.accumulate(begins)][:-1]
+        return known.index(max(known))
 
     def _label(self, units: list[int | Fold]) -> str:
         """What single things that are alike are called together."""
@@ -413,9 +416,3 @@ class Parts:
             for i in fold.steps
         )
         return self._number((stem(fold.label), look))
-
-
-def _places(graph: Graph, unit: int | Fold) -> dict[Any, int]:
-    """Where a value was computed, or the last of a fold: the functions, and the places there."""
-    site = graph.values[steps_of(unit)[-1]].site
-    return dict(zip(site[::2], site[1::2], strict=True)) if site and None not in site else {}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradviz.chain.gathering import functions
+from gradviz.chain.gathering import places
 from gradviz.errors import TraceError
 from gradviz.files import writable, write_atomic
 from gradviz.keep.form import BITS, DTYPES, FORMAT, NUMBERS, TEXT, VERSION, without_collection
@@ -149,7 +149,7 @@ class _Writer:
             if node.site:
                 place = id(node.site[0]), node.site[1]
                 entry["instruction"] = self.instructions.setdefault(place, len(self.instructions))
-            if graph.layers and (called := functions(node)):
+            if called := places(node):
                 entry["calls"] = [
                     [self.functions.setdefault(function, len(self.functions)), offset]
                     for function, offset in called.items()

@@ -19,6 +19,7 @@ from .wrap import LEGIBLE, badness, wrapped
 
 HARD = LONG  # edges of this length together are laid out with straight lines ...
 HARDEST = 8 * HARD  # ... and longer ones without an engine
+MANY = 60  # boxes: a picture of more is not made narrower
 APART = 4, 20  # how far the two sides of a U stand from each other
 GAP = 18.0  # between boxes, where no engine sets them
 
@@ -63,7 +64,7 @@ def _wrapped(view: View, engine_name: str) -> Layout:
     folded = any(box.kind in ("fold", "layer") for box in view.boxes)
     whole = _arranged(view, engine_name)
     found = wrapped(whole, eager=folded)
-    if view.direction == "LR" or whole.width <= LEGIBLE:
+    if view.direction == "LR" or whole.width <= LEGIBLE or len(view.boxes) > MANY:
         return found
     staggered = _arranged(view, engine_name, staggered=True)
     return min(found, wrapped(staggered, eager=folded), key=badness)

@@ -9,6 +9,7 @@ import networkx as nx
 import pytest
 from gallery import LAYERED, NAMES, shown
 
+import gradviz as gv
 from gradviz.chain.fold import values_of
 from gradviz.chain.folding import Folding
 from gradviz.show import card, svg
@@ -192,6 +193,15 @@ def test_the_first_round_of_a_loop_may_compute_less():
     assert (rest.name, graph.names[graph.output]) == ("iterations 2–8", "nll(8)")
     assert rest.rows[-1].text == "q, r, ys, C"
     assert len(view.boxes) <= 15
+
+
+@pytest.mark.parametrize("name", ["numpy_kalman", "numpy_block", "numpy_lstm"])
+def test_a_saved_program_is_drawn_in_the_same_way(graph, view, tmp_path):
+    graph.save(tmp_path / "g.json")
+    loaded = gv.load(tmp_path / "g.json").draw().view
+    assert [(box.name, box.scope) for box in loaded.boxes] == [
+        (box.name, box.scope) for box in view.boxes
+    ]
 
 
 def test_what_a_function_computes_is_framed():
