@@ -59,6 +59,11 @@ def numbers(tensors: Sequence[Tensor]) -> list[float]:
     return [number for _, number in sorted(zip(order, found, strict=True))]
 
 
+def fetchable() -> bool:
+    """Whether numbers can be fetched: not while a CUDA graph is captured, which would fail."""
+    return not (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())
+
+
 def total(norms: Iterable[float]) -> float:
     """The norm of all gradients together."""
     squares = [norm * norm for norm in norms]

@@ -104,8 +104,9 @@ def report(
     graph = None if best is None else seen.graphs[best]
     health = None if best is None else _ordered(healths[best], alarm)
     finding = health.findings[0] if health is not None and health.findings else None
-    if finding is not None and finding.severity == "note" and alarm.kind == "spike":
-        finding = None
+    if finding is not None and finding.severity == "note":
+        suits = finding.kind in SUITS[alarm.kind] and alarm.kind != "spike"
+        finding = finding if suits else None  # it is worth knowing, but no cause
     if not SUITS[alarm.kind]:  # no graph shows it
         finding = None
     group = rendezvous.group()

@@ -162,7 +162,7 @@ class Watch:
     @property
     def working(self) -> bool:
         """Whether steps are watched; not in a process that was forked, as a worker of a loader."""
-        return self.live and os.getpid() == self._process
+        return self.live and os.getpid() == self._process and norms.fetchable()
 
     def _push(self, tape: Tape) -> None:
         tape.on = True
