@@ -11,7 +11,7 @@ from gradviz.language import say, spoken
 
 from . import mathtext
 from .mathtext import Runs
-from .view import OVER, SIZES, Arrow, Box, Row, View
+from .view import OVER, PORTS, SIZES, Arrow, Box, Row, View
 
 NAME, SMALL, DATA, TINY, HEAD = 17.0, 11.5, 12.5, 9.5, 9.5  # font sizes
 PAD, GAP = 11.0, 12.0
@@ -78,7 +78,8 @@ def sizes(view: View) -> dict[str, tuple[float, float]]:
     """Width and height of every box and of every arrow's label, by id, fit for all panels."""
     found: dict[str, tuple[float, float]] = {}
     for panel in view.panels():
-        cards = [(box.id, box_card(box)) for box in panel.boxes]
+        cards = [(box.id, box_card(box)) for box in panel.boxes if box.kind not in PORTS]
+        found |= {box.id: (1.0, 1.0) for box in panel.boxes if box.kind in PORTS}
         pills = [(arrow.id, pill_card(arrow)) for arrow in panel.arrows]
         for ident, card in cards + [(ident, pill) for ident, pill in pills if pill]:
             width, height = found.get(ident, (0.0, 0.0))

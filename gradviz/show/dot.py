@@ -17,7 +17,7 @@ from gradviz.words import choose, clean
 from . import card as cards
 from . import style
 from .mathtext import Runs
-from .view import HEATS, Arrow, Box, Scale, View
+from .view import HEATS, PORTS, Arrow, Box, Scale, View
 
 if TYPE_CHECKING:
     import graphviz
@@ -120,6 +120,7 @@ def _panel(
     scopes = {box.id: box.scope for box in view.boxes}
     stacks = view.stacks()
     stacked = {name: stack[0] for stack in stacks for name in stack}
+    exits = [box.id for box in view.boxes if box.kind == "exit"]
     inside: dict[tuple[str, ...], list[tuple[str, dict[str, str]]]] = {}
     nodes: dict[str, dict[str, str]] = {}
     for box in reversed(view.boxes):  # so that Graphviz sets what was recorded first on top
@@ -140,6 +141,8 @@ def _panel(
         look = {"tailport": leave, **_edge(arrow, colours)}
         if first in behind:
             look["minlen"] = "4"
+        if last in exits:
+            look["dir"] = "none"
         pill = {"label": ""} if reserve else _pill(arrow, colours)
         if arrow.id not in sizes or not pill:
             edges.append((first, last, ({"minlen": "2"} if labelled else {}) | look))
@@ -175,6 +178,12 @@ def _panel(
             rank.attr(rank="same")
             for name, other in itertools.pairwise(level):  # from left to right
                 rank.edge(prefix + name, prefix + other, style="invis")
+    for kind, rank in PORTS.items():
+        if ports := [box.id for box in view.boxes if box.kind == kind]:
+            with source.subgraph() as outermost:
+                outermost.attr(rank=rank)
+                for port in ports:
+                    outermost.node(prefix + port)
 
 
 def _stack(

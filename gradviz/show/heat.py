@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,7 @@ def of_parts(
     tally: Tally,
     parts: Mapping[str, Sequence[int]],
     flows: Mapping[str, float],
+    scale: Scale | None = None,
 ) -> View:
     """A View whose boxes are parts of a Graph, coloured.
 
@@ -89,11 +90,13 @@ def of_parts(
         By the ids of the boxes the values in them, in the order of the tally.
     flows : mapping of str to float
         By the ids of the arrows the norms of the messages that they stand for.
+    scale : Scale, optional
+        That of another picture, which this one is a part of.
     """
     if color is None:
         return view
     if color != "gradient":
-        return painted(view, _held(graph, color, parts))
+        return painted(view, _held(graph, color, parts), scale)
     sizes = Sizes(_of_gradients(graph.table))
     sizes.arrows |= flows
     zeros: dict[str, str] = {}
@@ -108,7 +111,7 @@ def of_parts(
         if size == 0:
             states = {graph.grad_state(i) for i in values}
             zeros[ident] = "underflown" if "underflown" in states else "zero"
-    return painted(view, replace(sizes, zeros=zeros, rows=rows))
+    return painted(view, replace(sizes, zeros=zeros, rows=rows), scale)
 
 
 def of_values(graph: Any, view: View, color: Colour) -> View:
@@ -290,14 +293,15 @@ def _number(name: str, given: Any) -> float:
 # --- on the scale --------------------------------------------------------------------------------
 
 
-def painted(view: View, sizes: Sizes) -> View:
+def painted(view: View, sizes: Sizes, scale: Scale | None = None) -> View:
     """The View with the sizes of its boxes and arrows as steps of one scale, which it tells.
 
     A scale of sizes is logarithmic and ends at the largest; one of the user's numbers is linear
     where they are negative or nearly alike. What is 0 or not finite is seen as that.
     """
     shown = [s for s in (*sizes.boxes.values(), *sizes.arrows.values()) if s and math.isfinite(s)]
-    step, scale = _scale(shown, sizes)
+    own = _scale(shown, sizes)
+    step = (scale or own).step
     zeros = {"zero": False, "underflown": False}
     messages = False
 
@@ -344,37 +348,53 @@ def painted(view: View, sizes: Sizes) -> View:
         legend += (("zero", sizes.nothing),) * zeros["zero"]
     if zeros.get("sick") and "sick" not in dict(legend):
         legend += (("sick", say(SICK)),)
-    scale = scale._replace(note=sizes.note, told=_told(found, sizes))
-    return replace(found, legend=legend, scale=scale if shown or sizes.note else None)
+    own = own._replace(note=sizes.note, told=_told(found, sizes))
+    return replace(found, legend=legend, scale=own if shown or sizes.note else None)
 
 
-def _scale(shown: list[float], sizes: Sizes) -> tuple[Callable[[float], int], Scale]:
-    """Which step of a scale a size is, and the scale."""
+def reaching(scale: Scale, others: Iterable[Scale]) -> Scale:
+    """The scale of a picture, told so that it holds of others with its colours, too."""
+    seen = [end for other in others if any(other.seen) for end in other.seen]
+    least, most = scale.least, scale.most
+    if seen and min(seen) < scale.ends[0] and not least.startswith("≤"):
+        least = f"≤ {least}"
+    if seen and max(seen) > scale.ends[1]:
+        most = f"≥ {most}"
+    return scale._replace(least=least, most=most)
+
+
+def _scale(shown: list[float], sizes: Sizes) -> Scale:
+    """The scale of sizes."""
     if not shown:
-        return (lambda _: 0), Scale("", "", sizes.meaning)
+        return Scale("", "", sizes.meaning)
     low, top = min(shown), max(shown)
+    seen = low, top
     if sizes.even and (low < 0 or top < LEAST * low):
         ends = sizes.write(low), sizes.write(top)
 
         def part(size: float) -> float:
             return size / (top - low) - low / (top - low) if top > low else 1.0
 
-        return _steps(part), Scale(*ends, say("{what}, linear", what=sizes.meaning))
+        linear = say("{what}, linear", what=sizes.meaning)
+        return Scale(*ends, linear, step=_steps(part), ends=seen, seen=seen)
     bottom = max(min(low, top / LEAST), top / MOST)
     less = "≤ " if low < bottom else ""
 
     def power(size: float) -> float:
         return math.log(max(size, bottom) / bottom) / math.log(top / bottom)
 
-    return _steps(power), Scale(
+    return Scale(
         less + sizes.write(bottom),
         sizes.write(top),
         say("{what}, logarithmic", what=sizes.meaning),
+        step=_steps(power),
+        ends=(bottom, top),
+        seen=seen,
     )
 
 
 def _steps(part: Callable[[float], float]) -> Callable[[float], int]:
-    return lambda size: min(int(part(size) * HEATS), HEATS - 1)
+    return lambda size: min(max(int(part(size) * HEATS), 0), HEATS - 1)
 
 
 # --- in words ------------------------------------------------------------------------------------

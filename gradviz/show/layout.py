@@ -47,6 +47,7 @@ class Layout:
     curves: dict[str, tuple[Curve, ...]]
     columns: int = 1
     cut: int = 0  # how many edges go on in the next column
+    cuts: tuple[float, ...] = ()  # where one column (or row) ends and the next one begins
 
     def route(self, arrow: Arrow) -> Route:
         """The way of an arrow, its head at the end that it points to."""
@@ -128,6 +129,7 @@ def turned(layout: Layout) -> Layout:
         },
         layout.columns,
         layout.cut,
+        layout.cuts,
     )
 
 

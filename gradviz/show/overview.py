@@ -28,6 +28,7 @@ from .view import (
     Bend,
     Box,
     Row,
+    Scale,
     View,
     arrow_of,
     box_of,
@@ -111,6 +112,7 @@ def view_of(
     opened: Iterable[Fold],
     mark: Highlight,
     color: Colour = "auto",
+    scale: Scale | None = None,
 ) -> View:
     """What is seen when some folds are open: a box for each part, an arrow between each two."""
     table, target = graph.table, output_name(graph.table)
@@ -157,7 +159,7 @@ def view_of(
         box.id: part.values if isinstance(part, Fold) else (part,)
         for box, (part, _) in zip(boxes, cut, strict=True)
     }
-    return heat.of_parts(graph, view, color, tally, held, flows)
+    return heat.of_parts(graph, view, color, tally, held, flows, scale)
 
 
 def _arrows(

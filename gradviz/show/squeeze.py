@@ -55,6 +55,7 @@ def squeezed(layout: Layout) -> Layout:
             for scope, frames in layout.groups.items()
         },
         curves={i: tuple(map(bent, curves)) for i, curves in layout.curves.items()},
+        cuts=tuple(map(move, layout.cuts)),
     )
 
 

@@ -19,7 +19,7 @@ from . import dot, mathtext, style
 from .arrange import arrange
 from .layout import Layout, Rectangle, Route
 from .measure import FAMILIES
-from .view import HEATS, Arrow, Box, Scale, View
+from .view import HEATS, PORTS, Arrow, Box, Scale, View
 
 MARGIN = 18.0
 _FLUID = ' style="max-width:100%;height:auto"'
@@ -62,6 +62,7 @@ class _Painter:
         self.colours = style.PALETTES[theme]
         self.out: list[str] = []
         self.used: dict[str, None] = {}
+        self.exits = {box.id for box in view.boxes if box.kind == "exit"}
 
     # The frame
 
@@ -114,7 +115,8 @@ class _Painter:
         for arrow in view.arrows:
             self._pill(arrow)
         for box in view.boxes:
-            self._card(box)
+            if box.kind not in PORTS:
+                self._card(box)
         self.out.append("</g>")
 
     def _style(self) -> Iterator[str]:
@@ -238,7 +240,8 @@ class _Painter:
         large = token != "edge" or style.heat_width(arrow.heat) > 3
         if token == "edge":
             token = style.token(arrow.heat, "edge")
-        self._head(route, token, large)
+        if arrow.head not in self.exits:  # else it goes on there
+            self._head(route, token, large)
         self.out.append("</g>")
 
     def _head(self, route: Route, token: str, large: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -30,6 +30,7 @@ DIRECTIONS = ("LR", "TB")
 OVER = ("‖value‖", "‖gradient‖")
 SIZES = "sizes"  # the kind of a row of two norms: of a value, and of its gradient
 HEATS = 8  # steps of a scale of colours
+PORTS = {"entry": "source", "exit": "sink"}  # where edges enter a part of a picture, and leave it
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Box:
 
     id: str
     name: str
-    kind: str  # input, parameter, constant, operation, output, gradient, fold
+    kind: str  # input, parameter, constant, operation, output, gradient, fold; one of PORTS
     tag: str = ""  # small, in the corner: the kind of a leaf, the shape of an array
     expression: str = ""
     formula: Seen | None = None  # the expression as mathematics, where it is that
@@ -110,13 +111,19 @@ class Arrow:
 
 
 class Scale(NamedTuple):
-    """What colours mean: the ends of the scale ("" for none), and of what; a note, a sentence."""
+    """What colours mean: the ends of the scale ("" for none), and of what; a note, a sentence.
+
+    And which step a size is, from where to where the steps go, and the sizes that are seen.
+    """
 
     least: str
     most: str
     meaning: str
     note: str = ""
     told: str = ""
+    step: Callable[[float], int] = lambda _: 0
+    ends: tuple[float, float] = (0.0, 0.0)
+    seen: tuple[float, float] = (0.0, 0.0)
 
 
 class Bend(NamedTuple):

@@ -10,7 +10,7 @@ import itertools
 import math
 from bisect import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .layout import Curve, Layout, Point, Rectangle, straight, turned
 from .squeeze import squeezed
@@ -49,7 +49,7 @@ def wrapped(layout: Layout, eager: bool) -> Layout:
 
     def cut(places: list[float]) -> Layout:
         found = _cut(upright, places, wide)
-        return squeezed(turned(found) if wide else found)
+        return replace(squeezed(turned(found)), cuts=found.cuts) if wide else squeezed(found)
 
     found = [layout, *(cut(chosen) for n in range(1, MOST) if (chosen := cuts.choose(n)))]
     if eager and all(any(badness(one)[:2]) for one in found):  # columns of other lengths, then
@@ -226,6 +226,7 @@ def _cut(layout: Layout, cuts: list[float], turned: bool) -> Layout:
         {i: tuple(joined(parts, i)) for i, parts in pieces.items()},
         len(columns),
         sum(map(len, passing)),
+        tuple(own.left + own.dx - GUTTER / 4 for own in columns[1:]),
     )
 
 

@@ -22,6 +22,7 @@ from gradviz.show import style
 from gradviz.show.heat import wanted
 from gradviz.words import choose
 
+from .insides import alive
 from .lesson import lesson_of, sheet, travelling
 from .payload import IN_FULL, numbers, structure
 from .pictures import TURNED, Pictures, sealed, visible
@@ -30,6 +31,8 @@ from .rooms import joined
 if TYPE_CHECKING:
     from gradviz.chain.lesson import Lesson
     from gradviz.graph import Graph
+
+    from .wire import Drawing
 
 _HERE = files("gradviz.web")
 FIXED = "its colours are of these values"
@@ -186,10 +189,13 @@ def _state(
     for name in (*more["targets"], *more["selected"]):
         graph.detailed(detail).id(name)
     pictures = Pictures(graph, detail)
-    kept = pictures.folds()
-    drawn = pictures.drawings(kept, direction, color, engine)
-    across = "LR" if drawn[0]["direction"] == "TB" else "TB"
-    drawn += pictures.drawings(pictures.folds(TURNED, LONG), across, color, engine)
+    kept = pictures.every()
+    if kept:
+        drawn = pictures.drawings(kept, direction, color, engine)
+        drawn += pictures.drawings(kept[:TURNED], across(drawn[0]), color, engine)
+    else:
+        drawn = [alive(pictures, direction, color, engine)]
+        drawn.append(alive(pictures, across(drawn[0]), color, engine, LONG))
     drawn = sealed(drawn)
     count = len(graph.detailed(detail))
     seen = {i for picture in drawn for i in visible(picture, count)}
@@ -198,7 +204,8 @@ def _state(
     if told["program"] and wanted(color, False):
         told |= {"program": None, "refusal": in_every_language(lambda: say(FIXED))}
     large: dict[str, Any] = {"structure": told, "numbers": numbers(graph, detail, shown)}
-    first = {"drawing": drawn[0], "drawings": packed(drawn), "folded": list(kept[0])}
+    shown_first = {name: part for name, part in drawn[0].items() if name != "insides"}
+    first = {"drawing": shown_first, "drawings": packed(drawn), "folded": drawn[0]["folded"]}
     title = (posed and posed.title) or told["title"] or "gradviz"
     state = {
         **more,
@@ -210,6 +217,11 @@ def _state(
     if posed is not None:  # no number stands there in clear
         return {**state, "packed": packed({**large, **first, "lesson": travelling(posed)})}
     return {**state, **first, **(large if count <= IN_FULL else {"packed": packed(large)})}
+
+
+def across(drawing: Drawing) -> str:
+    """The other direction."""
+    return "LR" if drawing["direction"] == "TB" else "TB"
 
 
 def _inert(state: Any) -> str:

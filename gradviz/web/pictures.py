@@ -23,10 +23,11 @@ from gradviz.language import say, speaking
 from gradviz.options import Colour
 from gradviz.show import heat
 from gradviz.show.overview import view_of
-from gradviz.show.svg import to_svg
+from gradviz.show.svg import paint, placed
 from gradviz.show.view import (
     Arrow,
     Box,
+    Scale,
     View,
     arrow_of,
     box_of,
@@ -45,8 +46,7 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 MOST = 320  # of so many boxes only scopes fold: then each edge keeps an arrow of its own
-LENGTH = 4 * LONG  # so long are the edges of all pictures that a page brings along
-CARRIED = 40  # so many pictures, then
+CARRIED = 40  # so many pictures a page brings along
 TURNED = 6  # so many of them also in the other direction
 VALUE_ROOM, LOCAL_ROOM = "−0.00012345", "−0.0000"  # what most numbers fit in as they change
 
@@ -103,21 +103,43 @@ class Pictures:
             As in `Graph.draw`.
         engine, theme : str
         """
-        prepared = [self._unpainted(folded, direction, color) for folded in kept]
-        painted = partial(to_svg, theme=theme, engine_name=engine, live=True)
+        prepared = [self.unpainted(folded, direction, color) for folded in kept]
+        painted = partial(self.painted, theme=theme, engine_name=engine)
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
             spoken = [copy_context() for _ in prepared]  # a thread has no language of its own
-            views = [view for view, _ in prepared]
-            pictures = workers.map(lambda context, view: context.run(painted, view), spoken, views)
-            return [{**d, "svg": svg} for (_, d), svg in zip(prepared, pictures, strict=True)]
+            found = workers.map(lambda context, one: context.run(painted, *one), spoken, prepared)
+            return list(found)
 
-    def _unpainted(
+    @staticmethod
+    def painted(
+        view: View, drawing: Drawing, theme: str = "light", engine_name: str = "auto"
+    ) -> Drawing:
+        """A picture, laid out and painted."""
+        place = placed(view, engine_name, live=True)
+        return {**drawing, "svg": paint(view, theme, place, live=True), "cuts": list(place.cuts)}
+
+    def opened(self, folded: Iterable[str]) -> list[Fold]:
+        """The folds that are open where these are closed, outer ones first."""
+        return _state(self.folding, folded)[0]
+
+    def unpainted(
         self, folded: Iterable[str], direction: str | None, color: Colour
     ) -> tuple[View, Drawing]:
+        """A picture that is not laid out yet."""
+        view, drawing = self.with_open(self.opened(folded), direction, color)
+        return view, {**drawing, "folded": sorted(_state(self.folding, folded)[1])}
+
+    def with_open(
+        self,
+        opened: Sequence[Fold],
+        direction: str | None,
+        color: Colour,
+        scale: Scale | None = None,
+    ) -> tuple[View, Drawing]:
+        """The same with just these folds open, coloured on the scale of another one."""
         folding = self.folding
-        opened, closed = _state(folding, folded)
         cut = folding.cut(opened)
-        view, ids = (_layered if folding.layered else _live)(self, opened, direction, color)
+        view, ids = (_layered if folding.layered else _live)(self, opened, direction, color, scale)
         scopes = {box.id: box.scope for box in view.boxes}
         owner = np.arange(len(folding.graph))
         shut: dict[int, str] = {}
@@ -132,29 +154,23 @@ class Pictures:
         return view, {
             "svg": "",
             "direction": "TB" if view.direction == "TB" else "LR",
-            "folded": sorted(closed),
-            "scopes": [p.key for f in opened for p in f.folds if p in opened or _is_listed(p)],
+            "folded": sorted(_closed(opened, folding)),
+            "scopes": [p.key for f in opened for p in f.folds if p in opened or is_listed(p)],
             "inside": _runs(owner),
             "closed": shut,
             "sealed": [],
             "frames": frames,
+            "cuts": [],
         }
 
-    def folds(self, most: int = CARRIED, longest: float = LENGTH) -> list[tuple[str, ...]]:
-        """The foldings that a page brings along, the first one first.
-
-        Every combination, or those that matter most: all open, all closed, one closed; of a large
-        graph the first one, one fold opened besides, one in that, and one closed. All together they
-        can be laid out soon: their edges are no longer than `longest`.
-        """
-        kept: list[tuple[str, ...]] = []
-        length = 0
-        for folded in _wanted(self.folding, self.at_first(), most):
-            more = self.folding.length(_state(self.folding, folded)[0])
-            if not kept or (folded not in kept and length + more <= longest):
-                kept.append(folded)
-                length += more
-        return kept[:most]
+    def every(self, most: int = CARRIED) -> list[tuple[str, ...]]:
+        """Every folding, the first one first; none if there are more than `most`."""
+        keys = _keys(self.folding)
+        if not self.folding.scopes or 2 ** len(keys) > most:
+            return []
+        sizes = range(len(keys) + 1)
+        every = (tuple(c) for n in sizes for c in itertools.combinations(sorted(keys), n))
+        return list(dict.fromkeys((self.at_first(), *every)))
 
     def at_first(self) -> tuple[str, ...]:
         """What is folded at first: nothing, the outer scopes, or what keeps it on a screen."""
@@ -165,7 +181,7 @@ class Pictures:
         return _keys(self.folding)
 
 
-def _is_listed(fold: Fold) -> bool:
+def is_listed(fold: Fold) -> bool:
     """Whether a closed fold is more than one operation, so that one looks for what is in it."""
     return not fold.folding.layered or (fold.main is None and len(fold.steps) > 1)
 
@@ -176,42 +192,6 @@ def _runs(owner: np.ndarray[Any, Any]) -> list[tuple[int, int, int]]:
     runs = zip(starts, [*starts[1:], len(owner)], strict=True)
     found = [(first, end - 1, int(owner[first])) for first, end in runs]
     return [run for run in found if run != (run[2], run[2], run[2])]
-
-
-def _wanted(folding: Folding, first: tuple[str, ...], most: int) -> list[tuple[str, ...]]:
-    if not folding.scopes:
-        opened = _state(folding, first)[0]
-        closing = [tuple(sorted({*first, f.key})) for f in opened if f is not folding.root]
-        seen = _shut(folding, first)[: most - 1]
-        for fold in seen:  # what they bring to light is closed in all
-            first = tuple(sorted(_state(folding, {*first} - {fold.key})[1] | {fold.key}))
-        ways = [[fold] for fold in seen]
-        for fold in seen:  # and once more
-            ways += [[fold, part] for part in _shut(folding, {*first} - {fold.key}, fold)]
-        return [first, *(_without(folding, first, way) for way in ways), *closing]
-    keys = _keys(folding)
-    if 2 ** len(keys) <= most:
-        sizes = range(len(keys) + 1)
-        every = (tuple(c) for n in sizes for c in itertools.combinations(sorted(keys), n))
-        return [first, *every]
-    outer = tuple(sorted(fold.key for fold in folding.root.folds))
-    return [first, (), outer, *((key,) for key in keys)]
-
-
-def _shut(folding: Folding, folded: Iterable[str], around: Fold | None = None) -> list[Fold]:
-    """The folds that are seen closed, and that one looks into, in all or in an opened one."""
-    opened = _state(folding, folded)[0]
-    if around is not None and around not in opened:
-        return []
-    seen = [part for fold in ([around] if around else opened) for part in fold.folds]
-    return [part for part in seen if part not in opened and _is_listed(part)]
-
-
-def _without(folding: Folding, folded: Iterable[str], way: Iterable[Fold]) -> tuple[str, ...]:
-    """The closed folds once these are open, outer ones first."""
-    for fold in way:
-        folded = _state(folding, {*folded} - {fold.key})[1]
-    return tuple(sorted(folded))
 
 
 def _folding(shown: Graph) -> Folding:
@@ -254,7 +234,11 @@ def _closed(opened: Sequence[Fold], folding: Folding) -> set[str]:
 
 
 def _live(
-    pictures: Pictures, opened: Sequence[Fold], direction: str | None, color: Colour
+    pictures: Pictures,
+    opened: Sequence[Fold],
+    direction: str | None,
+    color: Colour,
+    scale: Scale | None,
 ) -> tuple[View, list[str]]:
     """A View whose numbers have room to change, with arrows keyed by the number of their edge.
 
@@ -319,7 +303,7 @@ def _live(
             sent = {a.id: messages.get((int(heads[a.key]), int(keys[a.key]))) for a in arrows}
             norms = {i: None if m is None else norm(m) for i, m in sent.items()}
         flows = {i: size for i, size in norms.items() if size is not None}
-        view = heat.of_parts(graph, view, color, tally, held, flows)
+        view = heat.of_parts(graph, view, color, tally, held, flows, scale)
     return view, ids
 
 
@@ -335,12 +319,16 @@ def _with_room(row: CardRow, value: Any) -> CardRow:
 
 
 def _layered(
-    pictures: Pictures, opened: Sequence[Fold], direction: str | None, color: Colour
+    pictures: Pictures,
+    opened: Sequence[Fold],
+    direction: str | None,
+    color: Colour,
+    scale: Scale | None,
 ) -> tuple[View, list[str]]:
     """The same of a model, whose boxes are layers and whose numbers do not change."""
     folding = pictures.folding
     graph = folding.graph
-    view = view_of(graph, folding, opened, Highlight(), color)
+    view = view_of(graph, folding, opened, Highlight(), color, scale)
     owner = np.zeros(len(graph), int)
     for n, (part, _) in enumerate(folding.cut(opened)):
         owner[list(values_of(part))] = n
@@ -361,12 +349,35 @@ def _layered(
 def sealed(drawn: Sequence[Drawing]) -> list[Drawing]:
     """All pictures of a page, each with the folds that it shows closed and that none opens."""
     opened = {key for picture in drawn for key in {*picture["scopes"]} - {*picture["folded"]}}
-    return [{**d, "sealed": sorted({*d["closed"].values()} - opened)} for d in drawn]
+
+    def told(drawing: Drawing, opened: set[str]) -> Drawing:
+        return {**drawing, "sealed": sorted({*drawing["closed"].values()} - opened)}
+
+    found = []
+    for picture in drawn:
+        insides = picture.get("insides", {})
+        known = opened | {*insides}
+        own = told(picture, known)
+        if insides:
+            own["insides"] = {
+                key: {**inside, "drawing": told(inside["drawing"], known)}
+                for key, inside in insides.items()
+            }
+        found.append(own)
+    return found
 
 
 def visible(picture: Drawing, count: int) -> set[int]:
-    """Which of so many values have a box of their own name."""
+    """Which of so many values have a box of their own name, in it or what it opens into."""
+    shown = set(range(count)) - _hidden(picture)
+    for inside in picture.get("insides", {}).values():
+        values = {i for first, last in inside["values"] for i in range(first, last + 1)}
+        shown |= values - _hidden(inside["drawing"])
+    return shown
+
+
+def _hidden(picture: Drawing) -> set[int]:
     hidden = set[int]()
     for first, last, box in picture["inside"]:
         hidden |= {*range(first, last + 1)} - {box}
-    return {*range(count)} - hidden
+    return hidden

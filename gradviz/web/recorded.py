@@ -136,8 +136,7 @@ class Telling:
 
 def _opened(graph: Graph) -> dict[str, Any]:
     pictures = Pictures(graph)
-    kept = pictures.folds()[:1]
-    [picture] = sealed(pictures.drawings(kept))
+    [picture] = sealed(pictures.drawings([pictures.at_first()]))
     findings: list[str] = []
     gravity = 0
     with suppress(TraceError):
@@ -148,7 +147,7 @@ def _opened(graph: Graph) -> dict[str, Any]:
         "numbers": numbers(graph),
         "drawing": picture,
         "drawings": packed([picture]),
-        "folded": list(kept[0]),
+        "folded": picture["folded"],
         "findings": findings,
         "gravity": gravity,
     }

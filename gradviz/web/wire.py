@@ -174,8 +174,9 @@ class Numbers(TypedDict):
 class Drawing(TypedDict):
     """A picture; the boxes of hidden nodes, the folds of closed boxes and, by scope, of frames.
 
-    Of these, the sealed ones are those that no picture of the page shows open.
-    Nodes are hidden in runs: the first, the last, and the one whose box they are in.
+    Of these, the sealed ones are those that no picture of the page shows open. Nodes are hidden in
+    runs: the first, the last, and the one whose box they are in. Its columns (of a picture from
+    left to right: its rows) part at the cuts. By fold, what takes its place.
     """
 
     svg: str
@@ -186,6 +187,19 @@ class Drawing(TypedDict):
     closed: dict[int, str]
     sealed: list[str]
     frames: dict[str, str]
+    cuts: list[float]
+    insides: NotRequired[dict[str, Inside]]
+
+
+class Inside(TypedDict):
+    """What is seen in place of a closed fold: its parts; in place of an open one: its box.
+
+    The runs of the values in it; the edges that enter and leave: their numbers, and where they do.
+    """
+
+    drawing: Drawing
+    values: Annotated[list[tuple[int, int]], "[number, number][]"]
+    ports: Annotated[list[tuple[int, float, float]], "[number, number, number][]"]
 
 
 class SetRequest(TypedDict):

@@ -77,7 +77,11 @@ def test_a_subscript_is_smaller_and_lower_than_its_letter(measured):
 
 MEETING = """svg => {
   const found = [];
-  const rect = e => { const b = e.getBBox(); return [b.x, b.y, b.x + b.width, b.y + b.height] };
+  const rect = e => {
+    const b = e.getBBox(), moved = e.closest('g.node, g.pill, g.group-title');
+    const {e: x, f: y} = moved?.transform.baseVal.consolidate()?.matrix ?? {e: 0, f: 0};
+    return [b.x + x, b.y + y, b.x + x + b.width, b.y + y + b.height];
+  };
   const said = e => (e.querySelector('title') ?? e).textContent.trim().split('\\n')[0];
   for (const panel of svg.querySelectorAll('g.panel')) {
     const all = (name, part) =>
@@ -100,7 +104,7 @@ MEETING = """svg => {
       const others = things.filter(([g]) => ![tail, head].includes(g.dataset.node)
                                    && !(g.dataset.tail == tail && g.dataset.head == head));
       const met = new Set();
-      for (let at = 0; at <= path.getTotalLength(); at += 3) {
+      for (let at = 0, long = path.getTotalLength(); at <= long; at += 3) {
         const {x, y} = path.getPointAtLength(at);
         for (const [g, [left, top, right, bottom]] of others)
           if (left + 1 < x && x < right - 1 && top + 1 < y && y < bottom - 1) met.add(said(g));

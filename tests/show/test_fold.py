@@ -26,7 +26,7 @@ from gradviz.model import Node
 from gradviz.show import card, drawing, svg
 from gradviz.show.arrange import arrange, ends
 from gradviz.statistics import measure
-from gradviz.web import page, pictures
+from gradviz.web import insides, page, pictures
 
 # --- random programs: operations, scopes and loops inside each other -----------------------------
 
@@ -444,14 +444,15 @@ def test_what_is_hard_to_lay_out_is_folded_and_a_page_of_it_asks_little(name, de
         return arrange(view, *engine, **how)
 
     monkeypatch.setattr(svg, "arrange", noted)
+    monkeypatch.setattr(insides, "arrange", noted)
     drawing = graph.draw(detail=detail)
     assert len(drawing.view.boxes) <= fold.SCREEN
     assert drawing.svg == graph.draw(detail=detail).svg
     assert max(asked) <= fold.LONG
     asked.clear()
     page.to_html(graph, detail=detail)
-    assert len(asked) <= pictures.CARRIED + pictures.TURNED
-    assert sum(asked) <= pictures.LENGTH + fold.LONG
+    assert max(asked) <= fold.LONG
+    assert sum(asked) <= insides.LENGTH + 4 * fold.LONG  # with both first pictures, and the turned
 
 
 def simulation():
@@ -644,19 +645,19 @@ def test_a_loaded_graph_folds_in_the_same_way(make, wish, tmp_path):
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "g.json").read_bytes()
 
 
-def test_the_page_brings_along_each_fold_opened():
+def test_the_page_brings_along_what_is_in_each_fold():
     graph = models.transformer()
-    brought = pictures.Pictures(graph, "operations")
-    kept = brought.folds()
-    drawn = brought.drawings(kept)
-    for folded, picture in zip(kept, drawn, strict=True):
-        assert picture["folded"] == list(folded)  # so that the page finds its way back
-    assert {"blocks"} == set(kept[0]) - set(kept[1])
-    assert "blocks.7" in drawn[1]["scopes"]
-    shown = {int(node) for node in drawn[1]["svg"].split('data-node="n')[1:] for node in
-             [node.partition('"')[0]]}  # fmt: skip
-    runs = drawn[1]["inside"]
-    hidden = {i for first, last, box in runs for i in range(first, last + 1) if i != box}
-    assert shown.isdisjoint(hidden)
-    assert shown | hidden == set(range(len(graph)))
-    assert {box for _, _, box in runs} <= shown
+    brought = insides.alive(pictures.Pictures(graph, "operations"))
+    assert "blocks" in brought["closed"].values()
+    assert "blocks.7" in brought["insides"]["blocks"]["drawing"]["closed"].values()
+    parts = [({*range(len(graph))}, brought)]
+    for inside in brought["insides"].values():
+        values = {i for first, last in inside["values"] for i in range(first, last + 1)}
+        parts.append((values, inside["drawing"]))
+    for values, picture in parts:
+        shown = {int(part.partition('"')[0]) for part in picture["svg"].split('data-node="n')[1:]}
+        runs = picture["inside"]
+        hidden = {i for first, last, box in runs for i in range(first, last + 1) if i != box}
+        assert shown.isdisjoint(hidden)
+        assert shown | hidden == values
+        assert {box for _, _, box in runs} <= shown

@@ -1,4 +1,29 @@
-// In which box of a picture a value is.
+// The boxes of a picture: in which one a value is, and where it stands.
+
+import { numeric } from "./elements.js";
+
+/** @import { Point } from "./camera.js" */
+
+/**
+ * How far a group has been moved.
+ * @type {(group: Element) => Point}
+ */
+export function shiftOf(group) {
+  const [x = 0, y = 0] = (group.getAttribute("transform")?.match(/-?[\d.]+/g) ?? []).map(Number);
+  return [x, y];
+}
+
+/**
+ * The corner of a rectangle, and its size.
+ * @type {(rect: Element) => [number, number, number, number]}
+ */
+export function placeOf(rect) {
+  const [x, y, w, h] = ["x", "y", "width", "height"].map((name) => numeric(rect, name));
+  const [dx, dy] = rect.parentElement?.matches("g.node, g.pill, g.group-title")
+    ? shiftOf(rect.parentElement)
+    : [0, 0];
+  return [x + dx, y + dy, w, h];
+}
 
 /**
  * Its own, or the closed one that it is hidden in.

@@ -1,6 +1,7 @@
 // Where one is in a picture that the stage has no room for.
 
-import { set, svg } from "./elements.js";
+import { placeOf } from "./boxes.js";
+import { find, set, svg } from "./elements.js";
 
 /** @import { Picture } from "./picture.js" */
 
@@ -15,10 +16,9 @@ export class Minimap {
     const room = Math.min(1, (picture.stage.clientWidth * SHARE || WIDE) / WIDE);
     const scale = Math.min((WIDE * room) / wide, (HIGH * room) / high);
     this.here = svg("rect", { class: "here" });
-    const boxes = [...picture.nodes.values()].map((group) => group.querySelector("rect"));
-    const d = boxes.map((rect) => {
-      const at = (/** @type {string} */ name) => rect?.getAttribute(name) ?? 0;
-      return `M${at("x")} ${at("y")}h${at("width")}v${at("height")}h-${at("width")}z`;
+    const d = [...picture.nodes.values()].map((group) => {
+      const [x, y, w, h] = placeOf(find(group, "rect", SVGRectElement));
+      return `M${x} ${y}h${w}v${h}h-${w}z`;
     });
     /** @type {SVGSVGElement} */
     this.root = svg(

@@ -1,9 +1,9 @@
-// The SVG that Python laid out: only texts and classes change here, never positions.
+// The SVG that Python laid out: only texts and classes change here, positions in inplace.js.
 //
 // It is the one thing that is parsed as markup; Python has escaped its labels.
 
 import { flying, turned } from "./arrows.js";
-import { boxOf } from "./boxes.js";
+import { boxOf, placeOf } from "./boxes.js";
 import { Camera } from "./camera.js";
 import { find, numeric, set, svg } from "./elements.js";
 import { Minimap } from "./minimap.js";
@@ -202,7 +202,7 @@ export class Picture extends Camera {
     for (const [i, { text, tone }] of texts) {
       const rect = this.box(i)?.querySelector("rect");
       if (!rect) continue;
-      const [x, y, w] = ["x", "y", "width"].map((name) => numeric(rect, name));
+      const [x, y, w] = placeOf(rect);
       const wide = width(text) * 11 + 14;
       this.over.append(
         svg(
@@ -247,7 +247,7 @@ export class Picture extends Camera {
   middleOf(i) {
     const rect = this.box(i)?.querySelector("rect");
     if (!rect) return null;
-    const [x, y, w, h] = ["x", "y", "width", "height"].map((name) => numeric(rect, name));
+    const [x, y, w, h] = placeOf(rect);
     return [x + w / 2, y + h / 2];
   }
 

@@ -1,5 +1,7 @@
 // The pictures that travel with a page, and which of them is shown.
 
+import { inPlace } from "./inplace.js";
+
 /** @import { PageModel } from "./local.js" */
 
 export class Pictures {
@@ -14,17 +16,6 @@ export class Pictures {
     this.drawings = undefined;
   }
 
-  /**
-   * The pictures that travel with the page, the nearest by some measures first.
-   * @type {(...measures: ((drawing: Drawing) => number)[]) => Promise<Drawing[]>}
-   */
-  async nearest(...measures) {
-    this.drawings ??= /** @type {Drawing[]} */ (await unpacked(this.model.get("drawings")));
-    const by = (/** @type {Drawing} */ a, /** @type {Drawing} */ b) =>
-      measures.map((apart) => apart(a) - apart(b)).find(Boolean) ?? 0;
-    return [...this.drawings].sort(by);
-  }
-
   /** @param {Drawing} drawing */
   draw(drawing) {
     this.model.set("drawing", drawing);
@@ -35,18 +26,10 @@ export class Pictures {
   async fold({ folded, key }) {
     const now = this.model.get("drawing");
     const shut = folded.includes(key);
-    // (What comes to light, or is hidden with it, was not asked for.)
-    const apart = (/** @type {Drawing} */ drawing) =>
-      drawing.scopes.filter(
-        (scope) =>
-          now.scopes.includes(scope) && drawing.folded.includes(scope) !== folded.includes(scope),
-      ).length;
-    const found = (await this.nearest((d) => Number(d.direction !== now.direction), apart)).find(
-      (drawing) => drawing.scopes.includes(key) && drawing.folded.includes(key) === shut,
-    );
-    if (!found) throw new Error(this.t(shut ? "notClosed" : "notOpened", key));
-    this.draw(found);
-    if (apart(found)) throw new Error(this.t("notTogether", key));
+    const open = openIn(now).filter((scope) => scope !== key);
+    await this.arrange(now.direction, shut ? open : [...open, key]);
+    const { folded: left } = this.model.get("drawing");
+    if (left.includes(key) !== shut) throw new Error(this.t(shut ? "notClosed" : "notOpened", key));
   }
 
   /**
@@ -56,11 +39,13 @@ export class Pictures {
    * @returns {Promise<boolean>} whether it is just that
    */
   async arrange(direction, open) {
+    this.drawings ??= /** @type {Drawing[]} */ (await unpacked(this.model.get("drawings")));
     const apart = (/** @type {Drawing} */ drawing) => differing(open, openIn(drawing)).length;
     const other = (/** @type {Drawing} */ drawing) => Number(drawing.direction !== direction);
     const now = this.model.get("drawing");
     if (!apart(now) && !other(now)) return true;
-    const [found] = await this.nearest(other, apart);
+    const [nearest] = [...this.drawings].sort((a, b) => other(a) - other(b) || apart(a) - apart(b));
+    const found = arranged(nearest, open);
     this.draw(found);
     return !apart(found) && !other(found);
   }
@@ -70,6 +55,25 @@ export class Pictures {
     const whole = await this.arrange(direction, openIn(this.model.get("drawing")));
     if (!whole) throw new Error(this.t("notTurned", ""));
   }
+}
+
+/**
+ * A picture with these folds open and others closed, as far as it has their insides.
+ * @type {(drawing: Drawing, open: string[]) => Drawing}
+ */
+function arranged(drawing, open) {
+  const insides = drawing.insides ?? {};
+  /** @type {(way: (now: Drawing) => string[]) => void} */
+  const each = (way) => {
+    for (let key = next(way); key !== undefined; key = next(way)) {
+      drawing = inPlace(drawing, key, insides[key]);
+    }
+  };
+  /** @type {(way: (now: Drawing) => string[]) => string | undefined} */
+  const next = (way) => way(drawing).find((key) => key in insides);
+  each((now) => openIn(now).filter((key) => !open.includes(key)));
+  each((now) => Object.values(now.closed).filter((key) => open.includes(key)));
+  return drawing;
 }
 
 /**

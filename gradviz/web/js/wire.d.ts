@@ -158,8 +158,9 @@ interface Numbers {
 
 /** A picture; the boxes of hidden nodes, the folds of closed boxes and, by scope, of frames.
 
-    Of these, the sealed ones are those that no picture of the page shows open.
-    Nodes are hidden in runs: the first, the last, and the one whose box they are in.
+    Of these, the sealed ones are those that no picture of the page shows open. Nodes are hidden in
+    runs: the first, the last, and the one whose box they are in. Its columns (of a picture from
+    left to right: its rows) part at the cuts. By fold, what takes its place.
      */
 interface Drawing {
   svg: string;
@@ -170,6 +171,18 @@ interface Drawing {
   closed: { [key: number]: string };
   sealed: string[];
   frames: { [key: string]: string };
+  cuts: number[];
+  insides?: { [key: string]: Inside };
+}
+
+/** What is seen in place of a closed fold: its parts; in place of an open one: its box.
+
+    The runs of the values in it; the edges that enter and leave: their numbers, and where they do.
+     */
+interface Inside {
+  drawing: Drawing;
+  values: [number, number][];
+  ports: [number, number, number][];
 }
 
 /** New values for some leaves. */

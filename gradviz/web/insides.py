@@ -1,0 +1,207 @@
+"""What takes the place of a fold in a page's picture when it opens or closes; the rest stays there.
+
+Each part is laid out once, for itself; the page puts any of them together (`js/inplace.js`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from gradviz.chain.columns import length
+from gradviz.chain.fold import Fold
+from gradviz.chain.folding import LONG
+from gradviz.options import Colour
+from gradviz.show import heat
+from gradviz.show.arrange import arrange, ends
+from gradviz.show.svg import paint
+from gradviz.show.view import Arrow, Box, View
+
+from .pictures import Pictures, is_listed
+from .wire import Drawing, Inside
+
+MOST = 40  # so many folds of a picture can be opened or closed, if ...
+LENGTH = 2 * LONG  # ... the edges in them are no longer than this
+
+
+@dataclass
+class _Part:
+    """A fold's inside, or its box, before it is laid out; by port the number of its edge."""
+
+    fold: Fold
+    view: View
+    drawing: Drawing
+    ports: dict[str, int]
+
+
+def alive(
+    pictures: Pictures,
+    direction: str | None = None,
+    color: Colour = "auto",
+    engine: str = "auto",
+    longest: float = LENGTH,
+) -> Drawing:
+    """The first picture of a page, with what takes the place of its folds."""
+    view, drawing = pictures.unpainted(pictures.at_first(), direction, color)
+    parts = list(_parts(pictures, view, drawing, color, longest))
+    inner = [part.view.scale for part in parts if part.view.scale]
+    if view.scale:
+        view = replace(view, scale=heat.reaching(view.scale, inner))
+    known = dict(view.legend)
+    for part in parts:
+        known = dict(part.view.legend) | known
+    added = [entry for entry in known.items() if entry[0] not in dict(view.legend)]
+    view = replace(view, legend=(*view.legend, *added))
+
+    def painted(part: _Part) -> Inside:
+        own = replace(part.view, legend=(), scale=None, title="", description="")
+        place = arrange(own, engine, whole=True)
+        return {
+            "drawing": {**part.drawing, "svg": paint(own, "light", place, live=True)},
+            "values": _runs(part.fold.values),
+            "ports": [(edge, *place.centres[port]) for port, edge in part.ports.items()],
+        }
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
+        spoken = [copy_context() for _ in parts]  # a thread has no language of its own
+        whole = copy_context()
+        first = workers.submit(
+            whole.run, partial(pictures.painted, view, drawing, engine_name=engine)
+        )
+        made = workers.map(lambda context, part: context.run(painted, part), spoken, parts)
+        insides = {part.fold.key: inside for part, inside in zip(parts, made, strict=True)}
+        return {**first.result(), "insides": insides}
+
+
+def _parts(
+    pictures: Pictures, view: View, drawing: Drawing, color: Colour, longest: float
+) -> Iterator[_Part]:
+    """What takes the place of the folds that a picture has open, then of those that are closed."""
+    folding = pictures.folding
+    opened = pictures.opened(pictures.at_first())
+    looks = drawing["direction"], color, view.scale
+
+    for n, fold in enumerate(opened):  # outer ones first
+        if fold is not folding.root:
+            values = {*fold.values}
+            outside = (other for other in opened[n + 1 :] if other.values[0] not in values)
+            rest = [*opened[:n], *outside]
+            yield _shut(fold, *pictures.with_open(rest, *looks))
+
+    pending = deque((fold, opened, view, drawing) for fold in _closed(opened))
+    count = total = 0
+    while pending and count < MOST:
+        fold, around, outer, before = pending.popleft()
+        now = [*around, fold]
+        inner, after = pictures.with_open(now, *looks)
+        part = _inside(fold, outer, before, inner, after)
+        more = length(len(part.view.boxes), ends(part.view))
+        if more > LONG or total + more > longest:
+            continue
+        total, count = total + more, count + 1
+        yield part
+        pending += ((below, now, inner, after) for below in _closed([fold], now))
+
+
+def _closed(within: Iterable[Fold], opened: Iterable[Fold] = ()) -> list[Fold]:
+    opened = {*opened, *within}
+    seen = (part for fold in within for part in fold.folds)
+    return [part for part in seen if part not in opened and is_listed(part)]
+
+
+def _shut(fold: Fold, view: View, drawing: Drawing) -> _Part:
+    """Its box, with the edges that lead to it as they look then."""
+    box = _box_of(fold, drawing)
+    [card] = [replace(b, scope=()) for b in view.boxes if b.id == f"n{box}"]
+    ports: dict[str, Box] = {}
+    arrows: list[Arrow] = []
+    edges: dict[str, int] = {}
+    for arrow in view.arrows:
+        if card.id in (arrow.tail, arrow.head):
+            leaves = arrow.tail == card.id
+            port = _port("exit" if leaves else "entry", arrow.key)
+            ports[port.id], edges[port.id] = port, arrow.key
+            near: dict[str, Any] = {"head": port.id} if leaves else {"tail": port.id}
+            arrows.append(replace(arrow, **near))
+    own = replace(view, boxes=(card, *ports.values()), arrows=tuple(arrows))
+    told = {box: fold.key}
+    return _Part(fold, own, {**_within(fold, drawing), "closed": told, "frames": {}}, edges)
+
+
+def _port(kind: str, edge: int) -> Box:
+    return Box(f"{kind}{edge}", "", kind)
+
+
+def _inside(fold: Fold, outer: View, before: Drawing, view: View, drawing: Drawing) -> _Part:
+    """What is in a fold, with a port for each edge that leads to its box where that is closed."""
+    values = set(fold.values)
+    heading = _heading(fold, view, drawing)
+    inner = {b.id: replace(b, scope=(heading,)) for b in view.boxes if int(b.id[1:]) in values}
+    box = f"n{_box_of(fold, before)}"
+    known: dict[tuple[str, str], list[int]] = {}
+    for arrow in outer.arrows:
+        known.setdefault((arrow.tail, arrow.head), []).append(arrow.key)
+
+    ports: dict[str, Box] = {}
+    numbers: dict[str, int] = {}
+    arrows: list[Arrow] = []
+    for arrow in view.arrows:
+        leaves, enters = arrow.tail in inner, arrow.head in inner
+        if leaves and enters:
+            arrows.append(arrow)
+        elif leaves or enters:
+            edges = known.get((box, arrow.head) if leaves else (arrow.tail, box), [])
+            if not edges:  # it is not drawn there
+                continue
+            edge = arrow.key if arrow.key in edges else edges[0]
+            port = _port("exit" if leaves else "entry", edge)
+            ports[port.id], numbers[port.id] = port, edge
+            tail, head = (arrow.tail, port.id) if leaves else (port.id, arrow.head)
+            plain: dict[str, Any] = dict(symbol="", formula=None, number="", room="")
+            arrows.append(replace(arrow, tail=tail, head=head, **plain))
+    boxes = (*inner.values(), *ports.values())
+    own = replace(view, boxes=boxes, arrows=tuple(arrows))
+    return _Part(fold, own, {**_within(fold, drawing), "frames": {heading: fold.key}}, numbers)
+
+
+def _heading(fold: Fold, view: View, drawing: Drawing) -> str:
+    """That of its frame."""
+    for box in view.boxes:
+        for depth in range(len(box.scope), 0, -1):
+            if drawing["frames"].get("/".join(box.scope[:depth])) == fold.key:
+                return box.scope[depth - 1]
+    return fold.title
+
+
+def _box_of(fold: Fold, drawing: Drawing) -> int:
+    return next(box for box, key in drawing["closed"].items() if key == fold.key)
+
+
+def _within(fold: Fold, drawing: Drawing) -> Drawing:
+    """What of a picture is said of what is in a fold."""
+    values = set(fold.values)
+    keys = {fold.key, *(part.key for part in fold.folds)}
+    below = {inner.key for part in fold.folds for inner in part.folds}
+    return {
+        **drawing,
+        "folded": sorted((keys | below) & {*drawing["folded"]}),
+        "scopes": [key for key in drawing["scopes"] if key in keys],
+        "inside": [run for run in drawing["inside"] if run[0] in values],
+        "closed": {box: key for box, key in drawing["closed"].items() if box in values},
+    }
+
+
+def _runs(values: list[int]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    for i in values:
+        if runs and runs[-1][1] == i - 1:
+            runs[-1] = runs[-1][0], i
+        else:
+            runs.append((i, i))
+    return runs

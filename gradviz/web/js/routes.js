@@ -1,0 +1,98 @@
+// The way of an edge, as the picture's SVG has it: curves and straight lines, in absolute places.
+
+/** @import { Point } from "./camera.js" */
+
+const PAIR = /(-?[\d.]+) (-?[\d.]+)/g;
+const HALVED = 3; // times, so that a curve keeps its way when it is bent
+const SHORT = 15; // pixels: a piece that is not halved again
+const END = 30; // pixels: so near its end an edge follows what it leads to
+
+/** @type {(d: string) => Point[]} */
+export const placesOf = (d) => [...d.matchAll(PAIR)].map(([, x, y]) => [Number(x), Number(y)]);
+
+/** The same way somewhere else. @type {(d: string, by: Point) => string} */
+export const shifted = (d, [dx, dy]) =>
+  d.replace(PAIR, (_, x, y) => paired([Number(x) + dx, Number(y) + dy]));
+
+/** @type {(point: Point) => string} */
+const paired = (point) => point.map((n) => String(Math.round(n * 100) / 100)).join(" ");
+
+/** Its Bézier curves, four points each. @type {(d: string) => Point[][]} */
+function curvesOf(d) {
+  const curves = [];
+  /** @type {Point[]} */
+  let last = [];
+  for (const [, kind, numbers] of d.matchAll(/([MLC])([^MLCZ]*)/g)) {
+    const points = placesOf(numbers);
+    if (kind === "L")
+      curves.push([
+        last[0],
+        mixed(last[0], points[0], 1 / 3),
+        mixed(last[0], points[0], 2 / 3),
+        points[0],
+      ]);
+    else if (kind === "C")
+      for (let at = 0; at < points.length; at += 3) {
+        curves.push([at ? points[at - 1] : last[0], ...points.slice(at, at + 3)]);
+      }
+    last = points.slice(-1);
+  }
+  return curves;
+}
+
+/** @type {(a: Point, b: Point, part: number) => Point} */
+const mixed = (a, b, part) => [a[0] + (b[0] - a[0]) * part, a[1] + (b[1] - a[1]) * part];
+/** @type {(a: Point, b: Point) => number} */
+const apart = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
+
+/**
+ * A curve in pieces (de Casteljau), as far as it does not stay what it is.
+ * @type {(curve: Point[], stays: (curve: Point[]) => boolean, times: number) => Point[][]}
+ */
+function pieces(curve, stays, times) {
+  if (!times || stays(curve)) return [curve];
+  const rows = [curve];
+  while (rows[0].length > 1) {
+    const [row] = rows;
+    rows.unshift(row.slice(1).map((point, n) => mixed(row[n], point, 0.5)));
+  }
+  const first = rows.map(([point]) => point).reverse();
+  const second = rows.map((row) => row[row.length - 1]);
+  return [...pieces(first, stays, times - 1), ...pieces(second, stays, times - 1)];
+}
+
+/**
+ * A way on a sheet that is stretched; its ends move by so much more.
+ * @type {(d: string, put: (point: Point) => Point, start: Point, end: Point) => string}
+ */
+export function bent(d, put, start, end) {
+  const whole = curvesOf(d);
+  const ends = [start, end].map(([x, y]) => Math.hypot(x, y) > 0.01);
+  const [from, to] = [whole[0]?.[0], whole[whole.length - 1]?.[3]];
+  /** @type {(curve: Point[]) => boolean} */
+  const stays = (curve) => {
+    /** @type {Point[]} */
+    const ways = curve.map((point) => [put(point)[0] - point[0], put(point)[1] - point[1]]);
+    const together = ways.every((way) => apart(way, ways[0]) < 0.01);
+    const bends = [from, to].some((at, k) => ends[k] && curve.some((p) => apart(p, at) < 2 * END));
+    return (together && !bends) || apart(curve[0], curve[3]) < SHORT;
+  };
+  const curves = whole.flatMap((curve) => pieces(curve, stays, HALVED));
+  let long = 0;
+  const ways = curves.map((curve) =>
+    curve.map((point, n) => {
+      long += n ? apart(curve[n - 1], point) : 0;
+      return long;
+    }),
+  );
+  const room = Math.min(END, long / 2) || 1;
+  const moved = curves.map((curve, c) =>
+    curve.map((point, n) => {
+      const [x, y] = put(point);
+      const first = Math.max(0, 1 - ways[c][n] / room);
+      const last = Math.max(0, 1 - (long - ways[c][n]) / room);
+      return paired([x + first * start[0] + last * end[0], y + first * start[1] + last * end[1]]);
+    }),
+  );
+  return `M${moved[0]?.[0]}C${moved.flatMap((curve) => curve.slice(1)).join(" ")}`;
+}
