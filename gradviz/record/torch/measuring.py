@@ -1,13 +1,14 @@
 """Statistics of many tensors, of which some wait for the others.
 
-A large tensor on the CPU is measured at once, while it is in the processor's cache. Of a small one
-there is a copy until all are measured together. What lies on a device is measured there, and the
-numbers are fetched together at the end: nothing waits for the device before.
+A large tensor on the CPU is measured at once, while it is in the processor's cache. A small one is
+copied behind others, until they are measured together. What lies on a device is measured there,
+and the numbers are fetched together at the end: nothing waits for the device before.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import fields as fields_of
 from functools import lru_cache
@@ -23,6 +24,8 @@ from gradviz.statistics import SAMPLE, Numbers, Statistics, of_flat, of_many, pl
 
 SMALL = 2048
 """A tensor of fewer entries takes longer to be looked at than to be measured."""
+ROOM = 2**17
+"""So many entries of small tensors are measured together."""
 WHOLE = frozenset((torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64))
 """The dtypes of masks, indices and counts."""
 _FIELDS = tuple(field.name for field in fields_of(Statistics))
@@ -70,7 +73,8 @@ class Measuring:
     """
 
     def __init__(self) -> None:
-        self._small: list[tuple[Statistics, Tensor]] = []
+        self._small: dict[str, Small] = {}
+        self._alone = threading.RLock()  # autograd has a thread for each device
         self._distant: dict[torch.device, list[Waiting]] = {}
         self._streams: dict[torch.device, set[Any]] = {}
         self._derived: list[tuple[Statistics, Statistics, tuple[str, ...]]] = []
@@ -81,9 +85,7 @@ class Measuring:
             return self._unusual(tensor)
         shape, name, size = tuple(tensor.shape), keep.name(tensor.dtype), tensor.numel()
         if size < SMALL:
-            found = self._promised(shape, name)
-            self._small.append((found, tensor.detach().clone()))
-            return found
+            return self._later(shape, name, keep.looked_at_in_order(tensor))
         flat, chosen = keep.looked_at(tensor)
         return of_flat(flat, shape, name, chosen)
 
@@ -96,9 +98,8 @@ class Measuring:
         if tensor.dtype not in WHOLE or tensor.layout is not torch.strided or not size:
             return keep.statistics(tensor)
         if size < SMALL:
-            found = self._promised(tuple(tensor.shape), keep.name(tensor.dtype))
-            self._small.append((found, tensor.detach().to(torch.float64)))
-            return found
+            numbers = keep.seen(tensor.detach().to(torch.float64))
+            return self._later(tuple(tensor.shape), keep.name(tensor.dtype), numbers)
         if tensor.dtype is torch.bool and keep.is_dense(tensor):
             return _of_bits(tensor)
         return keep.statistics(tensor)
@@ -134,6 +135,15 @@ class Measuring:
         self._derived.append((found, known, ()))
         return found
 
+    def _later(self, shape: tuple[int, ...], dtype: str, numbers: np.ndarray) -> Statistics:
+        """What is measured together with others."""
+        found, kind = self._promised(shape, dtype), numbers.dtype.char
+        with self._alone:
+            if kind not in self._small:
+                self._small[kind] = Small(kind)
+            self._small[kind].add(found, numbers)
+        return found
+
     def _promised(self, shape: tuple[int, ...], dtype: str) -> Statistics:
         found = Statistics.__new__(Statistics)
         _put(found, "settle", self.settle)
@@ -143,10 +153,10 @@ class Measuring:
 
     def settle(self) -> None:
         """Compute what waits."""
-        small, self._small = self._small, []
-        for dtype in (torch.float32, torch.float64):
-            if chosen := [pair for pair in small if pair[1].dtype is dtype]:
-                _measure(chosen)
+        with self._alone:
+            for small in self._small.values():
+                small.measure()
+            self._small = {}
         distant, self._distant = self._distant, {}
         streams, self._streams = self._streams, {}
         for device, waiting in distant.items():
@@ -178,14 +188,36 @@ def _of_bits(tensor: Tensor) -> Statistics:
     return Statistics(shape, "bool", math.sqrt(ones), low, share, high, zeros, 0.0, sample)
 
 
-def _measure(small: Sequence[tuple[Statistics, Tensor]]) -> None:
-    """Measure small tensors of one dtype."""
-    with torch.no_grad(), torch._C.DisableTorchFunction():
-        flat = torch.cat([tensor.reshape(-1) for _, tensor in small]).numpy()
-    sizes = [tensor.numel() for _, tensor in small]
-    for (found, _), size, part, numbers in zip(small, sizes, *of_many(flat, sizes), strict=True):
-        _fill(found, _NUMBERS, numbers)
-        _put(found, "sample", part if size <= SAMPLE else part[places(size)])
+class Small:
+    """Small arrays of one dtype, one behind the other.
+
+    They are not kept where they were copied to, each in memory of its own: among them large pieces
+    of memory that came free would no longer fit.
+    """
+
+    def __init__(self, dtype: str) -> None:
+        self.numbers = np.empty(ROOM, dtype)
+        self.end = 0
+        self.found: list[Statistics] = []
+
+    def add(self, found: Statistics, numbers: np.ndarray) -> None:
+        """Keep a copy until it is measured."""
+        if self.end + numbers.size > ROOM:
+            self.measure()
+        start, self.end = self.end, self.end + numbers.size
+        self.numbers[start : self.end].reshape(numbers.shape)[...] = numbers
+        self.found.append(found)
+
+    def measure(self) -> None:
+        """Measure them, and make room."""
+        if not self.found:
+            return
+        sizes = [found.size for found in self.found]
+        measured = of_many(self.numbers[: self.end], sizes)
+        for found, part, numbers in zip(self.found, *measured, strict=True):
+            _fill(found, _NUMBERS, numbers)
+            _put(found, "sample", part[places(part.size)] if part.size > SAMPLE else part.copy())
+        self.found, self.end = [], 0
 
 
 def _fill(found: Statistics, names: Sequence[str], values: Sequence[Any]) -> None:

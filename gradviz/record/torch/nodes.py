@@ -93,9 +93,15 @@ def edge_of(tensor: Tensor) -> GradientEdge:
     if (function := tensor.grad_fn) is not None:
         return function, tensor.output_nr
     # (As `torch.autograd.graph.get_gradient_edge`, at half the time.)
+    if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+        return _accumulating(tensor)
     with torch.inference_mode(False), torch.enable_grad():
-        view: Any = tensor.view_as(tensor)
-        return view.grad_fn.next_functions[0][0], 0
+        return _accumulating(tensor)
+
+
+def _accumulating(leaf: Tensor) -> GradientEdge:
+    view: Any = leaf.view_as(leaf)
+    return view.grad_fn.next_functions[0][0], 0
 
 
 def address_of(tensor: Tensor) -> int:
