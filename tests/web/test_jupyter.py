@@ -392,6 +392,37 @@ CONTROLS = {
 }
 
 
+RECORDED = """import torch, gradviz as gv
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+with gv.record_training(model, "run.gvtrain") as recorder:
+    for _ in range(3):
+        with recorder.step():
+            optimizer.zero_grad()
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+gv.load_training("run.gvtrain").widget()"""
+
+
+@pytest.mark.parametrize("frontend", ["lab", "notebooks"])
+def test_no_key_pressed_in_a_recorded_run_reaches_the_notebook(notebook, frontend):
+    pytest.importorskip("torch")
+    page = notebook("first = 1", RECORDED, "last = 1", frontend=frontend)
+    ready(page)
+    run(page, 1)
+    page.set_default_timeout(5000)
+    app = page.locator(".gradviz-run")
+    app.locator("svg.map").wait_for()
+    count = "document.querySelectorAll('.jp-Notebook .jp-Cell').length"
+    assert page.evaluate(count) == 3
+    for place in ("svg.map", ".title", "header label"):
+        app.locator(place).first.click(force=True, position={"x": 2, "y": 2})
+        for key in ("x", "a", "b", "d", "d"):
+            page.keyboard.press(key)
+        page.wait_for_timeout(50)
+        assert page.evaluate(count) == 3, place
+
+
 @pytest.mark.parametrize("frontend", ["lab", "notebooks"])
 def test_no_key_pressed_in_the_widget_reaches_the_notebook(notebook, frontend):
     pytest.importorskip("notebook")

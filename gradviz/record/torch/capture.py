@@ -44,6 +44,7 @@ from gradviz.record.torch.calls import (
     is_unreadable,
 )
 from gradviz.record.torch.formulas import MESSAGES
+from gradviz.record.torch.fused import unwatched
 from gradviz.record.torch.layers import layer
 from gradviz.record.torch.measuring import Part
 from gradviz.record.torch.messages import described, is_packing
@@ -171,16 +172,25 @@ class Capture(Written, TorchFunctionMode):
     @contextmanager
     def recording(self, shown: bool = False) -> Iterator[None]:
         """Record the calls made inside; `shown`: somebody else sees them, and hands them on."""
-        entered = modules.register_module_forward_pre_hook(self._enter_module)
-        left = modules.register_module_forward_hook(self._leave_module, always_call=True)
-        self._recording = True
-        try:
-            with nullcontext() if shown else self:
-                yield
-        finally:
-            self._recording = False
-            entered.remove()
-            left.remove()
+        with nullcontext() if shown else unwatched(self.ran):
+            entered = modules.register_module_forward_pre_hook(self._enter_module)
+            left = modules.register_module_forward_hook(self._leave_module, always_call=True)
+            self._recording = True
+            try:
+                with nullcontext() if shown else self:
+                    yield
+            finally:
+                self._recording = False
+                entered.remove()
+                left.remove()
+
+    def ran(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Record a module that ran as one call."""
+        operation = TorchOperation(type(module).__name__, None, 0, several=False)
+        operands = [self.node(t) for t in (*tensors_in(args), *module.parameters())]
+        for tensor in tensors_in(output):
+            if not self._knows(tensor):
+                self._append(operation, operands, tensor)
 
     def _enter_module(self, module: nn.Module, _: Any) -> None:
         if threading.get_ident() != self._thread:

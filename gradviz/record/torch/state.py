@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any
@@ -30,6 +31,7 @@ from gradviz.record.reach import (
     user_bases,
     variables,
 )
+from gradviz.record.torch.fused import Ran, unwatched
 from gradviz.record.torch.operation import tensors_in
 from gradviz.record.torch.ranks import gathers, is_sharded, local
 from gradviz.record.undo import CONTAINERS, Undo
@@ -67,6 +69,8 @@ class Preserved(TorchFunctionMode):
         The memory that the program did not make and has written to.
     call : callable
         Makes a call of the program's, and may look at it.
+    ran : callable
+        Is told of a module that ran as one call, see `unwatched`.
     """
 
     def __init__(self, found: Iterable[Found], whole: bool = False) -> None:
@@ -83,9 +87,12 @@ class Preserved(TorchFunctionMode):
         self._hooks: list[Any] = []
         self._undo = Undo()
         self.call: Callable[[Any, Any, Any], Any] = lambda f, args, kwargs: f(*args, **kwargs)
+        self.ran: Ran = lambda module, args, output: None
+        self._unwatched = ExitStack()
 
     def begin(self) -> None:
         """Note how everything is."""
+        self._unwatched.enter_context(unwatched(lambda *run: self.ran(*run)))
         kinds = {v if isinstance(v, type) else type(v) for v in (f.value for f in self._found)}
         for base in {base for kind in kinds for base in user_bases(kind)}:
             self._undo.attributes(base, dict(vars(base)))
@@ -101,6 +108,7 @@ class Preserved(TorchFunctionMode):
 
     def end(self) -> None:
         """Put everything back."""
+        self._unwatched.close()
         for handle in self._hooks:
             handle.remove()
         with torch.no_grad(), torch._C.DisableTorchFunction():

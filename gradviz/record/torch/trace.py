@@ -138,7 +138,7 @@ class TorchProgram(Program):
         called: Mapping[int, str],
     ) -> Recorded:
         try:
-            guard.call = capture.call
+            guard.call, guard.ran = capture.call, capture.ran
             with capture.recording(shown=True):
                 output = self._call(guard, args, kwargs)
         except TraceError:

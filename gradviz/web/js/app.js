@@ -1,6 +1,6 @@
 // What lasts: the model is listened to, and each of its structures gets a frame.
 
-import { html, OURS } from "./elements.js";
+import { html, KEPT } from "./elements.js";
 import { Frame } from "./frame.js";
 import { Requests } from "./requests.js";
 import { Session } from "./session.js";
@@ -23,10 +23,9 @@ export class App {
     this.root = html("div", {
       class: "gradviz-app",
       role: "region",
-      tabindex: "-1", // a click anywhere brings the keyboard here
-      ...OURS,
+      ...KEPT,
       onkeydown: (event) => {
-        event.stopPropagation(); // no key goes on to the notebook around, where x cuts the cell
+        event.stopPropagation();
         this.frame.key(event);
       },
     });

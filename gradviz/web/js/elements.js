@@ -6,6 +6,13 @@ const SVG = "http://www.w3.org/2000/svg";
 const MATHML = "http://www.w3.org/1998/Math/MathML";
 // Notebook 7 sees keys before any listener here does, and asks what has the focus to let them be.
 export const OURS = { "data-lm-suppress-shortcuts": "true" };
+// A root whose keys stop there: a click anywhere brings the keyboard to it, and nothing goes on to
+// the notebook around, where x cuts the cell.
+export const KEPT = {
+  tabindex: "-1",
+  onkeydown: (/** @type {KeyboardEvent} */ event) => event.stopPropagation(),
+  ...OURS,
+};
 const FOCUSED = new Set(["button", "input", "select", "summary", "textarea"]);
 const MATH = new Set(
   "math mrow mi mn mo mtext mfrac msup msub msubsup msqrt mroot mover munder mtable mtr mtd".split(

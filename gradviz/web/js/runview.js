@@ -2,7 +2,7 @@
 // the steps that are asked for.
 
 import { App } from "./app.js";
-import { button, fill, hint, html, OURS, set, svg } from "./elements.js";
+import { button, fill, hint, html, KEPT, set, svg } from "./elements.js";
 import { PageModel } from "./local.js";
 import { scalar, short } from "./numbers.js";
 import { unpacked } from "./pictures.js";
@@ -34,7 +34,7 @@ export class RunView {
     this.apps = [];
     const all = model.get("words");
     this.language = languageOf(all, model.get("language"));
-    this.root = html("div", { class: "gradviz-app gradviz-run", lang: this.language, ...OURS });
+    this.root = html("div", { class: "gradviz-app gradviz-run", lang: this.language, ...KEPT });
     el.append(this.root);
     const repaint = () => paint(this.root, model.get("theme"));
     repaint();
