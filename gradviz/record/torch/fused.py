@@ -25,7 +25,8 @@ Ran = Callable[[nn.Module, Any, Any], None]
 @contextmanager
 def unwatched(ran: Ran) -> Iterator[None]:
     """Inside, such encoders run as if nobody watched."""
-    thread, running = threading.get_ident(), []
+    thread = threading.get_ident()
+    running: list[Any] = []
 
     def enter(module: nn.Module, args: Any) -> None:
         if not running and threading.get_ident() == thread and _is_fused(module, args):

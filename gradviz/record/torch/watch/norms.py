@@ -61,7 +61,8 @@ def numbers(tensors: Sequence[Tensor]) -> list[float]:
 
 def fetchable() -> bool:
     """Whether numbers can be fetched: not while a CUDA graph is captured, which would fail."""
-    return not (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return not (started and torch.cuda.is_current_stream_capturing())
 
 
 def total(norms: Iterable[float]) -> float:
