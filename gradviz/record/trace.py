@@ -316,14 +316,7 @@ class _Function(Program):
             raise _unknown(wanted, integers, leaves)
         if not isinstance(output, Array):
             self._refuse(output, integers, recorded)
-        first = [*leaves.values()]
-        # (What was written to is the result of an operation now.)
-        if written := {name: leaf for name, leaf in leaves.items() if leaf.operands}:
-            _refuse_shared(written, given)
-            _refuse_around(written, given, self.function)
-            first = [leaf.past[0] if leaf.operands else leaf for leaf in first]
-        if not by_itself:
-            _refuse_changed(dict(zip(leaves, first, strict=True)), given)
+        first = self._first(leaves, given, by_itself)
 
         def found(recorded: list[Node]) -> Graph:
             return build(
@@ -340,6 +333,21 @@ class _Function(Program):
             return found(recorded)
         except KeyError:  # it depends on values recorded in another thread or before, or written to
             return found(_with_missing(recorded, output))
+
+    def _first(
+        self,
+        leaves: Mapping[str, Array],
+        given: Mapping[str, np.ndarray[Any, Any]],
+        by_itself: bool | None,
+    ) -> list[Array]:
+        """The leaves as they were given: what was written to is the result of an operation now."""
+        first = [leaf.past[0] if leaf.operands else leaf for leaf in leaves.values()]
+        if written := {name: leaf for name, leaf in leaves.items() if leaf.operands}:
+            _refuse_shared(written, given)
+            _refuse_around(written, given, self.function)
+        if not by_itself:
+            _refuse_changed(dict(zip(leaves, first, strict=True)), given)
+        return first
 
     def _recorded(
         self, convert: Callable[[Any, str], Any], leaves: dict[str, Array], by_itself: bool | None

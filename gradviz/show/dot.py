@@ -132,10 +132,9 @@ def _panel(
         cells = {name: (sizes[name], nodes[name]) for name in stack}
         node = _stack(cells, across=view.direction == "TB")
         inside.setdefault(scopes[stack[0]], []).append((prefix + stack[0], node))
-    edges: list[tuple[str, str, dict[str, str]]] = []
+    edges: list[Edge] = []
     # An arrow without a label spans as many ranks as one with a label.
     labelled = any(arrow.id in sizes for arrow in view.arrows)
-    levels: list[tuple[str, str, str]] = []
     for arrow in view.arrows:
         first, last = arrow.ends
         look = {"tailport": leave, **_edge(arrow, colours)}
@@ -150,17 +149,7 @@ def _panel(
         label = {**_size(*sizes[arrow.id]), **pill}
         scope = _common(scopes[first], scopes[last])
         inside.setdefault(scope, []).append((prefix + arrow.id, label))
-        one, two = {**look, "headport": enter}, {**look, "weight": "2", "minlen": "1"}
-        (two if tip_first(arrow) else one)["dir"] = "none"
-        if view.bend and view.bend.rising >= {first, last}:  # it is laid out upside down
-            one["dir"], two["dir"] = (_BACK[part.get("dir", "")] for part in (one, two))
-            edges += [(last, arrow.id, two | {"headport": enter}), (arrow.id, first, one)]
-            continue
-        if view.bend and arrow.id in view.bend.across:
-            levels.append((first, arrow.id, last))
-            flat = {"tailport": "e", "headport": "w", "constraint": "false"}
-            one, two = ({**part, **flat, "minlen": f"{view.bend.apart}"} for part in (one, two))
-        edges += [(first, arrow.id, one), (arrow.id, last, two)]
+        edges += _halves(view, arrow, look, enter)
     tight = view.dense or stacks or any(box.kind == "fold" for box in view.boxes)
     margin = "8" if tight else "12"
     room = BESIDE if reserve and enter == "n" else 1.0
@@ -173,15 +162,42 @@ def _panel(
         source.edge(
             prefix + stacked.get(tail, tail), prefix + stacked.get(head, head), **attributes
         )
-    for level in levels:
-        with source.subgraph() as rank:
-            rank.attr(rank="same")
-            for name, other in itertools.pairwise(level):  # from left to right
-                rank.edge(prefix + name, prefix + other, style="invis")
-    for kind, rank in PORTS.items():
+    _ranks(source, view, prefix, sizes)
+
+
+Edge = tuple[str, str, dict[str, str]]
+
+
+def _halves(view: View, arrow: Arrow, look: dict[str, str], enter: str) -> list[Edge]:
+    """The two edges of an arrow, to its label and from it."""
+    first, last = arrow.ends
+    one, two = {**look, "headport": enter}, {**look, "weight": "2", "minlen": "1"}
+    (two if tip_first(arrow) else one)["dir"] = "none"
+    if view.bend and view.bend.rising >= {first, last}:  # it is laid out upside down
+        one["dir"], two["dir"] = (_BACK[part.get("dir", "")] for part in (one, two))
+        return [(last, arrow.id, two | {"headport": enter}), (arrow.id, first, one)]
+    if view.bend and arrow.id in view.bend.across:
+        flat = {"tailport": "e", "headport": "w", "constraint": "false"}
+        one, two = ({**part, **flat, "minlen": f"{view.bend.apart}"} for part in (one, two))
+    return [(first, arrow.id, one), (arrow.id, last, two)]
+
+
+def _ranks(
+    source: graphviz.Digraph, view: View, prefix: str, sizes: dict[str, tuple[float, float]]
+) -> None:
+    """Put side by side what goes across a bend, and outermost what goes in and out."""
+    for arrow in view.arrows:
+        first, last = arrow.ends
+        across = view.bend and arrow.id in view.bend.across and arrow.id in sizes
+        if view.bend and across and not view.bend.rising >= {first, last}:
+            with source.subgraph() as rank:
+                rank.attr(rank="same")
+                for name, other in itertools.pairwise((first, arrow.id, last)):  # left to right
+                    rank.edge(prefix + name, prefix + other, style="invis")
+    for kind, place in PORTS.items():
         if ports := [box.id for box in view.boxes if box.kind == kind]:
             with source.subgraph() as outermost:
-                outermost.attr(rank=rank)
+                outermost.attr(rank=place)
                 for port in ports:
                     outermost.node(prefix + port)
 

@@ -6,12 +6,14 @@ one or several of its own nodes between the call's result and its operands; hook
 message as it is sent. Nothing is computed twice, and nothing is held that the program lets go.
 """
 
+# Long: calls, modules and leaves are matched by what is known of each tensor, in one place.
+
 from __future__ import annotations
 
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -45,7 +47,7 @@ from gradviz.record.torch.calls import (
 )
 from gradviz.record.torch.formulas import MESSAGES
 from gradviz.record.torch.fused import unwatched
-from gradviz.record.torch.layers import layer
+from gradviz.record.torch.layers import layer, scope_within
 from gradviz.record.torch.measuring import Part
 from gradviz.record.torch.messages import described, is_packing
 from gradviz.record.torch.nodes import (
@@ -53,6 +55,8 @@ from gradviz.record.torch.nodes import (
     GradientEdge,
     TensorNode,
     edge_of,
+    needed,
+    never,
     version_of,
     versions_of,
 )
@@ -272,11 +276,7 @@ class Capture(Written, TorchFunctionMode):
             self.failed(error, name, operands)
             raise
         if name in READS and operands:
-            read = operands[0]
-            while read.edge is None and read.operation.name in _ALIKE and read.operands:
-                read = read.operands[0]  # of x.detach().item() the history ended at x
-            read.read = f"{name.strip('_')}()", site_of_call()
-            Node.noted = max(Node.noted, read.order)
+            _note_read(operands[0], name)
         results = [result] if type(result) is Tensor else tensors_in(result)
         if any(map(is_unreadable, results)):
             return result
@@ -362,7 +362,7 @@ class Capture(Written, TorchFunctionMode):
         if self.error is not None:
             return
         self.error = error
-        operation = Operation(f"{name or 'the program'} raised", _never, derivatives=None)
+        operation = Operation(f"{name or 'the program'} raised", never, derivatives=None)
         message = f"{type(error).__name__}: {error}"
         node = TensorNode.new(
             message, operation, tuple(operands or self.recorded[-1:]), order=len(self.recorded),
@@ -554,16 +554,16 @@ class Capture(Written, TorchFunctionMode):
 
     def note_rank(self, reduced: bool, scale: float = 1.0) -> None:
         """Note what this process holds, of several, after a backward pass."""
-        self.rank = self._rank(reduced, scale, lambda leaf: leaf.grad)
 
-    def _rank(
-        self, reduced: bool, scale: float, gradient: Callable[[Tensor], Tensor | None]
-    ) -> Rank | None:
         def norm(leaf: Tensor) -> float | None:
-            found = gradient(leaf) if reduced else None
+            found = self.reduced(leaf) if reduced else None
             return None if found is None else keep.statistics(found).norm / scale
 
-        return ranks.rank_of(self.parameters, self._paths, keep.bits, norm)
+        self.rank = ranks.rank_of(self.parameters, self._paths, keep.bits, norm)
+
+    def reduced(self, leaf: Tensor) -> Tensor | None:
+        """A leaf's gradient after those of all ranks were put together."""
+        return leaf.grad
 
     def close(self) -> None:
         """Take the hooks away."""
@@ -600,13 +600,7 @@ class Capture(Written, TorchFunctionMode):
 
     def scope_of(self, leaf: str) -> tuple[str, ...]:
         """The scope of the module that a parameter or a buffer belongs to."""
-        path, _, rest = leaf.rpartition(".")
-        scopes = self._scopes
-        below: tuple[str, ...] = ()
-        while path and path not in scopes:
-            path, _, part = path.rpartition(".")
-            below = (part or rest, *below)
-        return (*scopes.get(path, ()), *below)
+        return scope_within(self._scopes, leaf)
 
     def layers(self, scopes: Collection[tuple[str, ...]]) -> dict[tuple[str, ...], Layer]:
         """What module each scope is that was entered, or that holds what was read."""
@@ -618,16 +612,13 @@ class Capture(Written, TorchFunctionMode):
 
     def kept(self, output: TensorNode) -> list[TensorNode]:
         """What was recorded, without what carries no gradient and leads to nothing that does."""
-        readers = Counter(o.order for n in self.recorded for o in n.operands if isinstance(o, Node))
-        readers[output.order] += 1
         overwritten = {node.order for node in self._overwritten}
-        gone = set()
-        for node in reversed(self.recorded):
-            if not readers[node.order] and (node.edge is None or node.order in overwritten):
-                gone.add(node.order)
-                readers.subtract(o.order for o in node.operands if isinstance(o, Node))
-        return [node for node in self.recorded if node.order not in gone]
+        return needed(self.recorded, overwritten, output)
 
 
-def _never(*_: Any, **__: Any) -> Any:
-    raise NotImplementedError("this call raised an error")
+def _note_read(read: TensorNode, name: str) -> None:
+    """Note that the numbers of a value were read; of x.detach().item() the history ended at x."""
+    while read.edge is None and read.operation.name in _ALIKE and read.operands:
+        read = read.operands[0]
+    read.read = f"{name.strip('_')}()", site_of_call()
+    Node.noted = max(Node.noted, read.order)

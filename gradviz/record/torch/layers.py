@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -281,3 +281,13 @@ def _heads(module: Any) -> str:
             if type(count) is int:
                 return f"{count} heads"
     return ""
+
+
+def scope_within(scopes: Mapping[str, tuple[str, ...]], leaf: str) -> tuple[str, ...]:
+    """The scope of what a parameter or a buffer belongs to, from those of modules by their path."""
+    path, _, rest = leaf.rpartition(".")
+    below: tuple[str, ...] = ()
+    while path and path not in scopes:
+        path, _, part = path.rpartition(".")
+        below = (part or rest, *below)
+    return (*scopes.get(path, ()), *below)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -109,3 +110,25 @@ def address_of(tensor: Tensor) -> int:
     if type(tensor) is Tensor and tensor.layout is torch.strided:
         return tensor.data_ptr()
     return local(tensor).data_ptr() if tensor.layout == torch.strided else id(tensor)
+
+
+def needed(
+    recorded: Sequence[TensorNode], spent: Collection[int], output: TensorNode
+) -> list[TensorNode]:
+    """What is left without what carries no gradient, or is spent, and leads to nothing that does.
+
+    `spent` are orders, as of what was overwritten.
+    """
+    readers = Counter(o.order for n in recorded for o in n.operands if isinstance(o, Node))
+    readers[output.order] += 1
+    gone = set()
+    for node in reversed(recorded):
+        if not readers[node.order] and (node.edge is None or node.order in spent):
+            gone.add(node.order)
+            readers.subtract(o.order for o in node.operands if isinstance(o, Node))
+    return [node for node in recorded if node.order not in gone]
+
+
+def never(*_: Any, **__: Any) -> Any:
+    """What a call that failed computes."""
+    raise NotImplementedError("this call raised an error")

@@ -125,9 +125,9 @@ class Repeated(StepCapture):
                 if gradient is not None:
                     leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
 
-    def note_rank(self, reduced: bool, scale: float = 1.0) -> None:
-        """See `Capture.note_rank`; what was reduced are the gradients of the run."""
-        self.rank = self._rank(reduced, scale, lambda leaf: self.used.get(id(leaf)))
+    def reduced(self, leaf: Tensor) -> Tensor | None:
+        """See `Capture.reduced`; here it is that of the run."""
+        return self.used.get(id(leaf))
 
     @contextlib.contextmanager
     def following(self) -> Iterator[None]:
