@@ -21,6 +21,7 @@ from gradviz.errors import TraceError
 from gradviz.files import writable
 from gradviz.layers import Layers
 from gradviz.ops import notation
+from gradviz.ops.corners import Everywhere
 from gradviz.ops.looks import Look
 from gradviz.ops.operation import Operation
 from gradviz.rank import Rank
@@ -509,13 +510,15 @@ class Recording:
         node = self.values[v]
         return node.operation.expression([self.symbol(u) for u in self.operands[v]], node.keywords)
 
-    def derivative(self, v: int, key: int) -> ast.expr | None:
-        """The formula of a local derivative; None for a linear map."""
+    def derivative(self, v: int, key: int, everywhere: bool = False) -> ast.expr | None:
+        """The formula of a local derivative; None for a linear map.
+
+        It holds at the values of this graph, or `everywhere`: where they may be moved.
+        """
         node = self.values[v]
         symbols = [self.symbol(u) for u in self.operands[v]]
-        return node.operation.derivative(
-            key, self.symbol(v), symbols, node.keywords, self.numbers(v)
-        )
+        at = Everywhere(self.numbers(v)) if everywhere else self.numbers(v)
+        return node.operation.derivative(key, self.symbol(v), symbols, node.keywords, at)
 
     def alone(self, v: int, key: int) -> bool:
         """Whether operand `key` reaches v in another way too, so that ∂v/∂u is more than its edge.
@@ -583,13 +586,12 @@ class Recording:
             return notation.partial(self.names[v], key)
         return notation.derivative(self.names[v], self.names[self.operands[v][key]])
 
-    def message(self, v: int, key: int, upstream: ast.expr) -> ast.expr:
+    def message(self, v: int, key: int, upstream: ast.expr, everywhere: bool = False) -> ast.expr:
         """The formula of the message to operand `key` of v: its VJP, applied to `upstream`."""
         node = self.values[v]
         symbols = [self.symbol(u) for u in self.operands[v]]
-        message = node.operation.message(
-            key, upstream, self.symbol(v), symbols, node.keywords, self.numbers(v)
-        )
+        at = Everywhere(self.numbers(v)) if everywhere else self.numbers(v)
+        message = node.operation.message(key, upstream, self.symbol(v), symbols, node.keywords, at)
         return self.summed(v, key, message)
 
     def summed(self, v: int, key: int, message: ast.expr) -> ast.expr:

@@ -18,6 +18,7 @@ from gradviz.chain.backward import ByEdge, ByValue
 from gradviz.errors import TraceError
 from gradviz.model import CONSTANT, Gradients, Known, Node
 from gradviz.ops import notation
+from gradviz.ops.corners import Everywhere
 from gradviz.ops.idioms import recognize
 from gradviz.ops.operation import Derivative, Numbers, Operation
 from gradviz.statistics import Statistics
@@ -244,6 +245,11 @@ class Statement(Operation):
             return super().__getattr__(attribute)
         return getattr(self, attribute)
 
+    @property
+    def cornered(self) -> bool:
+        """See `Operation.cornered`."""
+        return any(self.graph.values[step].operation.cornered for step in self.steps)
+
     def _carriers(self, outside: int) -> set[int]:
         return _carriers(self.graph, self.steps, outside)
 
@@ -317,7 +323,7 @@ class Statement(Operation):
         at: Numbers | None = None,
     ) -> ast.expr | None:
         """The formula of the derivative along the steps: a sum over the paths through them."""
-        return self._backward(position, ast.Constant(1), value, operands, elementwise=True)
+        return self._backward(position, ast.Constant(1), value, operands, True, at)
 
     def message(
         self,
@@ -329,7 +335,7 @@ class Statement(Operation):
         at: Numbers | None = None,
     ) -> ast.expr:
         """The formula of the VJP through the steps."""
-        found = self._backward(position, upstream, value, operands, elementwise=False)
+        found = self._backward(position, upstream, value, operands, False, at)
         return found if found is not None else ast.Constant(0)
 
     def _backward(
@@ -339,6 +345,7 @@ class Statement(Operation):
         value: ast.expr,
         operands: Sequence[ast.expr],
         elementwise: bool,
+        at: Numbers | None,
     ) -> ast.expr | None:
         target = self.outside[position]
         known = self._known(position, value, operands)
@@ -354,6 +361,8 @@ class Statement(Operation):
             node = self.graph.values[step]
             above = notation.total(terms[step])
             inputs = [found.get(u) or self.graph.symbol(u) for u in self.graph.operands[step]]
+            numbers: Numbers = self.graph.numbers(step)
+            numbers = Everywhere(numbers) if isinstance(at, Everywhere) else numbers
             for key, u in enumerate(self.graph.operands[step]):
                 if u not in carriers or node.operation.rule(key) is None:
                     continue
@@ -361,14 +370,14 @@ class Statement(Operation):
                     if np.shape(self.graph.values[u].value) != shape:
                         return None
                     local = node.operation.derivative(
-                        key, found[step], inputs, node.keywords, self.graph.numbers(step)
+                        key, found[step], inputs, node.keywords, numbers
                     )
                     if local is None:
                         return None
                     term = notation.product(above, local)
                 else:
                     term = node.operation.message(
-                        key, above, found[step], inputs, node.keywords, self.graph.numbers(step)
+                        key, above, found[step], inputs, node.keywords, numbers
                     )
                     term = self.graph.summed(step, key, term)
                 terms.setdefault(u, []).append(term)

@@ -68,18 +68,27 @@ _FULLER: dict[tuple[str, str], tuple[Callable[..., Any], str]] = {
 the value and the operands, and what does."""
 
 
+CORNERED = frozenset(name for name, _ in _FULLER)
+"""The operations that have such a slope."""
+
+
+class Everywhere(tuple[Any, Sequence[Any]]):
+    """A value and its operands which a reader may move: a formula is to hold wherever they go."""
+
+
 def _is_numbers(part: Any) -> bool:
     """Not so are statistics, and what a changed file may hold in the place of numbers."""
     return not isinstance(part, Statistics) and np.asarray(part).dtype.kind in "biufc"
 
 
-def fuller(name: str, written: str, value: Any, operands: Sequence[Any], keywords: Any) -> str:
+def fuller(name: str, written: str, at: tuple[Any, Sequence[Any]], keywords: Any) -> str:
     """What is written where the short formula does not hold; "" where it does."""
     found = _FULLER.get((name, written))
+    value, operands = at
     if found is None or not all(map(_is_numbers, (value, *operands))):
         return ""
     breaks, whole = found
-    if not np.any(breaks(value, *operands)):
+    if not isinstance(at, Everywhere) and not np.any(breaks(value, *operands)):
         return ""
     axis = keywords.get("axis")
     return whole.replace("{axis}", "" if axis is None else ", axis=axis")

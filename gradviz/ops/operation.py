@@ -18,7 +18,7 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.ops import functions, notation
-from gradviz.ops.corners import fuller
+from gradviz.ops.corners import CORNERED, fuller
 from gradviz.ops.hazards import Hazards
 
 Pull = Callable[..., Any]
@@ -250,9 +250,14 @@ class Operation:
         written = self._at(str(rule.formula), keywords, at)
         return self._filled(written, {"v": value}, operands, keywords)
 
+    @property
+    def cornered(self) -> bool:
+        """Whether a formula of its slope may not hold where its operands are moved."""
+        return self.name in CORNERED
+
     def _at(self, written: str, keywords: Mapping[str, Any], at: Numbers | None) -> str:
         """A formula that holds at these numbers."""
-        return (fuller(self.name, written, *at, keywords) if at else "") or written
+        return (fuller(self.name, written, at, keywords) if at else "") or written
 
     def message(
         self,

@@ -113,15 +113,10 @@ def _node(graph: Graph, i: int, told: bool) -> StructureNode:
 
 
 def _edge(graph: Graph, u: int, v: int, key: int, told: bool) -> StructureEdge:
-    derivative = graph.derivative(v, key) if told else None
-    carries = graph.values[v].operation.rule(key) is not None
-    arrays = np.ndim(graph.values[u].value) or np.ndim(graph.values[v].value)
-    message: ast.expr | None = None
-    if told and carries and (derivative is None or arrays):
-        upstream = notation.adjoint(graph.names[v])
-        one = notation.number(1)
-        message = graph.message(v, key, one if v == graph.output else upstream)
-    return {
+    operation = graph.values[v].operation
+    derivative, message = _slope(graph, u, v, key) if told else (None, None)
+    carries = operation.rule(key) is not None
+    found: StructureEdge = {
         "u": u,
         "v": v,
         "key": key,
@@ -131,6 +126,24 @@ def _edge(graph: Graph, u: int, v: int, key: int, told: bool) -> StructureEdge:
         "vjp": _formula(message),
         "why": reason(graph, u, v, derivative, message),
     }
+    if told and operation.cornered:
+        moved = list(map(_formula, _slope(graph, u, v, key, everywhere=True)))
+        if moved != [found["derivative"], found["vjp"]]:
+            found["moved"] = {"derivative": moved[0], "vjp": moved[1]}
+    return found
+
+
+def _slope(
+    graph: Graph, u: int, v: int, key: int, everywhere: bool = False
+) -> tuple[ast.expr | None, ast.expr | None]:
+    """An edge's local derivative, and what it sends back, if that says more."""
+    derivative = graph.derivative(v, key, everywhere)
+    arrays = np.ndim(graph.values[u].value) or np.ndim(graph.values[v].value)
+    if graph.values[v].operation.rule(key) is None or not (derivative is None or arrays):
+        return derivative, None
+    upstream = notation.adjoint(graph.names[v])
+    one = notation.number(1)
+    return derivative, graph.message(v, key, one if v == graph.output else upstream, everywhere)
 
 
 def _name(name: str) -> Formula:

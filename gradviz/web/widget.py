@@ -298,7 +298,7 @@ class Widget(anywidget.AnyWidget):
         self.graph = graph
         told = structure(graph, self.detail) if not self._same_program(graph) else self._told
         with self.hold_sync():
-            self.numbers = numbers(graph, self.detail)
+            self.numbers = {**numbers(graph, self.detail), "moved": told is self._told}
             if told is not self._told:  # it branched on a value: another graph, another picture
                 self._told = told
                 known = set(told["scopes"])

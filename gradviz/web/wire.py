@@ -56,8 +56,18 @@ class StructureNode(TypedDict):
     leaf: bool
 
 
+class Slope(TypedDict):
+    """The formulas of a local derivative and of the message."""
+
+    derivative: Formula | None
+    vjp: Formula | None
+
+
 class StructureEdge(TypedDict):
-    """An operand of an operation; `alone` where it reaches the result in another way too."""
+    """An operand of an operation; `alone` where it reaches the result in another way too.
+
+    `moved` holds where values are changed, too: at a tie, at 0.
+    """
 
     u: int
     v: int
@@ -67,6 +77,7 @@ class StructureEdge(TypedDict):
     derivative: Formula | None
     vjp: Formula | None
     why: Reason
+    moved: NotRequired[Slope]
 
 
 class Entries(TypedDict):
@@ -161,7 +172,7 @@ Quantity = Scalar | Shown
 
 
 class Numbers(TypedDict):
-    """All that changes with a leaf, by node and by edge."""
+    """All that changes with a leaf, by node and by edge; whether it has changed."""
 
     values: list[Quantity]
     grads: list[Quantity | None]
@@ -169,6 +180,7 @@ class Numbers(TypedDict):
     locals: list[Quantity | None]
     messages: list[Quantity | None]
     trouble: str
+    moved: NotRequired[bool]
 
 
 class Drawing(TypedDict):

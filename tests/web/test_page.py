@@ -292,6 +292,25 @@ def test_several_targets_give_the_ledger_that_python_gives(opened, network):
     assert page.locator(".badge").count() == 0
 
 
+def test_the_formula_of_a_slope_holds_where_a_value_is_moved_onto_a_tie(opened):
+    def squared(x, y):
+        m = np.maximum(x, y)
+        return m * m
+
+    graph = gv.trace(squared, 0.5, 1.5)
+    page = opened(graph)
+    pill = page.locator("g.pill").filter(has_text=">").first
+    for x in (1.5, 2.0, 0.5):
+        enter(ask(page, "x"), repr(x))
+        moved, tie = graph.update(x=x), x == 1.5
+        slope = pill.locator("[data-slot]").text_content()
+        assert float(slope) == moved.local(moved.id("m"), 0) == (0.5 if tie else x > 1.5)
+        assert pill.locator("g:not([data-slot])").first.is_hidden() == tie  # x > y is no half
+        pill.click()
+        said = page.locator(".formulas").first
+        assert (said.locator("mfrac").filter(has_text="=").count() > 0) == tie
+
+
 def test_a_typed_value_changes_every_number_as_in_python(opened, network):
     page = opened(network)
     field = ask(page, "w1")

@@ -9,6 +9,7 @@ import { Panel } from "./panel.js";
 import { Picture } from "./picture.js";
 import { Presenter } from "./presenter.js";
 import { Reuse } from "./reuse.js";
+import { holds } from "./rule.js";
 import { copied, download, rasterized } from "./saving.js";
 import { edgeCell, gradientCells, marked, spoken, spokenEdge, valueCells } from "./scene.js";
 import { searchField } from "./search.js";
@@ -231,7 +232,9 @@ export class Frame {
       picture.write(`node ${i}`, "gradient", ...gradientCells(session, i));
       group.setAttribute("aria-label", spoken(session, i));
     }
-    for (const [e, [arrow]] of picture.arrows) {
+    for (const [e, groups] of picture.arrows) {
+      const [arrow] = groups;
+      for (const group of groups) group.toggleAttribute("data-elsewhere", !holds(session, e));
       arrow.setAttribute("aria-label", spokenEdge(session, e));
       picture.write(`edge ${e}`, "local", [edgeCell(session, e)]);
     }

@@ -120,7 +120,7 @@ class Local {
    */
   show(run, { past, at, history }) {
     this.past = past;
-    this.model.set("numbers", numbersOfRun(run, this.structure));
+    this.model.set("numbers", { ...numbersOfRun(run, this.structure), moved: true });
     this.model.set("history", history);
     this.model.set("at", at);
     this.model.set("edits", [this.done.length, this.undone.length]);

@@ -38,11 +38,25 @@ export function local({ nodes, edges }, e) {
 }
 
 /**
+ * Whether an edge's short formula holds at the numbers that are shown: x > 0 has no half.
+ * @type {(session: Session, e: number) => boolean}
+ */
+export function holds(session, e) {
+  const { moved, derivative } = session.edges[e];
+  const { locals, moved: away } = session.get("numbers");
+  return !moved || !away || (derivative?.tex[0] === "[" && (locals[e] === 0 || locals[e] === 1));
+}
+
+/** @type {(session: Session, e: number) => Slope} */
+const slopes = (session, e) => (!holds(session, e) && session.edges[e].moved) || session.edges[e];
+
+/**
  * What an edge sends back, as a formula with its numbers.
  * @type {(session: Session, e: number) => Line}
  */
 export function message(session, e) {
-  const { v, derivative, vjp } = session.edges[e];
+  const { v } = session.edges[e];
+  const { derivative, vjp } = slopes(session, e);
   const { messages, locals, grads } = session.numbers;
   const up = gradient(session, v);
   const whole = session.get("numbers"); // whether these are numbers, told or not
@@ -59,7 +73,8 @@ export function message(session, e) {
  * @type {(session: Session, e: number) => Line[]}
  */
 export function localLines(session, e) {
-  const { carries, derivative, vjp } = session.edges[e];
+  const { carries } = session.edges[e];
+  const { derivative, vjp } = slopes(session, e);
   const number = session.numbers.locals[e];
   if (carries && !derivative && !vjp && number !== null) {
     return [equation(local(session, e), amount(number))]; // its formula was left out

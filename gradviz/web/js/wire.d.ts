@@ -51,7 +51,16 @@ interface StructureNode {
   leaf: boolean;
 }
 
-/** An operand of an operation; `alone` where it reaches the result in another way too. */
+/** The formulas of a local derivative and of the message. */
+interface Slope {
+  derivative: Formula | null;
+  vjp: Formula | null;
+}
+
+/** An operand of an operation; `alone` where it reaches the result in another way too.
+
+    `moved` holds where values are changed, too: at a tie, at 0.
+     */
 interface StructureEdge {
   u: number;
   v: number;
@@ -61,6 +70,7 @@ interface StructureEdge {
   derivative: Formula | null;
   vjp: Formula | null;
   why: Reason;
+  moved?: Slope;
 }
 
 /** An array: its numbers in a row, little-endian, in base64. */
@@ -146,7 +156,7 @@ interface Shown {
 
 type Quantity = Scalar | Shown;
 
-/** All that changes with a leaf, by node and by edge. */
+/** All that changes with a leaf, by node and by edge; whether it has changed. */
 interface Numbers {
   values: Quantity[];
   grads: (Quantity | null)[];
@@ -154,6 +164,7 @@ interface Numbers {
   locals: (Quantity | null)[];
   messages: (Quantity | null)[];
   trouble: string;
+  moved?: boolean;
 }
 
 /** A picture; the boxes of hidden nodes, the folds of closed boxes and, by scope, of frames.
