@@ -172,6 +172,8 @@ IN_PLACE = (
     "$[..., 1:].tanh_()",
     "$.view(-1)[2:5].add_(1)", "$.select(1, 0).copy_($[:, 1].detach())", "$[:, 0] = 0", "$[1] *= 3",
     "$.transpose(0, 1).mul_(0.5)", "$ += x", "F.relu($, inplace=True)", "$.squeeze().sub_(1)",
+    "$.unsqueeze_(0).mul_(2).squeeze_(0)", "$.transpose_(0, 1).mul_(0.5).transpose_(0, 1)",
+    "$.unsqueeze_(-1).squeeze_(-1)", "$.detach().unsqueeze_(0)", "$.view(6, WIDTH).t_().neg_()",
 )  # fmt: skip
 SPLITS = (
     "$.chunk(2, -1)", "$.split([1, 3], -1)", "$.tensor_split(2, -1)", "$.unbind(1)",

@@ -254,6 +254,20 @@ def test_the_formula_of_a_derivative_evaluates_to_autograds_message(case):
     assert checked == sum(a.requires_grad for a in leaves)
 
 
+@pytest.mark.parametrize("name", "relu elu leaky_relu silu softplus gelu sigmoid tanh".split())
+def test_the_formula_is_true_of_numbers_that_are_not_finite(name):
+    a = torch.tensor([math.nan, 1.0, 0.0, -1.0, math.inf, -math.inf]).double().requires_grad_()
+    function = getattr(F, name)
+    (slope,) = torch.autograd.grad(function(a).sum(), a)
+    graph = gv.trace(lambda a: function(a).sum(), a, capture="whole")
+    (node,) = (node for node in graph.values if node.operation.name == name)
+    tree = node.operation.derivative(0, notation.name("v"), [notation.name("a")], node.keywords)
+    symbols = {"a": a.detach().numpy(), "v": function(a).detach().numpy()}
+    with np.errstate(all="ignore"):
+        found = eval(notation.text(tree), KNOWN | symbols)
+    np.testing.assert_allclose(found, slope, rtol=1e-12, err_msg=notation.text(tree))
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of arguments that PyTorch once had
 def test_what_no_textbook_has_is_called_by_its_name_alone():
     image, kernel = R(1, 1, 4, 4), R(1, 1, 2, 2).requires_grad_()

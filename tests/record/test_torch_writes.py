@@ -1,4 +1,4 @@
-"""Writes that PyTorch records no gradient for: whose line they are, and what they leave true."""
+"""Writes that PyTorch records no gradient for, and reshapes in place that are none."""
 
 import contextlib
 import random
@@ -137,3 +137,38 @@ def test_what_is_computed_in_inference_mode_is_a_constant(capture):
         found = measure(graph.gradients()[name])
         assert found.norm == pytest.approx(gradient.norm().item(), rel=1e-5)
     assert graph.diagnose()
+
+
+RESHAPED = {
+    "a result whose base nobody knows": "F.instance_norm(h).unsqueeze_(0).mul_(2).squeeze_(0)",
+    "reshapes and writes": "h.view(6, 4).t_().mul_(2).t_().unsqueeze_(0).exp_()",
+    "expand_as": "h.expand_as(h).unsqueeze_(0).sin()",
+    "a transposed one": "h.expand_as(h).transpose_(0, 1)",
+    "strides": "h.view(6, 4).as_strided_((3, 2), (2, 1)).mul_(2)",
+    "a part": "h[:, 1:].transpose_(0, 1).mul_(3)",
+    "its base is read": "h.view(-1).unsqueeze_(0).sum() * h",
+    "another view is read": "(lambda w, u: u.unsqueeze_(0).sum() * w)(h.view(-1), h.view(-1))",
+    "parts that cannot be read after it": "(h.split(2, -1), h.view(-1).unsqueeze_(0).sum() * h)[1]",
+    "its base is detached": "h.detach().unsqueeze_(0) * h",
+    "a result and what is detached of it": "(lambda n: n.detach().unsqueeze_(0) * n)(F.relu6(h))",
+    "a layer's, detached": "(lambda n: n.detach().unsqueeze_(0) * n)(F.instance_norm(h))",
+    "no view": "h.sin().unsqueeze_(0).mul_(2).squeeze_(0)",
+}
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+@pytest.mark.parametrize("text", RESHAPED.values(), ids=RESHAPED)
+def test_a_reshape_in_place_of_a_view_is_a_view_and_no_write(text, capture):
+    x, w = torch.randn(2, 3, 4).double(), torch.randn(4).double().requires_grad_()
+    run = eval(f"lambda h: ({text}).sin().sum()", {"F": nn.functional})
+    expected = run(x * w)
+    (slope,) = torch.autograd.grad(expected, w)
+    graph = gv.trace(lambda w: run(x * w), w, capture=capture)
+    assert measure(graph.values[graph.output].value).mean == pytest.approx(expected.item())
+    assert measure(graph.gradients()["w"]).norm == pytest.approx(slope.norm().item())
+    gradients, messages = graph.derivatives
+    for i in set(gradients) - {graph.output}:
+        sent = [measure(messages[edge]).mean for edge in graph.readers[i] if edge in messages]
+        assert sum(sent) == pytest.approx(measure(gradients[i]).mean, abs=1e-12)
+        assert sent
+    assert "write" not in [node.operation.name for node in graph.values]

@@ -44,7 +44,9 @@ PARTS = frozenset("split chunk tensor_split".split())
 VIEWS = SAME | forms.MOVES
 WRITES = frozenset("setitem iadd isub imul idiv itruediv ipow write".split())
 """Calls that write to their operand, beside those whose name ends so: ``add_``."""
-_RESHAPED = frozenset(f"{name}_" for name in VIEWS | {"as_strided", "resize"})
+RESHAPES = frozenset(
+    "as_strided_ resize_ resize_as_ squeeze_ swapaxes_ swapdims_ t_ transpose_ unsqueeze_".split()
+)
 """Methods after which their own tensor has another shape, and lies in memory in another way."""
 
 
@@ -113,7 +115,7 @@ def call_of(
 ) -> Call:
     """A call with a `Slot` in place of each tensor, in the order of `given`."""
     positions = iter(range(len(given)))
-    reshaped = getattr(function, "__name__", "") in _RESHAPED
+    reshaped = getattr(function, "__name__", "") in RESHAPES
 
     def put(argument: Any) -> Any:
         if isinstance(argument, Tensor):

@@ -39,6 +39,7 @@ from gradviz.record.torch.calls import (
     PARTS,
     RANDOM,
     READS,
+    RESHAPES,
     SAME,
     call_of,
     called,
@@ -281,7 +282,7 @@ class Capture(Written, TorchFunctionMode):
         if any(map(is_unreadable, results)):
             return result
         target, results = self._written(given, versions, results)
-        self._as_plain(name, given, target)
+        self._shared(name, given, versions, target)
         fresh = [r for r in results if r is target or not self._knows(r)]
         if not fresh:
             return result
@@ -313,7 +314,7 @@ class Capture(Written, TorchFunctionMode):
             operation = TorchOperation(name, call, index, len(results) > 1)
             operation.real = not (tensor.is_complex() or any(map(Tensor.is_complex, given)))
             alike = operands[0] if name in SAME and len(operands) == 1 else None
-            base = tensor._base if tensor is target else None
+            base = tensor._base if tensor is target and name not in RESHAPES else None
             if base is not None and base.requires_grad and self._form(tensor) is None:
                 # What is written to through a view is its base. The view is read from it later.
                 tensor, operation.call = base, None
@@ -462,7 +463,9 @@ class Capture(Written, TorchFunctionMode):
         alike: TensorNode | None = None,
     ) -> TensorNode:
         """Record the result of a call, and find where its messages will pass."""
-        form = None if tensor._base is None else self._form(tensor)
+        # (A reshape in place makes another view of its base, which stays what it is.)
+        is_new = tensor._base is None or operation.name in RESHAPES
+        form = None if is_new else self._form(tensor)
         if not (tensor.requires_grad and torch.is_grad_enabled()):
             return self._append(operation, operands, tensor, keywords, alike, form=form)
         self.dtypes.add(tensor.dtype)

@@ -114,7 +114,7 @@ def _leaky_relu(about: About) -> Slopes | None:
 
 def _elu(about: About) -> Slopes | None:
     alpha = about.keywords.get("alpha", 1.0)
-    return (f"where(a > 0, 1, v + {alpha!r})",)
+    return (f"where(a <= 0, v + {alpha!r}, 1)",)
 
 
 def _dropout(about: About) -> Slopes | None:
@@ -370,7 +370,7 @@ LOCAL: dict[str, Told] = {
     "contiguous": _plain("1"),
     "abs": _plain("sign(a)"),
     "sigmoid": _plain("v * (1 - v)"),
-    "relu": lambda about: ("a > 0",),
+    "relu": lambda about: ("where(a <= 0, 0, 1)",),  # (of a NaN 1, as autograd has it)
     "gelu": _gelu,
     "silu": lambda about: ("sigmoid(a) * (1 + a * (1 - sigmoid(a)))",),
     "leaky_relu": _leaky_relu,

@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from gradviz.ops.operation import Operation
+from gradviz.record.torch.calls import RESHAPES
 from gradviz.record.torch.messages import Messages
-from gradviz.record.torch.nodes import GradientEdge, TensorNode, edge_of
+from gradviz.record.torch.nodes import GradientEdge, TensorNode, edge_of, version_of
 from gradviz.record.torch.operation import Write
 from gradviz.record.torch.sites import site_of_call
 from gradviz.record.torch.state import storage
@@ -82,6 +83,28 @@ class Written(Messages):
         found = address in self.written
         self.written.discard(address or 0)
         return found
+
+    def _shared(
+        self, name: str, given: Sequence[Tensor], versions: Sequence[int], target: Tensor | None
+    ) -> None:
+        """What a write to a tensor, if it is one, says of others in the same memory."""
+        if target is not None and name in RESHAPES:
+            self._as_it_was(target, versions[[t is target for t in given].index(True)])
+        else:
+            self._as_plain(name, given, target)
+
+    def _as_it_was(self, target: Tensor, version: int) -> None:
+        """A reshape in place counts as a write, but what shares its memory is as it was.
+
+        (But not another view whose history autograd makes anew.)
+        """
+        place, now = storage(target), version_of(target)
+        for key, (reference, known, tracked, node) in self._tensors.items():
+            tensor = reference() if known == version else None
+            if tensor is None or storage(tensor) != place or version_of(tensor) != now:
+                continue
+            if not tracked or tensor._base is None or node.form is not None:
+                self._tensors[key] = reference, now, tracked, node
 
     def _as_plain(self, name: str, given: Sequence[Tensor], target: Tensor | None) -> None:
         """What is written to `x.data` is in `x`, too, whose version does not tell."""
