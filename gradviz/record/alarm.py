@@ -2,7 +2,8 @@
 
 How it is judged
 ----------------
-- *not finite*: a loss, or a gradient that an optimizer is about to use. (What a `GradScaler` leaves
+- *not finite*: a loss, a gradient that an optimizer is about to use, or what the program has read
+  last before it ended. (What a `GradScaler` leaves
   out is no alarm; that its scale falls below 1 is: then no scale is left that would help.)
 - *spike*: the norm of the gradients is more than `spike` times the largest of the last 100 norms,
   of which at least 50 are known. A warm-up has no such history, and of an ordinary heavy tail the
@@ -27,7 +28,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 HISTORY, KNOWN = 100, 50
 STEADY, CONSTANT = 20, 50
@@ -44,8 +45,8 @@ class Alarm:
     Attributes
     ----------
     kind : str
-        "loss not finite", "gradient not finite", "spike", "no gradient", "constant loss",
-        "collapsing scale", "kept gradients", "diverging loss" or "no update".
+        "loss not finite", "value not finite", "gradient not finite", "spike", "no gradient",
+        "constant loss", "collapsing scale", "kept gradients", "diverging loss" or "no update".
     text : str
         It in a sentence.
     parameters : tuple of int
@@ -122,6 +123,19 @@ class Judge:
         self._skipped = 0
         self.count += 1
         return self._once(next(filter(None, found), None))
+
+    def evaluated(self, losses: list[float], norm: float | None) -> Alarm | None:
+        """Judge a step whose closure is called again: a search may go far, and not to a NaN."""
+        alarm = self._not_finite(losses, norm)
+        return self._once(alarm and replace(alarm, since=self.count - 1))
+
+    def ended(self, kind: str, text: str, loss: float | None, again: bool) -> Alarm | None:
+        """Judge a step that comes to no end; `again` where it was judged before."""
+        if not again:
+            self.losses.append(loss)
+            self.norms.append(None)
+            self.count += 1
+        return self._once(Alarm(kind, text, since=self.count - 1))
 
     def skipped(self, losses: list[float], scale: float) -> Alarm | None:
         """Judge a step that a `GradScaler` has left out."""

@@ -1,5 +1,6 @@
 """Training under watch: nothing changes, and a step that breaks is made again as it was."""
 
+import contextlib
 import gc
 import math
 import os
@@ -249,7 +250,7 @@ def test_the_step_that_broke_is_made_again_and_the_run_is_the_one_it_would_have_
     assert spikes
     assert all(report.replay.exact and not report.replay.lost for report in watch.reports)
     report = spikes[0]
-    if way not in ("closures", "no optimizer"):
+    if way != "no optimizer":
         assert report.step == SPIKE
     assert (
         gv.load(report.folder / "graph.json").gradients().keys() == report.graph.gradients().keys()
@@ -543,6 +544,188 @@ def test_the_number_of_reports_is_limited_and_the_training_stops_or_raises_if_as
     for bad in (dict(on_trigger="die"), dict(reports=-1), dict(spike=0.5)):
         with pytest.raises(ValueError, match=next(iter(bad))):
             gv.watch(tmp_path, **bad)
+
+
+BAD = 5
+
+
+def a_step_of_the_square_root(model, optimizer, i):
+    """Its slope is infinite where all is 0, though the loss is 0."""
+    optimizer.zero_grad()
+    (model(torch.ones(4, 6)) * (i != BAD)).square().sum().sqrt().backward()
+    optimizer.step()
+
+
+def a_step_of_the_logarithm(model, optimizer, i):
+    optimizer.zero_grad()
+    (model(torch.ones(4, 6)).square().sum() * (i != BAD)).log().backward()
+    optimizer.step()
+
+
+def a_penalty_by_the_slope(model, optimizer, i):
+    optimizer.zero_grad()
+    model(torch.ones(4, 6)).square().mean().backward()
+    x = torch.ones(4, 6, requires_grad=True)
+    length = (model(x) * (i != BAD)).square().sum().sqrt()
+    (slope,) = torch.autograd.grad(length, x, create_graph=True)
+    slope.square().mean().backward()
+    optimizer.step()
+
+
+def by_hand_at_the_root(model, _, i):
+    (model(torch.ones(4, 6)) * (i != BAD)).square().sum().sqrt().backward()
+    with torch.no_grad():
+        for p in model.parameters():
+            p -= 1e-3 * p.grad
+            p.grad = None
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [
+        ("gradient not finite", a_step_of_the_square_root),
+        ("loss not finite", a_step_of_the_logarithm),
+        ("gradient not finite", a_penalty_by_the_slope),
+        ("gradient not finite", by_hand_at_the_root),
+    ],
+)
+def test_a_backward_pass_that_pytorch_ends_for_a_nan_is_reported_and_ends_all_the_same(
+    kind, step, tmp_path
+):
+    gc.collect()  # optimizers of other tests
+    model, ended = linear(), []
+    optimizer = sgd(model) if step is not by_hand_at_the_root else None
+    with torch.autograd.set_detect_anomaly(True), gv.watch(tmp_path) as watch:
+        for i in range(BAD + 4):
+            try:
+                step(model, optimizer, i)
+            except RuntimeError as error:
+                ended.append((i, "returned nan values" in str(error)))
+    assert ended == [(BAD, True)]
+    (report,) = watch.reports
+    assert (report.alarm.kind, report.step) == (kind, BAD)
+    assert report.replay.exact
+    assert report.finding is not None
+
+
+def test_another_error_of_a_backward_pass_is_no_alarm(tmp_path):
+    weight = nn.Parameter(torch.ones(3))
+    loss = weight.square().sum()
+    with torch.autograd.set_detect_anomaly(True), gv.watch(tmp_path) as watch:
+        loss.backward()
+        with pytest.raises(RuntimeError, match="second time"):
+            loss.backward()
+    assert watch.reports == []
+
+
+def without_gradients(loss):
+    with torch.no_grad():
+        return torch.isfinite(loss)
+
+
+TESTS = {
+    "isfinite": torch.isfinite,
+    "all": lambda loss: loss.isfinite().all().item(),
+    "isnan or isinf": lambda loss: not (torch.isnan(loss) | torch.isinf(loss)),
+    "inverted": lambda loss: not (~torch.isfinite(input=loss)).any(),
+    "counted": lambda loss: (torch.isnan(loss) + torch.isinf(loss)).sum() == 0,
+    "equal to itself": lambda loss: loss == loss and loss.abs() < math.inf,
+    "detached": lambda loss: torch.isfinite(loss.detach()),
+    "its number": lambda loss: math.isfinite(loss.detach().item()),
+    "without gradients": without_gradients,
+}
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_a_program_that_ends_for_a_test_of_its_loss_is_reported_and_one_that_passes_it_is_not(
+    test, tmp_path
+):
+    def run(bad):
+        model = linear()
+        optimizer = sgd(model)
+        with gv.watch(tmp_path) as watch, contextlib.suppress(AssertionError):
+            for i in range(BAD + 1):
+                optimizer.zero_grad()
+                loss = (model(torch.ones(4, 6)).square().sum() * (i != bad)).log()
+                assert TESTS[test](loss)
+                loss.backward()
+                optimizer.step()
+            end = model(torch.ones(4, 6)).square().sum()  # is not trained with
+            assert TESTS[test](end)
+        return watch.reports
+
+    assert run(None) == []
+    (report,) = run(BAD)
+    assert (report.alarm.kind, report.step) == ("loss not finite", BAD)
+    assert "the program has ended after it read -inf" in report.text
+    assert report.finding.operation == "log"
+    assert report.replay.exact
+
+
+def test_what_a_program_tests_of_an_array_or_of_gradients_before_it_ends_is_reported(tmp_path):
+    def array(y, _):
+        assert torch.isfinite(y).all()
+
+    def gradients(_, model):
+        assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+    def clips(_, model):
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0, error_if_nonfinite=True)
+
+    def masks(y, _):
+        assert torch.where(torch.isfinite(y), y, 0.0).sum() < 1e9
+        assert not torch.isnan(y).any()
+
+    def run(before=lambda *_: None, after=lambda *_: None, f=torch.log):
+        model = linear()
+        optimizer = sgd(model)
+        with gv.watch(tmp_path) as watch, contextlib.suppress(AssertionError, RuntimeError):
+            for i in range(BAD + 1):
+                optimizer.zero_grad()
+                y = f(model(torch.ones(4, 6)).square() * (i != BAD))
+                before(y, model)
+                if before is not masks or i != BAD:
+                    y.sum().backward()
+                    after(None, model)
+                    optimizer.step()
+        return [(r.alarm.kind, r.step, r.finding.operation, r.replay.exact) for r in watch.reports]
+
+    assert run(array) == [("value not finite", BAD, "log", True)]
+    for after in (gradients, clips):
+        assert run(after=after, f=torch.sqrt) == [("gradient not finite", BAD, "sqrt", True)]
+    assert run(masks) == []  # -inf is left out on purpose, and was not asked for
+
+
+@pytest.mark.parametrize("evaluation", [0, 2])
+@pytest.mark.parametrize("how", ["goes on", "is tested", "anomaly"])
+def test_a_step_is_one_however_often_it_calls_its_closure(evaluation, how, tmp_path):
+    torch.manual_seed(0)
+    model, x, step, calls = linear(), torch.randn(8, 6), 0, 0
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=1e-3, max_iter=4)
+
+    def closure():
+        nonlocal calls
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(x), torch.ones(8, 3))
+        if step == BAD and calls >= evaluation:
+            loss = ((loss * 0).sqrt() + 1 if how == "anomaly" else loss * 0).log()
+        assert how != "is tested" or loss.isfinite()
+        calls += 1
+        loss.backward()
+        return loss
+
+    with (
+        torch.autograd.set_detect_anomaly(how == "anomaly"),
+        gv.watch(tmp_path) as watch,
+        contextlib.suppress(AssertionError, RuntimeError),
+    ):
+        for step in range(BAD + 1):  # noqa: B007  (the closure reads it)
+            calls = 0
+            optimizer.step(closure)
+    (report,) = watch.reports
+    assert (report.step, report.alarm.since) == (BAD, BAD)
+    assert report.finding.operation == ("sqrt" if how == "anomaly" else "log")
+    assert report.replay.exact
 
 
 def test_threads_that_train_are_watched_each_by_itself(tmp_path):

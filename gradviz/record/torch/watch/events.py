@@ -7,6 +7,7 @@ event has made is named by that event, so that nothing lives longer than it woul
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -20,7 +21,8 @@ from gradviz.record import chance, names
 from gradviz.record.arguments import convert_nested, nested
 from gradviz.record.chance import States
 from gradviz.record.torch.nodes import version_of
-from gradviz.record.torch.ranks import is_distributed
+from gradviz.record.torch.ranks import is_distributed, local
+from gradviz.record.torch.sites import site_of_call
 from gradviz.record.torch.watch.still import Still
 
 MOST = 50_000
@@ -29,6 +31,8 @@ ROUNDS = 4
 """So many optimizer steps later an event is forgotten, even if what it made is still there."""
 HOOKS = Tensor.register_hook, Tensor.retain_grad
 """What is hung on a tensor."""
+TOLD = 256
+"""So many tensors are remembered that tell whether others are finite."""
 PASSES = 64
 """So many backward passes are remembered that no optimizer has used."""
 ROOM, EACH = 2**26, 2**12
@@ -163,8 +167,12 @@ class Tape:
         Those that are calling a closure.
     optimizers : set of Optimizer
         All that have stepped here.
-    read : Result or None
-        The last tensor that the program has read as a number that was not finite.
+    evaluated : bool
+        Whether the step of an optimizer that calls a closure is judged already.
+    read : (Result, Tensor or None) or None
+        The last tensor of which the program has read that it is not finite; if it is one number,
+        this number.
+    told : Told
     used : bool
         Whether an optimizer has used the `passes`.
     whole : bool
@@ -182,7 +190,9 @@ class Tape:
         self.used, self.whole = False, True
         self.closures: list[Any] = []
         self.optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
-        self.read: Result | None = None
+        self.evaluated = False
+        self.read: tuple[Result, Tensor | None] | None = None
+        self.told = Told()
         self.clipped: dict[int, Tensor] = {}
         self.writes, self.still = Writes(), Still()
         self._known: dict[int, tuple[Any, Result]] = {}
@@ -192,6 +202,18 @@ class Tape:
         """The event that has made a tensor."""
         found = self._known.get(id(tensor))
         return found[1] if found is not None and found[0]() is tensor else None
+
+    def look(self, tensor: Tensor, number: Any) -> None:
+        """The program has read a tensor as a plain number, for which it may end."""
+        if type(number) is float and math.isfinite(number):
+            return
+        found = self.find(tensor) if type(number) is float else None
+        found = found or next(filter(None, map(self.find, self.told.sick(tensor))), None)
+        made = None if found is None else found.event.made[found.index]()
+        if found is None or made is None or made.grad_fn is None:
+            return
+        if found.event.round == self.round:  # no step has used it
+            self.read = found, local(made.detach()).clone() if made.numel() == 1 else None
 
     def given(self, event: Event, args: Any, kwargs: Any) -> None:
         """Note the arguments of an event, which is to come."""
@@ -243,7 +265,7 @@ class Tape:
         """An optimizer has made its step of the backward passes."""
         self.used, self.whole = True, True
         self.clipped.clear()
-        self.read = None
+        self.read, self.told = None, Told()
 
     def settle(self) -> None:
         """Something new begins: let go what no backward pass can reach any more."""
@@ -286,6 +308,70 @@ class Tape:
             if id(event) in found:
                 found.update(map(id, event.operands()))
         return [event for event in self.events if id(event) in found or event.hooks(found)]
+
+
+def backward_pass(tape: Tape, func: Any, args: Any, kwargs: Any) -> Event:
+    """A backward pass that is to come, as an event."""
+    event = Event(func, site_of_call(), tape.round)
+    given = dict(zip(("outputs", "weights"), args, strict=False)) | kwargs
+    outputs = given.get("outputs", kwargs.get("tensors", kwargs.get("self")))
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs or ())
+    if outputs and all(o.numel() == 1 for o in outputs):
+        event.loss = torch.stack([local(o.detach()).reshape(()) for o in outputs]).sum()
+        known = tape.find(outputs[0])
+        event.scale = known.event.scale if known is not None else None
+    event.accumulates = func is not torch.autograd.grad
+    event.again = bool(given.get("create_graph"))
+    event.retains = event.again or bool(given.get("retain_graph"))
+    tape.given(event, args, kwargs)
+    return event
+
+
+_TESTS = {"isnan": torch.isnan, "isinf": torch.isinf}
+_TELLS = frozenset(("isfinite", "detach", "data", "ne", "eq", *_TESTS))
+
+
+class Told:
+    """Tensors without a history that tell of others whether they are finite.
+
+    These are tests, ``isnan(loss)``, ``loss != loss``, a loss that is detached, and all that is
+    computed from them alone.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[int, tuple[Any, list[tuple[str, Any]]]] = {}
+
+    def note(self, name: str, args: Any, kwargs: Any, result: Any, find: Any) -> None:
+        """Note what a call has returned, if it is one."""
+        if name not in _TELLS and not self._of:
+            return
+        given = tensors_of((args, kwargs))
+        about = [one for tensor in given for one in self._about(tensor)]
+        if about:
+            about = about if all(self._about(t) or t.dtype == torch.bool for t in given) else []
+        elif name in _TELLS and given and find(given[0]) is not None:
+            itself = name not in ("ne", "eq") or (len(given) == 2 and given[0] is given[1])
+            if itself and (given[0].numel() == 1 or name not in ("detach", "data")):
+                about = [(name, weakref.ref(given[0]))]
+        for tensor in tensors_of(result) if about else ():
+            self._of.pop(id(tensor), None)
+            self._of[id(tensor)] = weakref.ref(tensor), about
+        while len(self._of) > TOLD:
+            del self._of[next(iter(self._of))]
+
+    def _about(self, tensor: Tensor) -> list[tuple[str, Any]]:
+        ref, about = self._of.get(id(tensor), (None, []))
+        return about if ref is not None and ref() is tensor else []
+
+    def sick(self, tensor: Tensor) -> Iterator[Tensor]:
+        """What such a tensor tells of, and is not finite."""
+        for name, ref in self._about(tensor):
+            meant = ref()
+            if meant is not None:
+                numbers = local(meant.detach())
+                test = _TESTS.get(name)
+                if not torch.isfinite(numbers).all() if test is None else test(numbers).any():
+                    yield meant
 
 
 _memory: Any = StorageWeakRef

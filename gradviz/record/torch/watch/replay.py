@@ -259,6 +259,7 @@ def _apart(roots: Sequence[tuple[str, Any]], leaves: Sequence[Any]) -> Iterator[
         stack.enter_context(contextlib.redirect_stdout(_Unsaid(sys.stdout)))
         stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.autograd.set_detect_anomaly(False))  # it would end again
         try:
             for leaf, *_ in gradients:
                 leaf.grad, leaf._post_accumulate_grad_hooks = None, None

@@ -23,6 +23,7 @@ from gradviz.statistics import measure
 LINES, LAST = 10, 5
 SUITS = {
     "loss not finite": ("non-finite value", "non-finite gradient"),
+    "value not finite": ("non-finite value", "non-finite gradient"),
     "gradient not finite": ("non-finite gradient", "non-finite value"),
     "collapsing scale": ("non-finite gradient", "non-finite value"),
     "spike": ("exploding gradient", "ill-scaled parameter"),

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,10 +27,11 @@ from gradviz.record.reach import reach
 from gradviz.record.torch.calls import RANDOM, READS, WRITES, called
 from gradviz.record.torch.kept import Kept
 from gradviz.record.torch.operation import tensors_in
-from gradviz.record.torch.ranks import inner, local
+from gradviz.record.torch.ranks import inner
 from gradviz.record.torch.sites import site_of_call
 from gradviz.record.torch.training import PASSES as GO_BACK
-from gradviz.record.torch.watch import norms
+from gradviz.record.torch.watch import endings, norms
+from gradviz.record.torch.watch.endings import Ending
 from gradviz.record.torch.watch.events import (
     HOOKS,
     PASSES,
@@ -37,6 +39,7 @@ from gradviz.record.torch.watch.events import (
     Event,
     Generators,
     Tape,
+    backward_pass,
     tensors_of,
     tensors_within,
 )
@@ -213,6 +216,11 @@ class Watch:
     def call(self, tape: Tape, func: Any, args: Any, kwargs: Any) -> Any:
         """Make a call that is not part of a module, and note it if it can be differentiated."""
         name = called(func)
+        if name in READS:
+            result = func(*args, **kwargs)
+            with self._surely(tape):
+                tape.look(args[0], result)
+            return result
         if not name and func not in HOOKS:
             if tape.still.rounds and getattr(func, "__self__", None) is Tensor.grad:
                 module = sys._getframe(2).f_globals.get("__name__", "")
@@ -227,13 +235,9 @@ class Watch:
             if writes and isinstance(args[0], Tensor):
                 with self._surely(tape):
                     tape.writes.note(args[0], site_of_call(), tape.round)
-            return func(*args, **kwargs)
-        if name in READS:
             result = func(*args, **kwargs)
-            if type(result) is float and result - result != 0:  # the program may end for it
-                found = tape.find(args[0])
-                if found is not None and found.event.round == tape.round:  # no step has used it
-                    tape.read = found
+            with self._surely(tape):
+                tape.told.note(name, args, kwargs, result, tape.find)
             return result
         with self._surely(tape):
             tape.settle()
@@ -249,6 +253,8 @@ class Watch:
             made = args[0] if event.writes and result is None else result
             if func in HOOKS or any(t.grad_fn is not None for t in tensors_of(made)):
                 tape.add(event, made)
+            else:
+                tape.told.note(name, args, kwargs, made, tape.find)
         return result
 
     def passed(self, tape: Tape, func: Any, args: Any, kwargs: Any) -> Any:
@@ -257,7 +263,7 @@ class Watch:
         event: Event | None = None
         with self._surely(tape):
             tape.settle()
-            event = self._pass(tape, func, args, kwargs)
+            event = backward_pass(tape, func, args, kwargs)
             self._find_optimizers()
             here = self._judged_now(tape)
             taken = tape.still.taken_away() and not tape.closures
@@ -270,6 +276,10 @@ class Watch:
         tape.inside += 1
         try:
             result = func(*args, **kwargs)
+        except RuntimeError as error:
+            if event is not None and torch.is_anomaly_enabled() and "nan values" in str(error):
+                self._ended(tape, endings.broken_off, event, error, alone=here is not None)
+            raise
         finally:
             tape.inside -= 1
         self._kept.after_pass()
@@ -285,22 +295,6 @@ class Watch:
         if event.accumulates and not tape.closures:
             self._look(tape)
         return result
-
-    @staticmethod
-    def _pass(tape: Tape, func: Any, args: Any, kwargs: Any) -> Event:
-        event = Event(func, site_of_call(), tape.round)
-        given = dict(zip(("outputs", "weights"), args, strict=False)) | kwargs
-        outputs = given.get("outputs", kwargs.get("tensors", kwargs.get("self")))
-        outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs or ())
-        if outputs and all(o.numel() == 1 for o in outputs):
-            event.loss = torch.stack([local(o.detach()).reshape(()) for o in outputs]).sum()
-            known = tape.find(outputs[0])
-            event.scale = known.event.scale if known is not None else None
-        event.accumulates = func is not torch.autograd.grad
-        event.again = bool(given.get("create_graph"))
-        event.retains = event.again or bool(given.get("retain_graph"))
-        tape.given(event, args, kwargs)
-        return event
 
     def _surely(self, tape: Tape) -> _Surely:
         return _Surely(self, tape)
@@ -348,6 +342,7 @@ class Watch:
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is not None:
             tape.closures = [o for o in tape.closures if o is not optimizer] + [optimizer]
+            tape.evaluated = False
             return
         self._off(tape)
         self._judge(tape, optimizer, parameters_of(optimizer))
@@ -458,7 +453,11 @@ class Watch:
             kept = kept and self._kept.are_in(optimizer)
             tape.whole = tape.whole and not kept
             place = passes[-1].place if kept and passes else ""
-            alarm = judge.step(loss, norm, gradients, place)
+            if tape.closures and tape.evaluated:
+                alarm = judge.evaluated(loss, norm)
+            else:
+                alarm = judge.step(loss, norm, gradients, place)
+            tape.evaluated = True
         tape.clipped.clear()
         return alarm, norm, any(own_norms)
 
@@ -529,35 +528,34 @@ class Watch:
         return None
 
     def last_look(self) -> None:
-        """The program ends: perhaps because it has read a loss that is not finite."""
-        tape, found = self.tape, self.tape.read
+        """The program ends: perhaps because it has found something that is not finite."""
+        tape, read = self.tape, self.tape.read
         how, self.on_trigger = self.on_trigger, "continue"
         if self.working and tape.passes:
             tape.inside += 1
             self._look(tape, last=True)
+            self._ended(tape, endings.unused, self._optimizers)
             tape.inside -= 1
+        if read is not None and self.working:
+            tape.read = None
+            self._ended(tape, endings.found, *read)
         self.on_trigger = how
-        if found is None or not self.working:
-            return
-        tape.read = None
-        event = Event(Tensor.backward, found.event.site, tape.round)
-        event.args = (found,)
-        made = found.event.made[found.index]()
-        if made is not None and made.numel() == 1:
-            event.loss = made.detach().reshape(())
-            tape.add(event, None)
-            tape.passes = [event]
-            tape.used = tape.whole = False
-            (value,) = norms.numbers([event.loss])
-            judge = max((*self.judges.values(), self._none), key=lambda j: j.count)
-            text = f"the program has ended after it read {value}"
-            alarm = Alarm("loss not finite", text, since=judge.count)
-            judge.losses.append(value)
-            judge.norms.append(None)
-            judge.count += 1
-            how, self.on_trigger = self.on_trigger, "continue"
+
+    def _ended(
+        self, tape: Tape, find: Callable[..., Ending | None], *args: Any, alone: bool = False
+    ) -> None:
+        """Report a step that comes to no end; `alone` where no optimizer makes it."""
+        alarm = None
+        with self._surely(tape):
+            ending = find(tape, *args)
+            if ending is not None:
+                latest = max((*self.judges.values(), self._none), key=lambda j: j.count)
+                judge = self._none if alone else latest
+                judge = self._judge_of(tape.closures[-1]) if tape.closures else judge
+                alarm = judge.ended(*ending, bool(tape.closures) and tape.evaluated)
+                tape.evaluated = True
+        if alarm is not None:
             self._alarm(tape, alarm, judge, [], None)
-            self.on_trigger = how
 
 
 class _Surely:
