@@ -160,12 +160,14 @@ class Parts:
             sizes = [len(unit.steps) if isinstance(unit, Fold) else 1 for unit in units]
             found: list[int | Fold] = []
             at = 0
-            for start, period, rounds in repetitions(looks, sizes):
+            rows = repetitions(looks, sizes)
+            begins = [*(start for start, *_ in rows[1:]), len(units)]
+            for (start, period, rounds), following in zip(rows, begins, strict=False):
                 found += units[at:start]
                 at = start + period * rounds
                 late = self._late(units[start : start + period])
                 if late:  # so many of its first round are before those that begin one
-                    while at < len(units) and looks[at] == looks[at - period]:
+                    while at < following and looks[at] == looks[at - period]:
                         at += 1
                 repeated = units[start:at]
                 label = self._label(repeated) if period == 1 else "loop"

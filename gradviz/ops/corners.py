@@ -40,6 +40,8 @@ _FULLER: dict[tuple[str, str], tuple[Callable[..., Any], str]] = {
     ("fmax", "b > a"): (_tied, _ONE_IS_NAN.format("b", "a", ">")),
     ("fmin", "a < b"): (_tied, _ONE_IS_NAN.format("a", "b", "<")),
     ("fmin", "b < a"): (_tied, _ONE_IS_NAN.format("b", "a", "<")),
+    # (Of a NaN autograd passes the gradient on.)
+    ("relu", "a > 0"): (lambda v, a: np.isnan(a), "where(a <= 0, 0, 1)"),
     ("hypot", "a / v"): (_of_nothing, f"a / {_LENGTH}"),
     ("hypot", "b / v"): (_of_nothing, f"b / {_LENGTH}"),
     ("sinc", "(cos(pi * a) - v) / a"): (

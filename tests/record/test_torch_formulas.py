@@ -260,8 +260,10 @@ def test_the_formula_is_true_of_numbers_that_are_not_finite(name):
     function = getattr(F, name)
     (slope,) = torch.autograd.grad(function(a).sum(), a)
     graph = gv.trace(lambda a: function(a).sum(), a, capture="whole")
-    (node,) = (node for node in graph.values if node.operation.name == name)
-    tree = node.operation.derivative(0, notation.name("v"), [notation.name("a")], node.keywords)
+    (v,) = (v for v, node in enumerate(graph.values) if node.operation.name == name)
+    names = notation.name("v"), [notation.name("a")]
+    node, at = graph.values[v], graph.numbers(v)
+    tree = node.operation.derivative(0, *names, node.keywords, at)
     symbols = {"a": a.detach().numpy(), "v": function(a).detach().numpy()}
     with np.errstate(all="ignore"):
         found = eval(notation.text(tree), KNOWN | symbols)

@@ -370,7 +370,7 @@ LOCAL: dict[str, Told] = {
     "contiguous": _plain("1"),
     "abs": _plain("sign(a)"),
     "sigmoid": _plain("v * (1 - v)"),
-    "relu": lambda about: ("where(a <= 0, 0, 1)",),  # (of a NaN 1, as autograd has it)
+    "relu": lambda about: ("a > 0",),
     "gelu": _gelu,
     "silu": lambda about: ("sigmoid(a) * (1 + a * (1 - sigmoid(a)))",),
     "leaky_relu": _leaky_relu,
