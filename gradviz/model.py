@@ -416,9 +416,10 @@ class Recording:
         """The forward values of a value's operands."""
         return [self.values[u].value for u in self.operands[v]]
 
-    def numbers(self, v: int) -> tuple[Any, list[Any]]:
-        """A value and its operands, at which a formula is to hold."""
-        return self.values[v].value, self.operand_values(v)
+    def numbers(self, v: int, everywhere: bool = False) -> tuple[Any, Sequence[Any]]:
+        """A value and its operands, at which a formula is to hold, or wherever they are moved."""
+        at = self.values[v].value, self.operand_values(v)
+        return Everywhere(at) if everywhere else at
 
     @cached_property
     def varying(self) -> Ids:
@@ -517,7 +518,7 @@ class Recording:
         """
         node = self.values[v]
         symbols = [self.symbol(u) for u in self.operands[v]]
-        at = Everywhere(self.numbers(v)) if everywhere else self.numbers(v)
+        at = self.numbers(v, everywhere)
         return node.operation.derivative(key, self.symbol(v), symbols, node.keywords, at)
 
     def alone(self, v: int, key: int) -> bool:
@@ -590,7 +591,7 @@ class Recording:
         """The formula of the message to operand `key` of v: its VJP, applied to `upstream`."""
         node = self.values[v]
         symbols = [self.symbol(u) for u in self.operands[v]]
-        at = Everywhere(self.numbers(v)) if everywhere else self.numbers(v)
+        at = self.numbers(v, everywhere)
         message = node.operation.message(key, upstream, self.symbol(v), symbols, node.keywords, at)
         return self.summed(v, key, message)
 

@@ -361,8 +361,7 @@ class Statement(Operation):
             node = self.graph.values[step]
             above = notation.total(terms[step])
             inputs = [found.get(u) or self.graph.symbol(u) for u in self.graph.operands[step]]
-            numbers: Numbers = self.graph.numbers(step)
-            numbers = Everywhere(numbers) if isinstance(at, Everywhere) else numbers
+            numbers = self.graph.numbers(step, isinstance(at, Everywhere))
             for key, u in enumerate(self.graph.operands[step]):
                 if u not in carriers or node.operation.rule(key) is None:
                     continue

@@ -392,6 +392,15 @@ CONTROLS = {
 }
 
 
+def cells(page) -> list[list[str]]:
+    """Of each cell of the notebook its kind and its text."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].map(cell =>
+             [cell.className.match(/jp-(\\w+)Cell/)[1],
+              cell.querySelector('.cm-content')?.innerText])"""
+    )
+
+
 RECORDED = """import torch, gradviz as gv
 model = torch.nn.Linear(2, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -413,14 +422,14 @@ def test_no_key_pressed_in_a_recorded_run_reaches_the_notebook(notebook, fronten
     page.set_default_timeout(5000)
     app = page.locator(".gradviz-run")
     app.locator("svg.map").wait_for()
-    count = "document.querySelectorAll('.jp-Notebook .jp-Cell').length"
-    assert page.evaluate(count) == 3
+    before = cells(page)
+    assert len(before) == 3
     for place in ("svg.map", ".title", "header label"):
         app.locator(place).first.click(force=True, position={"x": 2, "y": 2})
         for key in ("x", "a", "b", "d", "d"):
             page.keyboard.press(key)
         page.wait_for_timeout(50)
-        assert page.evaluate(count) == 3, place
+        assert cells(page) == before, place
 
 
 @pytest.mark.parametrize("frontend", ["lab", "notebooks"])
@@ -432,14 +441,7 @@ def test_no_key_pressed_in_the_widget_reaches_the_notebook(notebook, frontend):
     page.locator(".gradviz-app g.node").first.wait_for()
     page.set_default_timeout(5000)
 
-    def cells():
-        return page.evaluate(
-            """() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].map(cell =>
-                 [cell.className.match(/jp-(\\w+)Cell/)[1],
-                  cell.querySelector('.cm-content')?.innerText])"""
-        )
-
-    before, app = cells(), page.locator(".gradviz-app")
+    before, app = cells(page), page.locator(".gradviz-app")
     assert len(before) == 3
     for control, click in CONTROLS.items():
         node(app, "w1").press("Enter")
@@ -447,7 +449,7 @@ def test_no_key_pressed_in_the_widget_reaches_the_notebook(notebook, frontend):
         for key in KEYS:
             page.keyboard.press(key)
         page.wait_for_timeout(50)
-        assert cells() == before, control
+        assert cells(page) == before, control
     page.locator(".jp-Notebook .jp-InputPrompt").first.click()  # and outside of it they do
     page.keyboard.press("b")
     page.wait_for_function("document.querySelectorAll('.jp-Notebook .jp-Cell').length === 4")
