@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -121,10 +121,15 @@ class Fold:
         return self.folding.between([values_of(part) for part in self.parts])
 
     @property
-    def rounds(self) -> list[Sequence[int | Fold]]:
-        """The iterations of what repeats."""
-        ends = range(self.period - self.missing, len(self.units) + self.period, self.period)
-        return [self.units[max(end - self.period, 0) : end] for end in ends]
+    def turns(self) -> int:
+        """How many iterations what repeats has."""
+        return -(-(len(self.units) + self.missing) // self.period)
+
+    def rounds(self, start: int = 0, end: int | None = None) -> Iterator[Sequence[int | Fold]]:
+        """The iterations of what repeats, one after the other: of a long loop they take memory."""
+        for turn in range(self.turns)[start:end]:
+            at = turn * self.period - self.missing
+            yield self.units[max(at, 0) : at + self.period]
 
     @property
     def repeated(self) -> Fold | None:
@@ -135,7 +140,7 @@ class Fold:
     def count(self) -> int:
         """How many iterations it stands for; 1 where nothing repeats."""
         fold = self.repeated
-        return len(fold.rounds) if fold else 1
+        return fold.turns if fold else 1
 
     @property
     def title(self) -> str:

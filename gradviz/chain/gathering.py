@@ -90,22 +90,28 @@ def called(folding: Parts, parts: list[int | Fold], depth: int) -> list[int | Fo
     return found
 
 
-def frames(graph: Graph) -> dict[int, tuple[str, ...]]:
-    """By value the calls of the program's functions that it was computed in, outer ones first.
+def frames(graph: Graph, shown: Collection[int]) -> dict[int, tuple[str, ...]]:
+    """By value that is shown the calls of the program's functions that it was computed in.
 
-    A parameter or a constant that is read in one alone is there, too. The program itself, which
-    computes J, is none.
+    The outer ones are first. A parameter or a constant that is read in one alone is there, too.
+    The program itself, which computes J, is none.
     """
     site = graph.values[graph.output].site or ()
     inside: list[int | Fold] = [i for i in range(len(graph)) if not graph.is_leaf(i)]
-    found = dict(_within(graph, inside, {*site[-2:-1]}, ()))
-    for i in range(len(graph)):
-        if graph.kind(i) in ("parameter", "constant") and graph.readers[i]:
-            paths = [found.get(v, ()) for v, _ in graph.readers[i]]
-            levels = itertools.takewhile(
-                lambda level: len({*level}) == 1, zip(*paths, strict=False)
-            )
-            found[i] = tuple(level[0] for level in levels)
+    readers: dict[int, list[int]] = {
+        i: [] for i in shown if graph.kind(i) in ("parameter", "constant")
+    }
+    for v in range(len(graph)):
+        for u in graph.operands[v]:
+            if u in readers:
+                readers[u].append(v)
+    asked = {*shown, *itertools.chain.from_iterable(readers.values())}
+    within = _within(graph, inside, {*site[-2:-1]}, ())
+    found = {i: path for i, path in within if i in asked}
+    for i, some in readers.items():
+        paths = [found.get(v, ()) for v in some]
+        levels = itertools.takewhile(lambda level: len({*level}) == 1, zip(*paths, strict=False))
+        found[i] = tuple(level[0] for level in levels)
     return found
 
 
@@ -131,19 +137,23 @@ def calls(
     returned by it at once: what that function calls lies between. A layer's own forward is no
     such function, nor one of the `outer` ones; of a part that no call computed the code is None.
     """
+    nowhere: dict[Any, int] = {}  # one of all, for many of a long program are there
     sites = [
-        {code: at for code, at in _site(graph, part).items() if code not in outer}
+        {code: at for code, at in _site(graph, part).items() if code not in outer} or nowhere
         for part in parts
     ]  # fmt: skip
     at = 0
     while at < len(parts):
         end, found = at + 1, None
         row = at
+        seen = set[Any]()
         while row < end:  # a function that calls the first one reaches further
             for code in sites[row]:
-                last = _end(sites, at, code)
-                if last > end:
-                    end, found = last, code
+                if code not in seen:
+                    seen.add(code)
+                    last = _end(sites, at, code)
+                    if last > end:
+                        end, found = last, code
             row += 1
         yield found, list(parts[at:end])
         at = end

@@ -205,19 +205,19 @@ class Parts:
         return common([self.graph.names[i] for i in units if isinstance(i, int)]) or "leaves"
 
     def _iterations(self, fold: Fold) -> list[int | Fold]:
-        first, rounds = fold.first or 1, fold.rounds
+        first, turns = fold.first or 1, fold.turns
         parts: list[int | Fold] = []
         # A whole loop fits in a row; iterations that are blocks have names, and each is looked for.
         whole = fold.first is None and (self.layered or not fold.blocks)
-        if whole and len(rounds) > TWICE:
-            parts = [self._run(fold, 1, len(rounds))]
-            rounds = rounds[:1]
-        elif len(rounds) > (ROW if fold.first is None and not fold.blocks else WIDE):
-            size = -(-len(rounds) // STRETCHES)
-            starts = range(0, len(rounds), size)
-            return [self._run(fold, start, min(start + size, len(rounds))) for start in starts]
+        if whole and turns > TWICE:
+            parts = [self._run(fold, 1, turns)]
+            turns = 1
+        elif turns > (ROW if fold.first is None and not fold.blocks else WIDE):
+            size = -(-turns // STRETCHES)
+            starts = range(0, turns, size)
+            return [self._run(fold, start, min(start + size, turns)) for start in starts]
         calls = self._calls(fold)
-        for n, units in enumerate(rounds, first):
+        for n, units in enumerate(fold.rounds(0, turns), first):
             unit = units[0] if fold.period == 1 else Fold(self, "iteration", units, fold.depth)
             if isinstance(unit, Fold) and fold.blocks:
                 unit.call(fold.inside + unit.label, unit.label)
@@ -231,7 +231,7 @@ class Parts:
         scope, found = self.scope(fold), dict[int, str]()
         if not self.layered or not scope or fold.first is not None:
             return found
-        for n, units in enumerate(fold.rounds, 1):
+        for n, units in enumerate(fold.rounds(), 1):
             inside = {i for unit in units for i in steps_of(unit)}
             read = {u for v in inside for u in self.graph.operands[v]} - inside
             read = {u for u in read if self.graph.kind(u) not in ("parameter", "constant")}
@@ -246,7 +246,7 @@ class Parts:
 
     def _run(self, fold: Fold, start: int, end: int) -> Fold:
         """Some iterations of a loop as one fold."""
-        units = [unit for units in fold.rounds[start:end] for unit in units]
+        units = [unit for units in fold.rounds(start, end) for unit in units]
         first, last = (fold.first or 1) + start, (fold.first or 1) + end - 1
         run = Fold(self, fold.label, units, fold.depth, period=fold.period, first=first)
         run.missing = 0 if start else fold.missing
@@ -370,7 +370,10 @@ class Parts:
         if not self.layered or isinstance(part, int) or not part.period:
             return ((0, v) for v in steps_of(part))
         return (
-            (n, v) for n, units in enumerate(part.rounds) for unit in units for v in steps_of(unit)
+            (n, v)
+            for n, units in enumerate(part.rounds())
+            for unit in units
+            for v in steps_of(unit)
         )
 
     # --- what looks alike --------------------------------------------------------------------

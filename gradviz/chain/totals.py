@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -198,24 +199,22 @@ class Tally:
         """The sizes of each iteration of what repeats; a leaf that only one reads is part of it."""
         operands = self.graph.operands
         sizes: list[Size] = []
-        iteration = [-1] * len(operands)  # by value: of a long loop a dict would take much memory
-        steps: list[int] = []
-        for turn, units in enumerate(fold.rounds):
+        iteration = array("l", [-1]) * len(operands)  # by value: a dict would take much memory
+        for turn, units in enumerate(fold.rounds()):
             sizes.append(Size())
             for i in itertools.chain.from_iterable(map(steps_of, units)):
                 iteration[i] = turn
-                steps.append(i)
         reading: dict[int, set[int]] = {leaf: set() for leaf in leaves}
         if reading:
-            for i in steps:
+            for i in fold.steps:
                 for u in operands[i]:
                     if u in reading:
                         reading[u].add(iteration[i])
             for leaf, read in reading.items():
                 if len(read) == 1:
                     iteration[leaf] = read.pop()
-        leaving = {i for i in steps if i in self.leaving}
-        for i in steps:
+        leaving = {i for i in fold.steps if i in self.leaving}
+        for i in fold.steps:
             n = iteration[i]
             for key, u in enumerate(operands[i]):
                 if iteration[u] != n:

@@ -96,14 +96,17 @@ def build(
     def shown() -> tuple[list[str], frozenset[int]]:
         given = names.given(values)
         arrays = {u for u in constants.values() if not given[u]}
-        first = {name: i for i, name in reversed([*enumerate(given)]) if name and arrays}
+        first: dict[str, int] = {}
+        for i, name in enumerate(given if arrays else ()):
+            if name:
+                first.setdefault(name, i)
         for v, node in enumerate(values if arrays else ()):
             for position, u in enumerate(operands[v]):
                 if u in arrays and not given[u]:  # it has the name that it was read by
                     name = names.read(node.site, position)
                     if u < first.get(name, -1):  # h is the first computed: a loop begins with h(0)
                         name = f"{name}(0)"
-                        given[u] = name if name not in first else ""
+                        given[u] = "" if name in first else name
                         first[name] = u
                     elif name not in first:
                         given[u] = name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -259,7 +260,8 @@ def _framed(graph: Any, view: View) -> View:
     """The View with the calls of the program's functions as frames, where it has no scopes."""
     if any(box.scope for box in view.boxes):
         return view
-    calls = {f"n{i}": path for i, path in frames(graph).items()}
+    shown = {int(box.id[1:]) for box in view.boxes if re.fullmatch(r"n\d+", box.id)}
+    calls = {f"n{i}": path for i, path in frames(graph, shown).items()}
     seen = Counter(path[:n] for path in calls.values() for n in range(1, len(path) + 1))
 
     def put(box: Box) -> Box:

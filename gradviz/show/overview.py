@@ -222,7 +222,7 @@ def _is_read_again(graph: Graph, cut: Sequence[Cut], tail: int, head: int) -> bo
     if isinstance(leaf, Fold) or not (isinstance(part, Fold) and (part.first or 0) > 1):
         return False
     first = around[-1].folds[0] if around else part
-    return graph.is_leaf(leaf) and any(v in first.values for v, _ in graph.readers[leaf])
+    return graph.is_leaf(leaf) and any(leaf in graph.operands[v] for v in first.values)
 
 
 def _reading(boxes: list[Box], again: set[tuple[int, int]]) -> list[Box]:
