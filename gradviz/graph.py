@@ -207,6 +207,12 @@ class Graph(Recording):
 
         return state(self, i)
 
+    def stops(self, v: int) -> bool:
+        """See `Recording.stops`."""
+        from gradviz.chain.backward import unbounded
+
+        return self.values[v].operation.stops(lambda: unbounded(self, v))
+
     @cached_property
     def underflown(self) -> frozenset[int]:
         """The ids whose gradient is zero only because a product became too small for a number."""

@@ -21,7 +21,7 @@ from gradviz.errors import TraceError
 from gradviz.files import writable
 from gradviz.layers import Layers
 from gradviz.ops import notation
-from gradviz.ops.corners import Everywhere
+from gradviz.ops.corners import Numbers
 from gradviz.ops.looks import Look
 from gradviz.ops.operation import Operation
 from gradviz.rank import Rank
@@ -416,10 +416,13 @@ class Recording:
         """The forward values of a value's operands."""
         return [self.values[u].value for u in self.operands[v]]
 
-    def numbers(self, v: int, everywhere: bool = False) -> tuple[Any, Sequence[Any]]:
+    def numbers(self, v: int, everywhere: bool = False) -> Numbers:
         """A value and its operands, at which a formula is to hold, or wherever they are moved."""
-        at = self.values[v].value, self.operand_values(v)
-        return Everywhere(at) if everywhere else at
+        return Numbers(self.values[v].value, self.operand_values(v), self.stops(v), everywhere)
+
+    def stops(self, v: int) -> bool:
+        """Whether a value's gradient is not finite and v may send 0 of it, which is no product."""
+        return False  # of its gradients a Graph knows
 
     @cached_property
     def varying(self) -> Ids:

@@ -157,6 +157,12 @@ def known_state(graph: Graph, i: int) -> str:
         return "not computed"
 
 
+def unbounded(graph: Graph, i: int) -> bool:
+    """Whether a gradient is known and has a number that is not finite."""
+    gradient = known_derivatives(graph).gradients.get(i)
+    return gradient is not None and _state_of_number(gradient) == "non-finite"
+
+
 def adjoint(graph: Graph, i: int) -> Any:
     """The gradient of a value; zeros where no path leads to J, with a warning if its history ended.
 

@@ -195,6 +195,8 @@ class Explanation(GraphResult):
     def _all_numbers(self) -> bool:
         if any(path.value is None for path in self._shown):
             return False
+        if any(self.graph.stops(v) for path in self._shown for v, _ in path.edges):
+            return False  # what is sent is no product
         values = [self.graph.values[i].value for p in self._shown for i in p.nodes]
         return all(np.size(v) == 1 and not np.iscomplexobj(v) for v in values) and all(
             self.graph.local(*edge) is not None for path in self._shown for edge in path.edges
@@ -313,6 +315,8 @@ class Explanation(GraphResult):
 
     def _scalar_message(self, v: int, key: int) -> tuple[str, str]:
         """``δ[z] · a``: the upstream term times the local derivative."""
+        if self.graph.stops(v):
+            return self._array_message(v, key)
         local = self.graph.derivative(v, key)
         if local is None:  # a linear map between scalars: only its name is known
             local = self.graph.slope(v, key)

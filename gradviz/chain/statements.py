@@ -7,7 +7,7 @@ from z, whose local derivative is the product along the steps.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,9 @@ from gradviz.chain.backward import ByEdge, ByValue
 from gradviz.errors import TraceError
 from gradviz.model import CONSTANT, Gradients, Known, Node
 from gradviz.ops import notation
-from gradviz.ops.corners import Everywhere
+from gradviz.ops.corners import Numbers
 from gradviz.ops.idioms import recognize
-from gradviz.ops.operation import Derivative, Numbers, Operation
+from gradviz.ops.operation import Derivative, Operation
 from gradviz.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -250,6 +250,10 @@ class Statement(Operation):
         """See `Operation.cornered`."""
         return any(self.graph.values[step].operation.cornered for step in self.steps)
 
+    def stops(self, unbounded: Callable[[], bool]) -> bool:
+        """See `Operation.stops`."""
+        return any(map(self.graph.stops, self.steps))
+
     def _carriers(self, outside: int) -> set[int]:
         return _carriers(self.graph, self.steps, outside)
 
@@ -361,12 +365,12 @@ class Statement(Operation):
             node = self.graph.values[step]
             above = notation.total(terms[step])
             inputs = [found.get(u) or self.graph.symbol(u) for u in self.graph.operands[step]]
-            numbers = self.graph.numbers(step, isinstance(at, Everywhere))
+            numbers = self.graph.numbers(step, at is not None and at.everywhere)
             for key, u in enumerate(self.graph.operands[step]):
                 if u not in carriers or node.operation.rule(key) is None:
                     continue
                 if elementwise:
-                    if np.shape(self.graph.values[u].value) != shape:
+                    if self.graph.stops(step) or np.shape(self.graph.values[u].value) != shape:
                         return None
                     local = node.operation.derivative(
                         key, found[step], inputs, node.keywords, numbers

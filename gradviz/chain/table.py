@@ -228,7 +228,8 @@ def _rule(graph: Graph, v: int, key: int) -> dict[str, Any]:
     local = graph.local(v, key)
     formula = graph.derivative(v, key)
     message = None
-    if local is None and graph.values[v].operation.rule(key) is not None:
+    mapped = local is None or graph.stops(v)
+    if mapped and graph.values[v].operation.rule(key) is not None:
         message = graph.message(v, key, notation.adjoint(graph.names[v]))
     return {
         "local": local,

@@ -1,13 +1,15 @@
 """Where the formula that a textbook writes for a slope does not hold: at a tie, at 0.
 
 The slope of ``maximum(a, b)`` is written ``a > b``, which is 0 where both are equal, and what is
-sent there is one half. At such numbers the formula is written that holds there too.
+sent there is one half. At such numbers the formula is written that holds there too. And what relu
+sends is written ``g * (a > 0)``, which of a NaN is NaN, where it sends 0: then ``where(a > 0, g,
+0)`` is written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,6 +44,9 @@ _FULLER: dict[tuple[str, str], tuple[Callable[..., Any], str]] = {
     ("fmin", "b < a"): (_tied, _ONE_IS_NAN.format("b", "a", "<")),
     # (Of a NaN autograd passes the gradient on.)
     ("relu", "a > 0"): (lambda v, a: np.isnan(a), "where(a <= 0, 0, 1)"),
+    # (Of a NaN PyTorch's sign is 0.)
+    ("abs", "sign(a)"): (lambda v, a: np.isnan(a), "sign(nan_to_num(a))"),
+    ("l1_loss", "sign(a - b)"): (lambda v, a, b: np.isnan(a - b), "sign(nan_to_num(a - b))"),
     ("hypot", "a / v"): (_of_nothing, f"a / {_LENGTH}"),
     ("hypot", "b / v"): (_of_nothing, f"b / {_LENGTH}"),
     ("sinc", "(cos(pi * a) - v) / a"): (
@@ -74,8 +79,38 @@ CORNERED = frozenset(name for name, _ in _FULLER)
 """The operations that have such a slope."""
 
 
-class Everywhere(tuple[Any, Sequence[Any]]):
-    """A value and its operands which a reader may move: a formula is to hold wherever they go."""
+_STRICT: dict[tuple[str, str], str] = {
+    ("where", "where(a, 1, 0)"): "where(a, g, 0)",
+    ("where", "where(a, 0, 1)"): "where(a, 0, g)",
+    ("relu", "a > 0"): "where(a > 0, g, 0)",
+    ("relu", "where(a <= 0, 0, 1)"): "where(a <= 0, 0, g)",
+    ("pow", "where(b == 0, 0, b * a ** (b - 1))"): "where(b == 0, 0, g * b * a ** (b - 1))",
+    ("embedding", "onehot(a).T @ g"): "scatter(g, a)",
+}
+"""By an operation and what is written of its slope or its message: the message where the upstream
+term is not finite. Its 0 is no product, which would be NaN."""
+
+STRICT = frozenset(name for name, _ in _STRICT)
+"""The operations that stop what is not finite."""
+
+
+class Numbers(NamedTuple):
+    """What a formula is to hold at.
+
+    Attributes
+    ----------
+    value : array
+    operands : sequence of array
+    strict : bool
+        Whether a gradient that is not finite is stopped, which a product with 0 would not do.
+    everywhere : bool
+        Whether a reader may move them: a formula is to hold wherever they go.
+    """
+
+    value: Any
+    operands: Sequence[Any]
+    strict: bool = False
+    everywhere: bool = False
 
 
 def _is_numbers(part: Any) -> bool:
@@ -83,14 +118,20 @@ def _is_numbers(part: Any) -> bool:
     return not isinstance(part, Statistics) and np.asarray(part).dtype.kind in "biufc"
 
 
-def fuller(name: str, written: str, at: tuple[Any, Sequence[Any]], keywords: Any) -> str:
+def strict(name: str, written: str) -> str:
+    """The message of what is written of a slope or a message, where it stops what is not finite."""
+    return _STRICT.get((name, written), "")
+
+
+def fuller(name: str, written: str, at: Numbers, keywords: Any) -> str:
     """What is written where the short formula does not hold; "" where it does."""
-    found = _FULLER.get((name, written))
-    value, operands = at
-    if found is None or not all(map(_is_numbers, (value, *operands))):
+    if name not in CORNERED or not all(map(_is_numbers, (at.value, *at.operands))):
         return ""
-    breaks, whole = found
-    if not isinstance(at, Everywhere) and not np.any(breaks(value, *operands)):
-        return ""
-    axis = keywords.get("axis")
-    return whole.replace("{axis}", "" if axis is None else ", axis=axis")
+    for (corner, short), (breaks, whole) in _FULLER.items():
+        if corner == name and short in written:
+            if not at.everywhere and not np.any(breaks(at.value, *at.operands)):
+                return ""
+            axis = keywords.get("axis")
+            whole = whole.replace("{axis}", "" if axis is None else ", axis=axis")
+            return written.replace(short, whole)
+    return ""

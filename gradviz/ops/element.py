@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradviz.ops import notation
-from gradviz.ops.operation import Derivative, Numbers, Operation
+from gradviz.ops.corners import Numbers
+from gradviz.ops.operation import Derivative, Operation
 
 Terms = Sequence[Sequence[float]]
 """Per product its coefficient, then the positions of its factors."""

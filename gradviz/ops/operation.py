@@ -18,13 +18,11 @@ import numpy as np
 
 from gradviz.errors import TraceError
 from gradviz.ops import functions, notation
-from gradviz.ops.corners import CORNERED, fuller
+from gradviz.ops.corners import CORNERED, STRICT, Numbers, fuller, strict
 from gradviz.ops.hazards import Hazards
 
 Pull = Callable[..., Any]
 Formula = str | Callable[..., str]
-Numbers = tuple[Any, Sequence[Any]]
-"""A value and the operands that it was made of."""
 Settings = Callable[..., dict[str, Any]]
 OPERAND_NAMES = "abcdefhijklmnopq"  # without g
 
@@ -253,11 +251,19 @@ class Operation:
     @property
     def cornered(self) -> bool:
         """Whether a formula of its slope may not hold where its operands are moved."""
-        return self.name in CORNERED
+        return self.name.rstrip("_") in CORNERED
+
+    def stops(self, unbounded: Callable[[], bool]) -> bool:
+        """Whether it sends 0 of a gradient that is not finite (see `corners`)."""
+        return self.name.rstrip("_") in STRICT and unbounded()
 
     def _at(self, written: str, keywords: Mapping[str, Any], at: Numbers | None) -> str:
         """A formula that holds at these numbers."""
-        return (fuller(self.name, written, at, keywords) if at else "") or written
+        return (fuller(self.name.rstrip("_"), written, at, keywords) if at else "") or written
+
+    def _strict(self, written: str, at: Numbers | None) -> str:
+        """The message by its formula or the slope's, where it is no product; else ""."""
+        return strict(self.name.rstrip("_"), written) if at and at.strict else ""
 
     def message(
         self,
@@ -279,9 +285,10 @@ class Operation:
         written = self._at(written, keywords, at)
         symbols = {"v": value, "g": upstream}
         if at and "where" not in keywords:  # how many a mean is of, in rows of reductions
-            symbols["n"] = notation.number(np.size(at[1][0]) // max(np.size(at[0]), 1))
-        filled = self._filled(written, symbols, operands, keywords)
-        if rule.local is None:
+            symbols["n"] = notation.number(np.size(at.operands[0]) // max(np.size(at.value), 1))
+        stopped = self._strict(written, at)
+        filled = self._filled(stopped or written, symbols, operands, keywords)
+        if rule.local is None or stopped:
             return filled
         return notation.product(upstream, filled)
 

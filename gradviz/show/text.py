@@ -250,6 +250,8 @@ class _Teller:
         if local is None:
             said += say(" through the VJP")
             said += say(", with the local derivative{x}", x=f" {formula}") if formula else ""
+        elif edge.get("vjp"):  # what is not finite is stopped, which is no product
+            said += say(" through {formula}", formula=clean(edge["vjp"]))
         elif formula and (number == f" {formula}" or words.local(local) == everywhere):
             said += say(" times the local derivative{x}", x=f" {formula}")
         else:

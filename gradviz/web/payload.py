@@ -139,7 +139,8 @@ def _slope(
     """An edge's local derivative, and what it sends back, if that says more."""
     derivative = graph.derivative(v, key, everywhere)
     arrays = np.ndim(graph.values[u].value) or np.ndim(graph.values[v].value)
-    if graph.values[v].operation.rule(key) is None or not (derivative is None or arrays):
+    product = derivative is not None and not arrays and not graph.stops(v)
+    if graph.values[v].operation.rule(key) is None or product:
         return derivative, None
     upstream = notation.adjoint(graph.names[v])
     one = notation.number(1)

@@ -10,6 +10,7 @@ from cases import ELEMENTWISE_CASES, PLAIN_EINSUMS, P, R, S, case
 
 import gradviz as gv
 from gradviz.ops import notation, tex
+from gradviz.ops.corners import Numbers
 from gradviz.ops.reductions import norm
 from gradviz.ops.table import lookup, split
 
@@ -68,6 +69,22 @@ def test_formulas_of_elementwise_rows_evaluate_to_value_and_local_derivative(cas
         np.testing.assert_allclose(
             evaluated(written, v=value, **symbols(case.args)), number, rtol=1e-12
         )
+
+
+@pytest.mark.parametrize("nothing", [np.nan, np.inf])
+@pytest.mark.parametrize("case", SCALAR_CASES, ids=repr)
+def test_the_message_is_true_of_an_upstream_term_that_is_not_finite(case, nothing):
+    row = lookup(case.function)
+    value = row.evaluate(*case.args)
+    for k in range(len(case.args)):
+        if row.rule(k) is None:
+            continue
+        at = Numbers(value, case.args, row.stops(lambda: True))
+        tree = row.message(k, notation.name("g"), notation.name("v"), names(case.args), {}, at)
+        found = evaluated(tree, v=value, g=np.float64(nothing), **symbols(case.args))
+        with np.errstate(all="ignore"):
+            message = row.pull(k, np.float64(nothing), value, case.args, {})
+        np.testing.assert_allclose(found, message, err_msg=notation.text(tree))
 
 
 def summed(array, shape):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -153,13 +154,14 @@ MOVED = {
         "argmax": maxima,
         "scatter": lambda g, at: at_places((1, 2, 4, 4), tuple(zip(*at, strict=True)), g.ravel()),
     },
+    "embedding": {"scatter": lambda g, at: at_places((4, 2), (at,), g)},
     "permute": {"transpose": lambda g: np.transpose(g, (1, 2, 0))},
     "transpose": {"swapaxes": lambda g: g.swapaxes(0, 2)},
 }
 
 
 def summed_over(written, symbols, shapes, free):
-    """A sum over indices, term by term; what lies outside of an array is 0."""
+    """A sum over indices, term by term; what lies outside of an array is no term."""
     tree = ast.parse(written, mode="eval").body
     product, over = tree.args[0], [n.id for n in tree.keywords[0].value.elts]
     sizes = {}
@@ -177,8 +179,10 @@ def summed_over(written, symbols, shapes, free):
             array = symbols[part.value.id]
             where = [eval(ast.unparse(i), at) for i in part.slice.elts]
             inside = all(0 <= w < n for w, n in zip(where, array.shape, strict=True))
-            factors.append(array[tuple(where)] if inside else 0.0)
-        found[place[: len(free)]] += factors[0] * factors[1]
+            if inside:
+                factors.append(array[tuple(where)])
+        if len(factors) == 2:
+            found[place[: len(free)]] += factors[0] * factors[1]
     return found
 
 
@@ -189,13 +193,21 @@ def fit(array, shape):
     return array
 
 
+def half_nan(value):
+    """Of its sum every second number sends NaN back."""
+    numbers = torch.ones(value.shape).double()
+    numbers.view(-1)[::2] = math.nan
+    return (value * numbers).sum()
+
+
+@pytest.mark.parametrize("end", [lambda v: (v * 1.5).sum() ** 2, half_nan], ids=["", "nan"])
 @pytest.mark.parametrize(
     "case", EVALUATED, ids=lambda c: f"{c[0]}-{'-'.join(str(tuple(a.shape)) for a in c[2])}"
 )
-def test_the_formula_of_a_derivative_evaluates_to_autograds_message(case):
+def test_the_formula_of_a_derivative_evaluates_to_autograds_message(case, end):
     name, function, arguments = case
     leaves = [a.clone().requires_grad_(a.is_floating_point()) for a in arguments]
-    graph = gv.trace(lambda *a: (function(*a) * 1.5).sum() ** 2, *leaves, capture="whole")
+    graph = gv.trace(lambda *a: end(function(*a)), *leaves, capture="whole")
     v = next(i for i, node in enumerate(graph.values) if node.operation.name == name)
     node, inputs = graph.values[v], graph.operand_values(v)
     symbols = dict(zip("abcdefh", map(np.asarray, inputs), strict=False))
@@ -223,7 +235,7 @@ def test_the_formula_of_a_derivative_evaluates_to_autograds_message(case):
         n = np.size(operand) if "norm" not in name and np.ndim(node.value) == 0 else 1
         symbols["n"] = operand.shape[0] if name in ("cross_entropy", "nll_loss") else n
         tree = node.operation.message(
-            key, notation.name("g"), notation.name("v"), letters, node.keywords
+            key, notation.name("g"), notation.name("v"), letters, node.keywords, graph.numbers(v)
         )
         written = notation.text(tree)
         assert "vjp" not in written
@@ -248,16 +260,16 @@ def test_the_formula_of_a_derivative_evaluates_to_autograds_message(case):
         assert tex.formula(tree)
         assert mathml.mathml(tree)
         local = graph.local(v, key)
-        if local is not None and np.ndim(node.value):
+        if local is not None and np.ndim(node.value) and not graph.stops(v):
             message = fit(local * symbols["g"], operand.shape)
             np.testing.assert_allclose(message, graph.derivatives.messages[v, key], rtol=1e-9)
     assert checked == sum(a.requires_grad for a in leaves)
 
 
-@pytest.mark.parametrize("name", "relu elu leaky_relu silu softplus gelu sigmoid tanh".split())
+@pytest.mark.parametrize("name", "relu elu leaky_relu silu softplus gelu sigmoid tanh abs".split())
 def test_the_formula_is_true_of_numbers_that_are_not_finite(name):
     a = torch.tensor([math.nan, 1.0, 0.0, -1.0, math.inf, -math.inf]).double().requires_grad_()
-    function = getattr(F, name)
+    function = getattr(F, name, None) or getattr(torch, name)
     (slope,) = torch.autograd.grad(function(a).sum(), a)
     graph = gv.trace(lambda a: function(a).sum(), a, capture="whole")
     (v,) = (v for v, node in enumerate(graph.values) if node.operation.name == name)
@@ -268,6 +280,30 @@ def test_the_formula_is_true_of_numbers_that_are_not_finite(name):
     with np.errstate(all="ignore"):
         found = eval(notation.text(tree), KNOWN | symbols)
     np.testing.assert_allclose(found, slope, rtol=1e-12, err_msg=notation.text(tree))
+
+
+@pytest.mark.parametrize("inside", [lambda a: a, lambda a: a[:1].sum()], ids=["array", "number"])
+@pytest.mark.parametrize(
+    "stops",
+    [torch.relu, F.relu, lambda a: torch.relu_(a * 1.0), lambda a: a ** torch.zeros_like(a)],
+    ids=["relu", "functional", "in place", "power"],
+)
+def test_what_stops_a_nan_is_told_as_no_product(stops, inside):
+    def loss(a):
+        inner = stops(inside(a))
+        return (inner * torch.full(inner.shape, math.nan)).sum()
+
+    a = torch.tensor([-1.0, -2.0], dtype=torch.float64, requires_grad=True)
+    (sent,) = torch.autograd.grad(loss(a), a)
+    assert not sent.any()
+    graph = gv.trace(loss, a, capture="whole")
+    assert not np.any(graph.grad("a"))
+    explained = graph.explain("a")
+    for text in (explained.text, explained.factored.latex, graph.draw().text):
+        assert re.search(r"where|begin\{cases\}", text)
+        assert not re.search(
+            r"nan\}? (·|\\cdot) \(?(0|\w+ >|where)|times the local derivative .* > 0", text
+        )
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of arguments that PyTorch once had

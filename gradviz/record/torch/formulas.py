@@ -124,7 +124,7 @@ def _dropout(about: About) -> Slopes | None:
     kept = 1 - float(about.keywords.get("p", 0.5))
     if not training or kept == 1:
         return ("1",)
-    return (f"kept / {kept:.6g}" if kept else "0",)
+    return (f"kept / {kept:.6g}" if kept else "kept",)
 
 
 def _softmax(about: About) -> Slopes | None:
@@ -333,7 +333,7 @@ def _cross_entropy(about: About) -> Slopes | None:
 def _nll_loss(about: About) -> Slopes | None:
     if not about.usual("weight", "ignore_index") or about.ranks != [2, 1]:
         return None
-    return _reduced(about, ("-(g * onehot(b))", None))
+    return _reduced(about, ("where(onehot(b), -g, 0)", None))
 
 
 def _loss(*slopes: str) -> Told:

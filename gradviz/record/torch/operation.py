@@ -18,7 +18,8 @@ from torch import Tensor
 
 from gradviz.errors import TraceError
 from gradviz.ops import notation
-from gradviz.ops.operation import OPERAND_NAMES, Derivative, Numbers, Operation, unwritten
+from gradviz.ops.corners import Numbers
+from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, unwritten
 from gradviz.record.arguments import nested
 from gradviz.record.torch.formulas import LOCAL, MESSAGES, About, slopes
 from gradviz.record.torch.keep import array
@@ -306,11 +307,13 @@ class TorchOperation(Operation):
         at: Numbers | None = None,
     ) -> ast.expr:
         """The formula of the message."""
-        local = self.derivative(position, value, operands, keywords, at)
+        written = self._at(self._formula(position, len(operands), keywords), keywords, at)
+        stopped = self._strict(written, at)
+        local = None if stopped else self.derivative(position, value, operands, keywords, at)
         if local is not None:
             return notation.product(upstream, local)
-        written = self._formula(position, len(operands), keywords)
-        return self._filled(written, {"v": value, "g": upstream}, operands, keywords)
+        symbols = {"v": value, "g": upstream}
+        return self._filled(stopped or written, symbols, operands, keywords)
 
     @property
     def pulls(self) -> Any:

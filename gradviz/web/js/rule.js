@@ -13,7 +13,7 @@ import {
   text,
   tight,
 } from "./formulas.js";
-import { isNumber, listed } from "./numbers.js";
+import { isNumber, listed, scalar } from "./numbers.js";
 
 /** @import { Path } from "./chain.js" */
 /** @import { Session } from "./session.js" */
@@ -51,6 +51,15 @@ export function holds(session, e) {
 const slopes = (session, e) => (!holds(session, e) && session.edges[e].moved) || session.edges[e];
 
 /**
+ * Whether what comes out is a product: of a NaN relu and where send 0 on, which none is.
+ * @type {(numbers: Numbers, v: number, path: number[], sum?: Quantity | null) => boolean}
+ */
+function multiplied({ grads, locals, messages }, v, path, sum = messages[path[0]]) {
+  const product = path.reduce((x, e) => x * scalar(locals[e]), scalar(grads[v]));
+  return !Number.isNaN(product) || Number.isNaN(scalar(sum));
+}
+
+/**
  * What an edge sends back, as a formula with its numbers.
  * @type {(session: Session, e: number) => Line}
  */
@@ -60,11 +69,14 @@ export function message(session, e) {
   const { messages, locals, grads } = session.numbers;
   const up = gradient(session, v);
   const whole = session.get("numbers"); // whether these are numbers, told or not
-  if (isNumber(whole.messages[e]) && isNumber(whole.locals[e])) {
+  const numbers = isNumber(whole.messages[e]) && isNumber(whole.locals[e]);
+  if (numbers && multiplied(whole, v, [e])) {
     const product = joined([amount(grads[v]), amount(locals[e], true)], "·");
     return equation(joined([up, local(session, e)], "·"), product, amount(messages[e]));
   }
-  if (!vjp && !derivative) return equation(text(session.t("message")), amount(messages[e]));
+  if (!vjp && (!derivative || numbers)) {
+    return equation(text(session.t("message")), amount(messages[e]));
+  }
   return equation(vjp ?? joined([up, derivative ?? local(session, e)], "⊙"), amount(messages[e]));
 }
 
@@ -112,7 +124,9 @@ export function pathLines(session, i, paths, rest) {
   );
   if (rest > 0n) symbols.push(continued("+", text(session.t("morePaths", { n: rest }))));
   const whole =
-    rest <= 0n && paths.every((path) => path.edges.every((e) => isNumber(numbers.locals[e])));
+    rest <= 0n &&
+    paths.every(({ edges: path }) => path.every((e) => isNumber(numbers.locals[e]))) &&
+    paths.every(({ edges: path }) => multiplied(numbers, output, path, numbers.grads[i]));
   const numeric = whole ? paths.map((path, n) => continued(n ? "+" : "=", inNumbers(path))) : [];
   return [symbols, [...numeric, continued("=", amount(numbers.grads[i]))]];
 }
