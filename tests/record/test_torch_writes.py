@@ -1,7 +1,10 @@
 """Writes that PyTorch records no gradient for, and reshapes in place that are none."""
 
 import contextlib
+import gc
+import math
 import random
+import weakref
 
 import numpy as np
 import pytest
@@ -172,3 +175,36 @@ def test_a_reshape_in_place_of_a_view_is_a_view_and_no_write(text, capture):
         assert sum(sent) == pytest.approx(measure(gradients[i]).mean, abs=1e-12)
         assert sent
     assert "write" not in [node.operation.name for node in graph.values]
+
+
+@pytest.mark.parametrize("write", ["tanh_", "relu_", "sigmoid_", "exp_"])
+def test_a_view_that_the_program_drops_is_not_held_by_a_capture(write):
+    # (Autograd makes another graph of a second derivative where the view is still there.)
+    there = []
+
+    def loss(x, gain):
+        hidden = x * 1.5
+        view = hidden[..., 1:]
+        getattr(view, write)()
+        reference = weakref.ref(view)
+        del view
+        there.append(reference() is not None)
+        (slope,) = torch.autograd.grad((hidden * gain).square().sum(), x, create_graph=True)
+        return (slope * slope).sum()
+
+    x, gain = (torch.randn(2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    expected = torch.autograd.grad(loss(x, gain), (x, gain))
+    gc.disable()
+    try:
+        captures = ("whole", "lean")
+        graphs = [gv.trace(loss, x, gain, capture=capture) for capture in captures]
+    finally:
+        gc.enable()
+    assert not any(there)
+    one, other = (
+        [(v.operation.name, g.operands[i]) for i, v in enumerate(g.values)] for g in graphs
+    )
+    assert one == other
+    for name, gradient in zip(("x", "gain"), expected, strict=True):
+        np.testing.assert_allclose(graphs[0].grad(name), gradient, rtol=1e-12)
+        assert math.isclose(graphs[1].grad(name).norm, gradient.norm(), rel_tol=1e-9)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from sys import _getframe
 from types import FunctionType
 from typing import Any
@@ -105,6 +105,25 @@ def is_unreadable(tensor: Tensor) -> bool:
     return is_wrapped or (type(tensor) is not Tensor and isinstance(tensor, FakeTensor))
 
 
+def _put(positions: Iterator[int], reshaped: Tensor | None, argument: Any) -> Any:
+    """An argument with a `Slot` in place of each tensor.
+
+    No closure, which would refer to itself and so hold the tensors until garbage is collected:
+    whether a view is still there, autograd's second derivative depends on.
+    """
+    put = partial(_put, positions, reshaped)
+    if isinstance(argument, Tensor):
+        dense = keep.is_dense(argument) and argument is not reshaped
+        stride = argument.stride() if dense else None
+        shape = tuple(argument.shape)
+        return Slot(next(positions), argument.dtype, argument.device, stride, shape)
+    if isinstance(argument, dict):
+        return {k: put(v) for k, v in argument.items()}
+    if type(argument) in (tuple, list):
+        return type(argument)(map(put, argument))
+    return argument
+
+
 def call_of(
     function: Any,
     args: Any,
@@ -115,20 +134,8 @@ def call_of(
 ) -> Call:
     """A call with a `Slot` in place of each tensor, in the order of `given`."""
     positions = iter(range(len(given)))
-    reshaped = getattr(function, "__name__", "") in RESHAPES
-
-    def put(argument: Any) -> Any:
-        if isinstance(argument, Tensor):
-            dense = keep.is_dense(argument) and not (argument is target and reshaped)
-            stride = argument.stride() if dense else None
-            shape = tuple(argument.shape)
-            return Slot(next(positions), argument.dtype, argument.device, stride, shape)
-        if isinstance(argument, dict):
-            return {k: put(v) for k, v in argument.items()}
-        if type(argument) in (tuple, list):
-            return type(argument)(map(put, argument))
-        return argument
-
+    reshaped = target if getattr(function, "__name__", "") in RESHAPES else None
+    put = partial(_put, positions, reshaped)
     place = None if target is None else next(i for i, t in enumerate(given) if t is target)
     kind = given[0].device.type if given else "cpu"
     autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
