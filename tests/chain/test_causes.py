@@ -72,6 +72,8 @@ IN_NUMPY = [
     ("a step", lambda x: np.sum(np.rint(x)), [1.2], None, ZERO, "is a step"),
     ("tanh", lambda x: np.sum(np.tanh(x)), [99.0], [0.5], ZERO, "is saturated"),
     ("underflow of exp", lambda x: np.sum(np.exp(x)), [-1e3], [-1.0], ZERO, "underflows to 0"),
+    ("a product of many", lambda x: 3 * np.prod(x), [0.1] * 800, [0.1] * 8, ZERO,
+     "is 0 of numbers that are not: it is too small for float64"),
     ("one-hot by hand", lambda q: rows(q, 1e4), Q, Q / 100, ZERO, "is one-hot, 0 or 1"),
     ("one entry by hand", rows, Q[:1], Q, ZERO, "a softmax over one entry, always 1"),
     ("times 0", lambda x: np.sum(x * np.zeros(2)), [1.0, 2.0], None, ZERO, "which is all 0"),
@@ -109,6 +111,10 @@ def in_torch():
     import torch
     from torch.nn import functional as F
 
+    def labels(x):  # three of a kind need five inputs, with blanks between them
+        sizes = torch.tensor([len(x)]), torch.tensor([3])
+        return F.ctc_loss(x.log_softmax(-1), torch.tensor([[1, 1, 1]]), *sizes, zero_infinity=True)
+
     def attention(x, k=1.0):
         return ((x @ x.T * k).softmax(-1) @ torch.eye(2)[: len(x)]).square().sum()
 
@@ -133,6 +139,9 @@ def in_torch():
         ("mean", lambda x: x[x > 0].mean(), [-1.0], [1.0], VALUE, "mean of nothing"),
         ("loss", lambda x: F.smooth_l1_loss(x[x > 0], x[x > 0] * 0), [-1.0], [1.0], VALUE,
          "smooth_l1_loss of nothing"),
+        ("labels that do not fit", labels, [[1.0, 2.0]] * 4, [[1.0, 2.0]] * 6, ZERO,
+         "as zero_infinity makes it of targets that do not fit"),
+        ("product", lambda x: 3 * x.prod(), [0.1] * 80, [0.1] * 8, ZERO, "too small for float32"),
         ("std", lambda x: x.std(), [1.0], [1.0, 2.0], VALUE, "std of one value"),
         ("var_mean", lambda x: torch.var_mean(x)[0], [1.0], [1.0, 2.0], VALUE,
          "var_mean of one value"),
@@ -611,3 +620,55 @@ def test_two_masks_of_the_lowest_number_that_meet_are_no_overflow():
     low = (torch.zeros(3, 3) - 3e38).requires_grad_()
     (finding, *_) = gv.trace(lambda x: (x + lowest).exp().sum(), low).diagnose().findings
     assert "add overflows float32" in finding.message
+
+
+def a_teacher(torch, x, online, other):
+    with torch.no_grad():
+        aim = other(x + 0.1)
+    return torch.nn.functional.mse_loss(online(x), aim)
+
+
+def a_target_of_returns(torch, x, online, other):
+    with torch.no_grad():
+        aim = 1.0 + 0.9 * other(x).max(1).values
+    return torch.nn.functional.smooth_l1_loss(online(x)[:, 0], aim)
+
+
+def a_soft_label(torch, x, online, other):
+    with torch.no_grad():
+        label = other(x).softmax(-1)
+    return -(label * online(x).log_softmax(-1)).sum(-1).mean()
+
+
+def an_encoder(torch, x, online, other):
+    with torch.no_grad():
+        hidden = other(x)
+    return online(hidden).square().mean()
+
+
+def a_term_of_the_loss(torch, x, online, other):
+    with torch.no_grad():
+        regular = other(x).square().mean()
+    return online(x).square().mean() + regular
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+@pytest.mark.parametrize(
+    ("program", "severity"),
+    [
+        (a_teacher, "note"), (a_target_of_returns, "note"), (a_soft_label, "note"),
+        (an_encoder, "warning"), (a_term_of_the_loss, "warning"),
+    ],
+)  # fmt: skip
+def test_a_network_without_gradients_is_no_fault_where_its_result_is_a_target(
+    program, severity, capture
+):
+    torch = pytest.importorskip("torch", reason="PyTorch programs")
+    torch.manual_seed(0)
+    online, other = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+    x = torch.randn(8, 4)
+    graph = gv.trace(lambda x: program(torch, x, online, other), x, capture=capture)
+    (finding,) = [f for f in graph.diagnose().findings if f.kind == "no gradient"]
+    assert finding.severity == severity
+    assert ("target network" in finding.advice) == (severity == "note")
+    assert "other.weight, other.bias" in finding.message

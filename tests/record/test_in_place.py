@@ -440,6 +440,10 @@ def test_a_plain_array_whose_zeros_change_their_sign_is_another_one():
         lambda x: x.copy("A"), lambda x: np.copy(x, "C"),
         lambda x: np.array(np.array(x, order="F")), lambda x: np.where(x > 0, x, 0),
         lambda x: np.zeros_like(x) + x, lambda x: np.asfortranarray(np.ones((3, 2))) * x,
+        lambda x: np.select([x > 1], [x], 0.5), lambda x: np.choose((x > 1) * 1, [x, x * x]),
+        lambda x: np.piecewise(x, [x > 1], [np.sin, lambda t: t]), lambda x: np.full_like(x, x[0]),
+        lambda x: np.insert(x, 1, x[0], axis=0),
+        lambda x: np.full_like(np.moveaxis(np.stack([x, x]), 0, 1), 2.0) * x[:, None],
     ],
 )  # fmt: skip
 def test_arrays_lie_in_memory_as_numpys_do(made):

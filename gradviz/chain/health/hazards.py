@@ -86,6 +86,8 @@ SQUARES = SPREADS | _names("""
     batch_norm group_norm instance_norm rms_norm normalize cosine_similarity hypot
 """)
 """These compute squares inside."""
+CHAINS = _names("prod nanprod")
+"""These multiply all numbers of their operand."""
 SUMS = _names("sum mean cumsum add subtract sub rsub nansum nanmean trace avg_pool1d avg_pool2d")
 GROWS = (
     PRODUCTS

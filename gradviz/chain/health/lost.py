@@ -72,7 +72,7 @@ class Lost(Evidence):
             groups[() if (unread, w) in ends[w] else tuple(ends[w])].append(w)
         for group, members in groups.items():
             names = listed(map(self._name, members))
-            path, onward = [members[0]], tuple[int, ...]()
+            path, onward, aimed = [members[0]], tuple[int, ...](), False
             if not group:
                 message, advice = f"nothing reads {names}", "use it, or leave it out"
                 looked = any(w in self._looked_at for w in members)
@@ -86,12 +86,18 @@ class Lost(Evidence):
                 told = (self._stop, self._read, self._derived, self._shaped, self._unread)[kind]
                 why, advice = told(v, path)
                 if kind == stopped and (untracked := self._untracked(v, path)):
+                    aimed = self._is_target(v)
                     onward = (*path[untracked + 1 :], *self._onward(v)[1:])
                     del path[untracked + 1 :]
                 message = f"no way leads from {names} to {self._name(graph.output)}: {why}"
             # What J does not depend on: a head or a token that this run had no use for.
             unused = not group or group[0][0] >= derived
-            note = unused and graph.values[members[0]].operation is PARAMETER
+            note = aimed or (unused and graph.values[members[0]].operation is PARAMETER)
+            if aimed:
+                advice = (
+                    "right for a teacher or a target network; else compute it where gradients are "
+                    "recorded"
+                )
             onward = onward or self._onward(path[-1])[1:]
             yield self._finding(
                 "no gradient", "note" if note else "warning", path[-1], (*path, *onward),
@@ -141,6 +147,29 @@ class Lost(Evidence):
                 return place
         smooth = self._op(v) in hazards.PRODUCTS | hazards.SUMS
         return len(path) - 2 if len(path) > 1 and smooth and not graph.is_leaf(path[-2]) else 0
+
+    def _is_target(self, v: int) -> bool:
+        """Whether what reads a constant goes on to J through no layer, and not by sums alone.
+
+        So is a target computed, which the result of another network is compared with. What is only
+        added to the loss moves nothing, which nobody wants; what goes into a layer may be a part
+        of the network by mistake.
+        """
+        linear, pending, seen = True, [v], set[int]()
+        while pending:
+            i = pending.pop()
+            if i not in seen:
+                seen.add(i)
+                linear = linear and self._op(i) in hazards.SUMS
+                if not self._layers.isdisjoint(self.graph.operands[i]):
+                    return False
+                pending += [reader for reader, _ in self.graph.readers[i]]
+        return not linear
+
+    @cached_property
+    def _layers(self) -> set[int]:
+        """The parameters that get a gradient."""
+        return {w for w in self.weights if w in self.gradients}
 
     def _read(self, v: int, path: Sequence[int]) -> tuple[str, str]:
         return (

@@ -206,6 +206,13 @@ class Zeros(Evidence):
             if read.low == read.high == skipped % max(self._stats(u).shape[0], 1):
                 why = f"{told} reads row {skipped} alone, its padding_idx"
                 return Cause("nothing", v, why, "")
+        if (
+            op == "ctc_loss"
+            and self._is_zero(v)
+            and self.graph.values[v].keywords.get("zero_infinity")
+        ):
+            why = f"{told} is 0, as zero_infinity makes it of targets that do not fit their inputs"
+            return Cause("nothing", v, why, "longer inputs, or leave such targets out")
         if op in hazards.JOINS:  # it sends a part of its own gradient
             return Cause("unused", v, f"the part of {told} that is {self._name(u)} gets none", "")
         if self._added(edge):  # it is sent the sum of an upstream term that is not 0
@@ -216,6 +223,9 @@ class Zeros(Evidence):
         if self._underflows(edge):
             why = f"a product is too small for {self._stats(v).dtype}, at {told}"
             return Cause("underflow", v, why, "scale the loss up, or use a wider dtype")
+        if op in hazards.CHAINS and self._is_zero(v) and not self._stats(u).zeros:
+            why = f"{told} is 0 of numbers that are not: it is too small for {self._stats(v).dtype}"
+            return Cause("underflow", v, why, "add logarithms, or use a wider dtype")
         flat: bool | None = None
         again = self._pull(edge)
         if again is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.ops.arrays import scatter
-from gradviz.ops.composed.registry import plain, stands_for
+from gradviz.ops.composed.registry import empty, laid, plain, stands_for
 
 # --- interpolation and differences ---------------------------------------------------------------
 
@@ -64,7 +64,8 @@ def _insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     numbers = np.arange(size).reshape(np.shape(arr))
     others = np.arange(size, size + extra).reshape(np.shape(values))
     source = np.insert(numbers, obj, others, axis)
-    return np.take(np.concatenate([np.ravel(arr), np.ravel(values).astype(arr.dtype)]), source)
+    found = np.take(np.concatenate([np.ravel(arr), np.ravel(values).astype(arr.dtype)]), source)
+    return laid(found, np.insert(empty(arr), obj, 0.0, axis))
 
 
 def _found(values: Any, *arrays: Any) -> Any:
@@ -195,7 +196,8 @@ def _choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Any:
         result = np.where(index == k, choices[k], result)
     shape = np.broadcast_shapes(index.shape, *map(np.shape, choices))
     made = count > 1 and np.shape(result) == shape
-    return result if made else np.broadcast_to(result, shape).copy()
+    result = result if made else np.broadcast_to(result, shape).copy()
+    return laid(result, np.empty(shape, result.dtype))
 
 
 @stands_for("piecewise")
@@ -215,7 +217,7 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> A
             if np.ndim(part):
                 part = scatter(part, np.shape(x), condition)
         result = np.where(condition, part, result)
-    return result.astype(x.dtype)
+    return laid(result.astype(x.dtype), empty(x))
 
 
 @stands_for("ldexp")

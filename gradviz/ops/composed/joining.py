@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradviz.ops.composed.registry import stands_for
+from gradviz.ops.composed.registry import empty, laid, stands_for
 
 
 def _from_initial(found: Any, axis: Any, initial: float, included: bool) -> Any:
@@ -189,11 +189,8 @@ def _full_like(
     subok: bool = True,
     shape: Any = None,
 ) -> Any:
-    a = a if hasattr(a, "dtype") else np.asarray(a)
-    filled = np.broadcast_to(fill_value, np.shape(a) if shape is None else shape)
-    if order in ("K", "A"):
-        order = "F" if shape is None and np.ndim(a) and a.flags.fnc else "C"
-    return filled.astype(dtype or a.dtype, order=order)
+    like = empty(a, dtype=dtype, order=order, shape=shape)
+    return laid(np.broadcast_to(fill_value, like.shape).astype(like.dtype, order="C"), like)
 
 
 @stands_for("select")
@@ -201,7 +198,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     result = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         result = np.where(condition, choice, result)
-    return result
+    return laid(result, np.empty(np.shape(result), getattr(result, "dtype", None)))
 
 
 @stands_for("extract")

@@ -36,6 +36,20 @@ def plain(a: Any) -> Any:
     return np.asarray(a.value)
 
 
+def empty(a: Any, **given: Any) -> Any:
+    """As `np.empty_like`, also of a recorded array."""
+    return np.empty_like(np.asarray(getattr(a, "value", a)), **given)
+
+
+def laid(a: Any, like: Any) -> Any:
+    """A recorded array as it lies in memory where NumPy makes it: as a plain one does."""
+    if getattr(a, "strides", None) == like.strides or not like.ndim:
+        return a
+    axes = sorted(range(like.ndim), key=lambda i: -like.strides[i])
+    turned = np.transpose(a, axes).astype(a.dtype, order="C", copy=False)
+    return np.transpose(turned, np.argsort(axes).tolist())
+
+
 def held(a: Any) -> Any:
     """The numbers of a recorded array as a constant, which the result does not depend on."""
     if not hasattr(a, "operands"):
