@@ -288,6 +288,27 @@ def test_tensors_without_numbers_of_their_own_are_refused_in_words():
             ragged = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=layout)
         with pytest.raises(gv.TraceError, match="pad them before"):
             gv.trace(lambda n: (n * 2).sum(), ragged, wrt="n")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # PyTorch calls nested tensors a prototype
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_what_has_no_numbers_is_refused_with_the_line_that_makes_it(capture):
+    def ragged(x):
+        rows = [x[:2], x[2:]]
+        n = torch.nested.as_nested_tensor(rows, layout=torch.jagged)  # here
+        return n.values().sum()
+
+    def padded(x):
+        n = torch.nested.as_nested_tensor([x[:2], x[2:]])  # here
+        return n.to_padded_tensor(0.0).sum()
+
+    def bare(x):
+        return (torch.ones(3, device="meta") * x.shape[0]).sum()  # here
+
+    x = torch.ones(5, 3, requires_grad=True)
+    for program, said in ((ragged, "nested"), (padded, "nested"), (bare, "on the device meta")):
+        with pytest.raises(gv.TraceError, match=f"(?s){said} .*, at .*# here$"):
+            gv.trace(program, x, capture=capture)
     lazy = nn.LazyLinear(2)
     with pytest.raises(gv.TraceError, match="run the model once before"):
         gv.trace(lazy, torch.ones(2, 3), loss=torch.sum)

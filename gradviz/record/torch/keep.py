@@ -6,6 +6,8 @@ import ctypes
 import math
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from sys import _getframe
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from gradviz.errors import TraceError
+from gradviz.record import names
 from gradviz.record.torch.ranks import is_distributed, local
+from gradviz.record.torch.sites import site_of_call
 from gradviz.statistics import SAMPLE, Statistics, of_flat, places, places_in_memory, zeros
 
 
@@ -228,15 +232,29 @@ def refuse(tensor: Tensor) -> None:
     TraceError
         It is on the device meta, or nested.
     """
-    if tensor.is_nested:  # (it may say that it is on meta, too)
+    if not (tensor.is_nested or tensor.is_meta):
+        return
+    place = names.source(site_of_call())
+    at = f", at {place}" if place is not None else ""
+    if tensor.is_nested or _within("torch.nested"):  # (which makes one on meta for itself, too)
         raise TraceError(
             "nested tensors cannot be recorded: pad them before, "
-            "torch.nested.to_padded_tensor(x, 0.0)"
+            f"torch.nested.to_padded_tensor(x, 0.0){at}"
         )
-    if tensor.is_meta:
-        raise TraceError(
-            "tensors on the device meta hold no numbers: put the model and its arguments on another"
-        )
+    raise TraceError(
+        "tensors on the device meta hold no numbers: put the model and its arguments on "
+        f"another{at}"
+    )
+
+
+def _within(package: str) -> bool:
+    """Whether code of a package is running."""
+    frame: FrameType | None = _getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(package):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _dense(tensor: Tensor) -> Tensor:
