@@ -672,3 +672,23 @@ def test_a_network_without_gradients_is_no_fault_where_its_result_is_a_target(
     assert finding.severity == severity
     assert ("target network" in finding.advice) == (severity == "note")
     assert "other.weight, other.bias" in finding.message
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+@pytest.mark.parametrize("cell", ["LSTMCell", "GRUCell", "RNNCell", "LSTM", "GRU", "RNN"])
+def test_a_first_step_of_a_recurrent_cell_is_no_fault(cell, capture):
+    torch = pytest.importorskip("torch", reason="PyTorch programs")
+    torch.manual_seed(0)
+    model = getattr(torch.nn, cell)(3, 4)
+
+    def program(x):
+        state = model(x)
+        while isinstance(state, tuple):
+            state = state[0]
+        return state.square().mean()
+
+    x = torch.randn(2, 3) if cell.endswith("Cell") else torch.randn(1, 2, 3)
+    (finding,) = gv.trace(program, x, capture=capture).diagnose().findings
+    assert (finding.kind, finding.severity) == ("zero gradient", "note")
+    assert "begins with the state" in finding.message
+    assert "weight_hh" in finding.message

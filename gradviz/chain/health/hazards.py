@@ -86,6 +86,10 @@ SQUARES = SPREADS | _names("""
     batch_norm group_norm instance_norm rms_norm normalize cosine_similarity hypot
 """)
 """These compute squares inside."""
+RECURRENT = dict.fromkeys(_names("lstm lstm_cell"), 4) | dict.fromkeys(
+    _names("gru rnn_tanh rnn_relu gru_cell rnn_tanh_cell rnn_relu_cell"), 3
+)
+"""These multiply their second operand, the state, by the one at this position."""
 CHAINS = _names("prod nanprod")
 """These multiply all numbers of their operand."""
 SUMS = _names("sum mean cumsum add subtract sub rsub nansum nanmean trace avg_pool1d avg_pool2d")

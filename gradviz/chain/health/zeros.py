@@ -217,6 +217,9 @@ class Zeros(Evidence):
             return Cause("unused", v, f"the part of {told} that is {self._name(u)} gets none", "")
         if self._added(edge):  # it is sent the sum of an upstream term that is not 0
             return self._one_hot_by_hand(v) or _cancelling(v, told)
+        if key == hazards.RECURRENT.get(op) and self._is_zero(state := self.graph.operands[v][1]):
+            why = f"{told} begins with the state {self._name(state)}, which is all 0"
+            return Cause("start", v, why, "right for a first step; a later one moves it")
         factor = self._factor(edge)
         if factor is not None:
             return self._by_zero(v, factor)
