@@ -13,6 +13,7 @@ import os
 import runpy
 import signal
 import sys
+from importlib.machinery import SourceFileLoader
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -57,15 +58,18 @@ class Script(BaseException):
     ) -> None:
         """Show the traceback of the script, without what runs it."""
         self.interrupted = issubclass(kind, KeyboardInterrupt)
-        entry, ours = trace, (__file__, "<frozen runpy>")
-        while entry is not None:
-            if entry.tb_frame.f_code.co_filename in ours:
-                trace = entry.tb_next or trace
-            entry = entry.tb_next
-        sys.__excepthook__(kind, error.with_traceback(trace), trace)
+        told: list[BaseException] = []
+        following = [error]
+        while following:
+            one = following.pop()
+            told.append(one)
+            one.__traceback__ = _theirs(one.__traceback__)
+            causes = (one.__cause__, one.__context__)
+            following += [c for c in causes if c is not None and not any(c is t for t in told)]
+        sys.__excepthook__(kind, error, error.__traceback__)
 
     def _end(self, watch: Any) -> None:
-        watch.stop()
+        watch.end()
         if self.interrupted and os.name == "posix":  # it dies of the signal, as Python itself does
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(Exception):
@@ -74,12 +78,36 @@ class Script(BaseException):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def _theirs(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without what runs the script, and without the frames of the watch."""
+    entries: list[TracebackType] = []
+    while trace is not None:
+        entries.append(trace)
+        file = trace.tb_frame.f_code.co_filename
+        if file in (__file__, "<frozen runpy>"):
+            entries = []
+        elif file.startswith(_WATCH):
+            entries.pop()
+        trace = trace.tb_next
+    for entry in reversed(entries):
+        trace = TracebackType(trace, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return trace
+
+
+_WATCH = os.path.join(os.path.dirname(gv.__file__), "record", "torch", "watch", "")
+
+
 def _run(path: str) -> None:
     """Run a file as the main module: one that stays, for its threads and what it does at exit."""
+    path = os.path.abspath(path)
     with io.open_code(os.path.realpath(path)) as file:
         code = compile(file.read(), path, "exec")
     main = ModuleType("__main__")
-    main.__dict__.update(__file__=path, __builtins__=__builtins__)
+    loader = SourceFileLoader("__main__", path)
+    main.__dict__.update(
+        __file__=path, __builtins__=__builtins__, __loader__=loader, __cached__=None,
+        __annotations__={},
+    )  # fmt: skip
     sys.modules["__main__"] = main
     exec(code, main.__dict__)
 

@@ -14,7 +14,7 @@ class Sampler:
     def __init__(self, path: str | os.PathLike[str], every: int) -> None:
         if type(every) is not int or every < 1:
             raise ValueError(f"every={every!r}: write a whole number of steps, 1 or more")
-        self.path, self.every = Path(path), every
+        self.path, self.every = Path(path).absolute(), every
         self.count = 0
         self._said: set[str] = set()
         with open(self.path, "wb"):  # refused now, not after the first step

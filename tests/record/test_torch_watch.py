@@ -769,7 +769,7 @@ def test_a_sick_training_is_diagnosed_at_its_step_and_line_and_its_healed_twin_i
 # --- as a command --------------------------------------------------------------------------------
 
 SCRIPT = """
-import math, os, sys, time
+import math, os, sys, threading, time
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -787,8 +787,16 @@ def train(model, how, workers=0):
         optimizer.step()
         total += loss.item()  # of a step that is judged already
 
+def forever():
+    model = nn.Linear(2, 2)
+    while True:
+        model(torch.ones(2)).sum().backward()
+
 if __name__ == "__main__":
     how, model = sys.argv[1], nn.Linear(2, 2)
+    assert os.path.isabs(__file__)
+    if how == "moves":
+        os.chdir(os.path.dirname(os.path.dirname(__file__)))
     if how == "forks":
         if os.fork() == 0:
             train(model, how)
@@ -800,6 +808,11 @@ if __name__ == "__main__":
     print(sys.argv, __name__)
     if how == "exit":
         sys.exit(7)
+    if how == "moves":
+        os.chdir("/")
+    if how == "leaves":
+        threading.Thread(target=forever, daemon=True).start()
+        time.sleep(0.2)
     if how == "raises":
         raise KeyError("mine")
     if how in ("interrupted", "killed"):
@@ -811,7 +824,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     ("how", "status"),
     [("exit", 7), ("raises", 1), ("interrupted", -signal.SIGINT), ("looks", 1),
-     ("killed", -signal.SIGKILL), ("forks", 0)],
+     ("killed", -signal.SIGKILL), ("forks", 0), ("moves", 0), ("leaves", 0)],
 )  # fmt: skip
 def test_a_script_ends_as_it_would_have_and_its_report_is_whole(how, status, tmp_path):
     script = tmp_path / "train.py"

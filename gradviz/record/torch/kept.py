@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from torch import Tensor
@@ -38,8 +39,8 @@ class Kept(threading.local):
     def used(self, optimizer: Any) -> None:
         """An optimizer has made its step."""
         there = (p for group in optimizer.param_groups for p in group["params"])
-        found = [Gradient(p, p.grad) for p in there if isinstance(p.grad, Tensor)]
-        self._used[optimizer] = found[:LOOKED_AT]
+        found = (Gradient(p, p.grad) for p in there if isinstance(p.grad, Tensor))
+        self._used[optimizer] = list(islice(found, LOOKED_AT))
         self._steps += 1
 
     def before_pass(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -19,7 +19,8 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from gradviz.record import chance, names
 from gradviz.record.arguments import convert_nested, nested
-from gradviz.record.chance import States
+from gradviz.record.chance import States, is_generator
+from gradviz.record.reach import reach
 from gradviz.record.torch.nodes import version_of
 from gradviz.record.torch.ranks import is_distributed, local
 from gradviz.record.torch.sites import site_of_call
@@ -457,11 +458,12 @@ class Generators:
     def __init__(self) -> None:
         self._own: weakref.WeakKeyDictionary[nn.Module, list[Any]] = weakref.WeakKeyDictionary()
 
-    def states(self, module: nn.Module, search: Callable[[nn.Module], list[Any]]) -> States:
+    def states(self, module: nn.Module) -> States:
         """The states now of all that a module may draw from."""
         found = self._own.get(module)
         if found is None:
-            found = self._own[module] = search(module)
+            reached = (item.value for item in reach([("", module)]))
+            found = self._own[module] = [value for value in reached if is_generator(value)]
         return chance.states(found, tensors=True)
 
 

@@ -52,7 +52,7 @@ def numbers(tensors: Sequence[Tensor]) -> list[float]:
     order = [i for places in groups.values() for i in places]
     with torch.no_grad():
         parts = [
-            torch.stack([tensors[i].detach().reshape(()) for i in places]).double()
+            torch.stack([tensors[i].reshape(()) for i in places]).double()
             for places in groups.values()
         ]
         found = torch.cat([part.to(parts[0].device) for part in parts]).tolist() if parts else []

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
-import math
 import os
 import sys
 import threading
+import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.amp import grad_scaler
-from torch.optim import optimizer as optimizers
-from torch.optim.optimizer import Optimizer
-from torch.overrides import TorchFunctionMode
 
 from gradviz.errors import TrainingError
 from gradviz.record import chance, rendezvous
 from gradviz.record.alarm import Alarm, Judge
-from gradviz.record.chance import is_generator
-from gradviz.record.reach import reach
 from gradviz.record.torch.calls import RANDOM, READS, WRITES, called
 from gradviz.record.torch.kept import Kept
 from gradviz.record.torch.operation import tensors_in
 from gradviz.record.torch.ranks import inner
 from gradviz.record.torch.sites import site_of_call
-from gradviz.record.torch.training import PASSES as GO_BACK
 from gradviz.record.torch.watch import endings, norms
 from gradviz.record.torch.watch.endings import Ending
 from gradviz.record.torch.watch.events import (
@@ -49,37 +44,19 @@ from gradviz.record.torch.watch.motion import (
     losses_of,
     parameters_of,
 )
+from gradviz.record.torch.watch.patches import Calls, Patches
 from gradviz.record.torch.watch.replay import Replay, models, replay, scale_of
 from gradviz.record.torch.watch.report import Report, report
+from gradviz.record.torch.watch.verdict import is_told, verdict
 
+LAST = 0.5
+"""So many seconds at most the end of a process waits for threads that train."""
 _top: Any = torch.overrides._get_current_function_mode
 UNSCALES = "_amp_foreach_non_finite_check_and_unscale_"
 
 
 class Stop(BaseException):
     """Ends a training that is to be stopped; `Watch` catches it."""
-
-
-class _Calls(TorchFunctionMode):
-    """Sees the calls that are made outside of modules."""
-
-    def __init__(self, watch: Watch) -> None:
-        super().__init__()
-        self.watch = watch
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """See `torch.overrides.TorchFunctionMode`."""
-        kwargs = kwargs or {}
-        if torch.compiler.is_compiling():
-            return func(*args, **kwargs)
-        tape = self.watch.tape
-        if tape.inside or not self.watch.live:
-            return func(*args, **kwargs)
-        if func in GO_BACK:
-            return self.watch.passed(tape, func, args, kwargs)
-        return self.watch.call(tape, func, args, kwargs)
 
 
 class Watch:
@@ -92,7 +69,8 @@ class Watch:
     """
 
     def __init__(self, out: str, on_trigger: str, most: int, spike: float) -> None:
-        self.out, self.on_trigger, self.most, self.spike = out, on_trigger, most, spike
+        self.out, self.on_trigger = os.path.abspath(out), on_trigger  # the program may go elsewhere
+        self.most, self.spike = most, spike
         self.reports: list[Report] = []
         self.live = False
         self.judges: weakref.WeakKeyDictionary[Any, Judge] = weakref.WeakKeyDictionary()
@@ -100,30 +78,19 @@ class Watch:
         self._optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._searched = False
         self._motion = Motion(self._optimizers, self._judge_of)
-        self._steps = 0
         self._own, self._lock = threading.local(), threading.Lock()
+        self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._buffers, self._generators, self._kept = Buffers(), Generators(), Kept()
-        self._mode = _Calls(self)
-        self._process, self._broken = os.getpid(), False
+        self._mode, self._patches = Calls(self), Patches(self)
+        self._process, self._broken, self._over = os.getpid(), False, False
         self._session = next(_sessions)
-        self._handles: list[Any] = []
 
     # --- on and off ----------------------------------------------------------------------------
 
     def __enter__(self) -> Watch:
         """Begin."""
-        global _watching
-        if _watching:
-            raise RuntimeError("a training is under watch already")
-        _watching = self.live = True
-        self._process = os.getpid()
-        self._handles = [
-            optimizers.register_optimizer_step_pre_hook(self._before_step),
-            optimizers.register_optimizer_step_post_hook(self._after_step),
-        ]
-        self._module, self._scaler = nn.Module.__call__, grad_scaler.GradScaler.step
-        nn.Module.__call__ = _watched(self, self._module)  # type: ignore[method-assign]
-        grad_scaler.GradScaler.step = _scaled(self, self._scaler)  # type: ignore[method-assign]
+        self._patches.put()
+        self.live, self._process = True, os.getpid()
         self._push(self.tape)
         return self
 
@@ -142,16 +109,31 @@ class Watch:
 
     def stop(self) -> None:
         """Take everything away."""
-        global _watching
-        if self._handles:
-            self.live = _watching = False
+        if self._patches.there:
+            self.live = False
             self._off(self.tape)
-            nn.Module.__call__ = self._module  # type: ignore[method-assign]
-            grad_scaler.GradScaler.step = self._scaler  # type: ignore[method-assign]
-            for handle in self._handles:
-                handle.remove()
-            self._handles = []
+            self._patches.take_away()
             self._own = threading.local()
+
+    def end(self) -> None:
+        """Watch no longer, where the process ends and only daemon threads are left.
+
+        Python ends them where they next ask for its lock; in the middle of a call that is seen this
+        would end the process by a signal. So they wait at the next one.
+        """
+        self.live, self._over = False, True
+        self._off(self.tape)
+        until = time.monotonic() + LAST
+        self._threads.discard(threading.current_thread())
+        while any(t.is_alive() for t in list(self._threads)) and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def is_live(self) -> bool:
+        """Whether it is on."""
+        if self._over and threading.current_thread() is not threading.main_thread():
+            self._threads.discard(threading.current_thread())
+            threading.Event().wait()
+        return self.live
 
     @property
     def tape(self) -> Tape:
@@ -160,12 +142,13 @@ class Watch:
             found: Tape = self._own.tape
         except AttributeError:
             found = self._own.tape = Tape()
+            self._threads.add(threading.current_thread())
         return found
 
     @property
     def working(self) -> bool:
         """Whether steps are watched; not in a process that was forked, as a worker of a loader."""
-        return self.live and os.getpid() == self._process and norms.fetchable()
+        return self.is_live() and os.getpid() == self._process and norms.fetchable()
 
     def _push(self, tape: Tape) -> None:
         tape.on = True
@@ -182,6 +165,18 @@ class Watch:
             self._mode.__exit__(None, None, None)
             tape.on, tape.depth = False, torch._C._len_torch_function_stack()
 
+    @contextlib.contextmanager
+    def unseen(self) -> Iterator[None]:
+        """Inside, the calls of this thread are not seen."""
+        tape = self.tape
+        on = tape.on
+        self._off(tape)
+        try:
+            yield
+        finally:
+            if on:
+                self._on(tape)
+
     # --- what a step is made of ----------------------------------------------------------------
 
     def module(self, call: Any, module: nn.Module, args: Any, kwargs: Any) -> Any:
@@ -190,26 +185,29 @@ class Watch:
         if not tape.on and tape.round == 0 and not tape.events:
             self._on(tape)  # a thread of the program's own begins
         seen = torch.is_grad_enabled() and torch._C._current_graph_task_id() == -1
-        event = None
-        if seen:
-            with self._surely(tape):
-                tape.settle()
-                event = Event(module, site_of_call(), tape.round)
-                tape.given(event, args, kwargs)
-                event.random = self._generators.states(module, _own_generators)
-                event.buffers = self._buffers.note(module)
-        on = tape.on
+        event, on = None, tape.on
         self._off(tape)
-        tape.inside += 1
         try:
-            result = call(module, *args, **kwargs)
+            if seen:
+                with self._surely(tape):
+                    tape.settle()
+                    event = Event(module, site_of_call(), tape.round)
+                    tape.given(event, args, kwargs)
+                    event.random = self._generators.states(module)
+                    event.buffers = self._buffers.note(module)
+            tape.inside += 1
+            try:
+                result = call(module, *args, **kwargs)
+            finally:
+                tape.inside -= 1
+            if event is not None:
+                with self._surely(tape):
+                    self._buffers.after(event.buffers)
         finally:
-            tape.inside -= 1
             if on or seen:
                 self._on(tape)
         if event is not None:
             with self._surely(tape):
-                self._buffers.after(event.buffers)
                 tape.add(event, result)
         return result
 
@@ -224,7 +222,6 @@ class Watch:
         if not name and func not in HOOKS:
             if tape.still.rounds and getattr(func, "__self__", None) is Tensor.grad:
                 module = sys._getframe(2).f_globals.get("__name__", "")
-                tape.still.zeroes |= module == Optimizer.__module__
                 tape.still.reads |= not module.startswith("torch.")
             return func(*args, **kwargs)
         writes = bool(args) and (name in WRITES or name[-1:] == "_")
@@ -333,7 +330,8 @@ class Watch:
 
     # --- judged --------------------------------------------------------------------------------
 
-    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """An optimizer is about to make its step."""
         tape = self.tape
         if not self.working or tape.inside:
             return
@@ -347,15 +345,16 @@ class Watch:
         self._off(tape)
         self._judge(tape, optimizer, parameters_of(optimizer))
 
-    def _after_step(self, optimizer: Any, *_: Any) -> None:
+    def after_step(self, optimizer: Any, *_: Any) -> None:
+        """It has made it."""
         tape = self.tape
         if not self.working or tape.inside:
             return
-        self._on(tape)
         tape.closures = [o for o in tape.closures if o is not optimizer]
         tape.round += 1
         tape.use()
         self._kept.used(optimizer)
+        self._on(tape)
 
     def skipped(self, tape: Tape, optimizer: Any, scale: float) -> None:
         """A `GradScaler` has left a step out."""
@@ -380,12 +379,12 @@ class Watch:
         alarm = None
         with self._surely(tape):
             judge = self._judge_of(optimizer)
-            alarm, norm, uses = self._verdict(tape, optimizer, judge, parameters)
+            alarm, norm, uses = verdict(tape, optimizer, judge, parameters, self._kept)
             steps = optimizer is not None and bool(tape.passes or uses)
             if steps and (tape.closures or tape.still.stepped(optimizer, uses)):
                 self._motion.uses(tape, optimizer)
                 alarm = alarm or self._motion.strays(tape, optimizer, judge)
-            if alarm is not None and self._is_told(tape, alarm, optimizer):
+            if alarm is not None and is_told(tape, alarm, optimizer, self.judges):
                 alarm = None
         if alarm is not None:
             self._alarm(tape, alarm, judge, parameters, norm)
@@ -398,68 +397,6 @@ class Watch:
         if found is not None:
             tape.used = False  # nothing has changed since the pass
             self._alarm(tape, *found)
-
-    def _is_told(self, tape: Tape, alarm: Alarm, optimizer: Any) -> bool:
-        """Whether what is not finite came from a part that another optimizer's report was about."""
-        others = [o for o, j in self.judges.items() if o is not optimizer and j.is_told(alarm.kind)]
-        if "not finite" not in alarm.kind or not others:
-            return False
-        events = tape.needed([p for p in tape.passes if p.accumulates] or tape.passes)
-        read = {id(t) for event in events for t, _ in event.given}
-        read.update(id(p) for root in models(events).values() for p in root.parameters())
-        return any(id(p) in read for other in others for p in parameters_of(other))
-
-    def _verdict(
-        self, tape: Tape, optimizer: Any, judge: Judge, parameters: list[Tensor]
-    ) -> tuple[Alarm | None, float | None, bool]:
-        """What is wrong with a step, the norm of its gradients, and whether there are any now."""
-        passes = [] if tape.used else [p for p in tape.passes if p.accumulates] or tape.passes
-        losses = [p.loss for p in passes if p.loss is not None]
-        now, others = norms.Norms(parameters), norms.Norms(())
-        if not tape.used and not tape.closures:
-            own = set(map(id, parameters))
-            rest = (o for o in tape.optimizers if o is not optimizer and not self._kept.done(o))
-            more = (p for o in rest for p in parameters_of(o))
-            others = norms.Norms(p for p in more if id(p) not in own)
-        scales = [p.scale for p in passes if p.scale is not None][:1]
-        late = getattr(optimizer, "grad_scale", None)  # of one that unscales them itself
-        found_inf = getattr(optimizer, "found_inf", None)
-        clipped = {key: tape.clipped[key] for key in now.keys if key in tape.clipped}
-        parts = [losses, now.tensors, others.tensors, list(clipped.values()), scales]
-        parts.append([t for t in (late, found_inf) if isinstance(t, Tensor)])
-        told = iter(norms.numbers([t for part in parts for t in part]))
-        own_losses, own_norms, other_norms, raw, scale, fused = (
-            [next(told) for _ in part] for part in parts
-        )
-        by = scale[0] if scale else 1.0
-        loss = [x / by for x in own_losses]
-        if len(fused) == 2 and fused[1]:
-            alarm = judge.skipped(loss, by)
-            norm = None
-        else:
-            gradients = dict.fromkeys(map(id, parameters), 0.0)
-            gradients |= dict(zip(now.keys, own_norms, strict=True))
-            gradients |= dict(zip(clipped, raw, strict=True))
-            norm = norms.total(gradients.values()) if now.keys else None
-            if norm is not None:
-                scaled = by if tape.closures or optimizer is None else fused[0] if fused else 1.0
-                norm = norms.sure(norm, parameters) / scaled
-                if not all(map(math.isfinite, own_norms)):  # after clipping it, perhaps
-                    norm = norms.sure(norms.total(own_norms), parameters) / scaled
-            if other_norms and not math.isfinite(norms.total(other_norms)) and norm is not None:
-                every = (p for o in tape.optimizers for p in parameters_of(o))
-                norm = norm if norms.finite(every) else math.nan
-            kept = optimizer is not None and not tape.closures and any(own_norms)
-            kept = kept and self._kept.are_in(optimizer)
-            tape.whole = tape.whole and not kept
-            place = passes[-1].place if kept and passes else ""
-            if tape.closures and tape.evaluated:
-                alarm = judge.evaluated(loss, norm)
-            else:
-                alarm = judge.step(loss, norm, gradients, place)
-            tape.evaluated = True
-        tape.clipped.clear()
-        return alarm, norm, any(own_norms)
 
     def _alarm(
         self, tape: Tape, alarm: Alarm, judge: Judge, parameters: list[Tensor], norm: float | None
@@ -573,36 +510,4 @@ class _Surely:
         return isinstance(error, Exception)
 
 
-_watching = False
 _sessions = itertools.count()
-
-
-def _watched(watch: Watch, call: Any) -> Any:
-    """`Module.__call__`, watched."""
-
-    @functools.wraps(call)
-    def watched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling() or not watch.working or watch.tape.inside:
-            return call(module, *args, **kwargs)
-        return watch.module(call, module, args, kwargs)
-
-    return watched
-
-
-def _scaled(watch: Watch, step: Any) -> Any:
-    """`GradScaler.step`, watched."""
-
-    @functools.wraps(step)
-    def watched(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        tape = watch.tape
-        before = tape.round
-        result = step(scaler, optimizer, *args, **kwargs)
-        if watch.working and scaler._enabled and tape.round == before and not tape.used:
-            watch.skipped(tape, optimizer, scaler.get_scale())
-        return result
-
-    return watched
-
-
-def _own_generators(module: nn.Module) -> list[Any]:
-    return [item.value for item in reach([("", module)]) if is_generator(item.value)]
