@@ -86,12 +86,26 @@ def returned(graph: Graph) -> dict[int, str]:
 def astray(graph: Graph) -> str:
     """That the program computes another J on plain arrays, where it asks what kind they are.
 
+    Or where it puts recorded numbers into a set or a dict, which finds them by what they are.
+
     It is looked at here and a little further on, where another branch shows that gives the same J
     here.
     """
     program = graph.recorded_program
-    where = program.asks() if program and graph.wrt else ""
-    if not program or not where:
+    if not program or not graph.wrt:
+        return ""
+    why = ""
+    if hashed := _hashed(graph):
+        why = (
+            "equal numbers are one in a set or as keys of a dict, recorded ones are several: put "
+            f"float(x) into it at {hashed}"
+        )
+    elif where := program.asks():
+        why = (
+            "it asks what kind of value it has, and recorded ones answer otherwise: ask np.ndim(x) "
+            f"or isinstance(x, ...) at {where}"
+        )
+    if not why:
         return ""
     here = graph.leaf_values()
     random = np.random.default_rng(0)
@@ -124,10 +138,16 @@ def astray(graph: Graph) -> str:
                 continue
             return (
                 f"on plain {'numbers' if leaves is here else 'numbers nearby'} the program {told}, "
-                f"on recorded ones {name} = {again:.6g}; it asks what kind of value it has, and "
-                f"recorded ones answer otherwise: ask np.ndim(x) or isinstance(x, ...) at {where}"
+                f"on recorded ones {name} = {again:.6g}; {why}"
             )
     return ""
+
+
+def _hashed(graph: Graph) -> str:
+    """Where the program first put a recorded number into a set, or used it as a key."""
+    look = next((look for look in graph.looks or () if look.name == "hash"), None)
+    source = look and graph._source(Node.new(None, INPUT, site=look.site))
+    return (str(source) if source else "an unknown line") if look else ""
 
 
 def _J(graph: Graph) -> float:
@@ -299,7 +319,8 @@ class held:
 def warn_of(graph: Graph) -> None:
     """Warn if the gradients lack a part, or are another J's than the program's by itself."""
     program = graph.recorded_program
-    if program is not None and not program.suspect() and not _noted(graph):
+    plain = program is not None and not program.suspect() and not _hashed(graph)
+    if plain and not _noted(graph):
         return
     lost, astray = partly(graph), graph.astray
     if not lost and not astray:

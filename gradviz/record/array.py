@@ -266,7 +266,12 @@ class Array(InPlace):
 
     __slots__ = ()
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        """One of its own, though NumPy's equal numbers have one: a cache must not give it away."""
+        frame = _getframe(1)
+        if not frame.f_globals.get("__name__", "").startswith("gradviz."):
+            asked("hash", (self,), None, {}, frame)
+        return object.__hash__(self)
 
     def become(self) -> None:
         """It is recorded already."""

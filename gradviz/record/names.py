@@ -64,7 +64,7 @@ def site(frame: FrameType) -> Instruction:
 
 LIBRARIES = frozenset(
     "gradviz numpy autograd scipy torch jax jaxlib flax equinox optax haiku "
-    "copy dataclasses".split()
+    "collections copy dataclasses functools statistics".split()
 )
 _libraries: dict[str, bool] = {}
 """By module name whether its frames are passed over in the search for the user's line."""

@@ -9,7 +9,9 @@ import random
 import re
 import struct
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sized
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -539,3 +541,37 @@ def test_pytests_own_code_in_place_of_an_assert_is_not_searched():
     assert {name for name in program.__code__.co_names if name.startswith("@")}
     reached = reach([("program", program)])
     assert not [f for f in reached if getattr(f.value, "__module__", "").startswith("_pytest")]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda x: x[0] * len(set(x)),
+        lambda x: x[0] * (2.0 if x[1] in {0.7, 0.8} else 5.0),
+        lambda x: x[0] * {0.6: 3.0, 0.7: 4.0}.get(x[1], 1.0),
+        lambda x: x[0] * max(Counter(x).values()),
+        lambda x: x[0] * len(dict.fromkeys(x)),
+    ],
+    ids=["set", "in", "dict", "Counter", "keys"],
+)
+def test_numbers_that_are_one_in_a_set_and_recorded_are_several_are_told(program):
+    x = np.array([0.6, 0.7, 0.6])
+    graph = gv.trace(program, x)
+    assert not np.isclose(float(graph.values[graph.output].value), program(x))
+    with pytest.warns(UserWarning, match="equal numbers are one in a set .* at .*: lambda x"):
+        graph.grad("x")
+    finding = graph.diagnose().findings[0]
+    assert (finding.kind, finding.severity) == ("another J", "error")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_cache_of_recorded_numbers_gives_none_of_them_away():
+    square = lru_cache(None)(lambda t: t**2)
+
+    def program(x):
+        return 3 * square(x) + square(x + 1)
+
+    for _ in range(2):  # the cache holds those of the first
+        graph = gv.trace(program, 2.0)
+        assert graph.grad("x") == 3 * 2 * 2 + 2 * 3
+        assert type(program(2.0)) is float
