@@ -143,13 +143,18 @@ class Fold:
         return fold.turns if fold else 1
 
     @property
+    def said(self) -> str:
+        """Its name; where the program gives it none, in the language that is spoken."""
+        own = self.label in OWN and self.name.startswith(self.label)
+        if own and not (self.scope or self.blocks):
+            return translated(self.label) + self.name.removeprefix(self.label)
+        return self.name
+
+    @property
     def title(self) -> str:
-        """Its name, with the count of what repeats."""
+        """The same, with the count of what repeats."""
         counted = self.count > 1 and self.first is None
-        name = self.name
-        if self.label in OWN and name.startswith(self.label) and not (self.scope or self.blocks):
-            name = translated(self.label) + name.removeprefix(self.label)
-        return f"{name} × {self.count}" if counted else name
+        return f"{self.said} × {self.count}" if counted else self.said
 
 
 def steps_of(part: int | Fold) -> Sequence[int]:

@@ -48,7 +48,9 @@ def formed(folding: Parts, parts: list[int | Fold], depth: int) -> list[int | Fo
         behind = {group[owner[u]] for u in read if u in owner} - {own}
         alone = next(iter(behind), own) if len(behind) == 1 else own
         only = next(iter(ahead)) if len(ahead) == 1 and -1 not in ahead else own
-        if only != own and isinstance(parts[groups[only][-1]], int):
+        if not ahead and len(behind) == 1:  # nothing reads it
+            other = alone
+        elif only != own and isinstance(parts[groups[only][-1]], int):
             other = only
         elif alone != own and readers(alone) == {own}:
             other = alone
@@ -78,10 +80,12 @@ def standing_for(folding: Parts, main: int, steps: list[int], depth: int) -> Fol
     return Fold(folding, name, steps, depth, main=main)
 
 
-def called(folding: Parts, parts: list[int | Fold], depth: int) -> list[int | Fold]:
+def called(
+    folding: Parts, parts: list[int | Fold], depth: int, outer: Collection[Any] = ()
+) -> list[int | Fold]:
     """The parts, with what one call of a function computed between layers in one box."""
     found: list[int | Fold] = []
-    for code, inside in calls(folding.graph, parts):
+    for code, inside in calls(folding.graph, parts, outer):
         steps = sorted(i for part in inside for i in steps_of(part))
         if code is None or len(steps) < SEVERAL:
             found += inside
@@ -90,13 +94,18 @@ def called(folding: Parts, parts: list[int | Fold], depth: int) -> list[int | Fo
     return found
 
 
+def program(graph: Graph) -> set[Any]:
+    """The code of the program itself, which computes J."""
+    site = graph.values[graph.output].site or ()
+    return {*site[-2:-1]}
+
+
 def frames(graph: Graph, shown: Collection[int]) -> dict[int, tuple[str, ...]]:
     """By value that is shown the calls of the program's functions that it was computed in.
 
     The outer ones are first. A parameter or a constant that is read in one alone is there, too.
     The program itself, which computes J, is none.
     """
-    site = graph.values[graph.output].site or ()
     inside: list[int | Fold] = [i for i in range(len(graph)) if not graph.is_leaf(i)]
     readers: dict[int, list[int]] = {
         i: [] for i in shown if graph.kind(i) in ("parameter", "constant")
@@ -106,7 +115,7 @@ def frames(graph: Graph, shown: Collection[int]) -> dict[int, tuple[str, ...]]:
             if u in readers:
                 readers[u].append(v)
     asked = {*shown, *itertools.chain.from_iterable(readers.values())}
-    within = _within(graph, inside, {*site[-2:-1]}, ())
+    within = _within(graph, inside, program(graph), ())
     found = {i: path for i, path in within if i in asked}
     for i, some in readers.items():
         paths = [found.get(v, ()) for v in some]

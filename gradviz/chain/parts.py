@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 ROW = 7  # so many boxes one after the other are read well
-WIDE = 20  # an opened fold has at most so many parts, leaves aside
+WIDE = 20  # an opened fold has at most so many parts, leaves aside ...
+MODEL = 32  # ... and of layers, which have names, so many
 LEAVES = 8  # at least so many leaves stay apart in it
 STRETCHES = 6  # into so many stretches it is cut where it has more
 TWICE = 2  # what repeats more often is one round, and the rest
@@ -53,12 +54,15 @@ class Parts:
                 parts = gathering.formed(self, parts, fold.depth)
                 parts = gathering.quiet(self, parts, fold)
                 if fold.scope or (fold is self.root and () in self.graph.layers):  # in a module
-                    parts = gathering.called(self, parts, fold.depth)
+                    flat = gathering.called(self, parts, fold.depth, gathering.program(self.graph))
+                    several = len(flat) > MODEL
+                    parts = gathering.called(self, parts, fold.depth) if several else flat
             if not self.scopes:
+                wide = MODEL if self.layered else WIDE
                 parts = self._repeats(parts, fold.depth)
-                chained = self._chains(parts, fold.depth) if len(parts) > WIDE else parts
+                chained = self._chains(parts, fold.depth) if len(parts) > wide else parts
                 parts = chained if len(chained) > 1 else parts  # (one that is all is no fold of it)
-                parts = self._stretches(parts, fold.depth) if len(parts) > WIDE else parts
+                parts = self._stretches(parts, fold.depth) if len(parts) > wide else parts
         loose: list[int | Fold] = [*self._settle(fold, parts)]
         if self.layered:
             loose = gathering.still_together(self, loose, fold)
@@ -163,19 +167,30 @@ class Parts:
             rows = repetitions(looks, sizes)
             begins = [*(start for start, *_ in rows[1:]), len(units)]
             for (start, period, rounds), following in zip(rows, begins, strict=False):
-                found += units[at:start]
-                at = start + period * rounds
+                end = start + period * rounds
                 late = self._late(units[start : start + period])
-                if late:  # so many of its first round are before those that begin one
-                    while at < following and looks[at] == looks[at - period]:
-                        at += 1
-                repeated = units[start:at]
+                while late and end < following and looks[end] == looks[end - period]:
+                    end += 1
+                missing = (period - late) % period  # of the first round, before its others
+                while missing and start > at and self._is_turn(units[start - 1 :: period][:2]):
+                    start, missing = start - 1, missing - 1
+                found += units[at:start]
+                repeated = units[start:end]
                 label = self._label(repeated) if period == 1 else "loop"
-                missing = (period - late) % period
                 found.append(Fold(self, label, repeated, depth, period=period, missing=missing))
+                at = end
             if not at:
                 return units
             units = found + units[at:]
+
+    def _is_turn(self, pair: Sequence[int | Fold]) -> bool:
+        """Whether two came out of the same call of the program, if not of the same sizes."""
+        nodes = [self.graph.values[steps_of(unit)[-1]] for unit in pair]
+        first, other = (
+            (node.operation.name, type(unit), gathering.places(node))
+            for node, unit in zip(nodes, pair, strict=True)
+        )
+        return bool(first[-1]) and first == other
 
     def _late(self, units: list[int | Fold]) -> int:
         """How many of these, which repeat, come before the one that begins a round.
@@ -280,11 +295,14 @@ class Parts:
                     chains[end].append(before[chains[end][-1]])
         within = {i for chain in chains.values() for i in chain}
         return [  # a chain stands where it ends: all that it reads comes before
-            Fold(self, "chain", chains[unit][::-1], depth)
+            Fold(self, self._chain(chains[unit][::-1]), chains[unit][::-1], depth)
             if isinstance(unit, int) and unit in chains else unit
             for unit in units
             if unit in chains or unit not in within
         ]  # fmt: skip
+
+    def _chain(self, chain: list[int]) -> str:
+        return self._ends(chain) if self.layered else "chain"
 
     def _stretches(self, units: list[int | Fold], depth: int) -> list[int | Fold]:
         """The units in a few folds of some that follow each other; J stays by itself."""
@@ -393,7 +411,7 @@ class Parts:
         if self.graph.is_leaf(unit):
             return self._number((node.operation.name, shape, stem(self.graph.names[unit])))
         if site := node.site:
-            return self._number((node.operation.name, len(shape), id(site[0]), site[1]))
+            return self._number((node.operation.name, id(site[0]), site[1]))
         return self._number((node.operation.name, shape))
 
     def look_of_fold(self, fold: Fold) -> int:

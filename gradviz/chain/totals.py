@@ -61,7 +61,7 @@ class Totals:
     broken_values, broken_gradients : int
         How many values and gradients in it are not finite.
     leaving : int
-        The last value in it that is read outside, or J.
+        The last value in it that is read outside, or J; where there is none, that nothing reads.
     """
 
     operations: int = 0
@@ -129,6 +129,12 @@ class Tally:
         self.leaving = {graph.output}  # the values that are read outside of their box, and J
         self._cross()
         for n, total in self.totals.items():
+            if total.leaving < 0:  # nothing reads it
+                steps = folds[n].steps
+                for i in sorted({*steps}.difference(*(graph.operands[v] for v in steps))):
+                    total.leaving = i
+                    self.leaving.add(i)
+                    self._leave(total.size, i)
             repeated = folds[n].repeated
             sizes = self._iterations(repeated, folds[n].leaves) if repeated else [total.size]
             total.least, total.most = _range(min, sizes), _range(max, sizes)

@@ -20,6 +20,7 @@ from .wrap import LEGIBLE, badness, wrapped
 HARD = LONG  # edges of this length together are laid out with straight lines ...
 HARDEST = 8 * HARD  # ... and longer ones without an engine
 MANY = 60  # boxes: a picture of more is not made narrower
+STAGGERED = 2, 3  # into so many rows of leaves
 APART = 4, 20  # how far the two sides of a U stand from each other
 GAP = 18.0  # between boxes, where no engine sets them
 
@@ -66,11 +67,15 @@ def _wrapped(view: View, engine_name: str) -> Layout:
     found = wrapped(whole, eager=folded)
     if view.direction == "LR" or whole.width <= LEGIBLE or len(view.boxes) > MANY:
         return found
-    staggered = _arranged(view, engine_name, staggered=True)
-    return min(found, wrapped(staggered, eager=folded), key=badness)
+    for rows in STAGGERED:
+        staggered = _arranged(view, engine_name, rows=rows)
+        found = min(found, wrapped(staggered, eager=folded), key=badness)
+        if staggered.width <= LEGIBLE:
+            break
+    return found
 
 
-def _arranged(view: View, engine_name: str, *, staggered: bool = False) -> Layout:
+def _arranged(view: View, engine_name: str, *, rows: int = 1) -> Layout:
     sizes = card.sizes(view)
     path = engine.find(engine_name)
     hardness = length(len(view.boxes), ends(view))
@@ -78,7 +83,7 @@ def _arranged(view: View, engine_name: str, *, staggered: bool = False) -> Layou
         return _in_columns(view, sizes)
     simple = hardness > HARD
     alone = replace(view, title="", below=None)
-    source = dot.to_dot(alone, sizes=sizes, simple=simple, staggered=staggered)
+    source = dot.to_dot(alone, sizes=sizes, simple=simple, rows=rows)
     try:
         written = engine.run(source, "json0", engine_name)
     except engine.GaveUpError:

@@ -99,7 +99,8 @@ def name_runs(box: Box) -> Runs:
 
 def name_limit(box: Box) -> float:
     """How wide a name may be; those of PyTorch's functions are long, and not to be cut."""
-    return LAYER_LIMIT if box.kind == "layer" else NAME_LIMIT
+    layer = box.kind == "layer" or (box.kind == "fold" and box.title)
+    return LAYER_LIMIT if layer else NAME_LIMIT
 
 
 def _widths(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from gradviz.words import choose, clean
 
 from . import card as cards
-from . import style
+from . import mathtext, style
 from .mathtext import Runs
 from .view import HEATS, PORTS, Arrow, Box, Scale, View
 
@@ -36,14 +36,14 @@ def to_dot(
     theme: str = "light",
     sizes: dict[str, tuple[float, float]] | None = None,
     simple: bool = False,
-    staggered: bool = False,
+    rows: int = 1,
 ) -> str:
     """DOT source of a View; the same View gives the same text.
 
     With `sizes` it is for a layout only, which may serve other Views too: boxes get these sizes
     and show nothing, and labels that only another View has get their place. A `simple` one has
-    straight lines, and takes little effort. In a `staggered` one, every other of the leaves that
-    one box reads stands a row behind the rest.
+    straight lines, and takes little effort. The leaves that one box reads stand in so many `rows`,
+    one behind the other.
     """
     import graphviz
 
@@ -66,7 +66,7 @@ def to_dot(
 
     reserve = sizes is not None
     sizes = sizes or cards.sizes(view)
-    behind = _behind(view) if staggered else frozenset()
+    behind = _behind(view, rows)
     for prefix, panel in zip(("", "below_"), view.panels(), strict=False):
         if view.below is None:
             _panel(source, panel, prefix, sizes, reserve, _SIDES[view.direction], colours, behind)
@@ -77,15 +77,15 @@ def to_dot(
     return str(source.source)
 
 
-def _behind(view: View) -> frozenset[str]:
-    """Of the leaves that just one box reads, every other one."""
+def _behind(view: View, rows: int) -> dict[str, int]:
+    """By leaf that just one box reads, how many rows it stands behind the first one."""
     ends = [arrow.ends for arrow in view.arrows]
     read, reading = Counter(first for first, _ in ends), {last for _, last in ends}
     leaves: dict[str, list[str]] = {}
     for first, last in ends:
         if read[first] == 1 and first not in reading:
             leaves.setdefault(last, []).append(first)
-    return frozenset(itertools.chain.from_iterable(some[1::2] for some in leaves.values()))
+    return {leaf: n % rows for some in leaves.values() for n, leaf in enumerate(some)}
 
 
 def _scale(view: View, colours: dict[str, str]) -> str:
@@ -114,7 +114,7 @@ def _panel(
     reserve: bool,
     sides: tuple[str, str],
     colours: dict[str, str],
-    behind: frozenset[str],
+    behind: dict[str, int],
 ) -> None:
     enter, leave = sides
     scopes = {box.id: box.scope for box in view.boxes}
@@ -138,8 +138,8 @@ def _panel(
     for arrow in view.arrows:
         first, last = arrow.ends
         look = {"tailport": leave, **_edge(arrow, colours)}
-        if first in behind:
-            look["minlen"] = "4"
+        if row := behind.get(first):
+            look["minlen"] = f"{1 + 3 * row}"
         if last in exits:
             look["dir"] = "none"
         pill = {"label": ""} if reserve else _pill(arrow, colours)
@@ -153,7 +153,7 @@ def _panel(
     tight = view.dense or stacks or any(box.kind == "fold" for box in view.boxes)
     margin = "8" if tight else "12"
     room = BESIDE if reserve and enter == "n" else 1.0
-    _clusters(source, (), inside, view.groups(), prefix, colours, margin, room)
+    _clusters(source, (), inside, view.groups(), prefix, colours, margin, room, view.dense)
     for tail, head, attributes in edges:
         for end, name in ("tailport", tail), ("headport", head):
             if name in stacked:
@@ -240,9 +240,10 @@ def group_id(scope: tuple[str, ...], groups: list[tuple[str, ...]], prefix: str 
     return f"cluster_{prefix}{groups.index(scope)}"
 
 
-def group_title(name: str, room: float = 240) -> cards.Text:
-    """The heading of a scope's cluster."""
-    return cards.line(name, 12.0, "soft", "bold", min(room, 240))
+def group_title(name: str, layers: bool, room: float = 240) -> cards.Text:
+    """The heading of a scope's cluster; a layer's name is no symbol."""
+    runs = (mathtext.plain if layers else mathtext.prose)(name, "bold")
+    return cards.Text(0, 0, mathtext.elide(runs, 12.0, min(room, 240)), 12.0, "soft")
 
 
 def _clusters(
@@ -254,6 +255,7 @@ def _clusters(
     colours: dict[str, str],
     margin: str,
     room: float,
+    layers: bool,
 ) -> None:
     for node, attributes in inside.get(scope, ()):
         parent.node(node, **attributes)
@@ -261,11 +263,11 @@ def _clusters(
         if group[:-1] != scope:
             continue
         with parent.subgraph(name=group_id(group, groups, prefix)) as cluster:
-            title = group_title(group[-1])
+            title = group_title(group[-1], layers)
             cluster.attr(label=_table(room * title.width + 8, [[title]], colours), labeljust="l",
                          margin=margin, style="rounded,filled", color=colours["group-line"],
                          fillcolor=colours["group"])  # fmt: skip
-            _clusters(cluster, group, inside, groups, prefix, colours, margin, room)
+            _clusters(cluster, group, inside, groups, prefix, colours, margin, room, layers)
 
 
 def _common(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ of what leaves it, of its parameters, and of the gradients of both.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -34,7 +35,7 @@ def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
     """What a box of layers is called, and what it is."""
     inside = fold.repeated
     if fold.still:
-        return fold.name, say("no gradient")
+        return fold.said, say("no gradient")
     if fold.main is not None:
         return operation(graph, fold.main)
     if inside:
@@ -42,11 +43,12 @@ def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
         if several and not _is_named(folding, fold):
             return several, ""
         times = several or say("{n} times", n=inside.count)
-        return _run(folding, inside) or fold.name, times
+        own = fold.scope and _name(folding, fold)
+        return _run(folding, inside) or own or fold.said, times
     layer = folding.layer(fold)
     if layer is None:
         unread = not any(graph.readers[i] or graph.operands[i] for i in fold.steps)
-        return fold.name, say("not used") if unread else ""
+        return fold.said, say("not used") if unread else ""
     name = _name(folding, fold)
     kinds = [folding.layer(part) for part in fold.folds]
     alike = len(kinds) > 1 and len({_kind(kind) for kind in kinds}) == 1
@@ -58,11 +60,13 @@ def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
 
 
 def _name(folding: Folding, fold: Fold) -> str:
-    """The attribute that a layer is: of a list ``layer1.0``; "" for a bare number."""
+    """The attribute that a layer is: of a list ``layer1.0``; "" for bare numbers."""
     scope = folding.scope(fold)
-    if not fold.label.isdigit():
+    numbers = [*itertools.takewhile(str.isdigit, reversed(scope))]
+    if not numbers:
         return fold.name
-    return f"{scope[-2]}.{fold.name}" if len(scope) > 1 else ""
+    word = len(scope) - len(numbers) - 1
+    return ".".join((*scope[word:-1], fold.name)) if word >= 0 else ""
 
 
 def _is_named(folding: Folding, fold: Fold) -> bool:
@@ -126,8 +130,7 @@ def rows(
     others = set(values).difference(parameters)
     found = [Row(SIZES, say("output"), out, mark=proved(mark, others))] if others else []
     if len(parameters) <= PARAMETERS:
-        for i in parameters:
-            name = graph.names[i].rpartition(".")[2]
+        for i, name in zip(parameters, _ends([graph.names[i] for i in parameters]), strict=True):
             shape = words.shape(graph.values[i].value)
             label = f"{name} {shape}".strip()
             sizes = _size(graph.values[i].value), _gradient(tally, [i])
@@ -139,6 +142,17 @@ def rows(
         label = say("{n} parameters", n=f"{count:,}")
         found.append(Row(SIZES, label, cells, mark=proved(mark, parameters)))
     return tuple(found)
+
+
+def _ends(names: list[str]) -> list[str]:
+    """Of dotted names as many last parts as tell them apart."""
+    ends = names
+    for count in range(max((name.count(".") for name in names), default=0), -1, -1):
+        shorter = [".".join(name.split(".")[-count - 1 :]) for name in names]
+        if len({*shorter}) < len(names):
+            break
+        ends = shorter
+    return ends
 
 
 def proved(mark: Highlight, values: Iterable[int]) -> bool | None:

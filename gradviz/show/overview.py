@@ -120,7 +120,9 @@ def view_of(
     tally = Tally(graph, [part for part, _ in cut])
     boxes: list[Box] = []
     for n, (part, around) in enumerate(cut):
-        if folding.layered and not _stands_apart(graph, part):
+        if isinstance(part, Fold) and part.main == graph.output and not tally.totals[n].parameters:
+            box = _output(graph, part, mark, target)
+        elif folding.layered and not _stands_apart(graph, part):
             box = _layer(graph, folding, part, tally, n, mark, target)
         elif isinstance(part, Fold):
             total = tally.totals[n]
@@ -297,7 +299,8 @@ def _layer(
         plain = replace(plain, name=key if part.main is None else graph.names[part.main])
     still = isinstance(part, Fold) and part.still
     rows = () if still else layers.rows(graph, part, tally, tally.totals.get(n), mark)
-    if isinstance(part, Fold) and graph.output in part.values:  # J, whatever box it is in
+    shows_output = isinstance(part, Fold) and graph.output in part.values
+    if shows_output:  # J, whatever box it is in
         own = Row("value", target, words.cells(graph.values[graph.output].value)[:1])
         rows = (replace(rows[0], label=target), *rows[1:]) if len(rows) > 1 else (own,)
     return replace(
@@ -305,9 +308,18 @@ def _layer(
         title=name,
         kind="fold" if many else "layer",
         tag="",
-        expression=said,
+        expression=said.removeprefix(target) if shows_output else said,
         rows=rows,
     )
+
+
+def _output(graph: Graph, fold: Fold, mark: Highlight, target: str) -> Box:
+    """J, in one box with forms of what it reads, which have no name in the picture."""
+    plain = box_of(f"n{fold.main}", graph.output, graph.table, mark, target, (), ACROSS)
+    if not {*graph.operands[graph.output]} & {*fold.steps}:
+        return plain
+    name, _ = layers.operation(graph, graph.output)
+    return replace(plain, expression=f"{name}(…)", formula=None)
 
 
 def _box(graph: Graph, fold: Fold, total: Totals, mark: Highlight, target: str) -> Box:

@@ -208,12 +208,12 @@ class _Painter:
         kind = about.partition(" ")[0]
         short = f"{name} · {kind}" if kind.isidentifier() else name
         for said in (whole, short, name):
-            title = dot.group_title(said + more)
+            title = dot.group_title(said + more, self.view.dense)
             for left, right in rooms:
                 if title.width + 8 <= right - left:
                     return title, left
         left, right = max(rooms, key=lambda room: room[1] - room[0], default=frame[::2])
-        return dot.group_title(name, max(right - left - 8, 24)), left
+        return dot.group_title(name, self.view.dense, max(right - left - 8, 24)), left
 
     def _arrow(self, arrow: Arrow) -> None:
         route = self.place.route(arrow)

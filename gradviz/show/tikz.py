@@ -130,7 +130,8 @@ def _panel(view: View, place: Layout) -> list[str]:
     for scope in view.groups():
         for left, top, right, bottom in place.groups[scope]:
             out.append(f"\\draw[group] {_at((left, top))} rectangle {_at((right, bottom))};")
-            out.append(_heading((left + 8, top + 13), "small", _prose(scope[-1])))
+            said = (_text if view.dense else _prose)(scope[-1])
+            out.append(_heading((left + 8, top + 13), "small", said))
     for arrow in view.arrows:
         out.append(_arrow(arrow, place))
     for box in view.boxes:

@@ -21,7 +21,7 @@ SCREEN = 1200.0  # a layout no longer than this many pixels is seen whole ...
 LEGIBLE = 1590.0  # (at that width, one so wide still has its smallest text at 7 pixels)
 LONGEST = 2.5  # ... and a longer one is cut where it is so many times as long as wide
 PAGE = 1.6 * SCREEN  # so long a page is scrolled through; in one that is too wide, texts are small
-CUT, EACH = 0.2, 0.03  # what a cut costs, as a part of a screen, and each edge that is cut
+CUT, EACH, TORN = 0.2, 0.03, 0.05  # what a cut costs, as a part of a screen; each edge, frame
 MOST = 8  # columns
 TRIED = 16  # places of a single cut, where columns of one length are too wide or too long
 ROOM = 6.0  # between two boxes, for a cut
@@ -61,7 +61,8 @@ def badness(layout: Layout) -> tuple[bool, bool, float]:
     """How bad a layout is on a screen: not legible, too long for its width, large, cut."""
     long, short = sorted((layout.width, layout.height), reverse=True)
     size = max(layout.width / SCREEN, layout.height / PAGE)
-    cut = CUT * layout.columns + EACH * layout.cut
+    torn = sum(len(parts) > 1 for parts in layout.groups.values())
+    cut = CUT * layout.columns + EACH * layout.cut + TORN * torn
     return layout.width > LEGIBLE, long > max(SCREEN, LONGEST * short), size + cut
 
 

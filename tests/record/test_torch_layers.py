@@ -130,10 +130,15 @@ def test_a_class_that_says_its_own_of_a_layer_of_pytorch_is_believed():
         def extra_repr(self):
             return "rank 4"
 
+    class Dropping(Mine):
+        def extra_repr(self):
+            return f"p={1 / 30}"
+
     class Named(nn.Linear):
         pass
 
     assert words(Mine(16, 2), ROWS) == "Mine rank 4"
+    assert words(Dropping(16, 2), ROWS) == "Dropping p=0.0333"
     assert words(Named(16, 2), ROWS) == "Named 16 → 2"
 
 

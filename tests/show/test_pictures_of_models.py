@@ -63,6 +63,21 @@ def test_no_box_is_called_by_a_bare_number_or_as_a_part(graph, view):
             assert not re.fullmatch(r"(part|chain|stretch)?\s*\d*", said), box.name
 
 
+@every_model
+def test_no_box_says_a_thing_twice(view):
+    for box in view.boxes:
+        told = [box.title or box.name, box.expression, *(row.label for row in box.rows)]
+        assert len({*filter(None, told)}) == len([*filter(None, told)]), told
+
+
+@every_layered_model
+def test_no_box_is_called_by_what_happens_to_be_first_and_last_in_it(view):
+    loud = [box for box in view.boxes if box.expression != "no gradient"]
+    said = {box.title or box.name for box in loud}.union(*(box.scope for box in loud))
+    for first, last in re.findall(r"^(\S+) … (\S+)$", "\n".join(said), re.MULTILINE):
+        assert first.rstrip("0123456789") == last.rstrip("0123456789"), (first, last)
+
+
 @every_layered_model
 def test_a_layer_is_called_by_its_attribute_its_class_and_its_sizes(name, view):
     sizes = ("in_features", "out_features", "in_channels", "out_channels", "num_embeddings")
@@ -125,7 +140,7 @@ def test_what_carries_no_gradient_is_one_quiet_box_at_most(graph):
 
 
 LOOPS = {"numpy_lstm", "numpy_kalman", "numpy_simulation", "seq2seq", "runge_kutta", "mamba",
-         "char_rnn", "mixture_of_experts"}  # fmt: skip
+         "char_rnn", "mixture_of_experts", "radiance_field"}  # fmt: skip
 
 
 @every_model
@@ -169,6 +184,29 @@ def test_a_network_of_falling_and_rising_resolution_is_a_u():
     down = [at[name][1] for name in ("x", "inc.0", "pool", "downs.0", "pool 2", "downs.1")]
     up = [at[name][1] for name in ("downs.2", "ups.0", "ups.1", "ups.2", "outc", "J")]
     assert (down, up) == (sorted(down), sorted(up, reverse=True))
+
+
+def test_a_network_of_diffusion_is_a_u_whose_sides_are_its_layers():
+    if "diffusion" not in NAMES:
+        pytest.skip("needs torch")
+    view, place = shown("diffusion").drawing.view, shown("diffusion").place
+    at = {box.title: place.centres[box.id] for box in view.boxes}
+    cats = [place.centres[box.id] for box in view.boxes if box.title == "cat"]
+    for n, (across, level) in zip((2, 1, 0), cats, strict=True):
+        assert at[f"down_attn.{n}"][1] == pytest.approx(level)
+        assert across > at[f"down_attn.{n}"][0] + 100
+    assert not any(box.scope for box in view.boxes)
+
+
+def test_a_round_of_a_loop_may_have_other_sizes():
+    if "radiance_field" not in NAMES:
+        pytest.skip("needs torch")
+    view = shown("radiance_field").drawing.view
+    rounds = [
+        [box.title for box in view.boxes if box.scope[:1] == (loop,)]
+        for loop in ("loop · 4 times", "loop 2 · 4 times")
+    ]
+    assert rounds == [["pts.0", "relu", "iterations 2–4"], ["pts.4", "relu", "iterations 2–4"]]
 
 
 @pytest.mark.parametrize("name", [name for name in ("gpt", "llama", "resnet") if name in NAMES])

@@ -227,10 +227,71 @@ def test_parameters_that_the_run_had_no_use_for_are_one_box_of_their_layer():
     graph = gv.trace(layers, torch.ones(3, 4), loss=torch.sum)
     box, _ = [box for box in graph.draw().view.boxes if box.title == "cross"]
     assert box.expression == "not used"
-    assert [row.label for row in box.rows] == 2 * ["weight 4×4", "bias 4"]  # and no output
+    kinds = "weight 4×4", "bias 4"
+    rows = [f"{name}.{kind}" for name in ("query", "key") for kind in kinds]  # and no output
+    assert [row.label for row in box.rows] == rows
     assert {row.cells[1] for row in box.rows} == {"no path to J"}
     assert not any(
         "cross" in box.name for box in graph.draw().view.boxes if box.kind == "parameter"
     )
     opened = {box.name for box in graph.draw(unfold=box.name).view.boxes}
     assert {f"{box.name}/cross/query", f"{box.name}/cross/key"} <= opened
+
+
+def test_a_layer_of_lists_in_lists_is_called_by_the_way_to_it():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            stem = nn.Sequential(nn.Linear(4, 8), nn.Tanh())
+            self.s_1 = nn.Sequential(stem, nn.Sequential(nn.Linear(8, 8), nn.ReLU()))
+
+        def forward(self, x):
+            return self.s_1(x).sum()
+
+    drawn = gv.trace(Net(), torch.randn(2, 4)).draw()
+    assert {"s_1.0.0", "s_1.0.1", "s_1.1.0"} <= {box.title for box in drawn.view.boxes}
+    assert ">s_1 · 2 × Sequential<" in drawn.svg  # an attribute is no symbol
+
+
+def test_what_nothing_reads_says_its_own_size_and_a_form_of_a_value_is_with_it():
+    class Head(nn.Linear):
+        def forward(self, x):
+            return super().forward(x).tanh()
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last, self.unread = nn.Linear(4, 4), nn.Linear(4, 4), Head(4, 3)
+
+        def forward(self, x):
+            h = self.first(x)
+            seen["unread"] = self.unread(h)
+            h.t().contiguous()
+            return self.last(h).sum()
+
+    seen: dict = {}
+    view = gv.trace(Net(), torch.randn(2, 4)).draw().view
+    titles = [box.title for box in view.boxes]
+    assert not {"t", "contiguous"} & {*titles}
+    box = view.boxes[titles.index("unread")]
+    assert float(box.rows[0].cells[0]) == pytest.approx(seen["unread"].norm().item(), rel=1e-2)
+    assert box.rows[0].cells[1] == "no path to J"
+
+
+def test_words_of_a_loop_are_in_the_readers_language():
+    model, args, loss = trace_arguments()
+    view = gv.trace(model, *args, loss=loss).draw(language="zh").view
+    assert {"循环 · 6 次", "迭代 1"} <= {scope for box in view.boxes for scope in box.scope}
+
+
+def trace_arguments():
+    torch.manual_seed(0)
+    cell, head = nn.GRUCell(3, 8), nn.Linear(8, 2)
+
+    def run(x):
+        h = torch.zeros(1, 8)
+        for n in range(6):
+            h = torch.tanh(cell(x[n : n + 1], h))
+        return head(h)
+
+    return run, (torch.randn(6, 3),), lambda o: o.square().sum()

@@ -392,6 +392,111 @@ def detector():
     return Detector(), (torch.rand(1, 3, 24, 24), torch.rand(1, 4), torch.tensor([1])), None
 
 
+class TimedBlock(nn.Module):
+    def __init__(self, before, after, time):
+        super().__init__()
+        self.norm1, self.conv1 = nn.GroupNorm(4, before), nn.Conv2d(before, after, 3, padding=1)
+        self.norm2, self.conv2 = nn.GroupNorm(4, after), nn.Conv2d(after, after, 3, padding=1)
+        self.time, self.skip = nn.Linear(time, after), nn.Conv2d(before, after, 1)
+
+    def forward(self, x, time):
+        h = self.conv1(F.silu(self.norm1(x))) + self.time(time)[:, :, None, None]
+        return self.skip(x) + self.conv2(F.silu(self.norm2(h)))
+
+
+class CrossAttention(nn.Module):
+    def __init__(self, width, context):
+        super().__init__()
+        self.q, self.o = nn.Linear(width, width), nn.Linear(width, width)
+        self.k, self.v = nn.Linear(context, width), nn.Linear(context, width)
+
+    def forward(self, x, context):
+        flat = x.flatten(2).transpose(1, 2)
+        y = F.scaled_dot_product_attention(self.q(flat), self.k(context), self.v(context))
+        return x + self.o(y).transpose(1, 2).view(x.shape)
+
+
+class Denoiser(nn.Module):
+    """A UNet of diffusion, that knows the time and reads a context."""
+
+    def __init__(self, width=8, time=16, context=12):
+        super().__init__()
+        ways = [width, 2 * width, 4 * width]
+        back = [2 * width, width, width]
+        self.time_embed = nn.Sequential(nn.Linear(8, time), nn.SiLU(), nn.Linear(time, time))
+        self.conv_in, self.conv_out = nn.Conv2d(4, width, 3, 1, 1), nn.Conv2d(width, 4, 3, 1, 1)
+        self.down = nn.ModuleList(map(TimedBlock, [width, *ways[:-1]], ways, [time] * 3))
+        self.up = nn.ModuleList(map(TimedBlock, [2 * w for w in ways[::-1]], back, [time] * 3))
+        self.down_attn = nn.ModuleList(CrossAttention(b, context) for b in ways)
+        self.up_attn = nn.ModuleList(CrossAttention(b, context) for b in back)
+        self.downsample = nn.ModuleList(nn.Conv2d(b, b, 3, 2, 1) for b in ways[:-1])
+        self.mid1, self.mid2 = (TimedBlock(ways[-1], ways[-1], time) for _ in range(2))
+        self.mid_attn = CrossAttention(ways[-1], context)
+
+    def forward(self, x, t, context):
+        time, x, skips = self.time_embed(t), self.conv_in(x), []
+        for n, (block, attention) in enumerate(zip(self.down, self.down_attn, strict=True)):
+            skips.append(attention(block(x, time), context))
+            x = self.downsample[n](skips[-1]) if n < 2 else skips[-1]
+        x = self.mid2(self.mid_attn(self.mid1(x, time), context), time)
+        for n, (block, attention) in enumerate(zip(self.up, self.up_attn, strict=True)):
+            x = attention(block(torch.cat([x, skips.pop()], 1), time), context)
+            x = F.interpolate(x, scale_factor=2.0) if n < 2 else x
+        return self.conv_out(x)
+
+
+@model
+def diffusion():
+    x, noise = torch.randn(2, 1, 4, 16, 16)
+    return Denoiser(), (x, torch.randn(1, 8), torch.randn(1, 5, 12)), lambda o: F.mse_loss(o, noise)
+
+
+class RadianceField(nn.Module):
+    def __init__(self, width=32, inputs=27):
+        super().__init__()
+        widths = [inputs, *[width] * 3, width + inputs, *[width] * 3]
+        self.pts = nn.ModuleList(nn.Linear(before, width) for before in widths)
+        self.sigma, self.rgb = nn.Linear(width, 1), nn.Linear(width + 3, 3)
+
+    def forward(self, x, direction):
+        e = torch.cat([x] + [f(2**n * x) for n in range(4) for f in (torch.sin, torch.cos)], -1)
+        h = e
+        for n, layer in enumerate(self.pts):
+            h = torch.cat([e, h], -1) if n == 4 else h
+            h = F.relu(layer(h))
+        return self.rgb(torch.cat([h, direction], -1)).sigmoid(), F.softplus(self.sigma(h))[..., 0]
+
+
+@model
+def radiance_field():
+    net = RadianceField()
+
+    def loss(x, direction, target):
+        rgb, density = net(x, direction)
+        through = torch.exp(-0.1 * density.cumsum(1))
+        color = ((through * density)[..., None] * rgb).sum(1)
+        return F.mse_loss(color, target)
+
+    return loss, (torch.randn(4, 8, 3), torch.randn(4, 8, 3), torch.rand(4, 3)), None
+
+
+@model
+def policy():
+    body = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh())
+    net = nn.ModuleDict({"body": body, "actor": nn.Linear(32, 2), "critic": nn.Linear(32, 1)})
+
+    def loss(state, action, before, advantage, returns):
+        h = net["body"](state)
+        logp = net["actor"](h).log_softmax(-1).gather(1, action[:, None])[:, 0]
+        ratio = (logp - before).exp()
+        clipped = ratio.clamp(0.8, 1.2) * advantage
+        gain = torch.min(ratio * advantage, clipped).mean()
+        return 0.5 * F.mse_loss(net["critic"](h)[:, 0], returns) - gain
+
+    action, before, advantage, returns = torch.randint(0, 2, (8,)), *torch.randn(3, 8)
+    return loss, (torch.randn(8, 4), action, before - 1, advantage, returns), None
+
+
 def of_hugging_face(name, ids, **config):
     """A model with random weights and the loss that its author gave it."""
     transformers = pytest.importorskip("transformers")

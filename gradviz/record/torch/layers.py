@@ -16,6 +16,7 @@ from torch import nn
 
 from gradviz.files import writable
 from gradviz.layers import Layer
+from gradviz.words import number
 
 LONGEST = 60
 """So many characters of a module's own `extra_repr` are told, in whole parts."""
@@ -266,7 +267,9 @@ def _split(text: str) -> list[str]:
 
 
 def _size(text: str) -> str:
-    """A tuple of numbers as a size: (3, 3) as 3×3, and (64,) as 64."""
+    """A tuple of numbers as a size: (3, 3) as 3×3, and (64,) as 64; a quotient as other numbers."""
+    if re.fullmatch(r"-?\d*\.\d{7,}", text):
+        return number(float(text), 3)
     numbers = re.fullmatch(r"(?:torch\.Size\()?[(\[]([\d\s,]+)[)\]]\)?", text)
     return "×".join(re.findall(r"\d+", numbers[1])) if numbers else text
 
