@@ -283,6 +283,7 @@ def _still(folding: Parts, steps: list[int], inside: Fold) -> Fold:
     scopes = {graph.values[i].scope[depth : depth + 1] for i in read}
     [inner] = scopes if len(scopes) == 1 else [()]
     common = [] if inside.function else _common([_site(graph, i) for i in steps])
+    common = [code for code in common if code not in program(graph)]
     function = common[0].co_name if common else ""
     names = [*dict.fromkeys(stem(graph.names[i].rpartition(".")[2]) for i in read)]
     if len(names) > 2 or not graph.named.issuperset(read):

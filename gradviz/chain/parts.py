@@ -345,6 +345,7 @@ class Parts:
                 for u in self.graph.operands[v]:
                     if u in reader:
                         read(u, n, turn)
+        direct = {u for u in leaves if reader[u] >= 0 and self.graph.is_leaf(u)}
         for leaf in sorted(leaves, reverse=True):  # what it is computed from goes where it goes
             for u in self.graph.operands[leaf]:
                 if u in reader and reader[leaf] >= 0:
@@ -366,7 +367,12 @@ class Parts:
             only = parts[n] if 0 <= n < several else None
             if self.layered and self.graph.kind(leaf) == "input" and not depth:
                 only = None  # the program's own arguments are looked for
-            elif fold.main is None and leaf in self.still and len(scope) > depth and single(only):
+            elif (
+                fold.main is None
+                and leaf in self.still
+                and len(scope) > depth
+                and (single(only) or (leaf not in direct and self._is_other(only, scope)))
+            ):
                 only = None  # so is a layer that no gradient comes to
             elif self.layered and fold.main is None and isinstance(only, int):
                 only = parts[n] = gathering.standing_for(self, only, [only], depth)
@@ -375,6 +381,11 @@ class Parts:
             else:
                 loose.append(leaf)
         return loose
+
+    def _is_other(self, part: int | Fold | None, scope: tuple[str, ...]) -> bool:
+        """Whether a part is another layer than that of this scope."""
+        own = self.scope(part) if isinstance(part, Fold) and part.scope else ()
+        return bool(own) and scope[: len(own)] != own
 
     def _stays(self, leaf: int) -> bool:
         """Whether a leaf is with its first reader, whatever else reads it.

@@ -104,8 +104,8 @@ class Tally:
         By value the number of its box.
     bundles : dict of (int, int) to Bundle
         By the numbers of the boxes that they lead from and to.
-    totals : dict of int to Totals
-        By number, of the boxes that are folds.
+    folds, totals : dict of int to Fold, dict of int to Totals
+        By number, the boxes that are folds, and what they hold.
     differentiated : bool
         Whether there are gradients.
     """
@@ -123,20 +123,20 @@ class Tally:
         for n, box in enumerate(boxes):
             for i in box.values if isinstance(box, Fold) else (box,):
                 self.owner[i] = n
-        folds = {n: box for n, box in enumerate(boxes) if isinstance(box, Fold)}
-        self.totals = {n: self._count(fold) for n, fold in folds.items()}
+        self.folds = {n: box for n, box in enumerate(boxes) if isinstance(box, Fold)}
+        self.totals = {n: self._count(fold) for n, fold in self.folds.items()}
         self.bundles: dict[tuple[int, int], Bundle] = {}
         self.leaving = {graph.output}  # the values that are read outside of their box, and J
         self._cross()
         for n, total in self.totals.items():
             if total.leaving < 0:  # nothing reads it
-                steps = folds[n].steps
+                steps = self.folds[n].steps
                 for i in sorted({*steps}.difference(*(graph.operands[v] for v in steps))):
                     total.leaving = i
                     self.leaving.add(i)
                     self._leave(total.size, i)
-            repeated = folds[n].repeated
-            sizes = self._iterations(repeated, folds[n].leaves) if repeated else [total.size]
+            repeated = self.folds[n].repeated
+            sizes = self._iterations(repeated, self.folds[n].leaves) if repeated else [total.size]
             total.least, total.most = _range(min, sizes), _range(max, sizes)
 
     def is_broken(self, i: int) -> bool:
@@ -186,6 +186,8 @@ class Tally:
                     total = self.totals[head]
                     total.size.out = _add(total.size.out, size)
                     total.paths = min(total.paths + before[u] * behind[v], OVER)
+        # A parameter that other layers share is no result of the one that it belongs to.
+        leaving.difference_update(i for n in self.totals for i in self.folds[n].leaves)
         for i in sorted(leaving):
             if owner[i] in self.totals:
                 total = self.totals[owner[i]]

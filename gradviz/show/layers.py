@@ -116,18 +116,18 @@ def rows(
 ) -> tuple[Row, ...]:
     """The norms of what leaves a box and of its parameters, each beside that of its gradient."""
     values = part.values if isinstance(part, Fold) else [part]
+    parameters = [i for i in values if graph.is_leaf(i) and graph.kind(i) == "parameter"]
+    others = sorted({*values}.difference(parameters))
     if total is not None:
         least, most = total.least, total.most
         if most.into and least.into is not None:
             sent = words.span(least.into, most.into)
         else:
-            sent = _gradient(tally, values)
+            sent = _gradient(tally, others)
         out = words.span(least.value, most.value), sent
     else:
         i = values[0]
         out = _size(graph.values[i].value), _gradient(tally, [i])
-    parameters = [i for i in values if graph.is_leaf(i) and graph.kind(i) == "parameter"]
-    others = set(values).difference(parameters)
     found = [Row(SIZES, say("output"), out, mark=proved(mark, others))] if others else []
     if len(parameters) <= PARAMETERS:
         for i, name in zip(parameters, _ends([graph.names[i] for i in parameters]), strict=True):

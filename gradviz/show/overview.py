@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradviz import words
-from gradviz.chain.fold import Fold
+from gradviz.chain.fold import Fold, values_of
 from gradviz.chain.folding import Folding
 from gradviz.chain.parts import ROW
 from gradviz.chain.repeats import common
@@ -298,6 +298,8 @@ def _layer(
         key = part.key or plain.name
         plain = replace(plain, name=key if part.main is None else graph.names[part.main])
     still = isinstance(part, Fold) and part.still
+    if still and any(i in tally.gradients for i in values_of(part)):  # parameters that others share
+        still, said = False, ""
     rows = () if still else layers.rows(graph, part, tally, tally.totals.get(n), mark)
     shows_output = isinstance(part, Fold) and graph.output in part.values
     if shows_output:  # J, whatever box it is in

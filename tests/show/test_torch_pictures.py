@@ -295,3 +295,55 @@ def trace_arguments():
         return head(h)
 
     return run, (torch.randn(6, 3),), lambda o: o.square().sum()
+
+
+def test_the_output_of_a_layer_is_told_without_the_parameters_that_another_call_reads():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.f, self.g = nn.Linear(3, 3), nn.Linear(3, 3)
+
+        def forward(self, x):
+            first = self.f(x)
+            first.retain_grad()
+            seen.append(first)
+            return self.f(self.g(first).tanh()).sum()
+
+    torch.manual_seed(0)
+    net, x, seen = Net(), torch.randn(4, 3), []
+    drawn = gv.trace(net, x).draw()
+    net(x).backward()
+    box = next(box for box in drawn.view.boxes if box.title == "f")
+    told = [float(cell) for cell in box.rows[0].cells]
+    sizes = [seen[-1].detach().norm().item(), seen[-1].grad.norm().item()]
+    assert told == pytest.approx(sizes, rel=1e-2)
+
+
+def test_a_call_without_gradients_has_none_though_its_parameters_do():
+    torch.manual_seed(0)
+    layer, x = nn.Linear(3, 3), torch.randn(4, 3)
+
+    def run(x):
+        with torch.no_grad():
+            z = layer(x).tanh()
+        return layer(z).sum()
+
+    view = gv.trace(run, x).draw().view
+    first = next(box for box in view.boxes if len(box.rows) == 3)
+    assert (first.title, first.expression) == ("z", "")
+    assert first.rows[0].cells[1] == "no path to J"
+    assert float(first.rows[1].cells[1]) > 0
+
+
+def test_a_network_that_is_detached_is_a_box_of_its_own():
+    torch.manual_seed(0)
+    judge = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
+    made = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+
+    def step(z, real):
+        return judge(made(z).detach()).mean() - judge(real).mean()
+
+    view = gv.trace(step, torch.randn(5, 4), torch.randn(5, 2)).draw().view
+    assert ("made", "no gradient") in {(box.title, box.expression) for box in view.boxes}
+    first = next(box for box in view.boxes if box.title == "judge.0")
+    assert [row.label for row in first.rows] == ["output", "weight 8×2", "bias 8"]
