@@ -290,6 +290,6 @@ def _still(folding: Parts, steps: list[int], inside: Fold) -> Fold:
         ends = (graph.values[i].operation.name.partition("[")[0] for i in (steps[0], read[-1]))
         names = [" … ".join(dict.fromkeys(ends))]
     label = inner[0] if inner else function or ", ".join(names)
-    together = Fold(folding, label, steps, depth, scope=bool(inner))
+    together = Fold(folding, label, steps, depth + len(inner), scope=bool(inner))
     together.still = True
     return together

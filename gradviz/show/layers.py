@@ -35,7 +35,9 @@ def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
     """What a box of layers is called, and what it is."""
     inside = fold.repeated
     if fold.still:
-        return fold.said, say("no gradient")
+        layer = folding.layer(fold)
+        own = (_name(folding, fold) or layer.kind) if layer else fold.said
+        return own, say("no gradient")
     if fold.main is not None:
         return operation(graph, fold.main)
     if inside:

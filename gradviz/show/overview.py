@@ -318,7 +318,7 @@ def _layer(
 def _output(graph: Graph, fold: Fold, mark: Highlight, target: str) -> Box:
     """J, in one box with forms of what it reads, which have no name in the picture."""
     plain = box_of(f"n{fold.main}", graph.output, graph.table, mark, target, (), ACROSS)
-    if not {*graph.operands[graph.output]} & {*fold.steps}:
+    if not {*graph.operands[graph.output]}.intersection(fold.values):
         return plain
     name, _ = layers.operation(graph, graph.output)
     return replace(plain, expression=f"{name}(…)", formula=None)

@@ -319,6 +319,12 @@ def test_the_output_of_a_layer_is_told_without_the_parameters_that_another_call_
     assert told == pytest.approx(sizes, rel=1e-2)
 
 
+def test_a_layer_without_gradients_in_a_bare_list_is_called_by_its_class():
+    net = nn.Sequential(nn.Softmax(-1), nn.Linear(3, 2))
+    view = gv.trace(net, torch.randn(4, 3), loss=torch.sum).draw().view
+    assert [box.title for box in view.boxes] == ["input", "Softmax", "Linear", "J"]
+
+
 def test_a_call_without_gradients_has_none_though_its_parameters_do():
     torch.manual_seed(0)
     layer, x = nn.Linear(3, 3), torch.randn(4, 3)
