@@ -45,7 +45,7 @@ def title(graph: Graph, folding: Folding, fold: Fold) -> tuple[str, str]:
         if several and not _is_named(folding, fold):
             return several, ""
         times = several or say("{n} times", n=inside.count)
-        own = fold.scope and _name(folding, fold)
+        own = _name(folding, fold) if fold.scope else ""
         return _run(folding, inside) or own or fold.said, times
     layer = folding.layer(fold)
     if layer is None:
