@@ -312,3 +312,12 @@ def test_what_has_no_numbers_is_refused_with_the_line_that_makes_it(capture):
     lazy = nn.LazyLinear(2)
     with pytest.raises(gv.TraceError, match="run the model once before"):
         gv.trace(lazy, torch.ones(2, 3), loss=torch.sum)
+
+
+def test_inference_mode_is_refused_in_words():
+    with torch.inference_mode():
+        made = nn.Linear(3, 1)
+        with pytest.raises(gv.TraceError, match="trace outside of it"):
+            gv.trace(nn.Linear(3, 1), torch.ones(2, 3), loss=torch.sum)
+    with pytest.raises(gv.TraceError, match=r"weight was made under torch\.inference_mode"):
+        gv.trace(made, torch.ones(2, 3), loss=torch.sum)

@@ -109,6 +109,7 @@ class TorchProgram(Program):
     def record_at(self, given: Given, states: States | None) -> Graph:
         """A new Graph for given values of leaves and states of random numbers."""
         with self._preserved(given, states) as (guard, found, drawn), torch.enable_grad():
+            _refuse_inference(found.roots)
             args, kwargs, keys = self._arguments(given)
             guard.own(tensor for tensor, _ in keys if not isinstance(tensor, nn.Parameter))
             called = {id(tensor): key for tensor, key in keys}
@@ -400,6 +401,22 @@ def _of_operators(error: Exception) -> bool:
     frames = traceback.walk_tb(error.__traceback__)
     modules = (str(frame.f_globals.get("__name__")) for frame, _ in frames)
     return any(module.startswith("torch._higher_order_ops") for module in modules)
+
+
+def _refuse_inference(roots: Mapping[str, nn.Module]) -> None:
+    """Raise where PyTorch records no gradient whatever is asked for."""
+    if torch.is_inference_mode_enabled():
+        raise TraceError(
+            "under torch.inference_mode() no gradient is recorded: trace outside of it, or in a "
+            "block of torch.inference_mode(False)"
+        )
+    for module in roots.values():
+        for name, parameter in module.named_parameters():
+            if parameter.is_inference() and parameter.requires_grad:
+                raise TraceError(
+                    f"{name} was made under torch.inference_mode(), so that no gradient of it is "
+                    "recorded: make the model outside of it"
+                )
 
 
 def _detached(capture: Capture, output: TensorNode) -> str:
