@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 
 import networkx as nx
@@ -10,9 +11,10 @@ import pytest
 from gallery import LAYERED, NAMES, shown
 
 import gradviz as gv
-from gradviz.chain.fold import values_of
+from gradviz.chain.fold import Fold, values_of
 from gradviz.chain.folding import Folding
 from gradviz.show import card, svg
+from gradviz.statistics import norm
 
 FEW = {"numpy_mlp", "numpy_simulation", "lstm_classifier", "graph_network", "char_rnn",
        "gan_step"}  # fmt: skip
@@ -259,3 +261,31 @@ def test_what_a_function_computes_between_layers_has_its_name(name, view):
     names = [box.title for box in view.boxes]
     for function in FUNCTIONS.values():
         assert (function in names) == (FUNCTIONS.get(name) == function), names
+
+
+@every_layered_model
+def test_a_box_tells_the_norm_of_what_others_read_of_it_and_of_its_parameters(graph, view):
+    folding = Folding(graph)
+    cut = [part for part, _ in folding.cut(folding.opened())]
+    owner = {i: n for n, part in enumerate(cut) for i in values_of(part)}
+    read = {u for u, v, _ in graph.edges() if owner[u] != owner[v]} | {graph.output}
+    gradients = graph.derivatives.gradients
+    seen = 0
+    for box, part in zip(view.boxes, cut, strict=True):
+        if box.kind not in ("fold", "layer") or (isinstance(part, Fold) and part.repeated):
+            continue
+        inside = values_of(part)
+        parameters = [i for i in inside if graph.kind(i) == "parameter"]
+        leaving = [i for i in inside if i in read and i not in parameters]
+        groups = [leaving] * any(row.label == "output" for row in box.rows)
+        groups += [[i] for i in parameters] if len(parameters) <= 4 else [parameters]
+        rows = [row for row in box.rows if len(row.cells) == 2]
+        assert len(rows) == len(groups) or not rows, box.name
+        for row, values in zip(rows, groups, strict=bool(rows)):
+            sizes = [norm(graph.values[i].value) for i in values]
+            sent = [norm(gradients[i]) for i in values if i in gradients]
+            for cell, known in zip(row.cells, (sizes, sent), strict=True):
+                if cell[0].isdigit() and " " not in cell:
+                    assert float(cell) == pytest.approx(math.hypot(*known), rel=6e-3), box.name
+                    seen += 1
+    assert seen > 8
