@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import os
 from collections.abc import Mapping, Sequence
@@ -206,6 +207,12 @@ class Graph(Recording):
         from gradviz.chain.backward import state
 
         return state(self, i)
+
+    def message(self, v: int, key: int, upstream: ast.expr, everywhere: bool = False) -> ast.expr:
+        """See `Recording.message`."""
+        from gradviz.chain.backward import no_zero
+
+        return no_zero(self, v, key, upstream, super().message(v, key, upstream, everywhere))
 
     def stops(self, v: int) -> bool:
         """See `Recording.stops`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import heapq
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -161,6 +162,16 @@ def unbounded(graph: Graph, i: int) -> bool:
     """Whether a gradient is known and has a number that is not finite."""
     gradient = known_derivatives(graph).gradients.get(i)
     return gradient is not None and _state_of_number(gradient) == "non-finite"
+
+
+def no_zero(graph: Graph, v: int, key: int, upstream: ast.expr, written: ast.expr) -> ast.expr:
+    """The formula of a message; times 0 is no 0 where the upstream term is not finite."""
+    if not (isinstance(written, ast.Constant) and written.value == 0 and unbounded(graph, v)):
+        return written
+    message = known_derivatives(graph).messages.get((v, key))
+    if message is None or _state_of_number(message) != "non-finite":
+        return written
+    return ast.BinOp(upstream, ast.Mult(), written)
 
 
 def adjoint(graph: Graph, i: int) -> Any:

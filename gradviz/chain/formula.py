@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradviz.chain.backward import no_zero
 from gradviz.chain.paths import Path, carrying, count_paths, needs, paths
 from gradviz.chain.result import GraphResult
 from gradviz.highlight import Highlight
@@ -317,12 +318,14 @@ class Explanation(GraphResult):
         """``δ[z] · a``: the upstream term times the local derivative."""
         if self.graph.stops(v):
             return self._array_message(v, key)
-        local = self.graph.derivative(v, key)
+        graph = self.graph
+        local = graph.derivative(v, key)
         if local is None:  # a linear map between scalars: only its name is known
-            local = self.graph.slope(v, key)
+            local = graph.slope(v, key)
         if v == self.graph.output:
             return _spoken(local), tex.formula(local)
-        product = notation.product(self._upstream(v), local)
+        upstream = self._upstream(v)
+        product = no_zero(graph, v, key, upstream, notation.product(upstream, local))
         return _spoken(product), tex.formula(product, _DOT)
 
     def _array_message(self, v: int, key: int) -> tuple[str, str]:

@@ -182,6 +182,11 @@ class TorchOperation(Operation):
         self.name = f"{name}[{index}]" if several else name
         self.formula = _formula(self.name, "" if several else SYMBOLS.get(name.rstrip("_"), ""))
 
+    def stops(self, unbounded: Callable[[], bool]) -> bool:
+        """See `Operation.stops`; of a call that no textbook has it may do so, as clamp does."""
+        told = self.plain in LOCAL or self.plain in MESSAGES
+        return super().stops(unbounded) if told else unbounded()
+
     def convention(self, operands: Sequence[Any]) -> str:
         """What the rule does on purpose, and a slope of the values does not show."""
         if self.call is not None and _writes_twice(self.call, operands):
