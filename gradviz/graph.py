@@ -422,7 +422,7 @@ class Graph(Recording):
         with speaking(language):
             return check(self.detailed(detail), entries=entries, step=step, tolerance=tolerance)
 
-    def diagnose(self, *, rate: float | None = None) -> Health:
+    def diagnose(self, *, rate: float | None = None, language: str = "") -> Health:
         """What is wrong with the numbers of this computation, where, why, and what to do.
 
         The first value and the first gradient that are not finite, and what made them; gradients
@@ -433,6 +433,8 @@ class Graph(Recording):
         ----------
         rate : float, optional
             The learning rate: a step of gradient descent is then compared with the parameters.
+        language : {"", "en", "zh"}, optional
+            The language of the result; default: the one that is set.
 
         Returns
         -------
@@ -441,7 +443,8 @@ class Graph(Recording):
         """
         from gradviz.chain.health import diagnose
 
-        return diagnose(self, rate)
+        with speaking(language):
+            return diagnose(self, rate)
 
     def summary(self, depth: int | None = None, *, language: str = "") -> Summary:
         """The layers of the program in a table: class, result, parameters, gradients, memory.

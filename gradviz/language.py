@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
@@ -23,13 +23,13 @@ _set = os.environ.get("GRADVIZ_LANGUAGE", "")
 
 
 def set_language(language: str = "") -> None:
-    """Set the language of pictures, formulas, ledgers, lessons, pages and widgets.
+    """Set the language of pictures, formulas, ledgers, lessons, findings, pages and widgets.
 
-    Whatever draws or explains also takes it as an argument, ``g.draw(language="zh")``. Without
-    either it is English, and on a page or in a widget the reader's own. The environment variable
-    ``GRADVIZ_LANGUAGE`` sets it, too. Errors stay in English, and so does what ``diagnose``,
-    ``watch`` and ``gather`` report. A TikZ document in Chinese is for XeLaTeX or LuaLaTeX with the
-    package ctex.
+    Whatever draws, explains or diagnoses also takes it as an argument, ``g.draw(language="zh")``.
+    Without either it is English, and on a page or in a widget the reader's own. The environment
+    variable ``GRADVIZ_LANGUAGE`` sets it, too. Errors stay in English, for they are searched for,
+    also where a finding quotes one, and so does what ``watch`` and ``gather`` report. A TikZ
+    document in Chinese is for XeLaTeX or LuaLaTeX with the package ctex.
 
     Parameters
     ----------
@@ -103,6 +103,32 @@ def say(sentence: str, /, **places: object) -> str:
     return translated(sentence).format_map(places)
 
 
+class Told(partial[str]):
+    """What is said as often as it is read, each time in the language that is spoken then."""
+
+    def __str__(self) -> str:
+        return self()
+
+    def __format__(self, _: str) -> str:
+        return self()
+
+    @property
+    def sentence(self) -> str:
+        """Its sentence in English, the places left open."""
+        return str(self.args[0])
+
+
+def later(sentence: str, /, **places: object) -> Told:
+    """A sentence that is said when it is read.
+
+    >>> told = later("{n} paths", n=3)
+    >>> with speaking("zh"):
+    ...     str(told)
+    '3 条路径'
+    """
+    return Told(say, sentence, **places)
+
+
 def in_every_language(tell: Callable[[], str]) -> dict[str, str]:
     """What is told, in each language: its reader will choose."""
     told = {}
@@ -142,6 +168,11 @@ def commas(names: Iterable[str]) -> str:
     return say(", ").join(names)
 
 
+def clauses(parts: Iterable[object]) -> str:
+    """Clauses of one sentence, each of which could stand alone."""
+    return say("; ").join(map(str, parts))
+
+
 def columns(text: str) -> int:
     """How wide a text is in a terminal, where a Chinese character is two letters wide.
 
@@ -151,9 +182,10 @@ def columns(text: str) -> int:
     return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
 
 
-def padded(text: str, width: int) -> str:
-    """A text with blanks behind it."""
-    return text + " " * (width - columns(text))
+def padded(text: str, width: int, *, before: bool = False) -> str:
+    """A text with blanks behind it, or before it."""
+    blanks = " " * (width - columns(text))
+    return blanks + text if before else text + blanks
 
 
 @cache

@@ -6,27 +6,54 @@ import re
 from pathlib import Path
 from string import Formatter
 from threading import Thread
+from types import MappingProxyType
 
 import numpy as np
 import pytest
+from chinese import english_in
 
 import gradviz as gv
-from gradviz import words
-from gradviz.chain import check
+from gradviz import ops, words
+from gradviz.chain import check, retold
+from gradviz.chain.health import findings, hazards
 from gradviz.language import LANGUAGES
 from gradviz.web.page import to_html
 
 HOME = Path(gv.__file__).parent
-SAYING = {"say", "some", "translated", "Refused", "_tex_said"}
+SAYING = {"say", "later", "translated", "Refused", "_tex_said"}
 
 
-def parts(tree):
-    """The texts that an expression may be, names of constants among them."""
+def parts(tree, local=MappingProxyType({})):
+    """The texts that an expression may be, names of constants and of variables among them."""
     if isinstance(tree, ast.IfExp):
-        return parts(tree.body) + parts(tree.orelse)
+        return parts(tree.body, local) + parts(tree.orelse, local)
     if isinstance(tree, ast.Constant):
         return [tree.value] if isinstance(tree.value, str) and tree.value else []
+    if isinstance(tree, ast.Name) and tree.id in local:
+        rest = {name: values for name, values in local.items() if name != tree.id}
+        return [text for value in local[tree.id] for text in parts(value, rest)]
     return [tree.id] if isinstance(tree, ast.Name) and tree.id.isupper() else []
+
+
+def spoken_in(tree):
+    """Each call that says something, with what may stand in the variables of its function."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    seen = set()
+    for function in (*functions, tree):
+        local = {}
+        for node in ast.walk(function) if function is not tree else ():
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    pairs = [(target, node.value)]
+                    if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                        pairs = zip(target.elts, node.value.elts, strict=False)
+                    for name, value in pairs:
+                        if isinstance(name, ast.Name):
+                            local.setdefault(name.id, []).append(value)
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call) and node not in seen:
+                seen.add(node)
+                yield node, local
 
 
 def sentences():
@@ -43,16 +70,25 @@ def sentences():
         and isinstance(node.value.value, str)
     }
     for tree in trees:
-        for node in ast.walk(tree):
-            name = isinstance(node, ast.Call) and ast.unparse(node.func)
+        for node, local in spoken_in(tree):
+            name, args = ast.unparse(node.func), node.args
+            if name == "Told" and args and ast.unparse(args[0]) in ("some", "say"):
+                name, args = ast.unparse(args[0]), args[1:]
             if name == "some":
-                things = [part for part in parts(node.args[1]) if part]
+                things = [part for part in parts(args[1], local) if part]
                 found |= {f"{{n}} {thing}{s}": {"n"} for thing in things for s in ("", "s")}
-            elif name in SAYING and node.args:
+            elif name in SAYING and args:
                 places = {keyword.arg for keyword in node.keywords}
-                for text in parts(node.args[0]):
-                    found[constants.get(text, text)] = places - {None} or None
-    tables = [words.STATES.values(), words.STATISTICS, check.HOW.values()]
+                for text in parts(args[0], local):
+                    text = constants.get(text, text)
+                    found[text] = (found.get(text) or set()) | (places - {None}) or None
+    rows = [hazards._SQUARED]
+    rows += [row for rows in vars(ops.hazards).values() if type(rows) is tuple for row in rows]
+    tables = [
+        words.STATES.values(), words.STATISTICS, check.HOW.values(), findings.KINDS,
+        findings.HEADS, hazards.STOPS.values(), [hazards.ROW, hazards.SUMMED], retold.KEPT,
+        *([row.what, row.advice] for row in rows),
+    ]  # fmt: skip
     return found | {text: None for table in tables for text in table}
 
 
@@ -69,6 +105,12 @@ def test_each_sentence_is_in_the_table_of_each_language_with_the_same_places():
             assert places <= (said.get(sentence) or own), sentence
             pieces = re.split(r"\s+", sentence)
             assert sentence in said or all(piece in source for piece in pieces), sentence
+            assert _formats(sentence) >= _formats(other), sentence  # numbers are set in one form
+            assert not english_in(re.sub(r"\{[^}]*\}", "", other)), other
+
+
+def _formats(sentence):
+    return {(place, form) for _, place, form, _ in Formatter().parse(sentence) if form}
 
 
 def programs():

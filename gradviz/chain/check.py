@@ -14,6 +14,7 @@ from gradviz.chain.paths import carrying, count_paths, paths
 from gradviz.chain.reads import held
 from gradviz.chain.replay import once_more
 from gradviz.chain.result import GraphResult
+from gradviz.chain.retold import retold
 from gradviz.highlight import Highlight
 from gradviz.language import in_its_language, say
 from gradviz.ops import forms
@@ -161,7 +162,8 @@ class Check(GraphResult):
             if wrong and how == "differences":
                 whole: Graph = getattr(self.graph, "whole", self.graph)
                 lines += [
-                    f"    {say(READ, v=whole.names[i], how=read)}" for i, read in whole.ends.items()
+                    f"    {say(READ, v=whole.names[i], how=retold(read))}"
+                    for i, read in whole.ends.items()
                 ]
                 lines += [f"    {cut}" for cut in dict.fromkeys(_cuts(whole))]
         return "\n".join((*lines, *(f"· {note}" for note in self.notes)))
@@ -228,7 +230,9 @@ def _hooked(graph: Graph, row: CheckRow) -> Iterator[str]:
         if row.how != "messages" and not reached.isdisjoint(operands):
             reached.add(v)
         if v in reached and (hook := graph.changed_by_hooks.get(v)):
-            yield say("the gradient of {v} was changed by {hook}", v=graph.names[v], hook=hook)
+            yield say(
+                "the gradient of {v} was changed by {hook}", v=graph.names[v], hook=retold(hook)
+            )
 
 
 def _conventions(graph: Graph, name: str) -> list[str]:

@@ -155,7 +155,7 @@ def _box_card(box: Box, least: tuple[float, float], _language: str) -> Card:
     sizes = any(row.kind == SIZES for row in box.rows)
     over = OVER if sizes else words.STATISTICS
     columns = max((len(row.cells) for row in box.rows if not row.across), default=0)
-    heads = [mathtext.plain(say(word)) for word in over] if columns > 1 else []
+    heads = [mathtext.plain(say(statistic)) for statistic in over] if columns > 1 else []
     widths = _widths(box.rows, grid, heads)
     spans = (sum(own) + GAP * (n - 1) + 2 * BRACKET * small for (small, n), own in widths.items())
     data_width = max(spans, default=0.0)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from gradviz import words
+from gradviz.chain.retold import retold
 from gradviz.highlight import Highlight, Roles
 from gradviz.language import commas, say
 from gradviz.ops import layout, notation, symbols
@@ -480,7 +481,7 @@ def _tooltip(data: Mapping[str, Any]) -> str:
         lines.append(say("gradient: {x}", x=told))
     if data.get("changed_by_hook"):
         lines.append(say("its gradient was changed by {hook}",
-                         hook=words.clean(data["changed_by_hook"])))  # fmt: skip
+                         hook=words.clean(retold(data["changed_by_hook"]))))  # fmt: skip
     if data.get("source"):
         lines.append(words.clean(words.Site(*data["source"]).place))
     return "\n".join(lines)

@@ -9,14 +9,14 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from gradviz.chain.health.findings import SEVERITIES
-from gradviz.chain.health.over_time import OverTime
+from gradviz.chain.health.over_time import Onset, OverTime
 from gradviz.errors import TraceError
-from gradviz.language import asked, speaking
+from gradviz.language import asked, in_every_language, say, speaking
 from gradviz.show.style import PALETTES
 from gradviz.show.timeline import QUANTITIES, combined, layers
 from gradviz.words import choose, clean, shape
@@ -29,7 +29,7 @@ from .rooms import joined
 from .wire import Column, FoundOverTime, OpenedPass, Recorded
 
 if TYPE_CHECKING:
-    from gradviz.chain.health import Health
+    from gradviz.chain.health import Finding, Health
     from gradviz.graph import Graph
     from gradviz.keep.training import Training
 
@@ -86,10 +86,10 @@ class Telling:
         rows = layers(steps.names) if steps.names else {}
         found: list[FoundOverTime] = [
             {
-                "kind": one.kind,
+                "kind": in_every_language(partial(say, one.kind)),
                 "severity": one.severity,
                 "where": clean(one.where, 60),
-                "text": clean(one.text, 400),
+                "text": in_every_language(partial(_said, one)),
                 "first": one.first,
                 "at": [column[step] for step in one.seen if step in column],
             }
@@ -134,21 +134,29 @@ class Telling:
         return key
 
 
+def _said(onset: Onset) -> str:
+    return clean(onset.text, 400)
+
+
 def _opened(graph: Graph) -> dict[str, Any]:
     pictures = Pictures(graph)
     [picture] = sealed(pictures.drawings([pictures.at_first()]))
-    findings: list[str] = []
-    gravity = 0
+    found: tuple[Finding, ...] = ()
     with suppress(TraceError):
-        for finding in graph.diagnose().findings[:5]:
-            findings += [clean(line, 1000) for line in finding.text.splitlines()]
-            gravity = max(gravity, len(SEVERITIES) - SEVERITIES.index(finding.severity))
+        found = graph.diagnose().findings[:5]
+
+    def findings() -> str:
+        lines = (line for finding in found for line in finding.told().splitlines())
+        return "\n".join(clean(line, 1000) for line in lines)
+
+    severities = (SEVERITIES.index(finding.severity) for finding in found)
+    gravity = max((len(SEVERITIES) - severity for severity in severities), default=0)
     return {
         "numbers": numbers(graph),
         "drawing": picture,
         "drawings": packed([picture]),
         "folded": picture["folded"],
-        "findings": findings,
+        "findings": in_every_language(findings),
         "gravity": gravity,
     }
 

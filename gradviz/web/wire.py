@@ -343,12 +343,12 @@ class Column(TypedDict):
 
 
 class FoundOverTime(TypedDict):
-    """A finding of a run: the step it began at, and the columns it was seen in."""
+    """A finding of a run, in each language: the step it began at, the columns it was seen in."""
 
-    kind: str
+    kind: dict[str, str]
     severity: str
     where: str
-    text: str
+    text: dict[str, str]
     first: int
     at: list[int]
 

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from chinese import assert_chinese
 
 import gradviz as gv
 
@@ -39,11 +40,13 @@ def record(path, steps=16, name="hidden"):
 def test_the_step_at_which_a_layer_died_is_found_between_the_columns(tmp_path):
     run = record(tmp_path / "run.gvtrain")
     told, places = Telling(run, columns=4).told()
-    (found,) = (f for f in told["findings"] if f["kind"] == "zero gradient")
+    (found,) = (f for f in told["findings"] if f["kind"]["en"] == "zero gradient")
     every = [i for i in range(len(run)) if "zero gradient" in str(run.graph(i).diagnose())]
     assert every == list(range(DIES, len(run)))
     assert found["first"] == DIES
-    assert f"from step {DIES} on (not at step {DIES - 1})" in found["text"]
+    assert f"from step {DIES} on (not at step {DIES - 1})" in found["text"]["en"]
+    own = {found["where"], *(name for name in run.steps.names), "relu", "linear"}
+    assert_chinese(found["text"]["en"], found["text"]["zh"], own)
     assert [places[n] for n in found["at"]] == [p for p in places if p >= DIES]
     for what, rows in told["cells"].items():
         for name, cells in zip(told["rows"], rows, strict=True):

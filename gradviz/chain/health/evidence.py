@@ -14,9 +14,10 @@ import numpy as np
 
 from gradviz.chain.backward import ByValue
 from gradviz.chain.health import hazards
-from gradviz.chain.health.findings import Finding
+from gradviz.chain.health.findings import Finding, Words
 from gradviz.chain.paths import Edge
 from gradviz.errors import TraceError
+from gradviz.language import Told, later, say, several, translated
 from gradviz.model import PARAMETER
 from gradviz.ops import notation
 from gradviz.statistics import Statistics, measure, norm
@@ -53,8 +54,8 @@ class Evidence:
         self._measured: dict[int, Statistics] = {}
 
     def _finding(
-        self, kind: str, severity: str, node: int, path: Iterable[int], message: str,
-        advice: str = "", **numbers: float,
+        self, kind: str, severity: str, node: int, path: Iterable[int], message: Words,
+        advice: Words = "", **numbers: float,
     ) -> Finding:  # fmt: skip
         return Finding(kind, severity, node, tuple(path), message, advice, numbers, self.graph)
 
@@ -64,6 +65,10 @@ class Evidence:
 
     def _name(self, i: int) -> str:
         return self.graph.names[i]
+
+    def _names(self, ids: Iterable[int]) -> Told:
+        """The first names, and how many more there are."""
+        return Told(several, [self._name(i) for i in ids], 3)
 
     def _said(self, i: int) -> str:
         """A value's name, or a constant's number."""
@@ -84,13 +89,13 @@ class Evidence:
             found = self._measured[i] = measure(self.graph.values[i].value)
         return found
 
-    def _dtype(self, i: int) -> str:
+    def _dtype(self, i: int) -> Words:
         """The name of a value's dtype, where a float32 array may hold what was bfloat16."""
         coarsest = getattr(self.graph.program, "precision", 0.0)
         narrow = (_is_bfloat16(self.graph.values[j].value) for j in (i, *self.graph.operands[i]))
         if 0 < coarsest < BFLOAT16 or not all(narrow):
             return self._stats(i).dtype
-        return "bfloat16" if coarsest else "bfloat16 or float32"
+        return "bfloat16" if coarsest else later("{a} or {b}", a="bfloat16", b="float32")
 
     def _bad(self, ids: Iterable[int]) -> list[int]:
         """The values that are not finite."""
@@ -126,9 +131,9 @@ class Evidence:
             i = self.graph.operands[i][0]
         return i
 
-    def _everywhere(self, i: int) -> str:
+    def _everywhere(self, i: int) -> Words:
         size = self._stats(i).size
-        return f" in all {size} entries" if size > 1 else ""
+        return later(" in all {size} entries", size=size) if size > 1 else ""
 
     def _whole(self, i: int) -> bool:
         return not isinstance(self.graph.values[i].value, Statistics)
@@ -175,7 +180,7 @@ class Evidence:
                         found[v].append(w)
         return dict(sorted(found.items()))
 
-    def _hazard(self, v: int, makes: str, at: np.ndarray | None = None) -> tuple[str, str] | None:
+    def _hazard(self, v: int, makes: str, at: np.ndarray | None = None) -> tuple[Told, Told] | None:
         """What keeps an operation from having a finite value or slope, and what to do.
 
         `at` marks the entries of the value that are in question, where they are known.
@@ -196,15 +201,12 @@ class Evidence:
             u, *more = graph.operands[v][:2]
             a, b = part(u), part(more[0]) if more else None
             if hazard.holds(part(v), a, b):
-                what = hazard.what.format(
-                    op=op, dtype=self._dtype(v), a=self._said(u),
+                what = Told(
+                    _what, hazard.what, op=op, dtype=self._dtype(v), a=self._said(u),
                     b=self._said(more[0]) if more else "",
-                    low=_Told(a.low), high=_Told(a.high), top=_Told(a.top),
+                    low=_Exact(a.low), high=_Exact(a.high), top=_Exact(a.top),
                 )  # fmt: skip
-                advice = hazard.advice
-                if self._stats(v).dtype == "float16":  # where 1e-8 is 0, and 1 / 1e-5 infinite
-                    advice = re.sub(r"1e-\d+", "1e-4", advice)
-                return what.replace(" (0)", ""), advice
+                return what, Told(_advice, hazard.advice, self._stats(v).dtype == "float16")
         return None
 
     # --- sums of messages -------------------------------------------------------------------------
@@ -284,7 +286,17 @@ class Evidence:
         return hazards.SQUASHING.get(op)
 
 
-class _Told(float):
+def _what(sentence: str, **places: Any) -> str:
+    """A hazard in words; of a constant 0 its number is no name."""
+    return re.sub(r" ?[(（]0[)）]", "", say(sentence, **places))
+
+
+def _advice(sentence: str, half: bool) -> str:
+    """What to do, in float16 with a number there: 1e-8 is 0, and 1 / 1e-5 infinite."""
+    return re.sub(r"1e-\d+", "1e-4", translated(sentence)) if half else translated(sentence)
+
+
+class _Exact(float):
     """A number that is not rounded to the edge of a domain, next to which it lies."""
 
     def __format__(self, spec: str) -> str:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Unpack
 
 from gradviz.chain.result import GraphResult
 from gradviz.highlight import PATHS, Highlight
+from gradviz.language import Told, commas, in_its_language, padded, say, some
+from gradviz.language import columns as wide
 from gradviz.options import Picture, named
-from gradviz.words import Site, counted
+from gradviz.words import Site
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -44,8 +46,13 @@ UNHEALTHY = frozenset(KINDS) - {
 """With one of these, though only a note, nothing is called healthy."""
 MOST = 3
 """Of one kind, so many findings are listed; more are counted."""
+HEADS = "layer", "parameters", "rms weight", "rms gradient", "‖gradient‖ in", "out"
 CLOSE = 40
 """A graph of more values is folded around a finding."""
+
+
+Words = Told | str
+"""What is said in the language of its reader, or once for all: an error, a name."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,12 +69,12 @@ class Finding(GraphResult):
         The id of the value that is to blame.
     path : tuple of int
         Ids along the edges of the graph: what it is about, what is to blame, and on to J.
-    message, advice : str
-        What and why; what to do.
+    says, advises : Told or str
+        What and why; what to do: `message` and `advice` before they are said in a language.
     numbers : dict of str to float
         What the message is founded on.
     graph : Graph
-    badges : dict of int to str
+    badges : dict of int to Told
         What its picture says at further values: the sizes of gradients on their way, say.
     """
 
@@ -75,13 +82,25 @@ class Finding(GraphResult):
     severity: str
     node: int
     path: tuple[int, ...]
-    message: str
-    advice: str
+    says: Words
+    advises: Words
     numbers: Mapping[str, float]
     graph: Graph
-    badges: Mapping[int, str] = field(default_factory=dict)
+    badges: Mapping[int, Told] = field(default_factory=dict)
 
     detail = None
+
+    @property
+    @in_its_language
+    def message(self) -> str:
+        """What is wrong, and why."""
+        return str(self.says)
+
+    @property
+    @in_its_language
+    def advice(self) -> str:
+        """What to do."""
+        return str(self.advises)
 
     @property
     def name(self) -> str:
@@ -104,15 +123,26 @@ class Finding(GraphResult):
         return self.graph.source(self.node)
 
     @property
+    @in_its_language
     def text(self) -> str:
         """What, where, and what to do."""
-        mark = MARKS[self.severity]
-        where = [f"in {'.'.join(self.scope)}"] if self.scope else []
-        if self.source:
-            where.append(f"at {self.source.place}")
-        further = (" ".join(where), f"→ {self.advice}" if self.advice else "")
-        lines = [f"{mark} {self.kind}: {self.message}", *(f"    {x}" for x in further if x)]
-        return "\n".join(lines)
+        return self.told()
+
+    def told(self) -> str:
+        """The `text` in the language that is spoken now."""
+        head = say("{kind}: {message}", kind=say(self.kind), message=self.details())
+        return f"{MARKS[self.severity]} {head}"
+
+    def details(self) -> str:
+        """The same without its kind."""
+        scope, place = ".".join(self.scope), self.source.place if self.source else ""
+        where = ""
+        if scope or place:
+            in_scope = "in {scope} at {place}" if place else "in {scope}"
+            where = say(in_scope if scope else "at {place}", scope=scope, place=place)
+        advice = str(self.advises)
+        further = (where, f"→ {advice}" if advice else "")
+        return "\n".join([str(self.says), *(f"    {x}" for x in further if x)])
 
     def highlight(self, detail: str | None = None) -> Highlight:
         """The value and its path; all else is greyed."""
@@ -120,7 +150,8 @@ class Finding(GraphResult):
 
     def highlight_in(self, shown: Graph) -> Highlight:
         """The value and its path in `graph` or in its `statements`."""
-        return _highlight(self.graph, (self,), f"{self.kind}: {self.name}", shown)
+        title = say("{kind}: {message}", kind=say(self.kind), message=self.name)
+        return _highlight(self.graph, (self,), title, shown)
 
     @named(Picture)
     def draw(self, **options: Unpack[Picture]) -> Drawing:
@@ -198,35 +229,46 @@ class Health(GraphResult):
         return self.ok
 
     @property
+    @in_its_language
     def text(self) -> str:
         """Each finding: what, where, and what to do."""
         lines: list[str] = []
         if self.ok:
             flows = [layer.incoming for layer in self.layers if layer.incoming]
-            span = f", ‖gradient‖ {min(flows):.2g} … {max(flows):.2g}" if flows else ""
-            what = counted(len(self.layers), "layer") + span
-            lines = [f"✓ healthy: {what}"]
+            what = some(len(self.layers), "layer")
+            if flows:
+                size = "{layers}, ‖gradient‖ {least:.2g} … {most:.2g}"
+                what = say(size, layers=what, least=min(flows), most=max(flows))
+            lines = [f"✓ {say('healthy: {what}', what=what)}"]
             if any(finding.kind in UNHEALTHY for finding in self.findings):
-                lines = [f"✓ no warning: {what}; {counted(len(self.findings), 'note')}"]
+                notes = some(len(self.findings), "note")
+                lines = [f"✓ {say('no warning: {what}; {notes}', what=what, notes=notes)}"]
         kinds: Counter[str] = Counter()
         for finding in self.findings:
             kinds[finding.kind] += 1
             if kinds[finding.kind] <= MOST:
                 lines.append(finding.text)
-        lines += [f"and {n - MOST} more: {kind}" for kind, n in kinds.items() if n > MOST]
+        lines += [
+            say("and {n} more: {kind}", n=n - MOST, kind=say(kind))
+            for kind, n in kinds.items()
+            if n > MOST
+        ]
         return "\n".join(lines)
 
     @property
+    @in_its_language
     def table(self) -> str:
         """`layers` as a table of text."""
-        rows = [["layer", "parameters", "rms weight", "rms gradient", "‖gradient‖ in", "out"]]
+        rows = [[say(head) for head in HEADS]]
         for row in self.layers:
             sizes = (row.weights, row.gradient, row.incoming, row.outgoing)
             rows.append([row.name, str(row.parameters), *(f"{x:.3g}" for x in sizes)])
-        first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
-        return "\n".join(
-            "  ".join([name.ljust(first), *map(str.rjust, cells, others)]) for name, *cells in rows
-        )
+        first, *others = (max(map(wide, column)) for column in zip(*rows, strict=True))
+        lines = []
+        for name, *cells in rows:
+            right = (padded(c, n, before=True) for c, n in zip(cells, others, strict=True))
+            lines.append("  ".join([padded(name, first), *right]))
+        return "\n".join(lines)
 
     def highlight(self, detail: str | None = None) -> Highlight:
         """Every finding's value, numbered, and its path."""
@@ -234,7 +276,7 @@ class Health(GraphResult):
 
     def highlight_in(self, shown: Graph) -> Highlight:
         """The same in `graph` or in its `statements`."""
-        title = "What is wrong" if not self.ok else "Nothing is wrong"
+        title = say("Nothing is wrong" if self.ok else "What is wrong")
         return _highlight(self.graph, self.findings, title, shown)
 
 
@@ -255,18 +297,19 @@ def _highlight(graph: Graph, findings: Sequence[Finding], title: str, shown: Gra
                 if operand == u:
                     arrows[u, v, key] += (role,)
         boxes = dict.fromkeys(path, role) | boxes
-        label = finding.kind if len(findings) == 1 else f"{number} {finding.kind}"
+        kind = say(finding.kind)
+        label = kind if len(findings) == 1 else f"{number} {kind}"
         at = place[finding.node]
         if finding.severity != "note":
             boxes[at] = "sick"
-        badges[at] = f"{badges[at]}, {label}" if at in badges else label
-        legend.append((role, f"{label}: {finding.name}"))
+        badges[at] = commas([badges[at], label]) if at in badges else label
+        legend.append((role, say("{kind}: {message}", kind=label, message=finding.name)))
         for i, said in finding.badges.items():
-            badges.setdefault(place[i], said)
+            badges.setdefault(place[i], str(said))
     if "sick" in boxes.values():
-        legend.append(("sick", "to blame"))
+        legend.append(("sick", say("to blame")))
     if len(findings) == 1:
-        legend.append(("unneeded", "not on its path"))
+        legend.append(("unneeded", say("not on its path")))
         boxes = dict.fromkeys(range(len(shown)), "unneeded") | boxes
         everything: dict[tuple[int, int, int], tuple[str, ...]]
         everything = dict.fromkeys(shown.edges(), ("unneeded",))
@@ -277,8 +320,8 @@ def _highlight(graph: Graph, findings: Sequence[Finding], title: str, shown: Gra
 def read_marks(graph: Graph, detail: str | None) -> Highlight:
     """The values whose plain number came back into J: their history is broken."""
     place = _places(graph, graph.detailed(detail))
-    lost = {place[i]: "read as a number" for i in graph.returned}
-    legend = (("sick", "its number came back into J, its gradient did not"),)
+    lost = {place[i]: say("read as a number") for i in graph.returned}
+    legend = (("sick", say("its number came back into J, its gradient did not")),)
     return Highlight(dict.fromkeys(lost, "sick"), {}, lost, legend=legend)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from gradviz.chain.health import hazards
 from gradviz.chain.health.evidence import Evidence
 from gradviz.chain.health.findings import Finding, Layer
-from gradviz.words import listed
+from gradviz.language import later
 
 # Where sickness begins. Norms are compared, not means: a layer initialised by its fan-in (He,
 # LeCun) keeps the norm of a gradient, whatever its widths are.
@@ -108,31 +108,41 @@ class Flow(Evidence):
         worst = min(steps, key=lambda v: steps[v])
         total, alone = sign * sum(steps.values()), sign * steps[worst]
         here, there = self.norms[first], self.norms[last]
-        names = listed(self._name(w) for v in sick for w in self.entries[v])
+        changes = (
+            "on the way to {names} the gradient grows {ratio}, from {there:.2g} at {last} to "
+            "{here:.2g} at {first}; {most}"
+        )
         advice = "smaller initial weights (He, Xavier), a normalisation, or clipped gradients"
         if sign > 0:
-            weights = culprit in hazards.PRODUCTS
-            first_aid = "larger initial weights (He, Xavier)" if weights else "relu or gelu instead"
-            advice = f"{first_aid}, skip connections, or a normalisation"
-            if culprit in hazards.GAINS:  # its VJP takes out what is along its output
+            changes = (
+                "on the way to {names} the gradient shrinks {ratio}, from {there:.2g} at {last} to "
+                "{here:.2g} at {first}; {most}"
+            )
+            advice = "relu or gelu instead, skip connections, or a normalisation"
+            if culprit in hazards.PRODUCTS:
+                advice = "larger initial weights (He, Xavier), skip connections, or a normalisation"
+            elif culprit in hazards.GAINS:  # its VJP takes out what is along its output
                 advice = "a loss of more than the mean or the size of what is normalised"
-        verb = "shrinks" if sign > 0 else "grows"
-        message = (
-            f"on the way to {names} the gradient {verb} "
-            f"{_times(math.log10(here) - math.log10(there))}, from {there:.2g} at "
-            f"{self._name(last)} to {here:.2g} at {self._name(first)}; most by {culprit}, "
-            f"{_times(total)}"
-            + (f" in {len(steps)} steps, {_times(alone)}" if len(steps) > 1 else "")
-            + f" at {self._name(worst)}"
-        )
+        most = "most by {op}, {total} at {v}"
+        if len(steps) > 1:
+            most = "most by {op}, {total} in {n} steps, {alone} at {v}"
+        message = later(
+            changes,
+            names=self._names(w for v in sick for w in self.entries[v]),
+            ratio=_times(math.log10(here) - math.log10(there)),
+            there=there, last=self._name(last), here=here, first=self._name(first),
+            most=later(most, op=culprit, total=_times(total), n=len(steps), alone=_times(alone),
+                       v=self._name(worst)),
+        )  # fmt: skip
         # Before a normalisation a start next to 0 gets much gradient, and grows at once.
         severity = "note" if sign < 0 and culprit in hazards.GAINS else "warning"
         found = self._finding(
-            f"{kind} gradient", severity, worst, path, message, advice,
+            f"{kind} gradient", severity, worst, path, message, later(advice),
             ratio=here / there, first=here, last=there, steps=len(steps), factor=10**total,
         )  # fmt: skip
         layers = [v for v in path if v in self.entries]
-        return replace(found, badges={v: f"‖gradient‖ {self.norms[v]:.2g}" for v in layers})
+        badges = {v: later("‖gradient‖ {size:.2g}", size=self.norms[v]) for v in layers}
+        return replace(found, badges=badges)
 
     @cached_property
     def _gains(self) -> dict[int, float]:
@@ -174,24 +184,27 @@ class Flow(Evidence):
         ratios = {w: self.norms[w] / self.values[w] for w in matrices if w not in meant}
         if self.rate is not None:
             unit, low, high = self.rate, SMALL_STEP, LARGE_STEP
-            what = f"a step of rate {self.rate:g} changes it by {{:.2g}} of its size"
+            what = (
+                "‖gradient‖ / ‖{v}‖ is {ratio:.2g}, a step of rate {rate:g} changes it by "
+                "{step:.2g} of its size"
+            )
         elif len(ratios) > 2:
             ratios = {w: ratio / self._gains.get(w, 1.0) for w, ratio in ratios.items()}
             gap = self._gap(sorted(ratios.values()))
             if gap is None:
                 return
             unit, low, high = 1 / gap, 0.0, OUTLIER
-            what = "{:.2g} times that of the next matrix"
+            what = "‖gradient‖ / ‖{v}‖ is {ratio:.2g}, {step:.2g} times that of the next matrix"
         else:
             return
         for w, ratio in ratios.items():
             large = unit * ratio > high
             if large or unit * ratio < low:
+                advice = later("a smaller rate for it, scaled inputs, or larger weights")
                 yield self._finding(
                     "ill-scaled parameter", "warning" if large else "note", w, self._onward(w),
-                    f"‖gradient‖ / ‖{self._name(w)}‖ is {ratio:.2g}, {what.format(unit * ratio)}",
-                    "a smaller rate for it, scaled inputs, or larger weights" if large else "",
-                    ratio=ratio, step=unit * ratio,
+                    later(what, v=self._name(w), ratio=ratio, step=unit * ratio, rate=self.rate),
+                    advice if large else "", ratio=ratio, step=unit * ratio,
                 )  # fmt: skip
 
     def _outgrows(self, v: int) -> bool:

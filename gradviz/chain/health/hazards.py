@@ -109,6 +109,11 @@ EIGEN = _names("""
 """)
 
 
+ROW = "a row of -inf only"
+SUMMED = "0 · inf, or inf - inf in its sum"
+"""How infinities meet, in words."""
+
+
 def meeting(op: str, operands: list[Statistics]) -> str:
     """How an operation makes a NaN of infinities; "" where that is not known."""
     high = any(s.high == float("inf") for s in operands)
@@ -117,10 +122,10 @@ def meeting(op: str, operands: list[Statistics]) -> str:
     if op in SUMS | SPREADS or (op in SOFTMAXES and high):
         return "inf - inf"
     if op in SOFTMAXES | {"scaled_dot_product_attention"}:
-        return "" if high else "a row of -inf only"
+        return "" if high else ROW
     if op in DIVIDES and len(operands) > 1 and all(abs(s.top) == float("inf") for s in operands):
         return "inf / inf"
-    return "0 · inf, or inf - inf in its sum" if op in PRODUCTS else ""
+    return SUMMED if op in PRODUCTS else ""
 
 
 def largest(dtype: str) -> float:

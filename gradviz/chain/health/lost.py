@@ -10,14 +10,13 @@ from functools import cached_property
 
 from gradviz.chain.health import hazards
 from gradviz.chain.health.evidence import Evidence
-from gradviz.chain.health.findings import Finding
+from gradviz.chain.health.findings import Finding, Words
 from gradviz.chain.reads import partly
+from gradviz.chain.retold import retold
+from gradviz.language import Told, later, several
 from gradviz.model import PARAMETER
 from gradviz.ops import forms
 from gradviz.ops.looks import Id
-from gradviz.words import listed
-
-LOOKED = ": the program looks at its numbers alone (a step, a comparison, a position)"
 
 
 class Lost(Evidence):
@@ -26,13 +25,21 @@ class Lost(Evidence):
     def _returned(self) -> Iterator[Finding]:
         """Values whose plain number came back into J: the gradient lacks a part."""
         sure = self.graph.sure
+        came = (
+            "{v} was read as a plain number {how}; that number came back into {J}, the gradient "
+            "lacks its part"
+        )
+        if not sure:
+            came = (
+                "{v} was read as a plain number {how}; if that number came back into {J}, the "
+                "gradient lacks its part"
+            )
         for i, how in partly(self.graph).items():
+            J = self._name(self.graph.output)
             yield self._finding(
                 "lost history", "error" if sure else "warning", i, (i, *self._onward(i)[1:]),
-                f"{self._name(i)} was read as a plain number {how}; "
-                + ("that number came back into " if sure else "if that number came back into ")
-                + f"{self._name(self.graph.output)}, the gradient lacks its part",
-                "keep it an array; gradviz.stop_gradient says that a constant is meant",
+                later(came, v=self._name(i), how=Told(retold, how), J=J),
+                later("keep it an array; gradviz.stop_gradient says that a constant is meant"),
             )  # fmt: skip
 
     def _astray(self) -> Iterator[Finding]:
@@ -41,7 +48,7 @@ class Lost(Evidence):
             output = self.graph.output
             yield self._finding(
                 "another J", "error", output, (output,), self.graph.astray,
-                "ask np.ndim(x) or isinstance(x, ...)",
+                later("ask np.ndim(x) or isinstance(x, ...)"),
             )  # fmt: skip
 
     def _disconnected(self) -> Iterator[Finding]:
@@ -71,14 +78,11 @@ class Lost(Evidence):
         for w in lost:
             groups[() if (unread, w) in ends[w] else tuple(ends[w])].append(w)
         for group, members in groups.items():
-            names = listed(map(self._name, members))
+            names, J = self._names(members), self._name(graph.output)
             path, onward, aimed = [members[0]], tuple[int, ...](), False
             if not group:
-                message, advice = f"nothing reads {names}", "use it, or leave it out"
-                looked = any(w in self._looked_at for w in members)
-                if looked or self._unseen():
-                    message = f"{self._name(graph.output)} does not depend on {names}"
-                    message += LOOKED * looked
+                advice: Words = later("use it, or leave it out")
+                message = self._unused(members)
             else:
                 kind, v = group[0]
                 while path[-1] != v:
@@ -89,12 +93,13 @@ class Lost(Evidence):
                     aimed = self._is_target(v)
                     onward = (*path[untracked + 1 :], *self._onward(v)[1:])
                     del path[untracked + 1 :]
-                message = f"no way leads from {names} to {self._name(graph.output)}: {why}"
+                no_way = "no way leads from {names} to {J}: {why}"
+                message = later(no_way, names=names, J=J, why=why)
             # What J does not depend on: a head or a token that this run had no use for.
             unused = not group or group[0][0] >= derived
             note = aimed or (unused and graph.values[members[0]].operation is PARAMETER)
             if aimed:
-                advice = (
+                advice = later(
                     "right for a teacher or a target network; else compute it where gradients are "
                     "recorded"
                 )
@@ -104,32 +109,50 @@ class Lost(Evidence):
                 message, advice, parameters=len(members),
             )  # fmt: skip
 
+    def _unused(self, members: Sequence[int]) -> Told:
+        """That J does not depend on parameters."""
+        unused = "nothing reads {names}"
+        if any(w in self._looked_at for w in members):
+            unused = (
+                "{J} does not depend on {names}: the program looks at its numbers alone (a step, a "
+                "comparison, a position)"
+            )
+        elif self._unseen():
+            unused = "{J} does not depend on {names}"
+        return later(unused, names=self._names(members), J=self._name(self.graph.output))
+
     def _stops(self, v: int) -> bool:
         dtype = str(getattr(self.graph.values[v].value, "dtype", "float"))
         return self._op(v) in hazards.STOPS or not dtype.startswith(("float", "complex", "bfloat"))
 
-    def _stop(self, v: int, path: Sequence[int]) -> tuple[str, str]:
+    def _stop(self, v: int, path: Sequence[int]) -> tuple[Words, Words]:
+        told = self._told(v)
         if why := hazards.STOPS.get(self._op(v)):
-            leave = f"leave {self._op(v)} out, if a gradient is wanted"
-            advice = (
-                leave
-                if self._op(v) in ("detach", "data", "stop_gradient")
-                else "use a soft version"
-            )
-            return f"{self._told(v)} stops it, {why}", advice
+            advice = later("leave {op} out, if a gradient is wanted", op=self._op(v))
+            if self._op(v) not in ("detach", "data", "stop_gradient"):
+                advice = later("use a soft version")
+            return later("{v} stops it, {why}", v=told, why=later(why)), advice
         if self._stops(v):
-            return f"{self._told(v)} stops it, integers have no derivative", "stay with floats"
+            integers = later("{v} stops it, integers have no derivative", v=told)
+            return integers, later("stay with floats")
         if untracked := self._untracked(v, path):
             return (
-                f"{self._told(path[untracked])} was computed without gradients (under no_grad, or "
-                f"detached), and {self._name(path[untracked + 1])} reads it",
-                "compute it where gradients are recorded; requires_grad_(False) says that a "
-                "constant is meant",
-            )
+                later(
+                    "{u} was computed without gradients (under no_grad, or detached), and {v} "
+                    "reads it",
+                    u=self._told(path[untracked]), v=self._name(path[untracked + 1]),
+                ),
+                later(
+                    "compute it where gradients are recorded; requires_grad_(False) says that a "
+                    "constant is meant"
+                ),
+            )  # fmt: skip
         return (
-            f"{self._told(v)} takes {self._name(path[-2])} as a constant",
-            "was that computed without gradients (no_grad, detach, stop_gradient), or has it no "
-            "derivative here?",
+            later("{v} takes {u} as a constant", v=told, u=self._name(path[-2])),
+            later(
+                "was that computed without gradients (no_grad, detach, stop_gradient), or has it "
+                "no derivative here?"
+            ),
         )
 
     def _untracked(self, v: int, path: Sequence[int]) -> int:
@@ -171,20 +194,24 @@ class Lost(Evidence):
         """The parameters that get a gradient."""
         return {w for w in self.weights if w in self.gradients}
 
-    def _read(self, v: int, path: Sequence[int]) -> tuple[str, str]:
+    def _read(self, v: int, path: Sequence[int]) -> tuple[Words, Words]:
+        how = Told(retold, self.graph.ends[v])
         return (
-            f"{self._name(v)} was read as a plain number {self.graph.ends[v]}",
-            "keep it an array: leave the conversion out",
+            later("{v} was read as a plain number {how}", v=self._name(v), how=how),
+            later("keep it an array: leave the conversion out"),
         )
 
     def _is_derivative(self, v: int) -> bool:
         """Whether a value is what `torch.autograd.grad` returned, with a history of its own."""
         return self._op(v) == "grad" and v in self.gradients
 
-    def _derived(self, v: int, path: Sequence[int]) -> tuple[str, str]:
+    def _derived(self, v: int, path: Sequence[int]) -> tuple[Words, Words]:
         return (
-            f"{self._name(v)} is a derivative, which does not depend on it",
-            "what is only added has none; let the loss read more than the derivative, if it should",
+            later("{v} is a derivative, which does not depend on it", v=self._name(v)),
+            later(
+                "what is only added has none; let the loss read more than the derivative, if it "
+                "should"
+            ),
         )
 
     @cached_property
@@ -193,30 +220,36 @@ class Lost(Evidence):
         asked = (u for look in self.graph.looks or () for u in look.operands if type(u) is Id)
         return {*self.graph.reads, *map(int, asked)}
 
-    def _shaped(self, v: int, path: Sequence[int]) -> tuple[str, str]:
+    def _shaped(self, v: int, path: Sequence[int]) -> tuple[Words, Words]:
+        shaped = "{v} takes the shape of {u} alone, not its numbers"
         return (
-            f"{self._told(v)} takes the shape of {self._name(path[-2])} alone, not its numbers",
-            "let the loss read them, if it should depend on them",
+            later(shaped, v=self._told(v), u=self._name(path[-2])),
+            later("let the loss read them, if it should depend on them"),
         )
 
     def _unseen(self) -> bool:
         """Whether autograd's names tell of calls that were not seen, as inside `torch.func`."""
         return any(node.operation.name[:1].isupper() for node in self.graph.values)
 
-    def _unread(self, v: int, path: Sequence[int]) -> tuple[str, str]:
+    def _unread(self, v: int, path: Sequence[int]) -> tuple[Words, Words]:
         looked = v in self._looked_at
         return (
-            f"nothing {'recorded ' * looked}reads {self._told(v)}",
-            "let the loss depend on it; a comparison, an argmax or a cast to integers is not "
-            "recorded, for none has a derivative",
-        )
+            later("nothing recorded reads {names}" if looked else "nothing reads {names}",
+                  names=self._told(v)),
+            later(
+                "let the loss depend on it; a comparison, an argmax or a cast to integers is not "
+                "recorded, for none has a derivative"
+            ),
+        )  # fmt: skip
 
     def _changed_gradients(self) -> Iterator[Finding]:
         """Gradients that are not the sum of their messages, for a hook changed them."""
         hooks = self.graph.changed_by_hooks
         if hooks:
-            said = listed(f"of {self._name(u)} by {hooks[u]}" for u in sorted(hooks))
-            message = f"the gradient was changed: {said}"
+            by = "of {v} by {hook}"
+            hooked = {self._name(u): Told(retold, hooks[u]) for u in sorted(hooks)}
+            said = [later(by, v=name, hook=hook) for name, hook in hooked.items()]
+            message = later("the gradient was changed: {changes}", changes=Told(_list, said))
             u = min(hooks)
             yield self._finding(
                 "changed gradient", "note", u, self._onward(u), message, values=len(hooks)
@@ -226,10 +259,10 @@ class Lost(Evidence):
         changed = [u for u in changed if u not in hooks]
         if changed:
             u = changed[0]
-            message = (
-                f"of {listed(map(self._name, changed))} the gradient is not the sum of the "
-                f"messages: something after them, such as a hook, changed it"
-            )
+            message = later(
+                "of {names} the gradient is not the sum of the messages: something after them, "
+                "such as a hook, changed it", names=self._names(changed),
+            )  # fmt: skip
             yield self._finding(
                 "changed gradient", "note", u, self._onward(u), message, values=len(changed)
             )
@@ -239,7 +272,11 @@ class Lost(Evidence):
         nodes = enumerate(self.graph.values)
         frozen = [i for i, n in nodes if n.operation is PARAMETER and i not in self.graph.wrt]
         if frozen:
-            what = f"no gradient was asked for: {listed(map(self._name, frozen))}"
+            what = later("no gradient was asked for: {names}", names=self._names(frozen))
             yield self._finding(
                 "frozen parameters", "note", frozen[0], frozen[:1], what, parameters=len(frozen)
             )
+
+
+def _list(parts: Sequence[Told]) -> str:
+    return several(map(str, parts), 3)

@@ -6,16 +6,16 @@ import math
 from collections.abc import Iterator
 from itertools import accumulate
 from operator import mul
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradviz.chain.health import hazards
 from gradviz.chain.health.evidence import Evidence, _is_bfloat16
-from gradviz.chain.health.findings import Finding
+from gradviz.chain.health.findings import Finding, Words
+from gradviz.language import later
 from gradviz.ops import forms
 from gradviz.statistics import Statistics
-from gradviz.words import listed
 
 LOGITS = hazards._names(
     "cross_entropy binary_cross_entropy_with_logits multilabel_soft_margin_loss"
@@ -51,6 +51,14 @@ SHARP, WEAK = 0.999, 1e-2
 MANTISSA = {"bfloat16": 7, "float16": 10}
 
 
+class Mistake(NamedTuple):
+    """What is told of a mistake, and what to do; a note where it may be meant."""
+
+    why: Words
+    advice: Words
+    severity: str = "warning"
+
+
 class Mistakes(Evidence):
     """Finds what graphs show of what PyTorch's users report."""
 
@@ -63,14 +71,15 @@ class Mistakes(Evidence):
             if not operands or op not in _LOOKED_AT or not (v in self.gradients or op in RESHAPED):
                 continue
             told = self._mistaken(v, op, operands)
-            if told is not None and (at := (told[1:], self.graph.source(v))) not in said:
+            if told is None:
+                continue
+            if (at := (str(told.advice), told.severity, self.graph.source(v))) not in said:
                 said.add(at)  # of a line that computes queries, keys and values: once
-                message, advice, *note = told
-                severity = "note" if note else "warning"
                 path = (operands[0], *self._onward(v))
-                yield self._finding("likely mistake", severity, v, path, message, advice)
+                kind, severity = "likely mistake", told.severity
+                yield self._finding(kind, severity, v, path, told.why, told.advice)
 
-    def _mistaken(self, v: int, op: str, operands: Any) -> tuple[str, ...] | None:
+    def _mistaken(self, v: int, op: str, operands: Any) -> Mistake | None:
         if (told := self._misgiven(op, operands)) is not None:
             return told
         if op in ("nll_loss", "cross_entropy"):
@@ -87,46 +96,56 @@ class Mistakes(Evidence):
             return self._running(v, operands)
         return None
 
-    def _misgiven(self, op: str, operands: Any) -> tuple[str, ...] | None:
+    def _misgiven(self, op: str, operands: Any) -> Mistake | None:
         """Whether an operation is given what another one should have, or has, worked on."""
         if op in ORDERED and self._swapped(operands):
-            return (
-                f"{op} is given a constant, {self._name(operands[0])}, as the prediction, and "
-                f"{self._name(operands[1])} as the target",
-                "the prediction first, then the target",
+            a, b = map(self._name, operands[:2])
+            given = "{op} is given a constant, {a}, as the prediction, and {b} as the target"
+            return Mistake(
+                later(given, op=op, a=a, b=b), later("the prediction first, then the target")
             )
-        if op in ("nll_loss", "kl_div") and self._stats(operands[0]).high > 1e-3:
-            other = "cross_entropy of the logits" if op == "nll_loss" else "a log of probabilities"
-            return (
-                f"{op} is given numbers up to {self._stats(operands[0]).high:.3g}: these are "
-                "no logarithms of probabilities",
-                f"log_softmax before it, or {other}",
+        if op in ("nll_loss", "kl_div") and (high := self._stats(operands[0]).high) > 1e-3:
+            given = (
+                "{op} is given numbers up to {high:.3g}: these are no logarithms of probabilities"
             )
-        before = self._op(self._made(operands[0]))
+            advice = "log_softmax before it, or a log of probabilities"
+            if op == "nll_loss":
+                advice = "log_softmax before it, or cross_entropy of the logits"
+            return Mistake(later(given, op=op, high=high), later(advice))
+        return self._after(op, self._op(self._made(operands[0])))
+
+    def _after(self, op: str, before: str) -> Mistake | None:
+        """Whether an operation should not work on what another one has made."""
+        leave = later("leave {op} out", op=before)
         if op in LOGITS and before in PROBABILITIES | {"log_softmax"}:
-            what = f"{op} makes probabilities of logits itself, and is given those of {before}"
+            twice = (
+                "{op} makes probabilities of logits itself, and is given those of {before}: the "
+                "loss cannot come near 0, gradients are small"
+            )
+            severity = "warning"
             if before == "log_softmax" and op == "cross_entropy":
-                return f"{what}: done twice, it changes nothing", f"leave {before} out", "note"
-            return (
-                f"{what}: the loss cannot come near 0, gradients are small",
-                f"leave {before} out",
-            )
-        if op == "cross_entropy" and before == "relu":
-            return (
-                f"{op} is given logits that relu has cut off at 0: nothing comes through there",
-                "leave the last relu out",
-            )
+                severity = "note"
+                twice = (
+                    "{op} makes probabilities of logits itself, and is given those of {before}: "
+                    "done twice, it changes nothing"
+                )
+            return Mistake(later(twice, op=op, before=before), leave, severity)
         if (
             op in PROBABILITIES
             and before in PROBABILITIES
             and (op, before) != ("softmax", "sigmoid")
         ):
-            return f"{op} of what {before} made: it is applied twice", "leave one out"
-        if op == "cross_entropy" and before == "tanh":
-            return (
-                f"{op} is given logits that tanh keeps between -1 and 1: the loss stays far from 0",
-                "leave the last tanh out",
+            twice = "{op} of what {before} made: it is applied twice"
+            return Mistake(later(twice, op=op, before=before), later("leave one out"))
+        if op == "cross_entropy" and before in ("relu", "tanh"):
+            given = (
+                "{op} is given logits that tanh keeps between -1 and 1: the loss stays far from 0"
             )
+            if before == "relu":
+                given = (
+                    "{op} is given logits that relu has cut off at 0: nothing comes through there"
+                )
+            return Mistake(later(given, op=op), later("leave the last {op} out", op=before))
         return None
 
     def _made(self, u: int) -> int:
@@ -141,7 +160,7 @@ class Mistakes(Evidence):
         varying = self.graph.varying
         return len(operands) > 1 and operands[0] not in varying and operands[1] in varying
 
-    def _over_examples(self, u: int) -> tuple[str, ...] | None:
+    def _over_examples(self, u: int) -> Mistake | None:
         """Whether the probabilities of a loss sum to one over another axis than the classes."""
         while self._op(u) in NEAR and self.graph.operands[u]:
             u = self.graph.operands[u][0]
@@ -151,13 +170,13 @@ class Mistakes(Evidence):
             return None
         if axis % stats.ndim == 1 or stats.ndim > 2:
             return None
-        return (
-            f"{self._told(u)} makes probabilities over the {stats.shape[0]} examples, not over the "
-            f"{stats.shape[1]} classes of each",
-            "softmax over the axis of the classes, dim=1",
-        )
+        told = later(
+            "{u} makes probabilities over the {examples} examples, not over the {classes} classes "
+            "of each", u=self._told(u), examples=stats.shape[0], classes=stats.shape[1],
+        )  # fmt: skip
+        return Mistake(told, later("softmax over the axis of the classes, dim=1"))
 
-    def _spread(self, v: int, op: str, operands: Any) -> tuple[str, ...] | None:
+    def _spread(self, v: int, op: str, operands: Any) -> Mistake | None:
         """Whether a loss compares every prediction with every target: (N, 1) against (N,)."""
         if len(operands) < 2:
             return None
@@ -172,12 +191,12 @@ class Mistakes(Evidence):
             return None
         if op in hazards.TIMES and not self._is_entropy(v, operands):
             return None
-        names = " and ".join(f"{self._name(u)} {s}" for u, s in zip(operands, shapes, strict=False))
-        return (
-            f"{op} of {names} broadcasts to ({n}, {n}): every prediction is compared with every "
-            "target",
-            "give both one shape: prediction.squeeze(1)",
-        )
+        a, b = (f"{self._name(u)} {s}" for u, s in zip(operands, shapes, strict=False))
+        told = later(
+            "{op} of {a} and {b} broadcasts to ({n}, {n}): every prediction is compared with every "
+            "target", op=op, a=a, b=b, n=n,
+        )  # fmt: skip
+        return Mistake(told, later("give both one shape: prediction.squeeze(1)"))
 
     def _is_entropy(self, v: int, operands: Any) -> bool:
         """Whether a product is one of a probability and a logarithm, of which a loss is the sum."""
@@ -196,7 +215,7 @@ class Mistakes(Evidence):
                 return None if self._stats(v).ndim else done
         return None
 
-    def _unreachable(self, v: int, op: str, operands: Any) -> tuple[str, ...] | None:
+    def _unreachable(self, v: int, op: str, operands: Any) -> Mistake | None:
         """Whether targets lie where what is compared with them cannot come."""
         varying = [u for u in operands[:2] if u in self.graph.varying]
         constant = [u for u in operands[:2] if u not in self.graph.varying]
@@ -211,18 +230,25 @@ class Mistakes(Evidence):
         beyond = BEYOND * (targets.high - targets.low)
         if reach[0] - targets.low <= beyond and targets.high - reach[1] <= beyond:
             return None
-        least, most = (f"{x:g}" for x in reach)
-        return (
-            f"{self._name(constant[0])} goes from {targets.low:.3g} to {targets.high:.3g}, and "
-            f"{self._op(made)} returns "
-            + ("nothing below 0" if self._op(made) == "relu" else f"{least} to {most}")
-            + ": some of it cannot be reached",
-            f"leave {self._op(made)} out, or scale what is to be learned",
+        beyond_it = (
+            "{t} goes from {low:.3g} to {high:.3g}, and {op} returns {least:g} to {most:g}: some "
+            "of it cannot be reached"
         )
+        if self._op(made) == "relu":
+            beyond_it = (
+                "{t} goes from {low:.3g} to {high:.3g}, and {op} returns nothing below 0: some of "
+                "it cannot be reached"
+            )
+        told = later(
+            beyond_it, t=self._name(constant[0]), low=targets.low, high=targets.high,
+            op=self._op(made), least=reach[0], most=reach[1],
+        )  # fmt: skip
+        advice = "leave {op} out, or scale what is to be learned"
+        return Mistake(told, later(advice, op=self._op(made)))
 
     # --- axes -------------------------------------------------------------------------------------
 
-    def _reread(self, v: int, op: str, u: int) -> tuple[str, ...] | None:
+    def _reread(self, v: int, op: str, u: int) -> Mistake | None:
         """Whether a reshape has the axes of its operand in another order, and not their numbers."""
         before, after = ([n for n in self._stats(i).shape if n != 1] for i in (u, v))
         sure = _exchanged(before, after)
@@ -232,13 +258,13 @@ class Mistakes(Evidence):
         turned = self._op(made) in forms.ORDERS and before[0] != after[0]  # (heads, t, ...) in rows
         if not sure or turned or self._shifts(v, u):
             return None
-        shapes = " to ".join(str(tuple(self._stats(i).shape)) for i in (u, v))
-        return (
-            f"{op} from {shapes} reads the same numbers in the same order: it exchanges no axes, "
-            "but deals the numbers out anew",
-            "transpose or permute; an axis that is split is split first, where it lies",
-            *(["note"] if sure == "note" else []),
-        )
+        a, b = (tuple(self._stats(i).shape) for i in (u, v))
+        told = later(
+            "{op} from {a} to {b} reads the same numbers in the same order: it exchanges no axes, "
+            "but deals the numbers out anew", op=op, a=str(a), b=str(b),
+        )  # fmt: skip
+        advice = later("transpose or permute; an axis that is split is split first, where it lies")
+        return Mistake(told, advice, sure)
 
     def _shifts(self, v: int, u: int) -> bool:
         """Whether a reshape moves each row by one place more, as relative positions ask for.
@@ -253,7 +279,7 @@ class Mistakes(Evidence):
                  for r, _ in self.graph.readers[w]}  # fmt: skip
         return bool(after) and all(self._op(r) in RESHAPED for r in after)
 
-    def _straddling(self, op: str, u: int) -> tuple[str, ...] | None:
+    def _straddling(self, op: str, u: int) -> Mistake | None:
         """Whether logits of shape (N, C, T) were cut into rows of C along T."""
         made = u
         while self._op(made) in forms.SHAPES and self.graph.operands[made]:
@@ -263,13 +289,14 @@ class Mistakes(Evidence):
             return None
         if rows[0] == shape[0]:  # each row is one of the N: the other axes have one place
             return None
-        return (
-            f"{op} is given rows of {rows[1]} that were cut from {tuple(shape)} along its last "
-            f"axis: the {rows[1]} logits of one prediction lie along axis 1",
-            f"no reshape, for {op} takes the classes at axis 1; or movedim(1, -1) before it",
-        )
+        told = later(
+            "{op} is given rows of {n} that were cut from {shape} along its last axis: the {n} "
+            "logits of one prediction lie along axis 1", op=op, n=rows[1], shape=str(tuple(shape)),
+        )  # fmt: skip
+        advice = "no reshape, for {op} takes the classes at axis 1; or movedim(1, -1) before it"
+        return Mistake(told, later(advice, op=op))
 
-    def _weighed(self, v: int, op: str, u: int) -> tuple[str, ...] | None:
+    def _weighed(self, v: int, op: str, u: int) -> Mistake | None:
         """Whether a product sums over another axis than the one where its weights sum to one."""
         while self._op(u) in WEIGHED and self.graph.operands[u]:
             u = self.graph.operands[u][0]
@@ -279,13 +306,13 @@ class Mistakes(Evidence):
             return None
         if axis % stats.ndim == stats.ndim - 1:
             return None
-        return (
-            f"{self._told(u)} makes weights that sum to one along axis {axis % stats.ndim}, and "
-            f"{op} sums over axis {stats.ndim - 1}",
-            "softmax over the last axis, dim=-1",
-        )
+        told = later(
+            "{u} makes weights that sum to one along axis {a}, and {op} sums over axis {b}",
+            u=self._told(u), a=axis % stats.ndim, op=op, b=stats.ndim - 1,
+        )  # fmt: skip
+        return Mistake(told, later("softmax over the last axis, dim=-1"))
 
-    def _one_map(self, v: int, operands: Any) -> tuple[str, ...] | None:
+    def _one_map(self, v: int, operands: Any) -> Mistake | None:
         """Whether two linear layers stand next to each other, and are no narrow passage."""
         u = self._root(operands[0])
         while self._op(u) == "dropout":
@@ -296,15 +323,13 @@ class Mistakes(Evidence):
         narrow = min(self._stats(self.graph.operands[u][0]).shape[-1], out)
         if wide < narrow or len({reader for reader, _ in self.graph.readers[u]}) > 1:
             return None
-        return (
-            f"nothing stands between {self._name(u)} and {self._name(v)}: two linear maps are one",
-            "an activation between them, or one layer",
-            "note",
-        )
+        told = "nothing stands between {u} and {v}: two linear maps are one"
+        advice = later("an activation between them, or one layer")
+        return Mistake(later(told, u=self._name(u), v=self._name(v)), advice, "note")
 
     # --- layers -----------------------------------------------------------------------------------
 
-    def _running(self, v: int, operands: Any) -> tuple[str, ...] | None:
+    def _running(self, v: int, operands: Any) -> Mistake | None:
         """Whether a normalisation that learns does not look at the batch."""
         if len(operands) < 5 or not all(u in self.weights for u in operands[3:5]):
             return None
@@ -312,12 +337,11 @@ class Mistakes(Evidence):
         # By its batch normalised, a channel has the mean of its bias.
         if not abs(stats.mean - bias.mean) > 1e-2 * stats.rms:
             return None
-        return (
-            f"{self._name(v)} normalises by its running statistics, not by the batch: the model is "
-            "in eval mode",
-            "model.train(), if that is not meant",
-            "note",
+        told = later(
+            "{v} normalises by its running statistics, not by the batch: the model is in eval mode",
+            v=self._name(v),
         )
+        return Mistake(told, later("model.train(), if that is not meant"), "note")
 
     # --- parameters -------------------------------------------------------------------------------
 
@@ -329,9 +353,12 @@ class Mistakes(Evidence):
                 if direct and self._alike(v, w):
                     yield self._finding(
                         "equal units", "warning", v, (w, *self._onward(v)),
-                        f"the {self._units(v)} units of {self._name(v)} are equal, and, up to "
-                        "rounding, so are their gradients: they stay equal, and count as one",
-                        "initialise with random numbers",
+                        later(
+                            "the {n} units of {v} are equal, and, up to rounding, so are their "
+                            "gradients: they stay equal, and count as one",
+                            n=self._units(v), v=self._name(v),
+                        ),
+                        later("initialise with random numbers"),
                     )  # fmt: skip
                     break
 
@@ -399,10 +426,15 @@ class Mistakes(Evidence):
             share, kind = found[w]
             yield self._finding(
                 "ill-scaled parameter", "warning", w, self._onward(w),
-                f"a step of rate {self.rate:g} is less than half of what {kind} can tell apart, in "
-                f"{share:.0%} of {self._name(w)}: it is rounded away; so in "
-                f"{listed(map(self._name, found))}",
-                "keep the parameters in float32 and compute under autocast, or a larger rate",
+                later(
+                    "a step of rate {rate:g} is less than half of what {dtype} can tell apart, in "
+                    "{share:.0%} of {w}: it is rounded away; so in {names}",
+                    rate=self.rate, dtype=kind, share=share, w=self._name(w),
+                    names=self._names(found),
+                ),
+                later(
+                    "keep the parameters in float32 and compute under autocast, or a larger rate"
+                ),
                 share=share,
             )  # fmt: skip
 
@@ -431,11 +463,15 @@ class Mistakes(Evidence):
             if chosen > SHARP and through < WEAK and math.isfinite(through):
                 yield self._finding(
                     "saturated units", "warning", v, self._onward(v),
-                    f"{self._told(v)} puts nearly all weight on one of {stats.shape[axis]} entries "
-                    f"in every row (the mean of Σp² is {chosen:.4f}): of the gradient "
-                    f"×{through:.1g} comes through",
-                    "smaller logits: divide by the square root of the width, normalise queries and "
-                    "keys, or a smaller rate",
+                    later(
+                        "{v} puts nearly all weight on one of {n} entries in every row (the mean "
+                        "of Σp² is {chosen:.4f}): of the gradient ×{through:.1g} comes through",
+                        v=self._told(v), n=stats.shape[axis], chosen=chosen, through=through,
+                    ),
+                    later(
+                        "smaller logits: divide by the square root of the width, normalise queries "
+                        "and keys, or a smaller rate"
+                    ),
                     chosen=chosen, through=through,
                 )  # fmt: skip
 

@@ -13,13 +13,20 @@ import numpy as np
 
 from gradviz.chain.health import hazards
 from gradviz.chain.health.evidence import Evidence
-from gradviz.chain.health.findings import Finding
+from gradviz.chain.health.findings import Finding, Words
 from gradviz.chain.paths import Edge
+from gradviz.chain.retold import retold
 from gradviz.errors import TraceError
+from gradviz.language import Told, clauses, later
 from gradviz.model import PARAMETER
 from gradviz.ops import notation
 from gradviz.statistics import Statistics, measure, norm
-from gradviz.words import listed
+
+Reason = tuple[Words, Words]
+"""Why something is so, and what to do."""
+_LOOK = later("look at what made them")
+_SCALED = later("scale the loss down, or use a wider dtype")
+_DIVISOR = later("leave the batch out, or reduction='sum' and a divisor of at least 1")
 
 
 class NonFinite(Evidence):
@@ -39,14 +46,15 @@ class NonFinite(Evidence):
         edge = self._spoiled
         if edge and not set(path).isdisjoint((edge[0], *graph.operands[edge[0]])):
             u = graph.operands[edge[0]][edge[1]]
-            message += f"; the first gradient that it spoils is that of {self._name(u)}"
+            more = later("the first gradient that it spoils is that of {u}", u=self._name(u))
+            message = Told(clauses, [message, more])
         stats = self._stats(first)
         yield self._finding(
             "non-finite value", "error", first, path, message, advice,
             entries=stats.nonfinite * stats.size,
         )  # fmt: skip
 
-    def _broken(self, last: int) -> tuple[int, list[int], str, str]:
+    def _broken(self, last: int) -> tuple[int, list[int], Words, Words]:
         """The first value that makes a value no number, the way to it, why, and what to do."""
         graph = self.graph
         onward = {last: last}  # of what does harm, the next that does
@@ -63,12 +71,22 @@ class NonFinite(Evidence):
         while path[-1] != last:
             path.append(onward[path[-1]])
         why, advice = self._origin(first)
-        message = f"{self._told(first)} is {_which(self._stats(first))}: {why}"
+        message = self._is(self._told(first), self._stats(first), why)
         nan = next(i for i in path if self._nan(i) or i == last)
         if nan != first and self._nan(nan):
             how = hazards.meeting(self._op(nan), [self._stats(u) for u in graph.operands[nan]])
-            message += f"; from {self._told(nan)} on it is NaN{f' ({how})' if how else ''}"
+            more = "from {v} on it is NaN ({how})" if how else "from {v} on it is NaN"
+            since = later(more, v=self._told(nan), how=_met(how))
+            message = Told(clauses, [message, since])
         return first, path, message, advice
+
+    def _is(self, name: str, stats: Statistics, why: Words) -> Told:
+        """What is not finite, how much of it, and why."""
+        number = "NaN" if math.isnan(stats.low) else "inf" if stats.high == math.inf else "-inf"
+        return later(
+            "{v} is {x} in {n} of {size} entries: {why}" if stats.size > 1 else "{v} is {x}: {why}",
+            v=name, x=number, n=round(stats.nonfinite * stats.size), size=stats.size, why=why,
+        )  # fmt: skip
 
     def _lost_infinity(self) -> Iterator[Finding]:
         """The first overflow on a way to J that becomes a finite number again."""
@@ -77,7 +95,7 @@ class NonFinite(Evidence):
             if graph.is_leaf(v) or self._bad(graph.operands[v]) or self._masks_meet(v):
                 continue
             why, advice = self._origin(v)
-            if "overflows" not in why:
+            if not isinstance(why, Told) or "overflows" not in why.sentence:
                 continue
             path = [v]
             while self._bad(path[-1:]):
@@ -88,13 +106,22 @@ class NonFinite(Evidence):
                     break
             else:
                 end = path[-1]
-                message = (
-                    f"{self._told(v)} is {_which(self._stats(v))}: {why}; {self._told(end)} makes "
-                    f"{'0' if self._is_zero(end) else 'finite numbers'} of that again"
+                zero = self._is_zero(end)
+                again = (
+                    "{v} makes 0 of that again"
+                    if zero
+                    else "{v} makes finite numbers of that again"
                 )
+                said = [
+                    self._is(self._told(v), self._stats(v), why),
+                    later(again, v=self._told(end)),
+                ]
                 path += self._onward(end)[1:]
                 if lost := [w for w in self.weights if self.norms.get(w) == 0]:
-                    message += f"; the gradient of {listed(map(self._name, lost))} is exactly 0"
+                    said.append(
+                        later("the gradient of {names} is exactly 0", names=self._names(lost))
+                    )
+                message = Told(clauses, said)
                 yield self._finding("non-finite value", "warning", v, path, message, advice)
                 return
 
@@ -117,34 +144,43 @@ class NonFinite(Evidence):
             return i not in self.weights
         return self._op(i) in hazards.MASKING and meant.issuperset(bad)
 
-    def _origin(self, v: int) -> tuple[str, str]:
+    def _put_in(self, v: int) -> Reason:
+        """Why a leaf is not finite."""
+        graph = self.graph
+        if (writer := graph.source(v)) is not None:
+            advice = later("look at what that line puts there")
+            return later("it went in so at {place}", place=writer.place), advice
+        if graph.values[v].operation is PARAMETER:
+            advice = later("an earlier step made it: diagnose the step before")
+            return later("it went in so"), advice
+        sites = (graph.source(reader) for reader, _ in graph.readers[v])
+        place = next((site.place for site in sites if site is not None), "")
+        why = later("it went in so at {place}" if place else "it went in so", place=place)
+        return why, later("look for it in the data, and in what prepares them")
+
+    def _origin(self, v: int) -> Reason:
         """Why a value is the first that is not finite, and what to do."""
         graph, stats, op = self.graph, self._stats(v), self._op(v)
         if graph.is_leaf(v):
-            if (writer := graph.source(v)) is not None:
-                return f"it went in so at {writer.place}", "look at what that line puts there"
-            if graph.values[v].operation is PARAMETER:
-                return "it went in so", "an earlier step made it: diagnose the step before"
-            sites = (graph.source(reader) for reader, _ in graph.readers[v])
-            at = next((f" at {site.place}" for site in sites if site is not None), "")
-            return f"it went in so{at}", "look for it in the data, and in what prepares them"
+            return self._put_in(v)
         nan = self._nan(v)
         if bad := self._bad(graph.operands[v]):
             how = hazards.meeting(op, list(map(self._stats, graph.operands[v])))
             if not how and op == "logsumexp" and not nan and stats.low == -math.inf:
-                how = "a row of -inf only"
+                how = hazards.ROW
             if not how and nan and (hazard := self._hazard(v, "nan", self._entries(v, np.isnan))):
                 return hazard
-            advice = "look at what made them"
-            if "row of -inf" in how or self._masks(bad):
-                advice = (
+            advice = _LOOK
+            if how == hazards.ROW or self._masks(bad):
+                advice = later(
                     "leave something unmasked in each row, or mask with a large negative number"
                 )
-            how = f" ({how})" if how else ""
-            return f"{op} of the infinities in {listed(map(self._name, bad))}{how}", advice
+            met = "{op} of the infinities in {names}"
+            met = "{op} of the infinities in {names} ({how})" if how else met
+            return later(met, op=op, names=self._names(bad), how=_met(how)), advice
         if op == "write":
-            what = "the program wrote to it where no gradient is recorded (no_grad, data)"
-            return what, "look at what is written there"
+            what = later("the program wrote to it where no gradient is recorded (no_grad, data)")
+            return what, later("look at what is written there")
         if found := self._of_too_few(v) or self._given(v):
             return found
         entries = self._entries(v, np.isnan if nan else np.isinf)
@@ -152,10 +188,9 @@ class NonFinite(Evidence):
             return hazard
         if found := self._overflow(v):
             return found
-        return (
-            f"{op} makes {'a NaN' if nan else 'an infinity'} of finite numbers",
-            "look at what goes into it",
-        )
+        made = "{op} makes a NaN of finite numbers"
+        made = made if nan else "{op} makes an infinity of finite numbers"
+        return later(made, op=op), later("look at what goes into it")
 
     def _masks(self, ids: Iterable[int]) -> bool:
         return all(self._stats(i).low == -math.inf and self._stats(i).high < math.inf for i in ids)
@@ -165,16 +200,17 @@ class NonFinite(Evidence):
         value = self.graph.values[v].value
         return which(value) if self._whole(v) else None
 
-    def _given(self, v: int) -> tuple[str, str] | None:
+    def _given(self, v: int) -> Reason | None:
         """Whether the program itself put a NaN or an infinity there: ``x[0] = nan``."""
         for name, given in self.graph.values[v].keywords.items():
             if not isinstance(given, (float, complex)) or cmath.isfinite(given):
                 continue
             if cmath.isnan(given) == self._nan(v):
-                return f"the program put it there: {name}={given}", "give it another number"
+                what = later("the program put it there: {given}", given=f"{name}={given}")
+                return what, later("give it another number")
         return None
 
-    def _of_too_few(self, v: int) -> tuple[str, str] | None:
+    def _of_too_few(self, v: int) -> Reason | None:
         """Whether a NaN is a mean of nothing, or a variance of one value."""
         graph, op = self.graph, self._op(v)
         operands, keywords = graph.operands[v], graph.values[v].keywords
@@ -183,35 +219,35 @@ class NonFinite(Evidence):
         empty = [u for u in operands if not self._stats(u).size]
         if empty:
             return (
-                f"{op} of nothing: {self._name(empty[0])} has no entries",
-                "leave it out where nothing was selected: x.sum() / max(count, 1)",
+                later("{op} of nothing: {u} has no entries", op=op, u=self._name(empty[0])),
+                later("leave it out where nothing was selected: x.sum() / max(count, 1)"),
             )
         if op in hazards.SPREADS:
             count = self._stats(operands[0]).size / max(self._stats(v).size, 1)
             usual = 0 if hasattr(np, op) and not hasattr(graph.values[v].operation, "call") else 1
             off = keywords.get("correction", keywords.get("ddof", keywords.get("unbiased", usual)))
             if count == 1 and off == 1:
-                return (
-                    f"{op} of one value ({self._name(operands[0])}): it divides by 1 - 1 = 0",
-                    "several values, or correction=0",
-                )
+                what = "{op} of one value ({u}): it divides by 1 - 1 = 0"
+                told = later(what, op=op, u=self._name(operands[0]))
+                return told, later("several values, or correction=0")
         if op in ("cross_entropy", "nll_loss") and len(operands) > 1:
             targets, ignored = self._stats(operands[1]), keywords.get("ignore_index", -100)
             if targets.low == targets.high == ignored:
-                return (
-                    f"{op} of nothing: every target in {self._name(operands[1])} is ignored "
-                    f"({ignored})",
-                    "leave the batch out, or reduction='sum' and a divisor of at least 1",
-                )
+                told = later(
+                    "{op} of nothing: every target in {u} is ignored ({ignored})",
+                    op=op, u=self._name(operands[1]), ignored=ignored,
+                )  # fmt: skip
+                return told, _DIVISOR
             if len(operands) > 2 and self._stats(operands[2]).zeros:
-                return (
-                    f"{op} divides by the weights of its targets, and some of "
-                    f"{self._name(operands[2])} are 0",
-                    "weights above 0, or reduction='sum' and a divisor of at least 1",
-                )
+                told = later(
+                    "{op} divides by the weights of its targets, and some of {u} are 0",
+                    op=op, u=self._name(operands[2]),
+                )  # fmt: skip
+                advice = "weights above 0, or reduction='sum' and a divisor of at least 1"
+                return told, later(advice)
         return None
 
-    def _overflow(self, v: int) -> tuple[str, str] | None:
+    def _overflow(self, v: int) -> Reason | None:
         """Whether finite numbers were too large for the dtype."""
         op, stats, operands = self._op(v), self._stats(v), self.graph.operands[v]
         if op not in hazards.GROWS or not operands:
@@ -220,17 +256,22 @@ class NonFinite(Evidence):
         sizes = [self._stats(u) for u in operands]
         varied = [u for u in operands if self.graph.kind(u) != "constant" or self._stats(u).ndim]
         tallest = max(varied or operands, key=lambda u: self._stats(u).top)
-        reaches = f"{self._name(tallest)} reaches {self._stats(tallest).top:.3g}"
-        advice = "smaller weights, inputs or steps, a normalisation before it, or a wider dtype"
+        advice = later(
+            "smaller weights, inputs or steps, a normalisation before it, or a wider dtype"
+        )
+        what = "{op} overflows {dtype} (up to {limit:.3g}): {a} reaches {top:.3g}"
         if self._nan(v):  # of finite numbers only where sums meet
             bound = math.prod(s.norm for s in sizes[:2]) if op in hazards.PRODUCTS else 0.0
             bound = sizes[0].top * sizes[0].size if op in hazards.SUMS else bound
             if bound <= limit:
                 return None
-            return f"{op} overflows {self._dtype(v)} in its sum, inf - inf: {reaches}", advice
-        if op in hazards.TIMES | {"sum", "mean"} and stats.size == 1:
-            advice = "scale the loss down, or use a wider dtype"
-        return f"{op} overflows {self._dtype(v)} (up to {limit:.3g}): {reaches}", advice
+            what = "{op} overflows {dtype} in its sum, inf - inf: {a} reaches {top:.3g}"
+        elif op in hazards.TIMES | {"sum", "mean"} and stats.size == 1:
+            advice = _SCALED
+        return later(
+            what, op=op, dtype=self._dtype(v), limit=limit, a=self._name(tallest),
+            top=self._stats(tallest).top,
+        ), advice  # fmt: skip
 
     # --- gradients --------------------------------------------------------------------------------
 
@@ -256,12 +297,17 @@ class NonFinite(Evidence):
         if edge is None or edge[0] <= top:  # the messages to it are finite
             node = u = top
             path = [u]
+            why: Words
+            advice: Words
             if self._changed(u):
-                by = graph.changed_by_hooks.get(u, "something, such as a hook")
-                why = f"its messages are finite, it is not: {by} changed it"
-                advice = "look at what register_hook was called with"
+                by = later("something, such as a hook")
+                if hook := graph.changed_by_hooks.get(u):
+                    by = Told(retold, hook)
+                why = later("its messages are finite, it is not: {hook} changed it", hook=by)
+                advice = later("look at what register_hook was called with")
             else:
-                why, advice = "the sum of its messages overflows", "scale the loss down"
+                why = later("the sum of its messages overflows")
+                advice = later("scale the loss down")
         else:
             v, u = edge[0], graph.operands[edge[0]][edge[1]]
             node, path = v, [u, v]
@@ -273,13 +319,15 @@ class NonFinite(Evidence):
             met = (i for i in bad if self._nan(i) or (i != v and self._stats(i).high == math.inf))
             if lost := list(met):
                 node, way, told, advice = self._broken(min(lost))
-                why = f"{told}; that J is finite does not help: its slopes are not"
+                more = later("that J is finite does not help: its slopes are not")
+                why = Told(clauses, [told, more])
                 path = way if v in way else [*way, v] if min(lost) != v else way
         first = u if u in self.norms and not math.isfinite(self.norms[u]) else node
         stats = measure(self.gradients.get(u, self.messages.get(edge, 0.0) if edge else 0.0))
-        message = f"∂{self._name(graph.output)}/∂{self._name(u)} is {_which(stats)}: {why}"
+        message = self._is(f"∂{self._name(graph.output)}/∂{self._name(u)}", stats, why)
         if spoiled and spoiled != [first]:
-            message += f"; it spoils the gradient of {listed(map(self._name, spoiled))}"
+            spoils = later("it spoils the gradient of {names}", names=self._names(spoiled))
+            message = Told(clauses, [message, spoils])
         severity = "error" if spoiled else "note"  # a gate after it may have let nothing through
         yield self._finding(
             "non-finite gradient", severity, node,
@@ -287,32 +335,33 @@ class NonFinite(Evidence):
             entries=stats.nonfinite * stats.size, spoiled=len(spoiled),
         )  # fmt: skip
 
-    def _spoiler(self, u: int, edge: Edge) -> tuple[str, str]:
+    def _spoiler(self, u: int, edge: Edge) -> Reason:
         """Why a message is not finite though its upstream term is, and what to do."""
         graph, v = self.graph, edge[0]
         upstream, message = measure(self.gradients[v]), measure(self.messages[edge])
-        slope = graph.slope(*edge).id
+        written = graph.slope(*edge).id
         with suppress(TraceError):
             if (formula := graph.derivative(*edge)) is not None:
-                slope += f" = {notation.text(formula)}"
+                written += f" = {notation.text(formula)}"
+        slope: Words = written
         if graph.alone(*edge):
-            slope += f" (by {self._name(u)} alone)"
+            slope = later("{slope} (by {u} alone)", slope=written, u=self._name(u))
         local = self._local(edge)
         known = local is not None
         linear = self._op(v) in hazards.PRODUCTS and not known
         if infinite := self._bad(graph.operands[v]):
-            return (
-                f"backward of {self._op(v)} meets the infinities in "
-                f"{listed(map(self._name, infinite))}",
-                "look at what made them",
-            )
+            told = "backward of {op} meets the infinities in {names}"
+            return later(told, op=self._op(v), names=self._names(infinite)), _LOOK
         if linear or (known and math.isfinite(norm(local))):
-            factor = f" (up to {measure(local).top:.3g})" if known else ""
-            return (
-                f"the upstream term (up to {upstream.top:.3g}) times {slope}{factor} overflows "
-                f"{message.dtype}",
-                "scale the loss down, or use a wider dtype",
-            )
+            told = "the upstream term (up to {top:.3g}) times {slope} overflows {dtype}"
+            if known:
+                told = (
+                    "the upstream term (up to {top:.3g}) times {slope} (up to {factor:.3g}) "
+                    "overflows {dtype}"
+                )
+            factor = measure(local).top if known else 0.0
+            why = later(told, top=upstream.top, slope=slope, factor=factor, dtype=message.dtype)
+            return why, _SCALED
         at = None
         for array in (local, self.messages[edge]):
             if isinstance(array, (np.ndarray, np.generic)) and np.shape(array) == np.shape(
@@ -321,23 +370,23 @@ class NonFinite(Evidence):
                 at = ~np.isfinite(array)
                 break
         hazard = self._hazard(v, "slope", at) or self._equal_values(v)
+        nan = math.isnan(message.low)
         if hazard is None:
-            number = "a NaN" if math.isnan(message.low) else "an infinity"
-            return f"backward of {self._op(v)} makes {number} of finite numbers", (
-                "keep away from this point"
-            )
+            made = "backward of {op} makes a NaN of finite numbers"
+            made = made if nan else "backward of {op} makes an infinity of finite numbers"
+            return later(made, op=self._op(v)), later("keep away from this point")
         what, advice = hazard
-        what += f"; {slope} is not finite there"
-        if math.isnan(message.low) and upstream.zeros and self._op(v) not in hazards.EIGEN:
-            what += " and meets an upstream term of 0: 0 · inf = NaN"
+        there = "{slope} is not finite there"
+        if nan and upstream.zeros and self._op(v) not in hazards.EIGEN:
+            there = "{slope} is not finite there and meets an upstream term of 0: 0 · inf = NaN"
         if any(self._op(reader) == "where" for reader, _ in graph.readers[v]):
-            advice = (
-                "where() discards the value, not its slope: guard what goes into it too, "
-                f"{self._op(v)}(where(mask, {self._name(u)}, 1))"
+            advice = later(
+                "where() discards the value, not its slope: guard what goes into it too, {code}",
+                code=f"{self._op(v)}(where(mask, {self._name(u)}, 1))",
             )
-        return what, advice
+        return Told(clauses, [what, later(there, slope=slope)]), advice
 
-    def _equal_values(self, v: int) -> tuple[str, str] | None:
+    def _equal_values(self, v: int) -> tuple[Told, Told] | None:
         """Whether a decomposition has values that are equal, or 0."""
         op = self._op(v)
         if op not in hazards.EIGEN:
@@ -367,18 +416,19 @@ class NonFinite(Evidence):
         eps = float(np.finfo("float32" if self._stats(v).dtype != "float64" else float).eps)
         size = np.max(np.abs(found), axis=-1, keepdims=True)
         gaps = np.abs(np.diff(np.sort(found, axis=-1), axis=-1))
-        kind = "singular values" if singular else "eigenvalues"
+        name = self._name(operands[0])
         if np.any(gaps <= 8 * eps * size):
-            what = f"equal {kind} of {self._name(operands[0])}: {op} divides by their difference"
-            return what, "keep them apart: add a small diagonal of different numbers"
+            equal = "equal eigenvalues of {a}: {op} divides by their difference"
+            if singular:
+                equal = "equal singular values of {a}: {op} divides by their difference"
+            advice = "keep them apart: add a small diagonal of different numbers"
+            return later(equal, a=name, op=op), later(advice)
         if singular and np.any(np.abs(found) <= 8 * eps * size):
-            what = f"a singular value of {self._name(operands[0])} is 0: {op} divides by it"
-            return what, "add a small multiple of the identity"
+            what = later("a singular value of {a} is 0: {op} divides by it", a=name, op=op)
+            return what, later("add a small multiple of the identity")
         return None
 
 
-def _which(stats: Statistics) -> str:
-    """What is not finite in an array, and how much of it."""
-    number = "NaN" if math.isnan(stats.low) else "inf" if stats.high == math.inf else "-inf"
-    share = f" in {round(stats.nonfinite * stats.size)} of {stats.size} entries"
-    return number + (share if stats.size > 1 else "")
+def _met(how: str) -> Words:
+    """How infinities meet, where a text says it."""
+    return later(how) if how else ""

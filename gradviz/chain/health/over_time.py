@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from gradviz.chain.health.findings import KINDS, SEVERITIES, Finding, Health
+from gradviz.chain.health.findings import KINDS, SEVERITIES, Finding, Health, Words
+from gradviz.language import say
 
 LOOKS = 60
 """So many further steps are examined to say when findings began."""
@@ -19,7 +20,7 @@ class Onset:
     ----------
     kind, severity, where : str
         Of the worst finding; `where` is the layer, without layers the value.
-    message : str
+    message : Told or str
         What was said when it was first seen.
     seen : tuple of int
         The steps it was seen at, of those that were examined.
@@ -32,7 +33,7 @@ class Onset:
     kind: str
     severity: str
     where: str
-    message: str
+    message: Words
     seen: tuple[int, ...]
     first: int
     before: int | None
@@ -40,10 +41,13 @@ class Onset:
     @property
     def text(self) -> str:
         """It in a sentence."""
-        since = "from the first step on" if self.before is None else f"from step {self.first} on"
-        if self.before is not None:
-            since += f" (not at step {self.before})"
-        return f"{self.kind} in {self.where} {since}: {self.message}"
+        since = "{kind} in {where} from step {first} on (not at step {before}): {message}"
+        if self.before is None:
+            since = "{kind} in {where} from the first step on: {message}"
+        return say(
+            since, kind=say(self.kind), where=self.where, first=self.first, before=self.before,
+            message=self.message,
+        )  # fmt: skip
 
 
 class OverTime:
@@ -99,7 +103,7 @@ class OverTime:
             seen = tuple(step for step in every if key in self._known[step])
             begins = self._known[first][key]
             worst = min((self._known[step][key].severity for step in seen), key=SEVERITIES.index)
-            found.append(Onset(key[0], worst, key[1], begins.message, seen, first, before))
+            found.append(Onset(key[0], worst, key[1], begins.says, seen, first, before))
         return sorted(found, key=lambda one: (one.first, SEVERITIES.index(one.severity)))
 
     def _rank(self, key: tuple[str, str], looked: Iterable[int]) -> tuple[int, int]:

@@ -12,8 +12,8 @@ import numpy as np
 from gradviz.chain.health import hazards
 from gradviz.chain.health.evidence import Evidence
 from gradviz.chain.health.findings import Finding
+from gradviz.language import Told, later, some
 from gradviz.statistics import Statistics, measure
-from gradviz.words import counted
 
 EXAMPLES = 8
 """A healthy ReLU is off for half of the examples: for so many, by chance, once in 256."""
@@ -36,7 +36,7 @@ class Units(Evidence):
 
     def _dead(self, known: set[int]) -> Iterator[Finding]:
         """Units that are 0 for every example, and learn from none."""
-        some: list[Finding] = []
+        few: list[Finding] = []
         for v in sorted(self.gradients):
             value = self.graph.values[v].value
             gate = self._gate(v) if v not in known and np.ndim(value) > 1 else None
@@ -46,29 +46,36 @@ class Units(Evidence):
                 share, limit = value.zeros, MOSTLY_OFF
                 if share < limit:  # half of the zeros are healthy
                     continue
-                what = f"{self._told(v)} is 0 in {share:.1%} of its {value.size} entries"
+                what = later(
+                    "{v} is 0 in {share:.1%} of its {n} entries",
+                    v=self._told(v), share=share, n=value.size,
+                )  # fmt: skip
             else:
                 dead, units, examples = self._dead_units(value, v, gate)
                 share, limit = dead / max(units, 1), DEAD
                 if not dead or examples < EXAMPLES:
                     continue
-                what = (
-                    f"{dead} of {counted(units, 'unit')} of {self._told(v)} are 0 for all "
-                    f"{examples} examples, and get no gradient"
-                )
+                what = later(
+                    "{dead} of {units} of {v} are 0 for all {examples} examples, and get no "
+                    "gradient",
+                    dead=dead, units=Told(some, units, "unit"), v=self._told(v), examples=examples,
+                )  # fmt: skip
             finding = self._finding(
                 "dead units", "warning", v, self._onward(v), what,
-                "a smaller step, smaller or positive biases, He initialisation, or leaky_relu",
+                later(
+                    "a smaller step, smaller or positive biases, He initialisation, or leaky_relu"
+                ),
                 share=share,
             )  # fmt: skip
             if share >= limit:
                 yield finding
             else:
-                some.append(finding)
-        if some:  # one note for all layers
-            most = max(some, key=lambda finding: finding.numbers["share"])
-            more = f" (the most in {len(some)} layers)" if len(some) > 1 else ""
-            yield replace(most, severity="note", message=most.message + more, advice="")
+                few.append(finding)
+        if few:  # one note for all layers
+            most = max(few, key=lambda finding: finding.numbers["share"])
+            told = later("{finding} (the most in {n} layers)", finding=most.says, n=len(few))
+            says = told if len(few) > 1 else most.says
+            yield replace(most, severity="note", says=says, advises="")
 
     def _gate(self, v: int) -> int | None:
         """The position of z, where a value is max(z, 0) in whatever way."""
@@ -120,16 +127,26 @@ class Units(Evidence):
             pulled = flat & (upstream * unit > 0)
             share, stuck = (np.count_nonzero(x) / flat.size for x in (flat, pulled))
             if share >= SATURATED and stuck >= STUCK:
-                about = "about " if unit.size < math.prod(np.shape(activations)) else ""
-                part = f" in {about}{int(100 * share)}% of its entries" if unit.size > 1 else ""
-                kind = self._op(v) if hard else "sigmoid" if centre else "tanh"
+                part = "{share}% of its entries"
+                if unit.size < math.prod(np.shape(activations)):
+                    part = "about {share}% of its entries"
+                flat_there = "{v}, a {op}, is saturated in {part}: {slope}"
+                if unit.size < 2:
+                    flat_there = "{v}, a {op}, is saturated: {slope}"
+                slope = "its slope there is below a thousandth of its steepest"
+                slope = "its slope there is 0" if hard else slope
+                told = later(
+                    flat_there,
+                    v=self._name(v), op=self._op(v) if hard else "sigmoid" if centre else "tanh",
+                    part=later(part, share=int(100 * share)),
+                    slope=later(slope),
+                )  # fmt: skip
                 yield self._finding(
-                    "saturated units", "warning", v, self._onward(v),
-                    f"{self._name(v)}, a {kind}, "
-                    f"is saturated{part}: its slope there is "
-                    + ("0" if hard else "below a thousandth of its steepest"),
-                    "smaller weights, scaled inputs, or a normalisation before it; at the output, "
-                    "a cross entropy of the logits",
+                    "saturated units", "warning", v, self._onward(v), told,
+                    later(
+                        "smaller weights, scaled inputs, or a normalisation before it; at the "
+                        "output, a cross entropy of the logits"
+                    ),
                     share=share, stuck=stuck,
                 )  # fmt: skip
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from gradviz.chain.health import hazards
 from gradviz.chain.health.evidence import Evidence
-from gradviz.chain.health.findings import Finding
+from gradviz.chain.health.findings import Finding, Words
 from gradviz.chain.paths import Edge
+from gradviz.chain.retold import retold
 from gradviz.errors import TraceError
+from gradviz.language import Told, clauses, later, say
 from gradviz.statistics import measure, norm
-from gradviz.words import listed
 
 
 class Cause(NamedTuple):
@@ -31,13 +32,13 @@ class Cause(NamedTuple):
         "changed" or "unknown".
     node : int
         The value to blame; what has one cause blames one value.
-    why, advice : str
+    why, advice : Told or str
     """
 
     kind: str
     node: int
-    why: str
-    advice: str
+    why: Words
+    advice: Words
 
     @property
     def mild(self) -> bool:
@@ -87,17 +88,19 @@ class Zeros(Evidence):
             if factor and cause.node not in path:
                 node, path = cause.node, [cause.node, *path[-1:]]
             whys = [cause.why for cause in told]
-            why = "; ".join(whys[:2]) + (f"; and {len(whys) - 2} more such" if whys[2:] else "")
+            more = later("and {n} more such", n=len(whys) - 2)
+            why = Told(clauses, [*whys[:2], *([more] if whys[2:] else [])])
             advice = told[0].advice
             if tiny:
-                why = f"a product is too small for a number, at {self._told(path[-1])}"
-                advice = "scale the loss up, or use a wider dtype"
+                small = "a product is too small for a number, at {v}"
+                why, advice = later(small, v=self._told(path[-1])), _SCALE_UP
+            zero = "the gradient of {names} is exactly 0: {why}"
+            zero = "the gradient of {names} underflows: {why}" if tiny else zero
             note = (mild and not tiny and not all_lost) or not weight
             yield self._finding(
                 "zero gradient", "note" if note else "warning", node,
                 (*path, *self._onward(path[-1])[1:]),
-                f"the gradient of {listed(map(self._name, members))} "
-                f"{'underflows' if tiny else 'is exactly 0'}: {why}",
+                later(zero, names=self._names(members), why=why),
                 advice, parameters=len(members),
             )  # fmt: skip
 
@@ -129,7 +132,8 @@ class Zeros(Evidence):
         cause = self._lost(idle[quiet[0]])
         yield self._finding(
             "zero gradient", "warning", cause.node, (quiet[0], *self._onward(cause.node)),
-            f"the gradient of {listed(map(self._name, quiet))} is exactly 0: {cause.why}",
+            later("the gradient of {names} is exactly 0: {why}",
+                  names=self._names(quiet), why=cause.why),
             cause.advice,
         )  # fmt: skip
 
@@ -145,11 +149,15 @@ class Zeros(Evidence):
             if weights := [w for w in self.weights if v in self._onward(w) and self.norms[w]]:
                 yield self._finding(
                     "vanishing gradient", "warning", v, self._onward(u),
-                    f"what {self._told(v)} sends back is rounding error (‖message‖ "
-                    f"{self._message((v, 0)):.2g} of ‖gradient‖ {self.norms[v]:.2g}): the loss "
-                    "hardly depends on what goes into it; the gradient of "
-                    f"{listed(map(self._name, weights))} is no more than that",
-                    f"a loss of more than the sum, mean or size that {self._op(v)} keeps constant",
+                    later(
+                        "what {v} sends back is rounding error (‖message‖ {sent:.2g} of ‖gradient‖ "
+                        "{upstream:.2g}): the loss hardly depends on what goes into it; the "
+                        "gradient of {names} is no more than that",
+                        v=self._told(v), sent=self._message((v, 0)), upstream=self.norms[v],
+                        names=self._names(weights),
+                    ),
+                    later("a loss of more than the sum, mean or size that {op} keeps constant",
+                          op=self._op(v)),
                 )  # fmt: skip
                 return
 
@@ -193,42 +201,53 @@ class Zeros(Evidence):
         v, key = edge
         u, op, told = self.graph.operands[v][key], self._op(v), self._told(v)
         if v not in self.gradients:
-            return Cause("unknown", v, f"what {told} sends back is 0", self._look(v))
+            return self._unknown(v)
         if not self._stats(v).size:
-            advice = "nothing was selected: see that it is not always so"
-            return Cause("nothing", v, f"{told} has no entries", advice)
+            advice = later("nothing was selected: see that it is not always so")
+            return Cause("nothing", v, later("{v} has no entries", v=told), advice)
         if op in hazards.STEPS and not key:
-            advice = "use a soft version, or pass the gradient straight through"
-            return Cause("step", v, f"{told} is a step, of slope 0 everywhere", advice)
+            advice = later("use a soft version, or pass the gradient straight through")
+            return Cause("step", v, later("{v} is a step, of slope 0 everywhere", v=told), advice)
         skipped = self.graph.values[v].keywords.get("padding_idx")
         if "embedding" in op and skipped is not None:
             read = self._stats(self.graph.operands[v][0])
             if read.low == read.high == skipped % max(self._stats(u).shape[0], 1):
-                why = f"{told} reads row {skipped} alone, its padding_idx"
+                why = later("{v} reads row {n} alone, its padding_idx", v=told, n=skipped)
                 return Cause("nothing", v, why, "")
         if (
             op == "ctc_loss"
             and self._is_zero(v)
             and self.graph.values[v].keywords.get("zero_infinity")
         ):
-            why = f"{told} is 0, as zero_infinity makes it of targets that do not fit their inputs"
-            return Cause("nothing", v, why, "longer inputs, or leave such targets out")
+            unfit = "{v} is 0, as zero_infinity makes it of targets that do not fit their inputs"
+            advice = later("longer inputs, or leave such targets out")
+            return Cause("nothing", v, later(unfit, v=told), advice)
         if op in hazards.JOINS:  # it sends a part of its own gradient
-            return Cause("unused", v, f"the part of {told} that is {self._name(u)} gets none", "")
+            part = later("the part of {v} that is {u} gets none", v=told, u=self._name(u))
+            return Cause("unused", v, part, "")
         if self._added(edge):  # it is sent the sum of an upstream term that is not 0
             return self._one_hot_by_hand(v) or _cancelling(v, told)
         if key == hazards.RECURRENT.get(op) and self._is_zero(state := self.graph.operands[v][1]):
-            why = f"{told} begins with the state {self._name(state)}, which is all 0"
-            return Cause("start", v, why, "right for a first step; a later one moves it")
+            begins = "{v} begins with the state {h}, which is all 0"
+            why = later(begins, v=told, h=self._name(state))
+            return Cause("start", v, why, later("right for a first step; a later one moves it"))
         factor = self._factor(edge)
         if factor is not None:
             return self._by_zero(v, factor)
         if self._underflows(edge):
-            why = f"a product is too small for {self._stats(v).dtype}, at {told}"
-            return Cause("underflow", v, why, "scale the loss up, or use a wider dtype")
+            small = "a product is too small for {dtype}, at {v}"
+            why = later(small, dtype=self._stats(v).dtype, v=told)
+            return Cause("underflow", v, why, _SCALE_UP)
         if op in hazards.CHAINS and self._is_zero(v) and not self._stats(u).zeros:
-            why = f"{told} is 0 of numbers that are not: it is too small for {self._stats(v).dtype}"
-            return Cause("underflow", v, why, "add logarithms, or use a wider dtype")
+            small = "{v} is 0 of numbers that are not: it is too small for {dtype}"
+            why = later(small, v=told, dtype=self._stats(v).dtype)
+            return Cause("underflow", v, why, later("add logarithms, or use a wider dtype"))
+        return self._flat_or_cancelling(edge)
+
+    def _flat_or_cancelling(self, edge: Edge) -> Cause:
+        """Why a message is 0 that no factor and no sum makes so."""
+        v, key = edge
+        u, op, told = self.graph.operands[v][key], self._op(v), self._told(v)
         flat: bool | None = None
         again = self._pull(edge)
         if again is not None:
@@ -236,37 +255,48 @@ class Zeros(Evidence):
         if flat is not False and (cause := self._flat(v, u)):
             return cause
         if flat:
-            why = f"the slope of {told} by {self._name(u)} is 0{self._everywhere(v)}"
-            return Cause("flat", v, why, "another starting point")
+            zero = "the slope of {v} by {u} is 0{everywhere}"
+            why = later(zero, v=told, u=self._name(u), everywhere=self._everywhere(v))
+            return Cause("flat", v, why, later("another starting point"))
         if flat is False:
             others = self._pull(edge, self.gradients[v])
             if others is not None and np.any(others):
                 return self._one_hot_by_hand(v) or _cancelling(v, told)
             if others is not None:
-                why = f"wherever {told} gets a gradient, its slope by {self._name(u)} is 0"
-                advice = _RESTART if op in hazards.CLIPPED else "another starting point"
+                zero = "wherever {v} gets a gradient, its slope by {u} is 0"
+                why = later(zero, v=told, u=self._name(u))
+                advice = _RESTART if op in hazards.CLIPPED else later("another starting point")
                 return self._one_hot_by_hand(v) or Cause("flat", v, why, advice)
-        return Cause("unknown", v, f"what {told} sends back is 0", self._look(v))
+        return self._unknown(v)
 
-    def _look(self, v: int) -> str:
-        return "" if self._whole(v) else "a capture='whole' may show why"
+    def _unknown(self, v: int) -> Cause:
+        why = later("what {v} sends back is 0", v=self._told(v))
+        return Cause("unknown", v, why, self._look(v))
+
+    def _look(self, v: int) -> Words:
+        return "" if self._whole(v) else later("a capture='whole' may show why")
 
     def _summed(self, u: int) -> Cause:
         """Why a gradient is 0 though messages came that are not."""
         sent = [edge for edge in self._carrying(u) if self._message(edge)]
         told = self._name(u)
         if self._changed(u):
-            by = self.graph.changed_by_hooks.get(u)
-            why = f"the gradient of {told} was set to 0 after its messages came, as a hook does"
-            why += f": {by}" if by else ""
-            return Cause("changed", u, why, "look at what register_hook was called with")
+            by = self.graph.changed_by_hooks.get(u, "")
+            after = "the gradient of {v} was set to 0 after its messages came, as a hook does"
+            if by:
+                after = (
+                    "the gradient of {v} was set to 0 after its messages came, as a hook does: "
+                    "{hook}"
+                )
+            advice = later("look at what register_hook was called with")
+            return Cause("changed", u, later(after, v=told, hook=Told(retold, by)), advice)
         total = self._total(u)
         opposite = total is None and len(sent) == 2 and self._opposite(*sent)
         if opposite or (total is not None and not np.any(total)):
             return self._one_hot_by_hand(u) or Cause(
-                "cancel", u, f"the {len(sent)} messages to {told} cancel", ""
+                "cancel", u, later("the {n} messages to {v} cancel", n=len(sent), v=told), ""
             )
-        why = f"the messages to {told} are not 0, their sum is"
+        why = later("the messages to {v} are not 0, their sum is", v=told)
         return Cause("unknown", u, why, self._look(u))
 
     # --- why a message is 0 -----------------------------------------------------------------------
@@ -348,22 +378,25 @@ class Zeros(Evidence):
             if not zeros or (self._op(origin) in hazards.SUMS and len(made) > 1):
                 break  # (of a sum of two that are 0, neither alone is why)
             origin = max(zeros, key=lambda u: self.norms.get(u, 0.0) > 0)  # what moves, first
-        why = f"{self._told(v)} multiplies by {self._said(z)}, which is all 0"
-        why = why.removesuffix(", which is all 0") if self._said(z) == "0" else why
+        told, named = self._told(v), self._name(z)
+        why = later("{v} multiplies by {z}, which is all 0", v=told, z=self._said(z))
+        if self._said(z) == "0":
+            why = later("{v} multiplies by 0", v=told)
         if origin in self.weights:
             if self.norms.get(origin, 0.0) > 0:
-                advice = "if this start is meant: it moves with the first step"
+                advice = later("if this start is meant: it moves with the first step")
                 return Cause("start", v, why, advice)
-            return Cause("stuck", origin, why, "start it elsewhere: it gets no gradient either")
+            advice = later("start it elsewhere: it gets no gradient either")
+            return Cause("stuck", origin, why, advice)
         if self._chance(z):
-            why = f"{self._told(v)} multiplies by {self._name(z)}, which chance made all 0"
+            why = later("{v} multiplies by {z}, which chance made all 0", v=told, z=named)
             return Cause("chance", v, why, "")
         if not graph.is_leaf(origin) and (cause := self._flat(origin, graph.operands[origin][0])):
             return cause
         if z not in graph.varying and self._elsewhere(v, z):
-            why = f"{self._told(v)} multiplies by {self._name(z)}, which is 0 here"
-            return Cause("chance", v, f"{why}, not in other layers", "")
-        return Cause("factor", origin, why, "look at what made that 0")
+            here = "{v} multiplies by {z}, which is 0 here, not in other layers"
+            return Cause("chance", v, later(here, v=told, z=named), "")
+        return Cause("factor", origin, why, later("look at what made that 0"))
 
     def _elsewhere(self, v: int, z: int) -> bool:
         """Whether the same line multiplies by something else than 0 in another layer."""
@@ -393,46 +426,64 @@ class Zeros(Evidence):
     def _flat(self, v: int, u: int) -> Cause | None:
         """Why an operation has no slope, if its value shows it."""
         op, stats, told = self._op(v), self._stats(v), self._told(v)
-        everywhere, zero = self._everywhere(v), self._is_zero(v)
-        why, advice = "", _RESTART
+        zero = self._is_zero(v)
         if op in hazards.RANDOM and zero:
             chance = self.graph.values[v].keywords.get("p", 0.5) != 1
-            return Cause("chance" if chance else "flat", v, f"{told} dropped every entry", "")
-        if op in hazards.CLIPPED:
-            if zero:
-                why = f"{told} is off{everywhere}"
-            elif op != "relu" and self._valued(v, stats.low, stats.high):
-                limits = dict.fromkeys(f"{x:.3g}" for x in (stats.low, stats.high))
-                why = f"{told} is at its limit{everywhere}: {' or '.join(limits)}"
-        elif op in hazards.CHOICES:
-            if zero and self.values[u] and op != "where":
-                why = f"{told} is off{everywhere}"
-            elif self._whole(v) and not self._equal_somewhere(v, u):
-                why = f"{told} takes the other operand{everywhere}"
-                advice = "look at the mask" if op == "where" else _RESTART
-        elif (shape := self._squashing(v)) is not None:
-            centre, half = shape
-            if self._valued(v, centre - half, centre + half):
-                why = f"{told} is saturated{everywhere}"
-        elif op in hazards.SOFTMAXES:
-            why, advice = self._one_hot(v)
+            why = later("{v} dropped every entry", v=told)
+            return Cause("chance" if chance else "flat", v, why, "")
+        if op in hazards.CLIPPED or op in hazards.CHOICES or self._squashing(v) is not None:
+            return self._at_limit(v, u)
+        if op in hazards.SOFTMAXES:
+            found = self._one_hot(v)
         elif op in ("exp", "exp2") and zero:
-            why = f"{told} underflows to 0{everywhere}"
+            everywhere = self._everywhere(v)
+            found = (
+                later("{v} underflows to 0{everywhere}", v=told, everywhere=everywhere),
+                _RESTART,
+            )
         elif op == "scaled_dot_product_attention":
             keys = self._stats(self.graph.operands[v][1]).shape
-            if len(keys) > 1 and keys[-2] == 1:
-                why, advice = f"{told} is a softmax over one entry", _ONE_ENTRY
+            one = len(keys) > 1 and keys[-2] == 1
+            found = (later("{v} is a softmax over one entry", v=told), _ONE_ENTRY) if one else None
         elif op == "cross_entropy" and self._stats(u).ndim > 1 and self._stats(u).shape[1] == 1:
-            why, advice = f"{told} is over one class, whose softmax is always 1", _ONE_ENTRY
+            found = later("{v} is over one class, whose softmax is always 1", v=told), _ONE_ENTRY
         elif op in hazards.LOSSES and zero and stats.size == 1:
-            why, advice = f"{told} is exactly 0: no loss is smaller", ""
+            found = later("{v} is exactly 0: no loss is smaller", v=told), ""
         elif op in hazards.DIVIDES and zero and len(self.graph.operands[v]) > 1:
-            by = self.graph.operands[v][1]
+            by, found = self.graph.operands[v][1], None
             if self._stats(by).low == math.inf:
-                why, advice = f"{told} divides by {self._name(by)}, which is inf", "a wider dtype"
+                why = later("{v} divides by {u}, which is inf", v=told, u=self._name(by))
+                found = why, later("a wider dtype")
         elif found := self._hazard(v, "slope"):
-            why, advice = f"{found[0]}: its slope there is taken to be 0", found[1]
-        return Cause("flat", v, why, advice) if why else None
+            why = later("{why}: its slope there is taken to be 0", why=found[0])
+            found = why, found[1]
+        return Cause("flat", v, *found) if found else None
+
+    def _at_limit(self, v: int, u: int) -> Cause | None:
+        """Why what clips, chooses or saturates has no slope, if its value shows it."""
+        op, stats = self._op(v), self._stats(v)
+        why, zero, limits = "", self._is_zero(v), dict[str, None]()
+        advice = _RESTART
+        if op in hazards.CLIPPED:
+            if zero:
+                why = "{v} is off{everywhere}"
+            elif op != "relu" and self._valued(v, stats.low, stats.high):
+                limits = dict.fromkeys(f"{x:.3g}" for x in (stats.low, stats.high))
+                why = "{v} is at its limit{everywhere}: {limits}"
+        elif op in hazards.CHOICES:
+            if zero and self.values[u] and op != "where":
+                why = "{v} is off{everywhere}"
+            elif self._whole(v) and not self._equal_somewhere(v, u):
+                why = "{v} takes the other operand{everywhere}"
+                advice = later("look at the mask") if op == "where" else _RESTART
+        else:
+            centre, half = self._squashing(v) or (0.0, 1.0)
+            if self._valued(v, centre - half, centre + half):
+                why = "{v} is saturated{everywhere}"
+        told = later(
+            why, v=self._told(v), everywhere=self._everywhere(v), limits=Told(_either, [*limits])
+        )
+        return Cause("flat", v, told, advice) if why else None
 
     def _valued(self, i: int, low: float, high: float) -> bool:
         """Whether every entry is one of two numbers."""
@@ -453,17 +504,18 @@ class Zeros(Evidence):
             return bool(np.any(np.broadcast_to(operand, np.shape(value)) == value))
         return True
 
-    def _one_hot(self, v: int) -> tuple[str, str]:
-        """Why a softmax has no slope, and what to do; "" for another reason."""
+    def _one_hot(self, v: int) -> tuple[Words, Words] | None:
+        """Why a softmax has no slope, and what to do; None for another reason."""
         stats, told = self._stats(v), self._told(v)
         single = 0.0 if self._op(v) == "log_softmax" else 1.0
         if stats.low == stats.high == single:
-            return f"{told} is a softmax over one entry, always {single:g}", _ONE_ENTRY
+            one = later("{v} is a softmax over one entry, always {x:g}", v=told, x=single)
+            return one, _ONE_ENTRY
         if single and stats.high == 1 and self._valued(v, 0.0, 1.0):
-            return f"{told} is one-hot, 0 or 1{self._everywhere(v)}: there its slope is 0", (
-                "smaller weights, or scaled logits"
-            )
-        return "", ""
+            why = "{v} is one-hot, 0 or 1{everywhere}: there its slope is 0"
+            advice = later("smaller weights, or scaled logits")
+            return later(why, v=told, everywhere=self._everywhere(v)), advice
+        return None
 
     def _one_hot_by_hand(self, v: int) -> Cause | None:
         """A softmax that is written as a quotient, after which what v sends cancels."""
@@ -473,9 +525,9 @@ class Zeros(Evidence):
             if self._op(i) not in hazards.DIVIDES or not self._stats(i).ndim:
                 continue
             if self._op(self._root(self.graph.operands[i][0])) == "exp":
-                why, advice = self._one_hot(i)
-                if why:
-                    return Cause("flat", i, why, advice)
+                found = self._one_hot(i)
+                if found:
+                    return Cause("flat", i, *found)
         return None
 
     def _opposite(self, one: Edge, other: Edge) -> bool:
@@ -484,10 +536,15 @@ class Zeros(Evidence):
 
 
 def _cancelling(v: int, told: str) -> Cause:
-    return Cause("cancel", v, f"what {told} would send cancels in a sum", "")
+    return Cause("cancel", v, later("what {v} would send cancels in a sum", v=told), "")
+
+
+def _either(limits: list[str]) -> str:
+    return say("{a} or {b}", a=limits[0], b=limits[1]) if len(limits) > 1 else limits[0]
 
 
 _FAILURES = TraceError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError
 """What an operation may raise for other numbers than its own."""
-_RESTART = "a smaller step or bias, another initialisation, or leaky_relu / gelu"
-_ONE_ENTRY = "several entries; of one class, a sigmoid (binary cross entropy)"
+_RESTART = later("a smaller step or bias, another initialisation, or leaky_relu / gelu")
+_ONE_ENTRY = later("several entries; of one class, a sigmoid (binary cross entropy)")
+_SCALE_UP = later("scale the loss up, or use a wider dtype")

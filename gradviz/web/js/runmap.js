@@ -16,10 +16,12 @@ export class RunMap {
    * @param {string} what
    * @param {(key: string, places?: Record<string, string | number>) => string} t
    * @param {(step: number, other: boolean) => void} choose
+   * @param {string} language
    */
-  constructor(run, what, t, choose) {
+  constructor(run, what, t, choose, language) {
     this.run = run;
     this.t = t;
+    this.language = language;
     this.choose = choose;
     this.cells = run.cells[what] ?? [];
     const { columns, rows, findings } = run;
@@ -102,7 +104,7 @@ export class RunMap {
     return svg(
       "g",
       {},
-      this.label(`${kind}: ${where}`, y),
+      this.label(`${kind[this.language]}: ${where}`, y),
       at.map((n) =>
         svg(
           "text",
@@ -113,7 +115,7 @@ export class RunMap {
             "text-anchor": "middle",
           },
           severity === "note" ? "•" : sign,
-          svg("title", {}, text),
+          svg("title", {}, text[this.language]),
         ),
       ),
     );

@@ -118,7 +118,8 @@ export class RunView {
     const { run } = this;
     const choose = (/** @type {number} */ step, /** @type {boolean} */ other) =>
       this.choose(step, other || this.second);
-    const map = new RunMap(run, this.what, (key, places) => this.t(key, places), choose);
+    const t = (/** @type {string} */ key, /** @type {any} */ places) => this.t(key, places);
+    const map = new RunMap(run, this.what, t, choose, this.language);
     const { width, height } = map;
     set(this.map, { viewBox: `0 0 ${width} ${height}`, width, height });
     fill(this.map, map.parts());
@@ -128,7 +129,8 @@ export class RunView {
       run.findings.map(({ text, severity, first }) => {
         const open = this.t("run open", { step: first });
         const opener = button(open, open, () => this.choose(first));
-        return html("li", { class: `is-${severity}` }, FOUND[severity], " ", text, " ", opener);
+        const said = text[this.language];
+        return html("li", { class: `is-${severity}` }, FOUND[severity], " ", said, " ", opener);
       }),
     );
     this.mark();
@@ -243,7 +245,8 @@ export class RunView {
         if (!state) place.append(hint(this.t("run no graph", { step })));
         else {
           const { findings, ...rest } = state;
-          if (findings.length) place.append(html("pre", {}, findings.join("\n")));
+          const found = findings[this.language];
+          if (found) place.append(html("pre", {}, found));
           const { model } = this;
           const [words, theme] = [model.get("words"), model.get("theme")];
           const shown = { ...rest, words, theme, language: this.language };

@@ -310,12 +310,12 @@ interface Column {
   note: string;
 }
 
-/** A finding of a run: the step it began at, and the columns it was seen in. */
+/** A finding of a run, in each language: the step it began at, the columns it was seen in. */
 interface FoundOverTime {
-  kind: string;
+  kind: { [key: string]: string };
   severity: string;
   where: string;
-  text: string;
+  text: { [key: string]: string };
   first: number;
   at: number[];
 }
