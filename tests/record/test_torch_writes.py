@@ -208,3 +208,20 @@ def test_a_view_that_the_program_drops_is_not_held_by_a_capture(write):
     for name, gradient in zip(("x", "gain"), expected, strict=True):
         np.testing.assert_allclose(graphs[0].grad(name), gradient, rtol=1e-12)
         assert math.isclose(graphs[1].grad(name).norm, gradient.norm(), rel_tol=1e-9)
+
+
+@pytest.mark.parametrize("flat", [torch.abs, lambda t: t * torch.sign(t)], ids=["abs", "sign"])
+def test_zeros_that_autograd_has_no_memory_for_are_zeros_in_a_lean_capture(flat):
+    def loss(x):
+        part = x / (flat(x.sum()) + 1)
+        (slope,) = torch.autograd.grad(part.square().sum(), x, create_graph=True)
+        return (slope * slope).sum()
+
+    x = torch.tensor([0.5, -1.5], dtype=torch.float64, requires_grad=True)
+    whole, lean = (gv.trace(loss, x, capture=capture) for capture in ("whole", "lean"))
+    assert [v.operation.name for v in whole.values] == [v.operation.name for v in lean.values]
+    assert len(whole.derivatives.messages) > 8
+    for edge, message in whole.derivatives.messages.items():
+        kept = lean.derivatives.messages[edge]
+        assert math.isclose(kept.norm, np.linalg.norm(message), rel_tol=1e-9, abs_tol=1e-12)
+        assert np.allclose(kept.sample, np.ravel(message))

@@ -262,4 +262,6 @@ def _dense(tensor: Tensor) -> Tensor:
     refuse(tensor)
     if tensor.layout != torch.strided:
         return tensor.to_dense()
+    if tensor.numel() and not tensor.data_ptr():  # zeros for which autograd has no memory
+        return tensor.clone()
     return tensor.dequantize() if tensor.is_quantized else tensor
