@@ -30,7 +30,10 @@ MOST = 50_000
 """So many events are remembered of a step; of a longer one no replay is possible."""
 ROUNDS = 4
 """So many optimizer steps later an event is forgotten, even if what it made is still there."""
-HOOKS = Tensor.register_hook, Tensor.retain_grad
+_grad: Any = Tensor.grad
+SETS = _grad.__set__
+"""Gives a parameter a gradient of the program's own."""
+HOOKS = Tensor.register_hook, Tensor.retain_grad, SETS
 """What is hung on a tensor."""
 TOLD = 256
 """So many tensors are remembered that tell whether others are finite."""
@@ -197,6 +200,7 @@ class Tape:
         self.clipped: dict[int, Tensor] = {}
         self.writes, self.still = Writes(), Still()
         self._known: dict[int, tuple[Any, Result]] = {}
+        self._sent: dict[int, tuple[Any, Result]] = {}  # what `autograd.grad` has returned
         self._held, self._room = 0, ROOM
 
     def find(self, tensor: Tensor) -> Result | None:
@@ -257,9 +261,29 @@ class Tape:
             del self.passes[0]
             self.whole = False
 
+    def sent(self, event: Event, result: Any) -> None:
+        """Note what `autograd.grad` has returned."""
+        for k, tensor in enumerate(tensors_of(result)):
+            self._sent[id(tensor)] = weakref.ref(tensor), Result(event, k)
+
+    def set_gradient(self, parameter: Tensor, gradient: Any) -> None:
+        """The program has given a parameter a gradient itself."""
+        found = self._sent.get(id(gradient))
+        if found is None or found[0]() is not gradient:
+            self.whole = self.whole and gradient is None
+            return
+        event = Event(SETS, site_of_call(), self.round)
+        event.args, event.given = (parameter, found[1]), [(parameter, version_of(parameter))]
+        self.add(event, None)
+
+    @property
+    def gives(self) -> bool:
+        """Whether its backward passes give parameters their gradients."""
+        return any(p.accumulates for p in self.passes) or any(e.call == SETS for e in self.events)
+
     def drop(self) -> None:
         """Forget everything: the step cannot be followed."""
-        self.events, self.passes, self._known = [], [], {}
+        self.events, self.passes, self._known, self._sent = [], [], {}, {}
         self.clipped.clear()
 
     def use(self) -> None:
@@ -278,7 +302,7 @@ class Tape:
         """The gradients of the backward passes so far are used, or taken away."""
         gone = set(map(id, self.needed(p for p in self.passes if not p.retains)))
         gone.update(map(id, self.passes))
-        self.passes = []
+        self.passes, self._sent = [], {}
         self._let_go(gone)
 
     def _let_go(self, gone: set[int]) -> None:

@@ -29,6 +29,7 @@ from gradviz.record.torch.watch.events import (
     HOOKS,
     Buffer,
     Event,
+    Result,
     autocast,
     replaced,
     tensors_of,
@@ -180,7 +181,8 @@ def replay(
     leaves |= {
         id(t): t for event in events for t, _ in event.given if t.is_leaf and t.requires_grad
     }
-    hooks = [("", a) for event in events if event.call in HOOKS for a in event.args[1:]]
+    hung = (a for event in events if event.call in HOOKS for a in event.args[1:])
+    hooks = [("", a) for a in hung if not isinstance(a, Result)]
     used = {key: leaf.grad for key, leaf in leaves.items() if leaf.grad is not None}
     try:
         with (

@@ -30,6 +30,7 @@ from gradviz.record.torch.watch.endings import Ending
 from gradviz.record.torch.watch.events import (
     HOOKS,
     PASSES,
+    SETS,
     Buffers,
     Event,
     Generators,
@@ -219,6 +220,10 @@ class Watch:
             with self._surely(tape):
                 tape.look(args[0], result)
             return result
+        if not name and func == SETS:
+            with self._surely(tape):
+                tape.set_gradient(*args)
+            return func(*args, **kwargs)
         if not name and func not in HOOKS:
             if tape.still.rounds and getattr(func, "__self__", None) is Tensor.grad:
                 module = sys._getframe(2).f_globals.get("__name__", "")
@@ -287,6 +292,8 @@ class Watch:
             tape.add(event, result if event.again else None)
             if event.accumulates or not event.again:  # else it is part of a loss to come
                 tape.add_pass(event)
+            if not event.accumulates:
+                tape.sent(event, result)
         if here is not None and tape.passes:
             self._judge(tape, tape.closures[-1] if tape.closures else None, here)
         if event.accumulates and not tape.closures:
@@ -426,7 +433,7 @@ class Watch:
     ) -> Report:
         passes = [p for p in tape.passes if p.accumulates] or tape.passes
         seen = Replay(losses=losses_of(passes))
-        if norm is not None and tape.whole:
+        if tape.whole and tape.gives:
             seen.norm = norm
         if tape.used and passes:
             seen.lost.append("another optimizer has changed its parameters since the backward pass")
