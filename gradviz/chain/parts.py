@@ -172,8 +172,10 @@ class Parts:
                 while late and end < following and looks[end] == looks[end - period]:
                     end += 1
                 missing = (period - late) % period  # of the first round, before its others
-                while missing and start > at and self._is_turn(units[start - 1 :: period][:2]):
-                    start, missing = start - 1, missing - 1
+                turns = self._turns(units[at : start + period], period)
+                if period > 1 and (missing or turns >= period):  # (of blocks each has its name)
+                    start -= min(turns, missing or period)
+                    missing = max(missing - turns, 0)
                 found += units[at:start]
                 repeated = units[start:end]
                 label = self._label(repeated) if period == 1 else "loop"
@@ -183,14 +185,17 @@ class Parts:
                 return units
             units = found + units[at:]
 
-    def _is_turn(self, pair: Sequence[int | Fold]) -> bool:
-        """Whether two came out of the same call of the program, if not of the same sizes."""
-        nodes = [self.graph.values[steps_of(unit)[-1]] for unit in pair]
-        first, other = (
-            (node.operation.name, type(unit), gathering.places(node))
-            for node, unit in zip(nodes, pair, strict=True)
-        )
-        return bool(first[-1]) and first == other
+    def _turns(self, units: Sequence[int | Fold], period: int) -> int:
+        """How many before the last ones came out of the same calls of the program as they did.
+
+        They may be of other sizes, or, as a sum that begins with 0, another operation.
+        """
+        calls = [
+            (type(unit), gathering.places(self.graph.values[steps_of(unit)[-1]]))
+            for unit in units[-2 * period :]
+        ]
+        pairs = zip(calls[-period - 1 :: -1], calls[::-1], strict=False)
+        return len([*itertools.takewhile(lambda pair: pair[0] == pair[1] and pair[0][1], pairs)])
 
     def _late(self, units: list[int | Fold]) -> int:
         """How many of these, which repeat, come before the one that begins a round.

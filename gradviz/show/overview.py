@@ -318,8 +318,9 @@ def _layer(
 def _output(graph: Graph, fold: Fold, mark: Highlight, target: str) -> Box:
     """J, in one box with forms of what it reads, which have no name in the picture."""
     plain = box_of(f"n{fold.main}", graph.output, graph.table, mark, target, (), ACROSS)
-    if not {*graph.operands[graph.output]}.intersection(fold.values):
-        return plain
+    inside = {*graph.operands[graph.output]}.intersection(fold.values)
+    if all(graph.kind(i) == "constant" and not np.ndim(graph.values[i].value) for i in inside):
+        return plain  # (a number stands for itself)
     name, _ = layers.operation(graph, graph.output)
     return replace(plain, expression=f"{name}(…)", formula=None)
 

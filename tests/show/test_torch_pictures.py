@@ -353,3 +353,18 @@ def test_a_network_that_is_detached_is_a_box_of_its_own():
     assert ("made", "no gradient") in {(box.title, box.expression) for box in view.boxes}
     first = next(box for box in view.boxes if box.title == "judge.0")
     assert [row.label for row in first.rows] == ["output", "weight 8×2", "bias 8"]
+
+
+def test_a_sum_that_begins_with_nothing_is_in_the_first_round():
+    net = nn.Linear(3, 2)
+
+    def run(x):
+        total = 0
+        for n in range(6):
+            total = total - net(x[n]).log_softmax(-1)[1].tanh()
+        return total / 6
+
+    view = gv.trace(run, torch.randn(6, 3)).draw().view
+    rounds = [box.title for box in view.boxes if "iteration 1" in box.scope]
+    assert rounds == ["linear", "log_softmax", "tanh", "rsub"]
+    assert {"loop · 6 times"} <= {scope for box in view.boxes for scope in box.scope}
