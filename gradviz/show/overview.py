@@ -318,6 +318,7 @@ def _layer(
 def _output(graph: Graph, fold: Fold, mark: Highlight, target: str) -> Box:
     """J, in one box with forms of what it reads, which have no name in the picture."""
     plain = box_of(f"n{fold.main}", graph.output, graph.table, mark, target, (), ACROSS)
+    plain = replace(plain, tooltip=f"{plain.tooltip}\n{_opened_by(fold)}")
     inside = {*graph.operands[graph.output]}.intersection(fold.values)
     if all(graph.kind(i) == "constant" and not np.ndim(graph.values[i].value) for i in inside):
         return plain  # (a number stands for itself)
@@ -422,9 +423,13 @@ def _pointed_out(fold: Fold, mark: Highlight) -> tuple[str, str]:
     return role, badges[0] + more if badges else ""
 
 
+def _opened_by(fold: Fold) -> str:
+    name, key = words.clean(fold.title), words.clean(fold.key)
+    return say("{name}, opened by unfold={key!r}", name=name, key=key)
+
+
 def _tooltip(graph: Graph, fold: Fold, total: Totals, target: str) -> str:
-    key = words.clean(fold.key)
-    lines = [say("{name}, opened by unfold={key!r}", name=words.clean(fold.title), key=key)]
+    lines = [_opened_by(fold)]
     counts = some(len(fold.values), "value", ","), some(total.operations, "operation", ",")
     lines.append(commas(counts))
     if total.size.into is not None:

@@ -264,6 +264,15 @@ def test_what_a_function_computes_between_layers_has_its_name(name, view):
 
 
 @every_layered_model
+def test_each_fold_says_how_it_is_opened_and_is(graph, view):
+    told = "\n".join(box.tooltip for box in view.boxes)
+    keys = re.findall(r"opened by unfold='(.+)'", told)
+    assert len(keys) >= sum(box.kind == "fold" for box in view.boxes)
+    for key in {*keys[:1], *keys[-1:]}:
+        assert len(graph.draw(unfold=key).view.boxes) > len(view.boxes), key
+
+
+@every_layered_model
 def test_a_box_tells_the_norm_of_what_others_read_of_it_and_of_its_parameters(graph, view):
     folding = Folding(graph)
     cut = [part for part, _ in folding.cut(folding.opened())]
