@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradviz.ops import elementwise, products, reductions
+from gradviz.record.array import Array
 from gradviz.record.buffer import LISTED
 from gradviz.record.chance import is_generator
 from gradviz.record.names import LIBRARIES, per_code, source
@@ -35,6 +36,7 @@ from gradviz.record.reach import (
     stands_alone,
     variables,
 )
+from gradviz.record.tape import STALE
 from gradviz.record.undo import CONTAINERS, Undo
 
 MOST = 10_000
@@ -271,6 +273,57 @@ def unseen(*roots: Any) -> Iterator[None]:
             yield
     finally:
         undo.put_back()
+
+
+def hand_back(first: int, *roots: Any) -> None:
+    """Put plain numbers in place of the recorded ones that a program has kept in its own objects.
+
+    As a plain run would have left them: a layer's cache, a log. `first` is where its record began.
+    """
+    for found in reached(*roots):
+        if type(found) is FunctionType:
+            for cell in found.__closure__ or ():
+                if cell != _EMPTY and _is_kept(cell.cell_contents, first):
+                    cell.cell_contents = _as_plain(cell.cell_contents)
+            space: Any = found.__globals__
+            items: Any = [(n, space[n]) for n in _stored(found.__code__) & space.keys()]
+        elif isinstance(found, dict):
+            space, items = found, list(found.items())
+        elif isinstance(found, (list, deque)):
+            space, items = found, list(enumerate(found))
+        elif _is_own(found) and isinstance(getattr(found, "__dict__", None), dict):
+            space = found.__dict__
+            items = [] if isinstance(found, type) else list(space.items())
+        else:
+            continue
+        for key, value in items:
+            if _is_kept(value, first):
+                space[key] = _as_plain(value)
+
+
+@per_code
+def keeps(code: CodeType) -> bool:
+    """Whether code may keep a value somewhere else than in its own variables."""
+    steps = set(code.co_code[::2])
+    named = not _PUTS.isdisjoint(code.co_names)
+    return named or not _STORES.isdisjoint(steps) or (_OUTER in steps and bool(code.co_freevars))
+
+
+_STORES = {dis.opmap[name] for name in ("STORE_ATTR", "STORE_GLOBAL", "STORE_SUBSCR")}
+_OUTER = dis.opmap["STORE_DEREF"]
+_PUTS = frozenset(
+    "append appendleft extend insert setdefault update setattr __setattr__ __setitem__ __dict__ "
+    "globals vars".split()
+)
+"""Names by which values are put into what is there already."""
+
+
+def _is_kept(value: Any, first: int) -> bool:
+    return type(value) is Array and (value.order >= first or value.order == STALE)
+
+
+def _as_plain(value: Any) -> Any:
+    return np.array(value.value)[()] if value._is_scalar() else np.array(value.value)
 
 
 def _stored(code: CodeType) -> set[str]:

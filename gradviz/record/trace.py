@@ -29,6 +29,8 @@ from gradviz.record.arguments import title as named_after
 from gradviz.record.around import (
     alone,
     asked,
+    hand_back,
+    keeps,
     plain_numbers,
     survey,
     suspect,
@@ -365,6 +367,9 @@ class _Function(Program):
                 output = self.call(convert, by_itself)
                 for node in (output, *leaves.values()):
                     _ = getattr(node, "value", None)  # of what was written to, as it is now
+                if not by_itself and leaves and any(map(keeps, self.code)):
+                    first = min(getattr(one, "past", (one,))[0].order for one in leaves.values())
+                    hand_back(first, *self.roots)
         except (TypeError, ValueError) as error:
             if (told := _in_our_words(error)) is error:
                 raise

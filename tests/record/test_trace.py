@@ -305,3 +305,53 @@ def test_what_is_held_of_a_large_leaf_stays_as_it_was_through_later_traces():
     for number, part in held.items():
         part = part.value("w") if number == 4.0 else part
         assert np.array_equal(part, np.full(np.shape(part), number))
+
+
+class Layers:
+    """With a backward pass by hand, which reads what the forward pass has kept."""
+
+    def __init__(self):
+        draw = np.random.default_rng(0)
+        self.W, self.V = draw.normal(size=(3, 2)), draw.normal(size=(1, 3))
+        self.log, self.cache = [], {}
+
+    def loss(self, x, t):
+        self.x, self.h = x, np.tanh(self.W @ x)
+        self.cache["off"] = self.V @ self.h - t
+        self.log.append(np.sum(self.h))
+        self.nested = [{"h": self.h, "first": self.h[0]}]
+        return 0.5 * np.sum(self.cache["off"] ** 2)
+
+    def step(self):
+        sent = self.V.T @ self.cache["off"] * (1 - self.h**2)
+        self.W -= 0.1 * np.outer(sent, self.x)
+
+
+def test_what_a_program_keeps_is_plain_after_a_trace():
+    x, t = np.array([0.5, -0.3]), np.array([1.0])
+    traced, plain = Layers(), Layers()
+    graph = gv.trace(traced.loss, x, t)
+    plain.loss(x, t)
+    for layers in (traced, plain):
+        layers.step()
+        assert type(layers.h) is type(layers.x) is np.ndarray
+        assert type(layers.log[0]) is type(layers.nested[0]["first"]) is np.float64
+    np.testing.assert_array_equal(traced.W, plain.W)
+    np.testing.assert_array_equal(graph.grad("t"), -plain.cache["off"])
+
+
+def test_what_a_closure_or_a_global_keeps_is_plain_after_a_trace():
+    log, last = [], None
+
+    def program(x):
+        nonlocal last
+        log.append(x**2)
+        last = np.sum(log[-1])
+        return last * x[0]
+
+    x = np.array([1.0, 2.0])
+    graph = gv.trace(program, x)
+    assert type(last) is np.float64
+    assert [type(kept) for kept in log] == [np.ndarray]
+    log[0][0] = 7.0  # which is no part of the record
+    np.testing.assert_array_equal(graph.grad("x"), [2 * 1 * 1 + 5, 2 * 2 * 1])
