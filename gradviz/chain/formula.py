@@ -171,6 +171,10 @@ class Explanation(GraphResult):
         more = say("{n} more paths", n=rest)
         more_text = f"\n  + {more}" if rest else ""
         more_latex = rf" \\ &+ \cdots \text{{ ({more})}}" if rest else ""
+        told, written = self._result()
+        if [said for said, _ in symbols] == [head.id]:
+            # J reads it, and nothing else does: its gradient would be told to be itself.
+            return Formula(f"{head.id} {told}", f"{tex.formula(head)} {written}")
         text = [f"{head.id} = " + "\n  + ".join(t for t, _ in symbols) + more_text]
         latex = [f"{tex.formula(head)} &= " + r" \\ &+ ".join(x for _, x in symbols) + more_latex]
         scalar = self._all_numbers()
@@ -178,12 +182,8 @@ class Explanation(GraphResult):
             products = [self._numbers(path) for path in self._shown]
             text.append("= " + " + ".join(product for product, _ in products))
             latex.append(r"&= " + " + ".join(product for _, product in products))
-        if np.size(self.value) == 1:
-            text.append(f"= {_plain(self.value)}")
-            latex.append(f"&= {_latex_number(self.value)}")
-        else:
-            text.append(f"= {_of_shape(self.value)}")
-            latex.append(rf"&\in \mathbb{{R}}^{{{_shape(self.value)}}}")
+        text.append(told)
+        latex.append(f"&{written}")
         for told, written in self._held():
             text.append(told)
             latex.append(written)
@@ -192,6 +192,12 @@ class Explanation(GraphResult):
             if any("⟦" in t for t, _ in symbols):
                 text.append(marked)
         return Formula("\n".join(text), _aligned(latex))
+
+    def _result(self) -> tuple[str, str]:
+        """What the gradient is, in text and LaTeX."""
+        if np.size(self.value) == 1:
+            return f"= {_plain(self.value)}", f"= {_latex_number(self.value)}"
+        return f"= {_of_shape(self.value)}", rf"\in \mathbb{{R}}^{{{_shape(self.value)}}}"
 
     def _all_numbers(self) -> bool:
         if any(path.value is None for path in self._shown):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import numpy as np
 
+from gradviz.chain.entry import entry_of
 from gradviz.chain.paths import carrying, count_paths
 from gradviz.chain.reuse import reuse
 from gradviz.errors import TraceError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 QuestionKind = Literal["value", "local", "message", "gradient", "reused", "paths"]
 MOST = 200
 """A lesson of more questions is nobody's."""
+_ARRAYS = "A lesson asks for numbers; graph.elements().lesson(...) opens arrays into theirs"
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,11 @@ class Lesson:
 
         Every value first; then for each target what it reuses, and on how many paths it reaches J;
         the local derivatives and gradients that are computed for it, and messages where several
-        add up. Default: every leaf that gradients are asked for, from the output backwards.
+        add up. Default: every leaf that gradients are asked for, from the output backwards. What
+        the lesson asks already is not asked again.
         """
+        for name in targets:
+            self._number(name)
         graph = self.graph
         ledger = reuse(graph, targets)
         ids = tuple(row.node for row in ledger.rows)
@@ -133,10 +138,13 @@ class Lesson:
             if not graph.is_leaf(i) and _is_number(graph.values[i].value)
         ]
         every += self._backward(ids)
+        asked = [(q.kind, q.node, q.edge, q.after) for q in self.questions]
+        every = [q for q in every if (q.kind, q.node, q.edge, q.after) not in asked]
         if len(every) > MOST:
             raise ValueError(f"these are {len(every)} questions: name fewer targets")
-        if not every:
-            raise ValueError("nothing here is a single number: ask about a graph of numbers")
+        if not any(_is_number(graph.values[i].value) for i in ids):
+            names = ", ".join(row.target for row in ledger.rows)
+            raise ValueError(f"{names}: no number. {_ARRAYS}")
         return replace(self, questions=(*self.questions, *every))
 
     def _backward(self, ids: tuple[int, ...]) -> Iterator[Question]:
@@ -197,9 +205,11 @@ class Lesson:
         return replace(self, questions=(*self.questions, question))
 
     def _number(self, name: str) -> int:
+        if entry_of(self.graph, name):
+            raise ValueError(f"{name} is a number of an array. {_ARRAYS}")
         node = self.graph.id(name)
         if not _is_number(self.graph.values[node].value):
-            raise ValueError(f"{name} is no single number: a lesson asks for numbers")
+            raise ValueError(f"{name} is no single finite number. {_ARRAYS}")
         return node
 
     def _edge(self, v: str, u: str, operand: int | None) -> tuple[int, tuple[int, int]]:
@@ -226,4 +236,4 @@ class Lesson:
 
 def _is_number(value: Any) -> bool:
     array = np.asarray(value)
-    return array.ndim == 0 and array.dtype.kind in "fiu"
+    return array.ndim == 0 and array.dtype.kind in "fiu" and bool(np.isfinite(array))

@@ -103,8 +103,9 @@ def _mp4(images: Sequence[Any], seconds: float) -> bytes:
         path = Path(folder) / "film.mp4"
         rate = 1 / seconds
         writer = imageio_ffmpeg.write_frames(
-            str(path), images[0].size, fps=rate, macro_block_size=2, output_params=["-r", "25"]
-        )
+            str(path), images[0].size, fps=rate, macro_block_size=2, output_params=["-r", "25"],
+            ffmpeg_log_level="error",
+        )  # fmt: skip
         writer.send(None)
         for image in [*images, images[-1], images[-1]]:
             writer.send(np.asarray(image).tobytes())

@@ -440,3 +440,14 @@ def test_the_number_of_averaged_numbers_is_told_whatever_a_variable_is_called():
     known = {"mean": np.mean, "ones_like": np.ones_like, "y": graph.value("y")}
     found = eval(written, known | {"columns": columns, "spread": spread})
     np.testing.assert_allclose(found, graph.grad("y"))
+
+
+def test_what_only_j_reads_is_not_told_to_be_itself(network):
+    def program(w):
+        z = 2 * w
+        J = np.sum(z**2)
+        return J
+
+    for graph, name in ((network, "a_o1"), (gv.trace(program, np.ones(3)), "z")):
+        told = graph.explain(name).text
+        assert f"∂{graph.names[graph.output]}/∂{name} = ∂" not in told

@@ -65,7 +65,7 @@ def test_the_usual_mistakes_are_recognised(rooms):
     lesson = (
         network.lesson()
         .value("z_h1").value("a_h1").local("a_o1", "z_o1").message("z_o1", "a_h1")
-        .gradient("w5").gradient("a_h1").paths("x1").value("z_o1")
+        .gradient("w5").gradient("a_h1").paths("x1").value("z_o1").gradient("w1").value("J")
     )  # fmt: skip
     rooms("open", state(lesson))
     value, grad = network.statements.value, network.statements.grad
@@ -82,7 +82,12 @@ def test_the_usual_mistakes_are_recognised(rooms):
         (4, grad("a_o1") * value("a_h1"), "forgotFactor"), (4, -grad("w5"), "sign"),
         (5, share[0], "missedPath"), (5, share[1], "missedPath"),
         (5, value("a_h1"), "valueForGradient"),
+        (5, share[0] - share[1], "signOne"), (5, share[0] + grad("z_o2"), "forgotFactor"),
+        (5, value("w5") + value("w7"), "forgotUpstreams"),
         (6, 2, "edges"), (6, 1, "onePath"), (6, 3, ""),
+        (8, grad("z_h1"), "forgotLocal"), (8, grad("a_h1") * value("x1"), "forgotFactor"),
+        (8, share[0] * value("a_h1") * (1 - value("a_h1")) * value("x1"), "onePath"),
+        (9, 2 * value("J"), "twice"), (9, value("J") / 2, "half"),
     ]  # fmt: skip
     for n, answer, said in given:
         assert rooms("judged", n, float(answer))["said"] == said, (n, answer)
@@ -94,6 +99,23 @@ def test_the_usual_mistakes_are_recognised(rooms):
     assert not rooms("judged", 6, 4.001)["right"]  # paths are counted
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1/4", 0.25), ("−1/4", -0.25), ("8×10⁻³", 0.008), ("8.2 × 10^-2", 0.082), ("-0,5", -0.5),
+     ("１", 1), ("1/0", None), ("1/2/3", None), ("", None), ("0x10", None), ("--1", None)],
+)  # fmt: skip
+def test_an_answer_is_read_as_students_write_numbers(rooms, text, number):
+    assert rooms("read", text) == ("NaN" if number is None else number)
+
+
+def test_zero_is_right_where_rounding_leaves_something_and_wrong_for_what_is_small(rooms):
+    noise = gv.expression("x + y - z", x=0.1, y=0.2, z=0.3)
+    small = gv.expression("x * y", x=1e-13, y=1.0)
+    for graph, right in ((noise, True), (small, False)):
+        rooms("open", state(graph.lesson().value(graph.names[graph.output])))
+        assert rooms("judged", 0, 0.0)["right"] is right
+
+
 def test_a_question_that_has_no_answer_is_refused_where_it_is_asked():
     lesson = examples.backprop_222().lesson()
     with pytest.raises(KeyError, match="no value is called 'w99'"):
@@ -103,8 +125,12 @@ def test_a_question_that_has_no_answer_is_refused_where_it_is_asked():
     with pytest.raises(ValueError, match="no message comes to J"):
         lesson.gradient("J")
     array = gv.trace(lambda w, x: np.sum(w * x), np.ones(2), np.ones(2))
-    with pytest.raises(ValueError, match="w is no single number"):
+    with pytest.raises(ValueError, match=r"w is no single finite number.*elements"):
         array.lesson().value("w")
+    with pytest.raises(ValueError, match=r"w\[0\] is a number of an array.*elements"):
+        array.lesson("w[0]")
+    with pytest.raises(ValueError, match=r"w, x: no number.*elements"):
+        array.lesson().about()
     with pytest.raises(ValueError, match="another graph"):
         array.save("never.html", lesson=lesson)
 
@@ -209,6 +235,37 @@ def test_a_student_predicts_is_told_what_went_wrong_and_saves_what_became_of_it(
     ]  # fmt: skip
     assert results["questions"][1]["shown"]
     assert results["questions"][1]["hints"] == 1
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("viewport", [(390, 844), (640, 400)])
+def test_a_lesson_is_done_by_the_keyboard_alone_and_what_is_asked_about_is_seen(opened, viewport):
+    lesson = LESSONS["network"]
+    page = opened(lesson.whole, lesson=lesson, viewport=viewport)
+    box = page.locator(".lesson")
+    seen = """i => {
+      const box = document.querySelector(`g.node[data-node="n${i}"]`).getBoundingClientRect();
+      const stage = document.querySelector('.stage').getBoundingClientRect();
+      return box.left >= stage.left - 1 && box.right <= stage.right + 1
+        && box.top >= stage.top - 1 && box.bottom <= stage.bottom + 1 }"""
+    for n, question in enumerate(lesson.questions):
+        assert f"Question {n + 1} of {len(lesson)}" in box.inner_text()
+        assert page.evaluate(seen, question.node), question
+        right = lesson.answer(question)
+        if question.kind == "reused":
+            terms = box.get_by_role("checkbox")
+            assert not any(term.is_checked() for term in terms.all())
+            names = terms.evaluate_all("all => all.map(one => Number(one.value))")
+            for i in names:
+                if lesson.graph.names[i] in right:
+                    page.keyboard.press("Space")
+                page.keyboard.press("Tab")
+        else:
+            page.keyboard.type(f"{right:.4g}")
+        page.keyboard.press("Enter")
+        assert box.locator(".is-right").is_visible(), (question, box.inner_text())
+        page.keyboard.press("Enter")
+    assert f"{len(lesson)} of {len(lesson)} predicted rightly" in box.inner_text()
 
 
 @pytest.mark.browser

@@ -1,6 +1,6 @@
 // What a student answers: is it right, and if not, which of the usual mistakes gives this number?
 
-import { finite, isNumber, scalar } from "./numbers.js";
+import { finite, isNumber, scalar, typed } from "./numbers.js";
 
 /** @import { Session } from "./session.js" */
 /**
@@ -37,22 +37,17 @@ export function terms(session, { node, after }) {
 }
 
 /**
- * As a student writes it: a minus of print, a comma, ×10^-3.
+ * As a student writes it, who may have a comma for the point.
  * @param {string} text
  */
-export function read(text) {
-  const plain = text
-    .normalize("NFKC")
-    .trim()
-    .replaceAll("−", "-")
-    .replace(/^(-?\d+),(\d+)$/, "$1.$2")
-    .replace(/\s*[×x*·]\s*10\s*\^\s*/, "e");
-  return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(plain) ? Number(plain) : NaN;
-}
+export const read = (text) => typed(text.trim().replace(/^([+−-]?\d+),(?=\d)/, "$1.")) ?? NaN;
+
+const NOISE = 1e-15; // what rounding leaves where 0 is right
+const TRIED = 8; // so many paths are tried one by one
 
 /** @type {(given: number, right: number, tolerance: number) => boolean} */
 const close = (given, right, tolerance) =>
-  finite(right) && Math.abs(given - right) <= tolerance * Math.abs(right) + 1e-12;
+  finite(right) && Math.abs(given - right) <= tolerance * Math.abs(right) + NOISE;
 
 /**
  * Whether a number is the right one, rounded or cut off after some digits.
@@ -113,7 +108,12 @@ const ofPaths = ({ chain }, { node }) => [
 function ofNumbers(session, question, right) {
   const ways = { value: ofValue, local: ofLocal, message: ofMessage, gradient: ofGradient };
   const own = ways[/** @type {keyof typeof ways} */ (question.kind)](session, question);
-  return [...own, { said: "sign", number: -right }];
+  return [
+    ...own,
+    { said: "sign", number: -right },
+    { said: "twice", number: 2 * right },
+    { said: "half", number: right / 2 },
+  ];
 }
 
 /** @type {(session: Session, question: QuestionTold) => Mistake[]} */
@@ -163,22 +163,36 @@ function ofMessage(session, { edge }) {
 /** @type {(session: Session, question: QuestionTold) => Mistake[]} */
 function ofGradient(session, { node }) {
   const { values, grads, locals, messages } = numbersOf(session);
-  const { chain } = session;
-  const sent = chain.out[node].filter((e) => isNumber(messages[e]));
-  const value = { said: "valueForGradient", number: scalar(values[node]), x: node };
+  const { chain, edges } = session;
   const total = scalar(grads[node]);
-  if (sent.length > 1) {
-    const size = (/** @type {number} */ e) => scalar(messages[e]);
-    return [
-      ...sent.map((e) => ({ said: "missedPath", number: total - size(e), f: e })),
-      ...sent.map((e) => ({ said: "missedPaths", number: size(e), f: e })),
-      value,
-    ];
+  const slope = (/** @type {number} */ e) => scalar(locals[e]);
+  const size = (/** @type {number} */ e) => scalar(messages[e]);
+  const sent = chain.out[node].filter((e) => isNumber(messages[e]));
+  const ways = chain.counts.paths[node] <= TRIED ? chain.paths(node, locals, TRIED) : [];
+  /** @type {number[]} the edges that all paths begin with */
+  const shared = [];
+  for (let i = node; chain.out[i].length === 1; i = edges[shared[shared.length - 1]].v) {
+    shared.push(chain.out[i][0]);
   }
-  const path = chain.counts.paths[node] === 1n ? (chain.paths(node, locals)[0]?.edges ?? []) : [];
+  const ofSum = (/** @type {number} */ e) => [
+    { said: "missedPath", number: total - size(e), f: e },
+    // (Of two messages the one is what misses the other.)
+    { said: "missedPaths", number: sent.length > 2 ? size(e) : NaN, f: e },
+    { said: "signOne", number: total - 2 * size(e), f: e },
+    { said: "forgotFactor", number: total - size(e) + size(e) / slope(e), f: e },
+  ];
+  const all = sent.reduce((sum, e) => sum + slope(e), 0);
+  const own =
+    sent.length > 1
+      ? [...sent.flatMap(ofSum), { said: "forgotUpstreams", number: all }]
+      : sent.flatMap((edge) => ofMessage(session, { edge }));
   return [
-    ...sent.flatMap((edge) => ofMessage(session, { edge })),
-    ...path.map((e) => ({ said: "forgotFactor", number: total / scalar(locals[e]), f: e })),
-    value,
+    ...own,
+    ...shared.map((e) => ({ said: "forgotFactor", number: total / slope(e), f: e })),
+    { said: "valueForGradient", number: scalar(values[node]), x: node },
+    ...(ways.length > 1 ? ways : []).flatMap(({ value }) => [
+      { said: "onePath", number: value },
+      { said: "onePath", number: total - value },
+    ]),
   ];
 }

@@ -130,17 +130,23 @@ export class Camera {
     this.pan(x - now.x, y - now.y);
   }
   /**
-   * Bring an element into view.
-   * @param {Element} element
+   * Bring elements into view; the last of them, where there is not room for all.
+   * @param {...Element} elements
    */
-  reveal(element) {
-    const box = element.getBoundingClientRect();
+  reveal(...elements) {
     const stage = this.stage.getBoundingClientRect();
-    const { left, right, top, bottom } = stage;
-    if (box.left >= left && box.right <= right && box.top >= top && box.bottom <= bottom) return;
-    this.pan(
-      stage.x + (stage.width - box.width) / 2 - box.x,
-      stage.y + (stage.height - box.height) / 2 - box.y,
-    );
+    const boxes = elements.map((element) => element.getBoundingClientRect());
+    const left = Math.min(...boxes.map((box) => box.left));
+    const right = Math.max(...boxes.map((box) => box.right));
+    const top = Math.min(...boxes.map((box) => box.top));
+    const bottom = Math.max(...boxes.map((box) => box.bottom));
+    const fits = right - left <= stage.width && bottom - top <= stage.height;
+    if (!fits && elements.length > 1) this.reveal(...elements.slice(1));
+    else if (left < stage.left || right > stage.right || top < stage.top || bottom > stage.bottom) {
+      this.pan(
+        (stage.left + stage.right - left - right) / 2,
+        (stage.top + stage.bottom - top - bottom) / 2,
+      );
+    }
   }
 }

@@ -166,7 +166,10 @@ export class Frame {
     const now = session.done ? undefined : under;
     const asked = node ?? (edge === undefined ? undefined : session.edges[edge].u);
     const first = session.structure.moving[0] ?? 0;
-    const at = [asked, session.targets()[0], now, first].find((i) => i !== undefined && i >= 0);
+    const wanted = this.lesson?.question?.node;
+    const at = [wanted, asked, session.targets()[0], now, first].find(
+      (i) => i !== undefined && i >= 0,
+    );
     picture.begin(picture.middleOf(at ?? 0));
   }
   pictured() {
@@ -214,6 +217,7 @@ export class Frame {
     this.write();
     this.mark();
     this.sendDot();
+    this.picture.show(...(this.lesson?.ends() ?? []));
     this.tell();
     this.panel.refresh();
     this.reuse.refresh();
@@ -247,7 +251,7 @@ export class Frame {
     if (this.sent !== step && !done) {
       if (kind === "message") this.picture.send(what);
       const seen = kind === "message" ? [edges[what].v, edges[what].u] : what >= 0 ? [what] : [];
-      for (const i of seen) this.picture.show(i);
+      this.picture.show(...seen);
     }
     this.sent = done ? -1 : step;
   }

@@ -3,7 +3,7 @@
 import { chosen, expected, judged, read, terms } from "./answers.js";
 import { block, button, fill, formula, html } from "./elements.js";
 import { numeral } from "./formulas.js";
-import { before, formulas, phrase, telling } from "./questions.js";
+import { before, commaed, formulas, phrase, telling } from "./questions.js";
 import { saveResults, untried } from "./results.js";
 import { gradient } from "./rule.js";
 
@@ -29,6 +29,7 @@ export class LessonBox {
       this.said,
     );
     this.shown = -1;
+    this.seen = -1;
   }
 
   get progress() {
@@ -58,6 +59,7 @@ export class LessonBox {
     if (this.shown === at) return;
     this.shown = at;
     fill(this.said);
+    fill(this.asking); // a field that stayed would hold the answer before
     if (question) this.pose();
     else this.close();
   }
@@ -82,6 +84,15 @@ export class LessonBox {
       this.form(),
     );
     this.asking.querySelector("input")?.focus({ preventScroll: true });
+  }
+
+  /** The boxes that are asked about, once for each question: the picture shows them. */
+  ends() {
+    const { question } = this;
+    if (!question || this.seen === this.shown) return [];
+    this.seen = this.shown;
+    const { node, edge } = question;
+    return edge < 0 ? [node] : [this.session.edges[edge].v, node];
   }
 
   /** @type {Session["t"]} */
@@ -199,9 +210,8 @@ export class LessonBox {
     session.pointed = [];
     const { reused } = kind === "reused" ? terms(session, question) : { reused: [] };
     const number = kind === "reused" ? null : numeral(expected(session, question));
-    const x = number
-      ? formula(number)
-      : reused.flatMap((i) => [" ", formula(gradient(session, i))]);
+    const named = commaed(reused.map((i) => formula(gradient(session, i))));
+    const x = number ? formula(number) : named.length ? named : t("nothing");
     fill(
       this.said,
       html("p", { class: key === "right" ? "is-right" : "" }, session.say(key, { x })),

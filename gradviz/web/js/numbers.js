@@ -45,12 +45,23 @@ export function digitsOf(x, digits) {
 }
 
 /**
- * A number as somebody types it: decimal digits; undefined where it is none, infinite where it is
- * too large for one.
+ * A number as somebody types it: a minus of print, 8×10⁻³ as it is shown, 1/3; undefined where it
+ * is none, infinite where it is too large for one.
  * @type {(text: string) => number | undefined}
  */
 export function typed(text) {
-  const plain = text.normalize("NFKC").trim().replaceAll("−", "-"); // (１ of a Chinese keyboard)
+  const [over, ...under] = text.split("/").map(decimal);
+  if (!under.length || over === undefined) return over;
+  return under.length === 1 && under[0] ? over / under[0] : undefined;
+}
+/** @type {(text: string) => number | undefined} */
+function decimal(text) {
+  const plain = text
+    .replace(/(?<=10)(?=[⁻⁰¹²³⁴-⁹])/, "^")
+    .normalize("NFKC") // (１ of a Chinese keyboard)
+    .trim()
+    .replaceAll("−", "-")
+    .replace(/\s*[×x*·]\s*10\s*\^\s*/, "e");
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(plain) ? Number(plain) : undefined;
 }
 

@@ -252,11 +252,11 @@ export class Picture extends Camera {
   }
 
   /**
-   * Bring a box into view.
-   * @param {number} i
+   * Bring boxes into view; the last of them, where there is not room for all.
+   * @param {...number} ids
    */
-  show(i) {
-    const box = this.box(i);
-    if (box) this.reveal(box);
+  show(...ids) {
+    const boxes = ids.flatMap((i) => this.box(i) ?? []);
+    if (boxes.length) this.reveal(...boxes);
   }
 }

@@ -53,6 +53,9 @@ export function telling(session, lesson, question) {
   return before(session, lesson, question);
 }
 
+/** @type {(all: Element[]) => (Element | string)[]} */
+export const commaed = (all) => all.flatMap((one, n) => (n ? [", ", one] : [one]));
+
 /**
  * What is said of a question, with its names and formulas.
  * @param {Session} session
@@ -65,8 +68,6 @@ export function phrase(session, question, key, { x, f } = {}) {
   const name = (/** @type {number} */ i) => formula(nodes[i].label);
   const edge = f ?? question.edge;
   const v = edge < 0 ? question.node : edges[edge].v;
-  const listed = (/** @type {Element[]} */ all) =>
-    all.flatMap((one, n) => (n ? [", ", one] : [one]));
   const d = (/** @type {number} */ i) => formula(gradient(session, i));
   return session.say(key, {
     u: name(edge < 0 ? question.node : edges[edge].u),
@@ -77,9 +78,9 @@ export function phrase(session, question, key, { x, f } = {}) {
     l: edge < 0 ? "" : formula(local(session, edge)),
     x: x !== undefined ? name(x) : f !== undefined ? formula(local(session, f)) : "",
     e: edge < 0 ? "" : session.edgeName(edge, "name"),
-    us: listed([...new Set(chain.into[question.node].map((e) => edges[e].u))].map(name)),
+    us: commaed([...new Set(chain.into[question.node].map((e) => edges[e].u))].map(name)),
     es: chain.out[question.node].map((e) => session.edgeName(e, "name")).join(", "),
-    after: listed(question.after.map(d)),
+    after: commaed(question.after.map((i) => (key.startsWith("hint") ? name(i) : d(i)))),
   });
 }
 

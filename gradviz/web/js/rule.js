@@ -119,6 +119,16 @@ export function pathLines(session, i, paths, rest) {
   const inNumbers = (/** @type {Path} */ { edges: path }) =>
     times(path.map((e) => amount(numbers.locals[e], true)).reverse());
 
+  const [first] = paths;
+  if (rest <= 0n && paths.length === 1 && first.edges.length === 1) {
+    // J reads it and nothing else does: ∂J/∂i would be told to be ∂J/∂i.
+    const { derivative, vjp } = slopes(session, first.edges[0]);
+    const how = vjp ?? derivative;
+    return [
+      [equation(gradient(session, i), ...(how ? [how] : []))],
+      [continued("=", amount(numbers.grads[i]))],
+    ];
+  }
   const symbols = paths.map((path, n) =>
     n ? continued("+", product(path)) : equation(gradient(session, i), product(path)),
   );

@@ -110,7 +110,7 @@ export class Training {
     const at = session.get("at");
     const rate = session.get("rate");
     const places = { name: session.loss, rate: short(rate), less: short(rate / 10, 2) };
-    if (at === 0) return "";
+    if (at === 0 || rate <= 0) return "";
     if (!finite(history[at])) {
       const n = history.findIndex((loss) => !finite(loss));
       return session.t("lossLost", { ...places, n });

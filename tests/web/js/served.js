@@ -2,7 +2,7 @@
 // of JSON answers. What JSON lacks travels as text, and so do exact integers.
 
 import { createInterface } from "node:readline";
-import { expected, judged, terms } from "../../../gradviz/web/js/answers.js";
+import { expected, judged, read, terms } from "../../../gradviz/web/js/answers.js";
 import { axesOf, flat, fromLists, shapeOf } from "../../../gradviz/web/js/arrays.js";
 import { courseOf } from "../../../gradviz/web/js/course.js";
 import { numeral } from "../../../gradviz/web/js/formulas.js";
@@ -71,6 +71,7 @@ const CALLS = {
     const [symbols, numbers] = pathLines(session, i, paths, rest);
     return { symbols, numbers, factored: factored(session, i) };
   },
+  read: (text) => read(text),
   /** Of each question of a lesson: what is right, and what is said of a number. */
   expected: () => session.get("lesson").questions.map((q) => expected(session, q)),
   reused: () =>
