@@ -225,7 +225,7 @@ class EntryExplanation(Explanation):
         if _spoken(numbers) != _plain(self.value):
             text.append(_plain(self.value))
             latex.append(_latex_number(self.value))
-        return " = ".join(text), " = ".join(latex)
+        return " = ".join(text), " \\\\\n&= ".join(latex)
 
 
 _DOT = r" \cdot "
@@ -340,6 +340,14 @@ class _Reading:
         if np.ndim(of.value) == 1:
             return _matrix(of, not self.rows)
         return _Read(of.value.T, lambda place: of.at(place[::-1]))
+
+    def _Subscript(self, tree: ast.Subscript) -> _Read:
+        of = self.of(tree.value)
+        at = ast.literal_eval(tree.slice)
+        at = at if isinstance(at, tuple) else (at,)
+        if not all(type(n) is int and 0 <= n < size for n, size in zip(at, of.shape, strict=False)):
+            raise _Unread
+        return _Read(of.value[at], lambda place: of.at((*at, *place)))
 
     def _BinOp(self, tree: ast.BinOp) -> _Read:
         left, right = self.of(tree.left), self.of(tree.right)

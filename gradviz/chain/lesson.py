@@ -197,7 +197,8 @@ class Lesson:
         return len(self.questions)
 
     def __repr__(self) -> str:
-        return f"<Lesson: {len(self)} questions about {self.graph.names[self.graph.output]}>"
+        about = self.graph.names[self.graph.output]
+        return f'<Lesson: {len(self)} questions about {about}; .save("lesson.html") writes it>'
 
     # --- what can be asked -------------------------------------------------------------------
 

@@ -352,9 +352,16 @@ def _loss(graph: Graph) -> Any:
     return graph.values[graph.output].value
 
 
+def _signed(value: Any) -> Any:
+    """JSON has no -0: it travels as text."""
+    if isinstance(value, list):
+        return [_signed(part) for part in value]
+    return -0.0 if value == "-0" else value
+
+
 def _arrays(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values as JSON has them; anything but numbers is refused."""
-    found = {name: np.asarray(value) for name, value in values.items()}
+    found = {name: np.asarray(_signed(value)) for name, value in values.items()}
     for name, value in found.items():
         if value.dtype.kind not in "fiu":
             raise ValueError(f"{name}: these are no numbers")

@@ -194,6 +194,13 @@ w""",
     one.press("Enter")
     wait_shown(page, "x", "[0.5, 0.25]")
     page.locator(".lens .exact").filter(has_text="x[1] = 0.25").wait_for()
+    page.wait_for_timeout(700)
+    one.fill("-0.0")
+    one.press("Enter")
+    wait_shown(page, "x", "[0.5, 0]")
+    assert run(page, 1) == "[0.5, -0.0]"
+    page.get_by_role("button", name="Undo the last change").click()
+    wait_shown(page, "x", "[0.5, 0.25]")
     for way, now in (("Undo the last change", "[0.5, −0.5]"), ("Redo", "[0.5, 0.25]")):
         page.get_by_role("button", name=way).click()
         wait_shown(page, "x", now)

@@ -110,6 +110,9 @@ def test_a_learning_rate_beyond_reason_and_a_loss_that_runs_away_are_said(opened
     assert not alarm.is_visible()
     typed(page, "Learning rate", "-1")
     assert "not above 0" in alarm.inner_text()
+    page.get_by_role("button", name="Take 1 step of").click()  # it leads up, η is not too large
+    assert "not above 0" in alarm.inner_text()
+    page.get_by_role("button", name="Undo the last change").click()
     typed(page, "Learning rate", "100")
     assert "moves w by 1.6×10³ times its own size" in alarm.inner_text()
     page.get_by_role("button", name="Take 1 step of").click()

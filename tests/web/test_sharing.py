@@ -136,13 +136,14 @@ def test_a_series_of_pictures_shows_each_number_from_its_step_on(network, tmp_pa
 
 
 @pytest.mark.parametrize("suffix", ["gif", "mp4"])
-def test_both_passes_are_a_film(tmp_path, suffix):
+def test_both_passes_are_a_film(tmp_path, suffix, capfd):
     image = pytest.importorskip("PIL.Image")
     graph = gv.expression("c = a * b; c + b", a=2.0, b=3.0)
     path = tmp_path / f"film.{suffix}"
     if suffix == "mp4":
         ffmpeg = pytest.importorskip("imageio_ffmpeg")
         graph.save(path, seconds=0.5)
+        assert capfd.readouterr() == ("", "")
         frames, seconds = ffmpeg.count_frames_and_secs(str(path))
         assert frames > 8
         assert seconds == pytest.approx(0.5 * (len(graph.frames()) + 2), abs=0.7)

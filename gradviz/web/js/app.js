@@ -8,6 +8,10 @@ import { paint, watch } from "./theme.js";
 
 /** @import { Model } from "./session.js" */
 
+/** JSON has no −0: it travels as text. @type {(message: object) => object} */
+const signed = (message) =>
+  JSON.parse(JSON.stringify(message, (_, x) => (Object.is(x, -0) ? "-0" : x)));
+
 export class App {
   /**
    * @param {Model} model
@@ -16,7 +20,7 @@ export class App {
   constructor(model, el) {
     this.model = model;
     this.requests = new Requests(
-      (message) => model.send(message),
+      (message) => model.send(signed(message)),
       (serial) => this.session.put("settled", serial),
       () => this.frame.warn(this.session.t("gone")),
     );

@@ -152,6 +152,7 @@ export function unpackedArray({ shape, kind, data }) {
  */
 export function fromLists(lists) {
   if (typeof lists === "number") return lists;
+  if (lists === "-0") return -0;
   if (!Array.isArray(lists)) return undefined;
   const parts = lists.map(fromLists);
   const shape = parts.length ? shapeOf(parts[0] ?? 0) : [];
