@@ -426,14 +426,14 @@ class Recording:
 
     @cached_property
     def varying(self) -> Ids:
-        """The ids that depend on a leaf of `wrt`: only these have gradients."""
+        """The ids that depend on a leaf of `wrt`, integers aside: only these have gradients."""
         marks = bytearray(len(self))
         for i in self.wrt:
             marks[i] = 1
         for v, operands in enumerate(self.operands):
             for u in operands:
                 if marks[u]:
-                    marks[v] = 1
+                    marks[v] = not _whole(self.values[v].value)
                     break
         return Ids(marks)
 
@@ -624,6 +624,14 @@ class Recording:
             if stretched and not extra:
                 keywords.append(ast.keyword("keepdims", ast.Constant(True)))
         return ast.Call(notation.name("sum"), [message], keywords)
+
+
+def _whole(value: Any) -> bool:
+    """Whether a value holds integers or truth values, which have no gradient."""
+    dtype = getattr(value, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        return dtype.kind in "biu"
+    return str(dtype).startswith(("int", "uint", "bool"))
 
 
 _NUMBERS = frozenset((float, np.float64))

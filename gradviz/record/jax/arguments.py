@@ -115,11 +115,18 @@ def _leaves(given: Any, names: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
     nnx, equinox = sys.modules.get("flax.nnx"), sys.modules.get("equinox")
     kinds = (*((nnx.Variable,) if nnx else ()), *((equinox.nn.State,) if equinox else ()))
     flat = tree_util.tree_flatten_with_path
+    module = equinox.Module if equinox else ()
+    inside_modules = tuple(
+        path for path, part in flat(given, is_leaf=lambda part: isinstance(part, module))[0]
+        if isinstance(part, module)
+    )  # fmt: skip
     for path, part in flat(given, is_leaf=lambda part: isinstance(part, kinds))[0]:
         name = _name(path, names)
         if not isinstance(part, kinds):
             linen = _STATS.match(name)
-            yield name, part, linen[0] if linen else ""
+            # (As for `equinox.filter_grad`, a plain number of a module is how, not what it learns.)
+            plain = isinstance(part, float) and any(path[: len(p)] == p for p in inside_modules)
+            yield name, part, name if plain else linen[0] if linen else ""
             continue
         state = "" if nnx and isinstance(part, nnx.Param) else name
         for inside, value in flat(part)[0]:

@@ -14,6 +14,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from gradviz.model import Node
+from gradviz.record.jax.keep import is_key
 from gradviz.record.jax.plan import Plan, Step
 from gradviz.record.jax.pure import Pure
 
@@ -85,7 +86,7 @@ def scan(capture: Capture, step: Step, operands: Sequence[Any], scope: Scope) ->
         around = inside(scope, body, "scan", n)
         row: list[Any] = []
         for k, whole in enumerate(scanned):
-            array = _row(plain(whole), np.int32(i))
+            array = _row(plain(whole), i)
             if isinstance(whole, Live):
                 name = called[k] if k < len(called) and called[k].isidentifier() else ""
                 array = Live(array, capture.row(array, whole.node, i, step, around, name))
@@ -109,7 +110,17 @@ def _typed(value: Any, var: Any) -> Any:
     return value if isinstance(value, Live) else jnp.asarray(value, var.aval.dtype)
 
 
-_row = jax.jit(lambda a, i: lax.dynamic_index_in_dim(a, i, keepdims=False))
+def _row(array: Any, i: int) -> Any:
+    """A row; of a large array on a processor it is the same memory."""
+    if isinstance(array, jax.Array) and array.size >= LARGE and not is_key(array.dtype):
+        (device,) = array.devices()
+        if device.platform == "cpu":
+            return jax.device_put(np.asarray(array)[i], device, may_alias=True)
+    return _copied(array, np.int32(i))
+
+
+LARGE = 2**16
+_copied = jax.jit(lambda a, i: lax.dynamic_index_in_dim(a, i, keepdims=False))
 _stacked = jax.jit(lambda *parts: jnp.stack(parts))
 
 
@@ -164,7 +175,7 @@ class Stack(NamedTuple):
         node = self.live.node
         gradient = capture.upstream_of(self.live)
         if gradient is not None:
-            parts = [_row(gradient, np.int32(i)) for i in range(len(node.operands))]
+            parts = [_row(gradient, i) for i in range(len(node.operands))]
             capture.learn_stack(node, gradient, parts)
             for part, one in zip(node.operands, parts, strict=True):
                 if isinstance(part, Node) and part.order in capture.varying:

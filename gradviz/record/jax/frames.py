@@ -17,7 +17,7 @@ from gradviz.record.names import LIBRARIES, Instruction
 _NAMESPACES = (
     "jax.numpy jax.numpy.linalg jax.numpy.fft jax.nn jax.nn.initializers jax.lax jax.lax.linalg "
     "jax.random jax.scipy.special jax.scipy.linalg jax.scipy.stats.norm jax.scipy.signal jax.image "
-    "jax.ops optax optax.losses flax.linen.pooling flax.linen.attention haiku"
+    "jax.ops optax optax.losses optax.tree_utils flax.linen.pooling flax.linen.attention haiku"
 ).split()
 _BY_NAME = {
     "true_divide": "divide", "rtruediv": "divide", "truediv": "divide", "div": "divide",
@@ -30,6 +30,7 @@ _BY_NAME = {
     "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "atan2": "arctan2", "amax": "max",
     "amin": "min", "permute_dims": "transpose", "concat": "concatenate", "conj": "conjugate",
     "abs": "absolute", "cumulative_sum": "cumsum", "unstack": "getitem",
+    "index_in_dim": "getitem", "roll_static": "roll", "roll_dynamic": "roll",
     "convert_element_type": "astype", "rewriting_take": "getitem", "conv_general_dilated": "conv",
     "expit": "sigmoid", "gt": "greater", "lt": "less", "ge": "greater_equal", "le": "less_equal",
     "eq": "equal", "ne": "not_equal", "and": "logical_and", "or": "logical_or", "not":

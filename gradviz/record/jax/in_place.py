@@ -35,11 +35,16 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _writes(jaxpr: Any) -> bool:
     """Whether a jaxpr, or one in it, writes into an array."""
-    return any(
-        eqn.primitive.name.startswith(("scatter", "dynamic_update_slice"))
-        or any(map(_writes, _inside(eqn.params.values())))
-        for eqn in (jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr).eqns
-    )
+    writing = "scatter", "dynamic_update_slice"
+    return any(eqn.primitive.name.startswith(writing) for eqn in equations(jaxpr))
+
+
+def equations(jaxpr: Any) -> Iterator[Any]:
+    """The equations of a jaxpr, and of those in it."""
+    for eqn in (jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr).eqns:
+        yield eqn
+        for inner in _inside(eqn.params.values()):
+            yield from equations(inner)
 
 
 def _inside(values: Any) -> Iterator[Any]:

@@ -341,6 +341,7 @@ def _steps(runs: list[_Run], outer: list[Any], opened: frozenset[str]) -> list[S
             ends.append(True)
             first_call = place.stack, run.eqn.primitive
     groups, ends = _certain(groups, ends)
+    ends = _last_ones(groups, ends)
     reads: dict[Any, set[int]] = {}
     for n, group in enumerate(groups):
         for run in group:
@@ -363,7 +364,10 @@ def _fixed(eqn: Any) -> bool:
 
 
 def _certain(groups: list[list[_Run]], ends: list[bool]) -> tuple[list[list[_Run]], list[bool]]:
-    """Calls whose own frame is not there, opened where rounds of a loop look the same."""
+    """Calls as the user made them, where rounds of a loop look the same.
+
+    Those whose own frame is not there are opened; rounds of a library's own loop are one call.
+    """
     found: list[tuple[list[_Run], bool]] = []
     for call, same in itertools.groupby(
         zip(groups, ends, strict=True), key=lambda one: one[0][-1].place.call
@@ -371,13 +375,44 @@ def _certain(groups: list[list[_Run]], ends: list[bool]) -> tuple[list[list[_Run
         calls = [*same]
         first = calls[0][0]
         kinds = {tuple(run.eqn.primitive for run in group) for group, _ in calls}
-        if call and call == first[0].place.stack and (len(first) == 1 or len(kinds) > 1):
+        if call and _in_one([group for group, _ in calls]):
+            found.append(([run for group, _ in calls for run in group], calls[-1][1]))
+        elif call and call == first[0].place.stack and (len(first) == 1 or len(kinds) > 1):
             for group, end in calls:
                 alone = [[r._replace(place=r.place._replace(name=""))] for r in group]
                 found += [(one, end and one is alone[-1]) for one in alone]
         else:
             found += calls
     return [group for group, _ in found], [end for _, end in found]
+
+
+def _last_ones(groups: list[list[_Run]], ends: list[bool]) -> list[bool]:
+    """Which are the last of their statement, where a library's loop has made several rounds."""
+    found: list[bool] = []
+    for statement, same in itertools.groupby(
+        zip(groups, ends, strict=True), key=lambda one: one[0][-1].place.statement
+    ):
+        rounds: list[list[_Run]] = [[]]
+        shut = []
+        for group, end in same:
+            rounds[-1] += group
+            rounds += [[] for _ in range(end)]
+            shut.append(end)
+        rounds = [*filter(None, rounds)]
+        one = statement and len(rounds) > 1 and _in_one(rounds)
+        found += [False] * (len(shut) - 1) + shut[-1:] if one else shut
+    return found
+
+
+def _in_one(groups: list[list[_Run]]) -> bool:
+    """Whether groups are rounds of a library's loop: they differ, and later ones read each."""
+    mains = [[r.eqn.primitive for r in g if r.eqn.primitive.name not in FORMS] for g in groups]
+    read: set[Any] = set()
+    for group in reversed(groups):
+        if group is not groups[-1] and read.isdisjoint(group[-1].eqn.outvars):
+            return False
+        read.update(a for run in group for a in run.eqn.invars if not isinstance(a, Literal))
+    return any(one != mains[0] for one in mains)
 
 
 def _step(

@@ -12,7 +12,7 @@ from jax._src import core
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from gradviz.record.jax import frames, in_place
-from gradviz.record.jax.plan import Step
+from gradviz.record.jax.plan import LOOPS, OPENED, Step, inner_of
 
 
 def wide() -> bool:
@@ -66,8 +66,15 @@ class Pure:
         return found
 
     def sends(self, k: int, wanted: tuple[int, ...]) -> frozenset[int]:
-        """Those of the operands `wanted` that result `k` depends on with a slope."""
-        return frozenset(self.pull((k,), wanted)[1])
+        """Those of the operands `wanted` that result `k` depends on with a slope, be it 0.
+
+        JAX computes none of a step, such as `round`, whose slope is 0.
+        """
+        jaxpr = self.closed.jaxpr
+        steps = (
+            n for n in wanted if _follows(jaxpr, [v is jaxpr.invars[n] for v in jaxpr.invars])[k]
+        )
+        return frozenset((*self.pull((k,), wanted)[1], *steps))
 
     def _pull(
         self, which: tuple[int, ...], wanted: tuple[int, ...]
@@ -106,6 +113,25 @@ def _depends(jaxpr: Any, count: int) -> list[bool]:
         if any(not isinstance(a, Literal) and a in reached for a in eqn.invars):
             reached.update(eqn.outvars)
     return [not isinstance(v, Literal) and v in reached for v in jaxpr.outvars]
+
+
+def _follows(jaxpr: Any, on: Sequence[bool]) -> list[bool]:
+    """Which results have a way from these arguments through floats that nothing stops."""
+    seen = {v for v, one in zip(jaxpr.invars, on, strict=True) if one}
+    for eqn in jaxpr.eqns:
+        given = [not isinstance(a, Literal) and a in seen for a in eqn.invars]
+        name = eqn.primitive.name
+        if not any(given) or name == "stop_gradient":
+            continue
+        if name in OPENED:
+            inner, _ = inner_of(eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")))
+            found = _follows(inner, given)
+        else:  # (a rule of its own says what it lets pass)
+            found = [not name.startswith("custom_") and name not in LOOPS] * len(eqn.outvars)
+        seen.update(
+            v for v, one in zip(eqn.outvars, found, strict=True) if one and is_float(v.aval)
+        )
+    return [not isinstance(v, Literal) and v in seen for v in jaxpr.outvars]
 
 
 # --- alike ----------------------------------------------------------------------------------------

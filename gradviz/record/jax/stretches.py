@@ -3,6 +3,10 @@
 The blocks of a model are stretches that are alike, which are compiled once. A loop with a large
 body is followed round by round where only statistics are kept: all rounds' arrays are never there
 at once.
+
+Not all is one compiled function that takes the statistics, too: XLA puts each call of a block in
+its place, so that a GPT of 12 layers was compiled in 72 s instead of 3 (in 24 s where its options
+forbid that), and took 2.4 to 3.7 times as long as the step itself, where stretches take 1.7 times.
 """
 
 from __future__ import annotations

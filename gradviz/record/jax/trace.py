@@ -22,7 +22,7 @@ from gradviz.record.jax import in_place
 from gradviz.record.jax.arguments import Arguments, Leaf
 from gradviz.record.jax.capture import Capture
 from gradviz.record.jax.follow import Live
-from gradviz.record.jax.keep import array, put
+from gradviz.record.jax.keep import array, is_key, put
 from gradviz.record.jax.modules import Modules, any_watched
 from gradviz.record.jax.plan import Plan, jits, plan
 from gradviz.record.jax.pure import wide
@@ -198,7 +198,7 @@ class JaxProgram(Program):
             )
         capture.backward(output)
         program = Again(self, dict(values))
-        program.precision = _precision(capture.recorded)
+        program.precision = _precision(steps.jaxpr)
         kept: dict[int, Any] = {}
 
         def keep(value: Any) -> Any:  # (one array that is read twice is one constant)
@@ -279,10 +279,11 @@ class Again(Program):
         return self.program.record({**self.values, **values})
 
 
-def _precision(recorded: Sequence[Node]) -> float:
-    kinds = {jnp.dtype(node.value.dtype) for node in recorded
-             if not str(node.value.dtype).startswith("key")}  # fmt: skip
-    floats = [kind for kind in kinds if jnp.issubdtype(kind, jnp.inexact)]
+def _precision(jaxpr: Any) -> float:
+    """The coarsest of what is computed, inside of a library's calls too."""
+    written = (v for eqn in in_place.equations(jaxpr) for v in eqn.outvars)
+    kinds = {v.aval.dtype for v in (*jaxpr.invars, *written)}
+    floats = [kind for kind in kinds if not is_key(kind) and jnp.issubdtype(kind, jnp.inexact)]
     return max((float(jnp.finfo(k).eps) for k in floats), default=0.0)  # type: ignore[no-untyped-call]
 
 
