@@ -11,6 +11,7 @@ import jax_programs  # noqa: F401 - how it compiles
 from jax import lax
 
 import gradviz as gv
+from gradviz.chain.folding import Folding
 
 P, X = np.array([0.5, 1.5, -2.5]), np.array([0.3, 1.7, -2.2])
 
@@ -154,3 +155,30 @@ def test_a_number_that_a_module_of_equinox_is_made_with_is_not_learned():
     assert len(graph.gradients()) == len(learned)
     assert "attention.dropout.p" not in graph.gradients()
     assert graph.diagnose().ok
+
+
+def test_a_call_that_is_opened_is_a_fold_that_the_page_closes_and_opens():
+    optax = pytest.importorskip("optax", reason="its losses are not jitted")
+
+    def loss(logits, labels):
+        h = jax.nn.gelu(logits)
+        l = optax.softmax_cross_entropy_with_integer_labels(h, labels)
+        return jnp.mean(l)
+
+    arguments = jnp.asarray([[1.0, 2.0], [0.5, -1.0]]), jnp.array([0, 1])
+    whole = gv.trace(loss, *arguments)
+    name = whole.values[whole.id("l")].operation.name
+    for unfold in ("gelu", name):
+        graph = gv.trace(loss, *arguments, unfold=unfold)
+        inside = [i for i in range(len(graph)) if graph.values[i].scope == (unfold,)]
+        assert len(inside) > 5
+        folding = Folding(graph, scopes=True)
+        [fold] = folding.root.folds
+        assert fold.key == unfold
+        assert {*inside} <= {*fold.values}
+        assert graph.names[inside[-1]] == {"gelu": "h", name: "l"}[unfold]
+        np.testing.assert_allclose(graph.grad("logits"), whole.grad("logits"), atol=1e-6)
+    every = gv.trace(loss, *arguments, unfold="all")
+    assert {"gelu", name}.isdisjoint(node.operation.name for node in every.values)
+    assert every.names[-1] == "J"
+    np.testing.assert_allclose(every.grad("logits"), whole.grad("logits"), atol=1e-6)

@@ -8,6 +8,7 @@ of the user's own that are jitted or checkpointed are opened.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -327,8 +328,6 @@ def _steps(runs: list[_Run], outer: list[Any], opened: frozenset[str]) -> list[S
             and run.eqn.primitive.name not in LOOPS
             and previous.eqn.primitive.name not in LOOPS
             and place.call
-            and "all" not in opened
-            and place.name not in opened
             and place.call == previous.place.call
             and ((place.stack, run.eqn.primitive) != first_call or _fixed(run.eqn))
             and run.scope == previous.scope
@@ -341,7 +340,7 @@ def _steps(runs: list[_Run], outer: list[Any], opened: frozenset[str]) -> list[S
             ends.append(True)
             first_call = place.stack, run.eqn.primitive
     groups, ends = _certain(groups, ends)
-    ends = _last_ones(groups, ends)
+    groups, ends = _opened(groups, _last_ones(groups, ends), opened)
     reads: dict[Any, set[int]] = {}
     for n, group in enumerate(groups):
         for run in group:
@@ -402,6 +401,26 @@ def _last_ones(groups: list[list[_Run]], ends: list[bool]) -> list[bool]:
         one = statement and len(rounds) > 1 and _in_one(rounds)
         found += [False] * (len(shut) - 1) + shut[-1:] if one else shut
     return found
+
+
+def _opened(
+    groups: list[list[_Run]], ends: list[bool], opened: frozenset[str]
+) -> tuple[list[list[_Run]], list[bool]]:
+    """The calls that are to be opened as their equations, in a scope of their name."""
+    found: list[tuple[list[_Run], bool]] = []
+    parts = Counter(group[-1].place.call for group in groups)
+    for group, end in zip(groups, ends, strict=True):
+        call, name = group[-1].place.call, frames.shown(group[-1].place.name)
+        whole = len(group) == parts[call] == 1
+        if whole or opened.isdisjoint((name, "all")):
+            found.append((group, end))
+            continue
+        for run in group:  # (what is jitted has a scope already)
+            inside = "all" in opened or run.scope[-1:] == (name,)
+            scope = run.scope if inside else (*run.scope, name)
+            alone = run._replace(scope=scope, place=run.place._replace(name=""))
+            found.append(([alone], end and run is group[-1]))
+    return [group for group, _ in found], [end for _, end in found]
 
 
 def _in_one(groups: list[list[_Run]]) -> bool:
