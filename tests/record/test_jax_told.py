@@ -153,8 +153,12 @@ def test_a_number_that_a_module_of_equinox_is_made_with_is_not_learned():
     graph = gv.trace(loss, attention, x, wrt="attention")
     learned = jax.tree_util.tree_leaves(equinox.filter_grad(loss)(attention, x))
     assert len(graph.gradients()) == len(learned)
-    assert "attention.dropout.p" not in graph.gradients()
+    assert "attention.dropout.p" not in graph.names
     assert graph.diagnose().ok
+    pooled = equinox.nn.Sequential(
+        [equinox.nn.Conv1d(1, 2, 2, key=jax.random.key(0)), equinox.nn.MaxPool1d(2)]
+    )  # (its pooling begins with a number, -inf, by which JAX knows what it is)
+    assert gv.trace(lambda net, x: jnp.sum(net(x) ** 2), pooled, x.T[:1]).check()
 
 
 def test_a_call_that_is_opened_is_a_fold_that_the_page_closes_and_opens():
@@ -182,3 +186,59 @@ def test_a_call_that_is_opened_is_a_fold_that_the_page_closes_and_opens():
     assert {"gelu", name}.isdisjoint(node.operation.name for node in every.values)
     assert every.names[-1] == "J"
     np.testing.assert_allclose(every.grad("logits"), whole.grad("logits"), atol=1e-6)
+
+
+def scaled(x, b):
+    return jax.vmap(lambda row, s: row * s)(x, b)
+
+
+def shifted(x, b):
+    return jax.vmap(lambda row, s: row - s)(x, b)
+
+
+def projected(x, b):
+    return jax.vmap(lambda row, m: row @ m, (0, None))(x, x * b)
+
+
+def each_projected(x, b):
+    return jax.vmap(lambda row, m: row @ m)(x, jnp.stack([x * s for s in b]))
+
+
+def summed_over_the_first(x, b):
+    return lax.dot_general(x, x * b, (((0,), (0,)), ((), ())))
+
+
+@pytest.mark.parametrize(
+    "part", [scaled, shifted, projected, each_projected, summed_over_the_first],
+    ids=lambda part: part.__name__,
+)  # fmt: skip
+def test_a_batch_along_another_axis_than_numpys_is_not_written_as_numpys_operator(part):
+    """A formula that stands in the picture is computed with NumPy, as whoever reads it would."""
+    x, b = jnp.arange(1.0, 10).reshape(3, 3), jnp.array([1.0, 10.0, 100.0])
+    graph = gv.trace(lambda x, b: jnp.sum(part(x, b) ** 2), x, b)
+    assert graph.check()
+    signs = {"multiply": np.multiply, "subtract": np.subtract, "matmul": np.matmul}
+    for v, node in enumerate(graph.values):
+        name = node.operation.name
+        operands = graph.operand_values(v)
+        formula = node.operation.formula
+        if name in signs and len(operands) == 2 and formula:
+            made = signs[name](*operands)
+            assert made.shape == node.value.shape
+            np.testing.assert_allclose(made, node.value, rtol=1e-5)
+        for key in range(len(operands)):
+            local = graph.local(v, key)
+            if local is not None and np.shape(local) == np.shape(node.value) and np.ndim(local):
+                message = graph.derivatives.messages.get((v, key))
+                sent = local * graph.derivatives.gradients[v]
+                if message is not None and np.shape(message) == np.shape(sent):
+                    np.testing.assert_allclose(message, sent, rtol=1e-5)
+
+
+def test_a_bound_that_nothing_reaches_is_not_said_to_be_reached():
+    def loss(x, low):
+        y = jnp.clip(x, low, 5.0)
+        return jnp.sum(y * y)
+
+    found = gv.trace(loss, jnp.array([0.1, 0.2]), jnp.float32(-1.0)).diagnose()
+    assert "at its limit" not in found.text

@@ -467,6 +467,8 @@ class Zeros(Evidence):
         if op in hazards.CLIPPED:
             if zero:
                 why = "{v} is off{everywhere}"
+            elif u != self.graph.operands[v][0]:
+                pass  # (a bound has no slope where no entry is at it)
             elif op != "relu" and self._valued(v, stats.low, stats.high):
                 limits = dict.fromkeys(f"{x:.3g}" for x in (stats.low, stats.high))
                 why = "{v} is at its limit{everywhere}: {limits}"

@@ -123,10 +123,10 @@ def _leaves(given: Any, names: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
     for path, part in flat(given, is_leaf=lambda part: isinstance(part, kinds))[0]:
         name = _name(path, names)
         if not isinstance(part, kinds):
+            if isinstance(part, float) and any(path[: len(p)] == p for p in inside_modules):
+                part = None  # as for `equinox.filter_jit`: it says how, and is not learned
             linen = _STATS.match(name)
-            # (As for `equinox.filter_grad`, a plain number of a module is how, not what it learns.)
-            plain = isinstance(part, float) and any(path[: len(p)] == p for p in inside_modules)
-            yield name, part, name if plain else linen[0] if linen else ""
+            yield name, part, linen[0] if linen else ""
             continue
         state = "" if nnx and isinstance(part, nnx.Param) else name
         for inside, value in flat(part)[0]:

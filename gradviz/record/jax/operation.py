@@ -15,7 +15,7 @@ from gradviz.errors import TraceError
 from gradviz.ops import table
 from gradviz.ops.operation import Derivative, Operation, unwritten
 from gradviz.record.jax.keep import array, put
-from gradviz.record.jax.plan import Step
+from gradviz.record.jax.plan import Step, is_matmul
 from gradviz.record.jax.pure import Pure, wide
 
 SYMBOLS = {
@@ -163,7 +163,7 @@ SMOOTH = frozenset(
 
 def slopes(step: Step, count: int) -> Sequence[Derivative | None]:
     """The local derivatives of one elementwise primitive; () where only its VJP is known."""
-    if not step.plain:
+    if not _as_written(step):
         return ()
     if step.name == "power" and "y" in step.eqns[-1].params:
         n = step.eqns[-1].params["y"]
@@ -172,6 +172,30 @@ def slopes(step: Step, count: int) -> Sequence[Derivative | None]:
     row = table.find(step.name) if step.name in SMOOTH else None
     found = (row and row.derivatives) or ()
     return found if len(found) == count else ()
+
+
+def _as_written(step: Step) -> bool:
+    """Whether it is one primitive that does with its operands what NumPy's operator does.
+
+    A batch that `vmap` makes may lie along another axis than NumPy would broadcast.
+    """
+    *forms, main = step.eqns
+    return (
+        step.plain
+        and all(map(_broadcasts, forms))
+        and (main.primitive.name != "dot_general" or is_matmul(main))
+    )
+
+
+def _broadcasts(eqn: Any) -> bool:
+    """Whether a new form is one that NumPy gives an operand by itself."""
+    before, after = eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
+    if eqn.primitive.name == "broadcast_in_dim":
+        extra = len(after) - len(before)
+        return tuple(eqn.params["broadcast_dimensions"]) == tuple(range(extra, len(after)))
+    longest = max(len(before), len(after))
+    padded = [(1,) * (longest - len(shape)) + tuple(shape) for shape in (before, after)]
+    return padded[0] == padded[1]
 
 
 _REDUCTIONS = frozenset("sum mean max min prod var std".split())
@@ -193,7 +217,7 @@ def keywords(step: Step) -> dict[str, Any]:
 
 def notation(step: Step, count: int) -> str:
     """How a call is written in a formula; "" for by its name."""
-    if not step.plain:
+    if not _as_written(step):
         return ""
     formula = SYMBOLS.get(step.name, "")
     if formula and count != 1 + ("b" in formula):

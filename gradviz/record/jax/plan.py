@@ -479,11 +479,25 @@ def _named(group: list[_Run]) -> str:
     if end.place.name and (len(group) > 1 or end.eqn.primitive.name not in OPENED):
         name = end.place.name
         reduces = name in ("max", "min") and end.eqn.primitive.name != name
-        return name if reduces else frames.shown(name)
+        other = name == "dot_general" and not is_matmul(end.eqn)
+        return name if reduces or other else frames.shown(name)
     params = end.eqn.params
     own = params.get("call_jaxpr") if end.eqn.primitive.name.startswith("custom_") else None
     told = own.jaxpr.debug_info.func_name if own is not None and own.jaxpr.debug_info else ""
-    return frames.shown(str(params.get("name") or told or end.eqn.primitive.name))
+    name = str(params.get("name") or told or end.eqn.primitive.name)
+    return name if name == "dot_general" and not is_matmul(end.eqn) else frames.shown(name)
+
+
+def is_matmul(eqn: Any) -> bool:
+    """Whether a product sums over the axes that NumPy's ``a @ b`` sums over."""
+    (left, right), (batch, others) = eqn.params["dimension_numbers"]
+    a, b = (operand.aval.ndim for operand in eqn.invars)
+    count = len(batch)
+    return (
+        tuple(left) == (a - 1,) and tuple(right) == (max(b - 2, 0),)
+        and tuple(batch) == tuple(others) == tuple(range(count))
+        and (a == b == count + 2 if count else b <= 2)
+    )  # fmt: skip
 
 
 def _separate(step: Step) -> None:
