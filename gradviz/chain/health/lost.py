@@ -133,11 +133,10 @@ class Lost(Evidence):
                 advice = later("use a soft version")
             return later("{v} stops it, {why}", v=told, why=later(why)), advice
         if self._stops(v):
+            stops = later("{v} stops it, integers have no derivative", v=told)
             if str(self.graph.values[v].value.dtype) == "bool":
-                why = later("{v} stops it, truth values have no derivative", v=told)
-            else:
-                why = later("{v} stops it, integers have no derivative", v=told)
-            return why, later("stay with floats")
+                stops = later("{v} stops it, truth values have no derivative", v=told)
+            return stops, later("stay with floats")
         if untracked := self._untracked(v, path):
             return (
                 later(
