@@ -41,9 +41,9 @@ def arrange(view: View, engine_name: str = "auto", *, whole: bool = False) -> La
     bent = None if whole else _bent(view, engine_name)
     if bent:
         return bent
-    view = replace(view, bend=None)
     if whole:
         return _arranged(view, engine_name)
+    view = replace(view, bend=None)
     found = _wrapped(view, engine_name)
     if view.free and not view.dense and (found.columns > 1 or any(badness(found)[:2])):
         turned = replace(view, direction="TB" if view.direction == "LR" else "LR")
@@ -56,7 +56,7 @@ def _bent(view: View, engine_name: str) -> Layout | None:
     for bend in [view.bend._replace(apart=apart) for apart in APART] if view.bend else ():
         found = _arranged(replace(view, bend=bend), engine_name)
         if not any(badness(found)[:2]):
-            return found
+            return replace(found, bent=True)
     return None
 
 
@@ -217,7 +217,8 @@ def _read(view: View, sizes: dict[str, tuple[float, float]], data: Any) -> Layou
     for arrow in view.arrows:
         first, last = arrow.ends
         if view.bend and view.bend.rising.issuperset(arrow.ends):  # it was laid out upside down
-            way = found[arrow.id, first][0], found[last, arrow.id][0]
+            steps = [first, *([arrow.id] if arrow.id in centres else []), last]
+            way = [found[b, a].pop(0) for a, b in itertools.pairwise(steps)]
             curves[arrow.id] = tuple(map(reversed_curve, way))
         elif arrow.id in centres:  # it runs through its label
             curves[arrow.id] = (found[first, arrow.id][0], found[arrow.id, last][0])

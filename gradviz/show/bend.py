@@ -36,9 +36,13 @@ def bend_of(
             and near[-1] < far[-1]
         )
 
+    leaving: dict[str, set[tuple[int, ...]]] = {}
+    for arrow in arrows:
+        leaving.setdefault(arrow.tail, set()).add(sent.get(arrow.id, ())[-1:])
     skips = [
         arrow for arrow in arrows
         if len(sent.get(arrow.id, ())) > 2 and place[arrow.head] - place[arrow.tail] >= FAR
+        and sent[arrow.id][-1:] in leaving.get(arrow.head, ())  # where it ends, it is joined
     ]  # fmt: skip
     skips.sort(key=lambda arrow: place[arrow.tail] - place[arrow.head])  # outer ones first
     nests: list[list[Arrow]] = []

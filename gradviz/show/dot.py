@@ -144,7 +144,9 @@ def _panel(
             look["dir"] = "none"
         pill = {"label": ""} if reserve else _pill(arrow, colours)
         if arrow.id not in sizes or not pill:
-            edges.append((first, last, ({"minlen": "2"} if labelled else {}) | look))
+            look = ({"minlen": "2"} if labelled else {}) | look
+            upside = view.bend and view.bend.rising >= {first, last}
+            edges.append(_turned(first, last, look) if upside else (first, last, look))
             continue
         label = {**_size(*sizes[arrow.id]), **pill}
         scope = _common(scopes[first], scopes[last])
@@ -174,12 +176,17 @@ def _halves(view: View, arrow: Arrow, look: dict[str, str], enter: str) -> list[
     one, two = {**look, "headport": enter}, {**look, "weight": "2", "minlen": "1"}
     (two if tip_first(arrow) else one)["dir"] = "none"
     if view.bend and view.bend.rising >= {first, last}:  # it is laid out upside down
-        one["dir"], two["dir"] = (_BACK[part.get("dir", "")] for part in (one, two))
-        return [(last, arrow.id, two | {"headport": enter}), (arrow.id, first, one)]
+        upper = _turned(arrow.id, last, two | {"headport": enter})
+        return [upper, _turned(first, arrow.id, one)]
     if view.bend and arrow.id in view.bend.across:
         flat = {"tailport": "e", "headport": "w", "constraint": "false"}
         one, two = ({**part, **flat, "minlen": f"{view.bend.apart}"} for part in (one, two))
     return [(first, arrow.id, one), (arrow.id, last, two)]
+
+
+def _turned(first: str, last: str, look: dict[str, str]) -> Edge:
+    """An edge that is laid out upside down."""
+    return last, first, {**look, "dir": _BACK[look.get("dir", "")]}
 
 
 def _ranks(
@@ -194,7 +201,8 @@ def _ranks(
                 rank.attr(rank="same")
                 for name, other in itertools.pairwise((first, arrow.id, last)):  # left to right
                     rank.edge(prefix + name, prefix + other, style="invis")
-    for kind, place in PORTS.items():
+    sides = PORTS.values() if view.bend is None else reversed(PORTS.values())
+    for kind, place in zip(PORTS, sides, strict=True):
         if ports := [box.id for box in view.boxes if box.kind == kind]:
             with source.subgraph() as outermost:
                 outermost.attr(rank=place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from . import dot
@@ -48,6 +48,38 @@ class Layout:
     columns: int = 1
     cut: int = 0  # how many edges go on in the next column
     cuts: tuple[float, ...] = ()  # where one column (or row) ends and the next one begins
+    bent: bool = False  # whether it goes down and up again
+
+    def headed(self, scope: tuple[str, ...], wide: float) -> Layout:
+        """The layout with a frame so wide that its heading has a place without an edge."""
+        (frame,) = self.groups[scope]
+        if any(right - left >= wide for left, right in self.headings(frame)):
+            return self
+        left, top, right, bottom = frame
+        low = min((min(x, z) for x, z in self._crossing(top)), default=right)
+        begin = min(left, low - 3 - wide - 8)
+        more = max(-begin, 0.0)
+
+        def put(point: Point) -> Point:
+            return point[0] + more, point[1]
+
+        found = {**self.groups, scope: ((begin, top, right, bottom),)}
+        return replace(
+            self,
+            width=self.width + more,
+            centres={i: put(point) for i, point in self.centres.items()},
+            groups={
+                scope: tuple((a + more, b, c + more, d) for a, b, c, d in frames)
+                for scope, frames in found.items()
+            },
+            curves={
+                i: tuple(
+                    Curve(tuple(map(put, c.points)), c.start and put(c.start), c.end and put(c.end))
+                    for c in curves
+                )
+                for i, curves in self.curves.items()
+            },
+        )
 
     def route(self, arrow: Arrow) -> Route:
         """The way of an arrow, its head at the end that it points to."""
@@ -68,18 +100,20 @@ class Layout:
         """Where a heading can be, from where to where, so that no edge runs through it."""
         left, top, right, _ = frame
         crossed = [(right - 4, right)]
-        for low, high, ways in self._ways:
-            if low < top + 22 and high > top + 5:
-                crossed += [
-                    (min(x, z) - 3, max(x, z) + 3)
-                    for (x, y), (z, w) in ways
-                    if min(y, w) < top + 22 and max(y, w) > top + 5
-                ]
+        crossed += [(min(x, z) - 3, max(x, z) + 3) for x, z in self._crossing(top)]
         at = left + 8
         for begin, end in sorted(crossed):
             if min(begin, right - 4) > at:
                 yield at, min(begin, right - 4)
             at = max(at, end)
+
+    def _crossing(self, top: float) -> Iterator[tuple[float, float]]:
+        """From where to where edges run at the height of a heading."""
+        for low, high, ways in self._ways:
+            if low < top + 22 and high > top + 5:
+                for (x, y), (z, w) in ways:
+                    if min(y, w) < top + 22 and max(y, w) > top + 5:
+                        yield x, z
 
     @cached_property
     def _ways(self) -> list[tuple[float, float, list[tuple[Point, Point]]]]:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from gradviz.chain.columns import length
@@ -20,8 +19,10 @@ from gradviz.chain.folding import LONG
 from gradviz.options import Colour
 from gradviz.show import heat
 from gradviz.show.arrange import arrange, ends
-from gradviz.show.svg import paint
-from gradviz.show.view import Arrow, Box, View
+from gradviz.show.dot import group_title
+from gradviz.show.layout import Layout, Point
+from gradviz.show.svg import paint, placed
+from gradviz.show.view import Arrow, Bend, Box, View
 
 from .pictures import Pictures, is_listed
 from .wire import Drawing, Inside
@@ -32,12 +33,22 @@ LENGTH = 2 * LONG  # ... the edges in them are no longer than this
 
 @dataclass
 class _Part:
-    """A fold's inside, or its box, before it is laid out; by port the number of its edge."""
+    """A fold's inside, or its box, before it is laid out.
+
+    By port the number of its edge; by the number of an edge across the picture its box in it, and
+    whether it leaves that.
+    """
 
     fold: Fold
     view: View
     drawing: Drawing
     ports: dict[str, int]
+    across: dict[int, tuple[str, bool]]
+
+    def turned(self) -> _Part:
+        """Where what is in it rises."""
+        rising = frozenset(box.id for box in self.view.boxes)
+        return replace(self, view=replace(self.view, bend=Bend(rising, frozenset())))
 
 
 def alive(
@@ -49,7 +60,13 @@ def alive(
 ) -> Drawing:
     """The first picture of a page, with what takes the place of its folds."""
     view, drawing = pictures.unpainted(pictures.at_first(), direction, color)
-    parts = list(_parts(pictures, view, drawing, color, longest))
+    first = placed(view, engine, live=True)
+    bend = view.bend if view.bend and first.bent else Bend(frozenset(), frozenset())
+    rises = _values_in(drawing, bend.rising).issuperset
+    parts = [
+        part.turned() if rises(part.fold.values) else part
+        for part in _parts(pictures, view, drawing, bend, color, longest)
+    ]
     inner = [part.view.scale for part in parts if part.view.scale]
     if view.scale:
         view = replace(view, scale=heat.reaching(view.scale, inner))
@@ -62,37 +79,57 @@ def alive(
     def painted(part: _Part) -> Inside:
         own = replace(part.view, legend=(), scale=None, title="", description="")
         place = arrange(own, engine, whole=True)
+        for scope in own.groups()[:1]:
+            title = group_title(scope[-1].partition(" · ")[0])
+            place = place.headed(scope, title.width + 8)
         return {
             "drawing": {**part.drawing, "svg": paint(own, "light", place, live=True)},
             "values": _runs(part.fold.values),
-            "ports": [(edge, *place.centres[port]) for port, edge in part.ports.items()],
+            "ports": [
+                *((edge, *place.centres[port]) for port, edge in part.ports.items()),
+                *((edge, *_side(place, *at)) for edge, at in part.across.items()),
+            ],
+            "across": {edge: box for edge, (box, _) in part.across.items()},
         }
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as workers:
         spoken = [copy_context() for _ in parts]  # a thread has no language of its own
-        whole = copy_context()
-        first = workers.submit(
-            whole.run, partial(pictures.painted, view, drawing, engine_name=engine)
-        )
         made = workers.map(lambda context, part: context.run(painted, part), spoken, parts)
         insides = {part.fold.key: inside for part, inside in zip(parts, made, strict=True)}
-        return {**first.result(), "insides": insides}
+    return {**pictures.painted(view, drawing, place=first), "insides": insides}
+
+
+def _values_in(drawing: Drawing, boxes: Collection[str]) -> set[int]:
+    runs = [run for run in drawing["inside"] if f"n{run[2]}" in boxes]
+    return {i for first, last, _ in runs for i in range(first, last + 1)}
+
+
+def _side(place: Layout, box: str, leaves: bool) -> Point:
+    """Where an edge across the picture meets a box: they lead from left to right."""
+    (x, y), (width, _) = place.centres[box], place.sizes[box]
+    return x + width / 2 if leaves else x - width / 2, y
 
 
 def _parts(
-    pictures: Pictures, view: View, drawing: Drawing, color: Colour, longest: float
+    pictures: Pictures,
+    view: View,
+    drawing: Drawing,
+    bend: Bend,
+    color: Colour,
+    longest: float,
 ) -> Iterator[_Part]:
     """What takes the place of the folds that a picture has open, then of those that are closed."""
     folding = pictures.folding
     opened = pictures.opened(pictures.at_first())
     looks = drawing["direction"], color, view.scale
+    across = {arrow.key for arrow in view.arrows if arrow.id in bend.across}
 
     for n, fold in enumerate(opened):  # outer ones first
         if fold is not folding.root:
             values = {*fold.values}
             outside = (other for other in opened[n + 1 :] if other.values[0] not in values)
             rest = [*opened[:n], *outside]
-            yield _shut(fold, *pictures.with_open(rest, *looks))
+            yield _shut(fold, across, *pictures.with_open(rest, *looks))
 
     pending = deque((fold, opened, view, drawing) for fold in _closed(opened))
     count = total = 0
@@ -100,7 +137,7 @@ def _parts(
         fold, around, outer, before = pending.popleft()
         now = [*around, fold]
         inner, after = pictures.with_open(now, *looks)
-        part = _inside(fold, outer, before, inner, after)
+        part = _inside(fold, across, outer, before, inner, after)
         more = length(len(part.view.boxes), ends(part.view))
         if more > LONG or total + more > longest:
             continue
@@ -115,30 +152,43 @@ def _closed(within: Iterable[Fold], opened: Iterable[Fold] = ()) -> list[Fold]:
     return [part for part in seen if part not in opened and is_listed(part)]
 
 
-def _shut(fold: Fold, view: View, drawing: Drawing) -> _Part:
+def _shut(fold: Fold, across: Collection[int], view: View, drawing: Drawing) -> _Part:
     """Its box, with the edges that lead to it as they look then."""
     box = _box_of(fold, drawing)
     [card] = [replace(b, scope=()) for b in view.boxes if b.id == f"n{box}"]
     ports: dict[str, Box] = {}
     arrows: list[Arrow] = []
     edges: dict[str, int] = {}
+    level: dict[int, tuple[str, bool]] = {}
     for arrow in view.arrows:
         if card.id in (arrow.tail, arrow.head):
             leaves = arrow.tail == card.id
+            if arrow.key in across:
+                level[arrow.key] = card.id, leaves
+                continue
             port = _port("exit" if leaves else "entry", arrow.key)
             ports[port.id], edges[port.id] = port, arrow.key
             near: dict[str, Any] = {"head": port.id} if leaves else {"tail": port.id}
             arrows.append(replace(arrow, **near))
-    own = replace(view, boxes=(card, *ports.values()), arrows=tuple(arrows))
+    boxes = (card, *ports.values())
+    own = replace(view, boxes=boxes, arrows=tuple(arrows), bend=None)
     told = {box: fold.key}
-    return _Part(fold, own, {**_within(fold, drawing), "closed": told, "frames": {}}, edges)
+    closed: Drawing = {**_within(fold, drawing), "closed": told, "frames": {}}
+    return _Part(fold, own, closed, edges, level)
 
 
 def _port(kind: str, edge: int) -> Box:
     return Box(f"{kind}{edge}", "", kind)
 
 
-def _inside(fold: Fold, outer: View, before: Drawing, view: View, drawing: Drawing) -> _Part:
+def _inside(
+    fold: Fold,
+    across: Collection[int],
+    outer: View,
+    before: Drawing,
+    view: View,
+    drawing: Drawing,
+) -> _Part:
     """What is in a fold, with a port for each edge that leads to its box where that is closed."""
     values = set(fold.values)
     heading = _heading(fold, view, drawing)
@@ -150,6 +200,7 @@ def _inside(fold: Fold, outer: View, before: Drawing, view: View, drawing: Drawi
 
     ports: dict[str, Box] = {}
     numbers: dict[str, int] = {}
+    level: dict[int, tuple[str, bool]] = {}
     arrows: list[Arrow] = []
     for arrow in view.arrows:
         leaves, enters = arrow.tail in inner, arrow.head in inner
@@ -160,14 +211,18 @@ def _inside(fold: Fold, outer: View, before: Drawing, view: View, drawing: Drawi
             if not edges:  # it is not drawn there
                 continue
             edge = arrow.key if arrow.key in edges else edges[0]
+            if edge in across:
+                level[edge] = arrow.tail if leaves else arrow.head, leaves
+                continue
             port = _port("exit" if leaves else "entry", edge)
             ports[port.id], numbers[port.id] = port, edge
             tail, head = (arrow.tail, port.id) if leaves else (port.id, arrow.head)
             plain: dict[str, Any] = dict(symbol="", formula=None, number="", room="")
             arrows.append(replace(arrow, tail=tail, head=head, **plain))
     boxes = (*inner.values(), *ports.values())
-    own = replace(view, boxes=boxes, arrows=tuple(arrows))
-    return _Part(fold, own, {**_within(fold, drawing), "frames": {heading: fold.key}}, numbers)
+    own = replace(view, boxes=boxes, arrows=tuple(arrows), bend=None)
+    told: Drawing = {**_within(fold, drawing), "frames": {heading: fold.key}}
+    return _Part(fold, own, told, numbers, level)
 
 
 def _heading(fold: Fold, view: View, drawing: Drawing) -> str:

@@ -22,6 +22,7 @@ from gradviz.highlight import Highlight
 from gradviz.language import say, speaking
 from gradviz.options import Colour
 from gradviz.show import heat
+from gradviz.show.layout import Layout
 from gradviz.show.overview import view_of
 from gradviz.show.svg import paint, placed
 from gradviz.show.view import (
@@ -112,10 +113,14 @@ class Pictures:
 
     @staticmethod
     def painted(
-        view: View, drawing: Drawing, theme: str = "light", engine_name: str = "auto"
+        view: View,
+        drawing: Drawing,
+        theme: str = "light",
+        engine_name: str = "auto",
+        place: Layout | None = None,
     ) -> Drawing:
         """A picture, laid out and painted."""
-        place = placed(view, engine_name, live=True)
+        place = place or placed(view, engine_name, live=True)
         return {**drawing, "svg": paint(view, theme, place, live=True), "cuts": list(place.cuts)}
 
     def opened(self, folded: Iterable[str]) -> list[Fold]:
@@ -338,12 +343,17 @@ def _layered(
     for number in np.flatnonzero(owner[tails] != owner[heads]).tolist():
         ends = ids[owner[tails[number]]], ids[owner[heads[number]]]
         first.setdefault(ends, number)
-    arrows = [replace(a, key=first[a.tail, a.head], tooltip="") for a in view.arrows]
+    known = {a.id: replace(a, key=first[a.tail, a.head], tooltip="") for a in view.arrows}
+    arrows = [*known.values()]
     boxes = [replace(box, tooltip="") for box in view.boxes]
     boxes.sort(key=lambda box: int(box.id[1:]))
     arrows.sort(key=lambda arrow: (int(arrow.head[1:]), int(arrow.tail[1:])))
     way = direction_of(direction, folding.row(opened) >= ROW)
-    return replace(view, boxes=tuple(boxes), arrows=tuple(arrows), direction=way), ids
+    bend = view.bend if direction is None and way == "TB" else None
+    if bend:
+        bend = bend._replace(across=frozenset(known[i].id for i in bend.across))
+    view = replace(view, boxes=tuple(boxes), arrows=tuple(arrows), direction=way, bend=bend)
+    return view, ids
 
 
 def sealed(drawn: Sequence[Drawing]) -> list[Drawing]:

@@ -206,12 +206,14 @@ class Drawing(TypedDict):
 class Inside(TypedDict):
     """What is seen in place of a closed fold: its parts; in place of an open one: its box.
 
-    The runs of the values in it; the edges that enter and leave: their numbers, and where they do.
+    The runs of the values in it; the edges that enter and leave: their numbers, and where they do;
+    of those that do so across the picture the box, too.
     """
 
     drawing: Drawing
     values: Annotated[list[tuple[int, int]], "[number, number][]"]
     ports: Annotated[list[tuple[int, float, float]], "[number, number, number][]"]
+    across: dict[int, str]
 
 
 class SetRequest(TypedDict):

@@ -119,3 +119,60 @@ def test_what_is_open_at_first_closes_where_it_is(opened, name):
         assert page.locator(".stage > svg").first.evaluate(MEETING) == [], key
         kept = {i: b for i, b in before.items() if b["text"] == after.get(i, b)["text"]}
         assert in_order(kept, after), key
+
+
+CROSSED = """() => [...document.querySelectorAll('.stage g.group-title')].filter(title => {
+  const {left, top, right, bottom} = title.getBoundingClientRect();
+  return [...document.querySelectorAll('.stage g.arrow path:not(.hit)')].some(line => {
+    const long = line.getTotalLength(), matrix = line.getScreenCTM();
+    for (let at = 0; at <= long; at += 2) {
+      const {x, y} = line.getPointAtLength(at).matrixTransform(matrix);
+      if (x > left + 1 && x < right - 1 && y > top + 2 && y < bottom - 2) return true;
+    }
+    return false;
+  });
+}).map(title => title.textContent)"""
+
+
+@pytest.mark.parametrize(("name", "keys"), [
+    ("seq2seq", ["encoder", "loop/2-6"]),
+    ("mamba", ["1/conv1d", "1/loop/2-8"]),
+    ("llama", ["layers.0/input_layernorm", "layers.0/self_attn/rotated 2"]),
+])  # fmt: skip
+def test_no_edge_runs_over_the_heading_of_what_was_opened(opened, name, keys):
+    if name not in LAYERED:
+        pytest.skip("PyTorch is not installed")
+    page, toggle = opened(name)
+    known = page.evaluate("Object.values(gradviz.get('drawing').closed)")
+    for key in keys:
+        assert key in known
+        toggle(key)
+        assert page.evaluate(CROSSED) == [], key
+        assert page.locator(".stage > svg").first.evaluate(MEETING) == [], key
+
+
+WAYS = """() => [...document.querySelectorAll('.stage g.arrow')].map(arrow => {
+  const {width, height} = arrow.querySelector('path').getBoundingClientRect();
+  return [arrow.dataset.key, width, height];
+})"""
+
+
+@pytest.mark.skipif("unet" not in LAYERED, reason="PyTorch is not installed")
+def test_a_unet_is_a_u_in_a_page_and_stays_one_when_its_blocks_open(opened):
+    page, toggle = opened("unet")
+    across = {key for key, width, _ in page.evaluate(WAYS) if width > 150}
+    assert len(across) == 4  # three skips, and the turn at the bottom
+
+    def slopes():
+        return [high for key, _, high in page.evaluate(WAYS) if key in across]
+
+    for key in ("downs.0", "convs.0", "downs.2"):
+        toggle(key)
+        assert max(slopes()) < 4, key
+        assert page.locator(".stage > svg").first.evaluate(MEETING) == [], key
+    boxes = {box["text"][:9]: box["box"] for box in page.evaluate(SEEN).values()}
+    assert boxes["convs.0.0"][1] > boxes["convs.0.5"][1]  # the right side rises
+    assert boxes["downs.0.0"][1] < boxes["downs.0.5"][1]
+    for key in ("inc", "downs.2", "downs.0"):
+        toggle(key)
+        assert max(slopes()) < 4, key

@@ -3,10 +3,11 @@
 // An edge follows the sheet that the picture is, and its ends what they lead to.
 
 import { set } from "./elements.js";
-import { bent, placesOf, shifted } from "./routes.js";
+import { bent, placesOf, shifted, tracedBy } from "./routes.js";
 import { all, Sheet, shift, sides } from "./sheet.js";
 
 /** @import { Point } from "./camera.js" */
+/** @import { Goal } from "./routes.js" */
 /** @import { Stretch } from "./sheet.js" */
 
 const INSET = 10; // of an edge, from the corner of a box
@@ -39,9 +40,8 @@ export function inPlace(drawing, key, inside) {
 class Place extends Sheet {
   /** The picture as it is then. */
   drawn() {
-    const { panel, part, room, site } = this;
-    const [dx, dy] = this.way(site);
-    const [left, top] = [0, 1].map((k) => (site[k] + site[k + 2] - room[k]) / 2 + [dx, dy][k]);
+    const { panel, part } = this;
+    const [left, top] = this.corner();
     /** @type {Map<string, Point>} how far boxes move */
     const ways = new Map();
     for (const node of all(panel, "g.node")) {
@@ -85,6 +85,7 @@ class Place extends Sheet {
       }
     }
     this.add(part, left, top);
+    seat(panel);
     this.enlarge(lowest[1] - lowest[0]);
     return new XMLSerializer().serializeToString(this.root);
   }
@@ -146,35 +147,43 @@ class Place extends Sheet {
       const to = way && name !== this.box ? [ends[k][0] + way[0], ends[k][1] + way[1]] : [...at];
       if (this.opens ? name === this.box : this.holds(name)) {
         const port = ports.get(Number(key));
-        if (this.opens) return port ? [port[0] - at[0], port[1] - at[1]] : [0, 0];
+        if (this.opens || this.inner(key))
+          return port ? [port[0] - at[0], port[1] - at[1]] : [0, 0];
         const room = this.room[x];
         const inset = Math.min(INSET, room / 2);
         to[x] = Math.min(Math.max(at[x], corner[x] + inset), corner[x] + room - inset);
-        to[y] = corner[y] + (k ? 0 : this.room[y]);
+        const low = port && port[y] > corner[y] + this.room[y] / 2;
+        to[y] = corner[y] + ((low ?? !k) ? this.room[y] : 0);
       }
       return [to[0] - at[0], to[1] - at[1]];
     };
     const [start, last] = [more(0), more(1)];
+    /** Where it ends at what has opened. @type {(k: number) => Goal | undefined} */
+    const goalOf = (k) => {
+      const at = ports.get(Number(key));
+      if (!at || !this.opens || this.inner(key) || [tail, head][k] !== this.box) return undefined;
+      return { at, axis: y, below: at[y] > corner[y] + this.room[y] / 2 };
+    };
+    const goals = [goalOf(0), goalOf(1)];
     const put = (/** @type {Point} */ point) => this.put(point);
     const [a, b] = put(ends[1]);
     const goal = [a + last[0], b + last[1]];
     const neck = points[points.length - 1]; // it stays where it is at the arrow's head
     const end = /** @type {Point} */ (put(neck).map((n, k) => goal[k] - ends[1][k] + neck[k] - n));
     for (const { line, d } of lines) {
-      if (line !== tip?.line) line.setAttribute("d", bent(d, put, start, end));
+      if (line !== tip?.line) line.setAttribute("d", bent(d, put, [start, end], goals));
     }
-    if (this.opens && head === this.box) {
+    if (goals[1]) {
       tip?.line.remove();
-      for (const { line } of lines) {
-        line.setAttribute(
-          "d",
-          `${line.getAttribute("d")}L${goal.map((n) => n.toFixed(2)).join(" ")}`,
-        );
-      }
     } else if (tip) {
       const by = /** @type {Point} */ (goal.map((n, k) => n - ends[1][k]));
       tip.line.setAttribute("d", shifted(tip.d, by));
     }
+  }
+
+  /** The box in it that an edge across the picture leads to. @param {string} [key] */
+  inner(key) {
+    return this.inside.across[Number(key)];
   }
 
   /** What leads to a box that has opened leads to its frame; to what has closed, to its box. @param {SVGGElement} thing */
@@ -182,7 +191,7 @@ class Place extends Sheet {
     for (const end of ["tail", "head"]) {
       const name = dataset[end];
       if (this.opens ? name === this.box : this.holds(name)) {
-        dataset[end] = this.opens ? `/${this.key}` : this.box;
+        dataset[end] = this.opens ? (this.inner(dataset.key) ?? `/${this.key}`) : this.box;
       }
     }
   }
@@ -253,5 +262,30 @@ class Place extends Sheet {
     set(this.root, { width: wide, height: high, viewBox: `0 0 ${wide} ${high}` });
     let below = this.panel.nextElementSibling;
     for (; below; below = below.nextElementSibling) shift(below, [0, more[1]]);
+  }
+}
+
+/** Headings come to where no edge runs through them. @param {SVGGElement} panel */
+function seat(panel) {
+  const ways = all(panel, "g.arrow path").map((line) => tracedBy(line.getAttribute("d") ?? ""));
+  const frames = all(panel, ".group").map(sides);
+  for (const title of all(panel, "g.group-title")) {
+    const [left, top, right, bottom] = sides(title);
+    const frame = frames.find(([x, y, z]) => x < left && right < z && top - y > 0 && top - y < 6);
+    if (!frame) continue;
+    const crossed = ways
+      .flatMap((way) => way.slice(1).map((point, n) => [way[n], point]))
+      .filter(([[, a], [, b]]) => Math.min(a, b) < bottom && Math.max(a, b) > top)
+      .map(([[a], [b]]) => [Math.min(a, b) - 3, Math.max(a, b) + 3])
+      .sort(([a], [b]) => a - b);
+    if (!crossed.some(([a, b]) => a < right && b > left)) continue;
+    let at = frame[0] + 8;
+    for (const [a, b] of [...crossed, [frame[2] - 4, frame[2]]]) {
+      if (a - at >= right - left) {
+        shift(title, [at - left, 0]);
+        break;
+      }
+      at = Math.max(at, b);
+    }
   }
 }

@@ -14,6 +14,13 @@ export const placesOf = (d) => [...d.matchAll(PAIR)].map(([, x, y]) => [Number(x
 export const shifted = (d, [dx, dy]) =>
   d.replace(PAIR, (_, x, y) => paired([Number(x) + dx, Number(y) + dy]));
 
+/** Points on it. @type {(d: string) => Point[]} */
+export const tracedBy = (d) =>
+  curvesOf(d).flatMap((curve) => [
+    curve[0],
+    ...pieces(curve, () => false, HALVED).map((c) => c[3]),
+  ]);
+
 /** @type {(point: Point) => string} */
 const paired = (point) => point.map((n) => String(Math.round(n * 100) / 100)).join(" ");
 
@@ -61,11 +68,15 @@ function pieces(curve, stays, times) {
   return [...pieces(first, stays, times - 1), ...pieces(second, stays, times - 1)];
 }
 
+/** Where an edge is to end, on which axis it comes there, and from which side. @typedef {{at: Point, axis: number, below: boolean}} Goal */
+
 /**
  * A way on a sheet that is stretched; its ends move by so much more.
- * @type {(d: string, put: (point: Point) => Point, start: Point, end: Point) => string}
+ *
+ * What of it is past a goal at one end is cut off: it leads there around a corner.
+ * @type {(d: string, put: (point: Point) => Point, ends: [Point, Point], goals?: (Goal | undefined)[]) => string}
  */
-export function bent(d, put, start, end) {
+export function bent(d, put, [start, end], goals = []) {
   const whole = curvesOf(d);
   const ends = [start, end].map(([x, y]) => Math.hypot(x, y) > 0.01);
   const [from, to] = [whole[0]?.[0], whole[whole.length - 1]?.[3]];
@@ -78,6 +89,25 @@ export function bent(d, put, start, end) {
     return (together && !bends) || apart(curve[0], curve[3]) < SHORT;
   };
   const curves = whole.flatMap((curve) => pieces(curve, stays, HALVED));
+  /** @type {[Point[], Point[]]} */
+  const around = [[], []];
+  for (const k of [0, 1]) {
+    const goal = goals[k];
+    const outer = () => put(curves[k ? curves.length - 1 : 0][3 * k]);
+    /** @type {(point: Point) => boolean} */
+    const past = (point) =>
+      goal?.below
+        ? point[goal.axis] < goal.at[goal.axis] - 1
+        : !!goal && point[goal.axis] > goal.at[goal.axis] + 1;
+    if (!goal || !curves.length || !past(outer()) || curves.every((c) => past(put(c[3 * k]))))
+      continue;
+    while (past(outer())) k ? curves.pop() : curves.shift();
+    const corner = outer();
+    corner[goal.axis] = goal.at[goal.axis];
+    around[k] = k ? [corner, goal.at] : [goal.at, corner];
+    if (k) end = [0, 0];
+    else start = [0, 0];
+  }
   let long = 0;
   const ways = curves.map((curve) =>
     curve.map((point, n) => {
@@ -94,5 +124,7 @@ export function bent(d, put, start, end) {
       return paired([x + first * start[0] + last * end[0], y + first * start[1] + last * end[1]]);
     }),
   );
-  return `M${moved[0]?.[0]}C${moved.flatMap((curve) => curve.slice(1)).join(" ")}`;
+  const [before, after] = around.map((points) => points.map(paired));
+  const way = `${moved[0]?.[0]}C${moved.flatMap((curve) => curve.slice(1)).join(" ")}`;
+  return `M${[...before, way, ...after].join("L")}`;
 }

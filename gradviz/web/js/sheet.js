@@ -1,13 +1,15 @@
 // A picture as a sheet of rubber: where room is made, or taken away, all beside it moves along.
 //
-// Boxes keep their size, in the middle of where theirs is stretched to.
+// Boxes keep their size, where their middle comes to lie.
 
 import { placeOf, shiftOf } from "./boxes.js";
 import { find } from "./elements.js";
+import { placesOf } from "./routes.js";
 
 /** @import { Point } from "./camera.js" */
 /** @typedef {{from: number, to: number, length: number}} Stretch of a line, and its new length */
 /** @typedef {[number, number, number, number]} Sides left, top, right, bottom */
+/** @typedef {{from: number, to: number}} Level of an edge across the picture: there, and from the top of what comes in */
 
 const STRIP = 10; // a strip in which nothing stands
 
@@ -96,7 +98,20 @@ export class Sheet {
     );
     /** scopes of frames that are no more */
     this.gone = new Set(this.opens ? [] : inner);
+    /** @type {Level | undefined} */
+    this.level = this.levelled();
     this.stretch();
+  }
+
+  levelled() {
+    const { across, ports } = this.inside;
+    const [, , to] = ports.find(([edge]) => edge in across) ?? [];
+    const edge = all(this.panel, "g.arrow").find(({ dataset }) => (dataset.key ?? "") in across);
+    if (to === undefined || !edge) return undefined;
+    const points = placesOf(edge.querySelector("path")?.getAttribute("d") ?? "");
+    const { tail } = edge.dataset;
+    const leaves = this.opens ? tail === this.box : this.holds(tail);
+    return { from: points[leaves ? 0 : points.length - 1][1], to };
   }
 
   /** Whether a value is in the fold. @param {number} i */
@@ -143,11 +158,38 @@ export class Sheet {
       /** @type {(k: number) => number} */
       const wanted = (k) =>
         Math.max(main ? this.room[k] : 0, this.opens ? place[k + 2] - place[k] : 0);
-      this.lengths.set(column, stretched(place[y], place[y + 2], wanted(y), reach(beside, y)));
+      const long = stretched(place[y], place[y + 2], wanted(y), reach(beside, y));
+      this.lengths.set(column, main && this.opens ? this.parted(long) : long);
       this.widths.push(...stretched(place[x], place[x + 2], wanted(x), reach(standing, x)));
     }
     this.widths = disjoint(this.widths);
     this.cuts = this.before.map((cut) => along(this.widths, cut));
+  }
+
+  /** The same with an edge across the picture where it meets what comes in. @param {Stretch[]} long */
+  parted(long) {
+    const [{ from, to }] = long;
+    const { level, room } = this;
+    if (!level) return long;
+    return [
+      { from, to: level.from, length: Math.max(level.to, level.from - from) },
+      { from: level.from, to, length: Math.max(room[1] - level.to, to - level.from) },
+    ];
+  }
+
+  /** Where what comes in comes to stand: its left and its top. @returns {Point} */
+  corner() {
+    const { site, room, level } = this;
+    const [[a, b], [c, d]] = [
+      this.put([site[0], site[1]]),
+      this.put([site[2] - 0.01, site[3] - 0.01]),
+    ];
+    const top = level && this.put([site[0], level.from])[1] - level.to;
+    const free = Math.max(d - room[1], b);
+    return [
+      (a + c - room[0]) / 2,
+      top === undefined ? (b + d - room[1]) / 2 : clamped(top, b, free),
+    ];
   }
 
   /** @param {number} x */
@@ -174,13 +216,16 @@ export class Sheet {
       : [along(this.widths, x), along(lengths, y)];
   }
 
-  /** How far a thing moves: to the middle of where its place is stretched to. @type {(at: Sides) => Point} */
+  /** How far a thing moves: to where its middle comes to lie. @type {(at: Sides) => Point} */
   way([left, top, right, bottom]) {
-    const [a, b] = [this.put([left, top]), this.put([right - 0.01, bottom - 0.01])];
-    return [(a[0] + b[0] - left - right) / 2, (a[1] + b[1] - top - bottom) / 2];
+    const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+    const [a, b] = this.put([x, y]);
+    return [a - x, b - y];
   }
 }
 
+/** @type {(x: number, least: number, most: number) => number} */
+const clamped = (x, least, most) => Math.min(Math.max(x, least), most);
 /** @type {(a: Sides) => number} */
 const area = ([left, top, right, bottom]) => (right - left) * (bottom - top);
 /** @type {(things: Sides[], k: number) => [number, number][]} */

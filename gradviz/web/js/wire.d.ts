@@ -188,12 +188,14 @@ interface Drawing {
 
 /** What is seen in place of a closed fold: its parts; in place of an open one: its box.
 
-    The runs of the values in it; the edges that enter and leave: their numbers, and where they do.
+    The runs of the values in it; the edges that enter and leave: their numbers, and where they do;
+    of those that do so across the picture the box, too.
      */
 interface Inside {
   drawing: Drawing;
   values: [number, number][];
   ports: [number, number, number][];
+  across: { [key: number]: string };
 }
 
 /** New values for some leaves. */
