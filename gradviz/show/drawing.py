@@ -250,13 +250,13 @@ def draw(
     else:
         make = beside_view if backward else forward_view
         view = make(graph, show=chosen, highlight=highlight, **looks)
-    view = _framed(graph, view) if isinstance(graph, Recording) else view
+    view = framed(graph, view) if isinstance(graph, Recording) else view
     view = heat.of_values(graph, view, heat.wanted(color, False))
     words = partial(_words, graph, chosen, highlight, view.title, view.scale)
     return Drawing(view, theme=theme, engine=engine, words=words)
 
 
-def _framed(graph: Any, view: View) -> View:
+def framed(graph: Any, view: View) -> View:
     """The View with the calls of the program's functions as frames, where it has no scopes."""
     if any(box.scope for box in view.boxes):
         return view
@@ -268,7 +268,7 @@ def _framed(graph: Any, view: View) -> View:
         path = calls.get(box.id, ())
         return replace(box, scope=tuple(f for n, f in enumerate(path, 1) if seen[path[:n]] > 1))
 
-    below = view.below and _framed(graph, view.below)
+    below = view.below and framed(graph, view.below)
     return replace(view, boxes=tuple(map(put, view.boxes)), below=below)
 
 

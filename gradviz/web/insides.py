@@ -80,7 +80,7 @@ def alive(
         own = replace(part.view, legend=(), scale=None, title="", description="")
         place = arrange(own, engine, whole=True)
         for scope in own.groups()[:1]:
-            title = group_title(scope[-1].partition(" · ")[0])
+            title = group_title(scope[-1].partition(" · ")[0], own.dense)
             place = place.headed(scope, title.width + 8)
         return {
             "drawing": {**part.drawing, "svg": paint(own, "light", place, live=True)},

@@ -22,6 +22,7 @@ from gradviz.highlight import Highlight
 from gradviz.language import say, speaking
 from gradviz.options import Colour
 from gradviz.show import heat
+from gradviz.show.drawing import framed
 from gradviz.show.layout import Layout
 from gradviz.show.overview import view_of
 from gradviz.show.svg import paint, placed
@@ -299,6 +300,8 @@ def _live(
     arrows.sort(key=lambda arrow: (int(arrow.head[1:]), int(arrow.tail[1:])))
     way = direction_of(direction)
     view = View(tuple(boxes), tuple(arrows), description=description(table), direction=way)
+    if folding.scopes and len(cut) == len(graph):  # as in a picture of all values
+        view = framed(graph, view)
     if color := heat.wanted(color, False):
         tally = Tally(graph, [part for part, _ in cut])
         ways = {a.id: (int(owner[tails[a.key]]), int(owner[heads[a.key]])) for a in arrows}

@@ -19,6 +19,7 @@ from gradviz.ops import layout, notation
 from gradviz.show import mathtext, style
 from gradviz.show.card import box_card
 from gradviz.show.drawing import Drawing, Highlight, draw
+from gradviz.web.pictures import drawing
 
 
 def box(drawing: Drawing, name: str, panel: int = 0):
@@ -368,3 +369,21 @@ def test_the_numbers_of_an_array_stand_in_their_order(program, leaves, products,
             centre, size = layout.centres[box], layout.sizes[box]
             off = [abs(p - c) - s / 2 for p, c, s in zip(point, centre, size, strict=True)]
             assert max(off) == pytest.approx(0, abs=2), (arrow.id, point, box)
+
+
+def test_the_calls_of_a_programs_functions_are_frames_in_the_page_as_in_a_picture():
+    def norm(x):
+        m = x.mean()
+        return (x - m) / np.sqrt(((x - m) ** 2).mean() + 1e-5)
+
+    def loss(x, w):
+        h = norm(x)
+        a = np.tanh(w * h)
+        y = norm(a)
+        return np.sum(y * a)
+
+    g = gv.trace(loss, np.array([1.0, 2.0, 4.0]), np.array([0.3, 0.2, 0.5]))
+    shown = drawing(g)
+    titles = re.findall(r'<g class="group-title".*?<text[^>]*>([^<]*)</text>', shown["svg"], re.S)
+    assert titles == ["norm", "norm 2"]
+    assert shown["scopes"] == []  # they do not fold
