@@ -5,6 +5,7 @@ Each part is laid out once, for itself; the page puts any of them together (`js/
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
@@ -133,13 +134,19 @@ def _parts(
 
     pending = deque((fold, opened, view, drawing) for fold in _closed(opened))
     count = total = 0
+    least = math.inf  # parts of a fold for which there was no room
     while pending and count < MOST:
         fold, around, outer, before = pending.popleft()
+        if len(fold.parts) >= least:
+            continue
         now = [*around, fold]
         inner, after = pictures.with_open(now, *looks)
         part = _inside(fold, across, outer, before, inner, after)
         more = length(len(part.view.boxes), ends(part.view))
-        if more > LONG or total + more > longest:
+        if more > LONG:
+            continue
+        if total + more > longest:
+            least = len(fold.parts)
             continue
         total, count = total + more, count + 1
         yield part

@@ -77,6 +77,7 @@ class Pictures:
 
     def __init__(self, graph: Graph, detail: str | None = None) -> None:
         self.folding = _folding(graph.detailed(detail))
+        self._known: dict[Any, Any] = {}
 
     @cached_property
     def ends(self) -> np.ndarray[Any, Any]:
@@ -144,14 +145,29 @@ class Pictures:
     ) -> tuple[View, Drawing]:
         """The same with just these folds open, coloured on the scale of another one."""
         folding = self.folding
+        key = (*opened, id(color), id(scale))
+        if key not in self._known:  # (the last two are kept, so that they have their ids alone)
+            self._known[key] = *self._in_no_direction(opened, color, scale), color, scale
+        view, drawing, *_ = self._known[key]
+        way = direction_of(direction, folding.layered and folding.row(opened) >= ROW)
+        bend = view.bend if direction is None and way == "TB" else None
+        told = "TB" if way == "TB" else "LR"
+        return replace(view, direction=way, bend=bend), {**drawing, "direction": told}
+
+    def _in_no_direction(
+        self, opened: Sequence[Fold], color: Colour, scale: Scale | None
+    ) -> tuple[View, Drawing]:
+        folding = self.folding
         cut = folding.cut(opened)
-        view, ids = (_layered if folding.layered else _live)(self, opened, direction, color, scale)
+        part_of = np.zeros(len(folding.graph), int)
+        for n, (part, _) in enumerate(cut):
+            part_of[list(values_of(part))] = n
+        view, ids = (_layered if folding.layered else _live)(self, opened, part_of, color, scale)
         scopes = {box.id: box.scope for box in view.boxes}
-        owner = np.arange(len(folding.graph))
+        owner = np.array([int(box[1:]) for box in ids])[part_of]
         shut: dict[int, str] = {}
         frames: dict[str, str] = {}
         for (part, around), box in zip(cut, ids, strict=True):
-            owner[list(values_of(part))] = int(box[1:])
             if isinstance(part, Fold):
                 shut[int(box[1:])] = part.key
             scope = scopes[box]
@@ -159,7 +175,7 @@ class Pictures:
                 frames.setdefault("/".join(scope[:depth]), around[min(depth, len(around)) - 1].key)
         return view, {
             "svg": "",
-            "direction": "TB" if view.direction == "TB" else "LR",
+            "direction": "LR",
             "folded": sorted(_closed(opened, folding)),
             "scopes": [p.key for f in opened for p in f.folds if p in opened or is_listed(p)],
             "inside": _runs(owner),
@@ -242,7 +258,7 @@ def _closed(opened: Sequence[Fold], folding: Folding) -> set[str]:
 def _live(
     pictures: Pictures,
     opened: Sequence[Fold],
-    direction: str | None,
+    owner: np.ndarray[Any, Any],
     color: Colour,
     scale: Scale | None,
 ) -> tuple[View, list[str]]:
@@ -256,9 +272,6 @@ def _live(
     folding = pictures.folding
     graph, table = folding.graph, folding.graph.table
     cut = folding.cut(opened)
-    owner = np.zeros(len(graph), int)
-    for n, (part, _) in enumerate(cut):
-        owner[list(values_of(part))] = n
     tails, heads, keys = pictures.ends
     crossing = np.flatnonzero(owner[tails] != owner[heads])
     last = {int(owner[graph.output]): graph.output}
@@ -298,8 +311,7 @@ def _live(
     held = {box.id: values_of(part) for box, (part, _) in zip(boxes, cut, strict=True)}
     boxes.sort(key=lambda box: int(box.id[1:]))
     arrows.sort(key=lambda arrow: (int(arrow.head[1:]), int(arrow.tail[1:])))
-    way = direction_of(direction)
-    view = View(tuple(boxes), tuple(arrows), description=description(table), direction=way)
+    view = View(tuple(boxes), tuple(arrows), description=description(table))
     if folding.scopes and len(cut) == len(graph):  # as in a picture of all values
         view = framed(graph, view)
     if color := heat.wanted(color, False):
@@ -329,7 +341,7 @@ def _with_room(row: CardRow, value: Any) -> CardRow:
 def _layered(
     pictures: Pictures,
     opened: Sequence[Fold],
-    direction: str | None,
+    owner: np.ndarray[Any, Any],
     color: Colour,
     scale: Scale | None,
 ) -> tuple[View, list[str]]:
@@ -337,9 +349,6 @@ def _layered(
     folding = pictures.folding
     graph = folding.graph
     view = view_of(graph, folding, opened, Highlight(), color, scale)
-    owner = np.zeros(len(graph), int)
-    for n, (part, _) in enumerate(folding.cut(opened)):
-        owner[list(values_of(part))] = n
     tails, heads, _ = pictures.ends
     ids = [box.id for box in view.boxes]
     first: dict[tuple[str, str], int] = {}
@@ -351,12 +360,10 @@ def _layered(
     boxes = [replace(box, tooltip="") for box in view.boxes]
     boxes.sort(key=lambda box: int(box.id[1:]))
     arrows.sort(key=lambda arrow: (int(arrow.head[1:]), int(arrow.tail[1:])))
-    way = direction_of(direction, folding.row(opened) >= ROW)
-    bend = view.bend if direction is None and way == "TB" else None
+    bend = view.bend
     if bend:
         bend = bend._replace(across=frozenset(known[i].id for i in bend.across))
-    view = replace(view, boxes=tuple(boxes), arrows=tuple(arrows), direction=way, bend=bend)
-    return view, ids
+    return replace(view, boxes=tuple(boxes), arrows=tuple(arrows), bend=bend), ids
 
 
 def sealed(drawn: Sequence[Drawing]) -> list[Drawing]:
