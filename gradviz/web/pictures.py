@@ -77,7 +77,7 @@ class Pictures:
 
     def __init__(self, graph: Graph, detail: str | None = None) -> None:
         self.folding = _folding(graph.detailed(detail))
-        self._known: dict[Any, Any] = {}
+        self._known: dict[Any, tuple[View, Drawing, Any, Any]] = {}
 
     @cached_property
     def ends(self) -> np.ndarray[Any, Any]:
@@ -151,8 +151,8 @@ class Pictures:
         view, drawing, *_ = self._known[key]
         way = direction_of(direction, folding.layered and folding.row(opened) >= ROW)
         bend = view.bend if direction is None and way == "TB" else None
-        told = "TB" if way == "TB" else "LR"
-        return replace(view, direction=way, bend=bend), {**drawing, "direction": told}
+        told: Drawing = {**drawing, "direction": "TB" if way == "TB" else "LR"}
+        return replace(view, direction=way, bend=bend), told
 
     def _in_no_direction(
         self, opened: Sequence[Fold], color: Colour, scale: Scale | None
