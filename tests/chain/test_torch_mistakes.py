@@ -165,6 +165,39 @@ def test_a_mistake_is_said_where_it_is_made_and_not_of_its_twin(capture):
         assert not [f for f in twin.findings if f.kind == kind], f"{name}: {twin}"
 
 
+@pytest.mark.parametrize("how", ["plain", "causal", "masked", "added", "scaled", "in heads"])
+def test_attention_that_is_saturated_inside_of_one_call_is_said(how):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, 7, 5, requires_grad=True) for _ in "qkv")
+    seen = torch.ones(7, 7).tril().bool()
+    options = {
+        "plain": {}, "causal": {"is_causal": True}, "masked": {"attn_mask": seen},
+        "added": {"attn_mask": torch.zeros(7, 7).masked_fill(~seen, -torch.inf)},
+        "scaled": {"scale": 0.1}, "in heads": {},
+    }[how]  # fmt: skip
+
+    def program(size):
+        def run(q, k, v):
+            if how == "in heads":
+                q, k, v = (x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v))
+            return F.scaled_dot_product_attention(q * size, k, v, **options).square().mean()
+
+        return run
+
+    for size in (1e5, 1.0):
+        scores = (q.double() * size @ k.double().mT) * options.get("scale", 5**-0.5)
+        if how in ("causal", "masked", "added"):
+            scores = scores.masked_fill(~seen, -torch.inf)
+        sharp = scores.softmax(-1).square().sum(-1).mean()
+        assert (sharp > 0.999) == (size > 1)
+        found = gv.trace(program(size), q, k, v, capture="whole").diagnose().findings
+        saturated = [f for f in found if f.kind == SATURATED and "on one of 7 entries" in f.message]
+        assert len(saturated) == (size > 1), found
+        if size > 1:
+            assert saturated[0].numbers["chosen"] == pytest.approx(sharp.item(), abs=1e-6)
+            assert saturated[0].operation == "scaled_dot_product_attention"
+
+
 @pytest.mark.parametrize("capture", ["whole", "lean"])
 def test_units_that_stay_equal_and_what_eval_leaves_on_are_said(capture):
     (program, parameters), (twin, others) = constant(True), constant(False)

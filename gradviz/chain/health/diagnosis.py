@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradviz.chain.health.attention import Attention
 from gradviz.chain.health.findings import KINDS, SEVERITIES, Finding, Health
 from gradviz.chain.health.flow import Flow
 from gradviz.chain.health.lost import Lost
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 
-class Examination(NonFinite, Lost, Zeros, Flow, Units, Mistakes):
+class Examination(NonFinite, Lost, Zeros, Flow, Units, Attention, Mistakes):
     """What all detectors find.
 
     Parameters

@@ -46,8 +46,6 @@ WEIGHED = forms.CASTS | hazards._names("dropout")
 """Between a softmax and the product that weighs by it."""
 ROUNDED = 0.95
 """So much of a parameter does not move, though a step is made."""
-SHARP, WEAK = 0.999, 1e-2
-"""The mean over the rows of a softmax of Σp², and what comes through by what arrives."""
 MANTISSA = {"bfloat16": 7, "float16": 10}
 
 
@@ -443,37 +441,6 @@ class Mistakes(Evidence):
         if any(isinstance(x, Statistics) for x in values):
             return [x.sample if isinstance(x, Statistics) else np.ravel(x) for x in values]
         return [np.ravel(x) for x in values]
-
-    # --- attention --------------------------------------------------------------------------------
-
-    def _sharp(self) -> Iterator[Finding]:
-        """Softmaxes inside of a model that choose one entry of each row: little comes through."""
-        for v in sorted(self.gradients):
-            if self._op(v) != "softmax" or not self.norms[v]:
-                continue
-            stats, keywords = self._stats(v), self.graph.values[v].keywords
-            axis = keywords.get("dim", keywords.get("axis", -1))
-            if type(axis) is not int or not stats.ndim or stats.shape[axis] < 2:
-                continue
-            if not any(self._op(r) in hazards.PRODUCTS for r, _ in self.graph.readers[v]):
-                continue
-            rows = stats.size / stats.shape[axis]
-            chosen = stats.norm**2 / rows
-            through = max(map(self._message, ((v, 0),))) / self.norms[v]
-            if chosen > SHARP and through < WEAK and math.isfinite(through):
-                yield self._finding(
-                    "saturated units", "warning", v, self._onward(v),
-                    later(
-                        "{v} puts nearly all weight on one of {n} entries in every row (the mean "
-                        "of Σp² is {chosen:.4f}): of the gradient ×{through:.1g} comes through",
-                        v=self._told(v), n=stats.shape[axis], chosen=chosen, through=through,
-                    ),
-                    later(
-                        "smaller logits: divide by the square root of the width, normalise queries "
-                        "and keys, or a smaller rate"
-                    ),
-                    chosen=chosen, through=through,
-                )  # fmt: skip
 
 
 _LOOKED_AT = (
