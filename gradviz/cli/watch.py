@@ -84,9 +84,9 @@ def _theirs(trace: TracebackType | None) -> TracebackType | None:
     while trace is not None:
         entries.append(trace)
         file = trace.tb_frame.f_code.co_filename
-        if file in (__file__, "<frozen runpy>"):
+        if file == __file__:
             entries = []
-        elif file.startswith(_WATCH):
+        elif file.startswith(_WATCH) or (file == "<frozen runpy>" and len(entries) == 1):
             entries.pop()
         trace = trace.tb_next
     for entry in reversed(entries):

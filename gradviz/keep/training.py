@@ -25,6 +25,7 @@ from gradviz.chain.result import Result
 from gradviz.files import writable
 from gradviz.keep.reading import loads
 from gradviz.keep.writing import dumps
+from gradviz.language import say
 from gradviz.model import Gradients
 from gradviz.statistics import Statistics, measure
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "gradviz training", 3
 """Version 2 has one member for a step. Version 1, of gradviz 0.1, has one Graph and changes
 relative to weights: see `_of_0_1`."""
+STILL = 20
+"""In so many recorded steps in succession nothing has to move."""
 _GZIP = 31  # zlib's window bits for the gzip format
 _CHUNK, _LINE, _MOST = 2**13, 2**24, 2**62
 
@@ -395,7 +398,32 @@ class Training(Result):
             told = [f"{min(f):.1e} … {max(f):.1e}" if f else "" for f in found]
             loss = "–" if step.loss is None else f"{step.loss:.5g}"
             lines.append(f"{step.number:>8}  {loss:>10}  {told[0]:<24}  {told[1]}".rstrip())
-        return "\n".join(lines)
+        return "\n".join([*lines, self.still] if self.still else lines)
+
+    @property
+    def still(self) -> str:
+        """That nothing moves that gets gradients, in all of the last 20 steps; "" if it does."""
+        last = self.steps[-STILL:]
+        if len(last) < STILL:
+            return ""
+        first = last[0]
+        reached = {n for n in first.gradients if all(s.gradients.get(n) for s in last)}
+        if not reached:
+            return ""
+        for n in reached:
+            if any(s.changes.get(n) != 0 or s.weights.get(n) != first.weights.get(n) for s in last):
+                return ""
+        told = (
+            "In the last {steps} recorded steps {n} parameters got gradients, and none of them "
+            "changed: no optimizer made a step."
+        )
+        if any(step.stepped for step in last):
+            told = (
+                "In the last {steps} recorded steps {n} parameters got gradients, and none of them "
+                "changed, though an optimizer made its step: its learning rate is 0, or the "
+                "gradients are zeroed before it, or it holds other parameters."
+            )
+        return say(told, steps=STILL, n=len(reached))
 
     @property
     def rows(self) -> Sequence[Step]:

@@ -518,6 +518,33 @@ def test_a_training_goes_on_whatever_cannot_be_recorded(tmp_path, monkeypatch):
             training.graph(0)
 
 
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("no step", "no optimizer made a step"), ("no rate", "learning rate is 0"),
+     ("others", "holds other parameters"), ("zeroed", "zeroed before it"), ("healthy", ""),
+     ("rarely", ""), ("late", "")],
+)  # fmt: skip
+def test_that_nothing_moves_is_told_of_a_run(how, told, tmp_path):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    held = nn.Linear(3, 2) if how == "others" else model
+    optimizer = torch.optim.SGD(held.parameters(), 0.0 if how == "no rate" else 0.1)
+    path = tmp_path / "run.gvtrain"
+    with gv.record_training(model, path, every=2) as recorder:
+        for i in range(60):
+            with recorder.step():
+                optimizer.zero_grad()
+                model(torch.randn(4, 3)).square().mean().backward()
+                if how == "zeroed":
+                    optimizer.zero_grad()
+                # (of an accumulation over two batches the sample has the one without a step)
+                if how != "no step" and (how != "rarely" or i % 2) and (how != "late" or i > 50):
+                    optimizer.step()
+    run = gv.load_training(path)
+    assert (told in run.still) if told else run.still == ""
+    assert not told or run.text.endswith(run.still)
+
+
 def test_a_step_without_a_backward_pass_is_recorded_as_one(tmp_path):
     model = nn.Linear(2, 1)
     recorder = gv.record_training(model, tmp_path / "run")

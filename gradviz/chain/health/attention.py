@@ -92,7 +92,7 @@ class Attention(Evidence):
             mask = np.asarray(self.graph.values[operands[3]].value)
             scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
         if keywords.get("is_causal"):
-            scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+            scores = np.where(np.tri(*scores.shape[-2:]).astype(bool), scores, -np.inf)
         grown = np.exp(scores - scores.max(axis=-1, keepdims=True))
         weights = grown / grown.sum(axis=-1, keepdims=True)
         size = float(np.max(np.abs(values), initial=0.0))
