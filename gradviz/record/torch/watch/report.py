@@ -85,8 +85,18 @@ class Report:
             lines.append(f"  {_unexplained(self)}")
         lines.append(f"  {self.replay.verdict}")
         lines += [f"  not replayed: {line}" for line in self.replay.lost]
-        where = f"  report: {self.folder}" if self.folder else "  the report could not be written"
+        where = "  the report could not be written"
+        if self.folder:
+            where = f"  report: {_from_here(self.folder)}"
         return "\n".join([*lines[: LINES - 2], where])
+
+
+def _from_here(folder: Path) -> Path:
+    """A folder as one would type it: from the working directory, where it lies below that."""
+    try:
+        return folder.relative_to(Path.cwd())
+    except (ValueError, OSError):  # it is elsewhere, or there is none any more
+        return folder
 
 
 def report(
