@@ -28,8 +28,8 @@ def set_language(language: str = "") -> None:
     Whatever draws, explains or diagnoses also takes it as an argument, ``g.draw(language="zh")``.
     Without either it is English, and on a page or in a widget the reader's own. The environment
     variable ``GRADVIZ_LANGUAGE`` sets it, too. Errors stay in English, for they are searched for,
-    also where a finding quotes one, and so does what ``watch`` and ``gather`` report. A TikZ
-    document in Chinese is for XeLaTeX or LuaLaTeX with the package ctex.
+    also where a finding quotes one, and so does what ``watch`` reports. A TikZ document in Chinese
+    is for XeLaTeX or LuaLaTeX with the package ctex.
 
     Parameters
     ----------

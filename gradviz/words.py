@@ -102,12 +102,14 @@ def which_ranks(ranks: Sequence[int]) -> str:
     parts = [
         part
         for span in spans
-        for part in ([f"{span[0]} to {span[-1]}"] if len(span) > 2 else map(str, span))
+        for part in (
+            [say("{a} to {b}", a=span[0], b=span[-1])] if len(span) > 2 else map(str, span)
+        )
     ]
-    return f"{'rank' if len(ranks) == 1 else 'ranks'} {joined(parts)}"
+    return say("rank {names}" if len(ranks) == 1 else "ranks {names}", names=several(parts))
 
 
-# In English whatever is spoken: for errors, and what `diagnose`, `watch`, `gather` say.
+# In English whatever is spoken: for errors, and what `watch` says.
 counted = speaking("en")(some)
 joined = speaking("en")(several)
 

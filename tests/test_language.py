@@ -10,13 +10,16 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
-from chinese import english_in
+from chinese import assert_chinese, english_in
 
 import gradviz as gv
-from gradviz import ops, words
+import gradviz.show.ranks
+from gradviz import ops, show, words
 from gradviz.chain import check, retold
 from gradviz.chain.health import findings, hazards
 from gradviz.language import LANGUAGES
+from gradviz.rank import Held, Rank
+from gradviz.record import ranks
 from gradviz.web.page import to_html
 
 HOME = Path(gv.__file__).parent
@@ -87,6 +90,7 @@ def sentences():
     tables = [
         words.STATES.values(), words.STATISTICS, check.HOW.values(), findings.KINDS,
         findings.HEADS, hazards.STOPS.values(), [hazards.ROW, hazards.SUMMED], retold.KEPT,
+        ranks.KINDS, ranks.SPAN, show.ranks.INSTEAD,
         *([row.what, row.advice] for row in rows),
     ]  # fmt: skip
     return found | {text: None for table in tables for text in table}
@@ -232,3 +236,34 @@ def test_a_page_says_in_its_readers_language_why_it_does_not_compute():
     assert refusal["en"] == "the page cannot compute det"
     assert refusal["zh"] == "本页不能计算 det"
     assert sorted(refusal) == sorted(LANGUAGES)
+
+
+def gathered(language):
+    """What is told of ranks on which something is wrong, each in another way."""
+
+    def loss(w, v, x):
+        return np.sum(np.log(w * x)) + v * 0.0
+
+    def of(number, held=None, w=2.0, size=3, both=True):
+        with np.errstate(all="ignore"):
+            graph = gv.trace(loss, w, 1.0, np.ones(size), wrt=("w", "v") if both else ("v",))
+        other = graph.with_values((node.value for node in graph.values), graph.of_run())
+        other.rank = Rank(number, 3, held or {}, {"steps": w})
+        return other
+
+    same = [{"w": Held("replicated", 3, digest, 1.0 + digest)} for digest in (1, 1, 2)]
+    for graphs in (
+        [of(n) for n in range(3)],
+        [of(0), of(2, w=-1.0)],
+        [of(n, held, size=3 + n % 2) for n, held in enumerate(same)],
+        [of(n, same[0], w=2.0 + n) for n in range(3)],
+        [of(0, same[0]), of(1, {"w": Held("sharded", 1, 1, 2.0)}), of(2, both=False)],
+    ):
+        ranks = gv.gather(graphs, language=language)
+        drawn = re.sub(r"<(style|metadata).*?</\1>|<[^>]*>", " ", ranks.draw().svg)
+        yield from (ranks.text, drawn)
+
+
+def test_what_ranks_say_is_said_in_chinese_with_the_same_numbers():
+    for english, chinese in zip(gathered("en"), gathered("zh"), strict=True):
+        assert_chinese(english, chinese, {"loss", "log", "sum", "multiply", "steps"})

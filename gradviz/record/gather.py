@@ -6,13 +6,18 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from gradviz.graph import Graph
+from gradviz.language import speaking
 
 if TYPE_CHECKING:
     from gradviz.record.ranks import Ranks
 
 
 def gather(
-    graph: Graph | Iterable[Graph], *, step: int | None = None, timeout: float = 30.0
+    graph: Graph | Iterable[Graph],
+    *,
+    step: int | None = None,
+    timeout: float = 30.0,
+    language: str = "",
 ) -> Ranks | None:
     """What the ranks of a training say of one step, side by side, on rank 0.
 
@@ -34,6 +39,8 @@ def gather(
     timeout : float, optional
         So many seconds rank 0 waits; then the result is of those that answered, and says who
         did not.
+    language : {"", "en", "zh"}, optional
+        The language of the result; default: the one that is set.
 
     Returns
     -------
@@ -72,15 +79,16 @@ def gather(
 
     if not timeout >= 0:
         raise ValueError(f"timeout={timeout!r}: write a number of seconds, 0 or more")
-    if isinstance(graph, Graph):
-        return _over_ranks(graph, step, timeout)
-    graphs = list(graph)
-    for one in graphs:
-        if not isinstance(one, Graph):
-            raise TypeError(f"gather needs Graphs, got {type(one).__name__}")
-    if not graphs:
-        raise ValueError("gather needs a Graph; there is none")
-    return _result([told(one, n, len(graphs)) for n, one in enumerate(graphs)], Ranks)
+    with speaking(language):
+        if isinstance(graph, Graph):
+            return _over_ranks(graph, step, timeout)
+        graphs = list(graph)
+        for one in graphs:
+            if not isinstance(one, Graph):
+                raise TypeError(f"gather needs Graphs, got {type(one).__name__}")
+        if not graphs:
+            raise ValueError("gather needs a Graph; there is none")
+        return _result([told(one, n, len(graphs)) for n, one in enumerate(graphs)], Ranks)
 
 
 def _over_ranks(graph: Graph, step: int | None, timeout: float) -> Ranks | None:

@@ -12,9 +12,21 @@ from typing import TYPE_CHECKING, Any
 from gradviz.chain.backward import known_derivatives
 from gradviz.chain.health import MARKS, SEVERITIES
 from gradviz.chain.result import Result
+from gradviz.language import (
+    clauses,
+    commas,
+    in_every_language,
+    in_its_language,
+    padded,
+    say,
+    several,
+    some,
+    spoken,
+)
+from gradviz.language import columns as wide
 from gradviz.rank import Held
 from gradviz.statistics import measure
-from gradviz.words import clean, counted, listed, number, which_ranks
+from gradviz.words import clean, number, which_ranks
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -22,6 +34,12 @@ if TYPE_CHECKING:
 
 LINES = 40
 """So many parameters the text lists, those that something is wrong with first."""
+KINDS = (
+    "missing rank", "broken", "ranks diverge", "own parameters", "reduction differs",
+    "unused parameter", "uneven batch",
+)  # fmt: skip
+"""What is wrong with ranks, beside what is wrong on one."""
+SPAN = "least", "most", "at rank"
 SEVERAL = 12
 """So many ranks have a column in the text; of more the least and the most is told."""
 
@@ -198,15 +216,17 @@ class Ranks(Result):
         return min(self.nonfinite, key=_order, default=None)
 
     @property
+    @in_its_language
     def nonfinite(self) -> tuple[FirstNonFinite, ...]:
         """The first of each rank that has any."""
         return tuple(
-            FirstNonFinite(rank, **one["first"])
+            FirstNonFinite(rank, **{**one["first"], "text": one["first"]["text"][spoken()]})
             for rank, one in zip(self.present, self.told, strict=True)
             if one["first"] is not None
         )
 
     @cached_property
+    @in_its_language
     def findings(self) -> tuple[RankFinding, ...]:
         """What is wrong, the worst first."""
         found = [
@@ -228,18 +248,19 @@ class Ranks(Result):
         groups: dict[tuple[Any, ...], list[FirstNonFinite]] = {}
         for one in ordered:
             groups.setdefault((one.node, one.name, one.file, one.line, one.kind), []).append(one)
-        for several in groups.values():
-            ranks = tuple(one.rank for one in several)
-            text = f"{which_ranks(ranks)}: {several[0].text}"
-            yield RankFinding(several[0].kind, "error", ranks, text)
+        for group in groups.values():
+            ranks = tuple(one.rank for one in group)
+            text = say("{ranks}: {said}", ranks=which_ranks(ranks), said=group[0].text)
+            yield RankFinding(group[0].kind, "error", ranks, text)
         fine = [rank for n, rank in enumerate(self.present) if self._is_fine(n)]
         if ordered and fine:
-            spoiled = any(not _finite(row.after) for row in self.rows)
-            more = "; the reduction brings what is not to all" if spoiled else ""
-            text = (
-                f"{which_ranks(fine)}: the loss and all gradients are finite before the reduction"
-            )
-            text += more
+            before = "{ranks}: the loss and all gradients are finite before the reduction"
+            if any(not _finite(row.after) for row in self.rows):
+                before = (
+                    "{ranks}: the loss and all gradients are finite before the reduction; the "
+                    "reduction brings what is not to all"
+                )
+            text = say(before, ranks=which_ranks(fine))
             yield RankFinding(ordered[0].kind, "note", tuple(fine), text)
 
     def _is_fine(self, n: int) -> bool:
@@ -248,15 +269,17 @@ class Ranks(Result):
 
     def _absent(self) -> Iterator[RankFinding]:
         if self.missing:
-            verb = "has" if len(self.missing) == 1 else "have"
-            text = f"{which_ranks(self.missing)} {verb} not answered within {self.waited:g} s: "
-            text += "dead, stuck, or elsewhere"
+            absent = "{ranks} have not answered within {s:g} s: dead, stuck, or elsewhere"
+            if len(self.missing) == 1:
+                absent = "{ranks} has not answered within {s:g} s: dead, stuck, or elsewhere"
             if not self.waited:
-                text = f"there is no Graph of {which_ranks(self.missing)}"
+                absent = "there is no Graph of {ranks}"
+            text = say(absent, ranks=which_ranks(self.missing), s=self.waited)
             yield RankFinding("missing rank", "error", self.missing, text)
         for rank, one in zip(self.present, self.told, strict=True):
             if one["error"]:
-                yield RankFinding("broken", "error", (rank,), f"rank {rank}: {one['error']}")
+                text = say("{ranks}: {said}", ranks=which_ranks((rank,)), said=one["error"])
+                yield RankFinding("broken", "error", (rank,), text)
 
     def _diverged(self) -> Iterator[RankFinding]:
         for how, kind, severity in (
@@ -267,15 +290,17 @@ class Ranks(Result):
             if not rows:
                 continue
             ranks = tuple(sorted({rank for row in rows for rank in row.odd}))
-            names = listed((row.name for row in rows), 4)
-            some = counted(len(rows), "parameter")
+            parted = (
+                "{n} of the same name differ between ranks, and nothing that is known (DDP, FSDP, "
+                "a DTensor) keeps them the same: {names}. Right for the stages of a pipeline, "
+                "wrong for data parallel training"
+            )
             if how == "replicated":
-                text = f"the ranks have parted: {self._apart(ranks)} in {some} that should be the "
-                text += f"same: {names}"
-            else:
-                text = f"{some} of the same name differ between ranks, and nothing that is known "
-                text += f"(DDP, FSDP, a DTensor) keeps them the same: {names}. Right for the "
-                text += "stages of a pipeline, wrong for data parallel training"
+                parted = "the ranks have parted: {apart} in {n} that should be the same: {names}"
+            text = say(
+                parted, apart=self._apart(ranks), n=some(len(rows), "parameter"),
+                names=several((row.name for row in rows), 4),
+            )  # fmt: skip
             yield RankFinding(kind, severity, ranks, text)
         apart = [
             row
@@ -283,18 +308,22 @@ class Ranks(Result):
             if row.how == "replicated" and self.reduced_said(row) == "differs"
         ]
         if apart:
-            text = f"after the reduction the gradients of {listed((r.name for r in apart), 4)} are "
             sizes = zip(self.present, map(_said, apart[0].after), strict=True)
-            text += f"not the same on all ranks: {_grouped(dict(sizes))}"
+            text = say(
+                "after the reduction the gradients of {names} are not the same on all ranks: "
+                "{sizes}",
+                names=several((r.name for r in apart), 4), sizes=_grouped(dict(sizes)),
+            )  # fmt: skip
             yield RankFinding("reduction differs", "error", self.present, text)
         yield from self._buffers()
 
     def _apart(self, ranks: Sequence[int]) -> str:
         """Which ranks hold something else; none is to blame where they are half of them."""
         if 2 * len(ranks) >= len(self.present):
-            return f"{which_ranks(self.present)} do not hold the same numbers"
-        verb = "holds" if len(ranks) == 1 else "hold"
-        return f"{which_ranks(ranks)} {verb} other numbers than the others"
+            return say("{ranks} do not hold the same numbers", ranks=which_ranks(self.present))
+        others = "{ranks} hold other numbers than the others"
+        others = "{ranks} holds other numbers than the others" if len(ranks) == 1 else others
+        return say(others, ranks=which_ranks(ranks))
 
     def _buffers(self) -> Iterator[RankFinding]:
         names = dict.fromkeys(name for one in self.told for name in one["buffers"])
@@ -309,8 +338,10 @@ class Ranks(Result):
                 parted[name] = odd
         if parted:
             ranks = tuple(sorted({rank for odd in parted.values() for rank in odd}))
-            some = counted(len(parted), "buffer")
-            text = f"{self._apart(ranks)} in {some}: {listed(parted, 4)}"
+            text = say(
+                "{apart} in {n}: {names}", apart=self._apart(ranks),
+                n=some(len(parted), "buffer"), names=several(parted, 4),
+            )  # fmt: skip
             yield RankFinding("ranks diverge", "warning", ranks, text)
 
     def _unused(self) -> Iterator[RankFinding]:
@@ -320,11 +351,16 @@ class Ranks(Result):
                 groups.setdefault((row.unused, row.how), []).append(row.name)
         for (ranks, how), names in groups.items():
             users = tuple(r for r in self.present if r not in ranks)
-            text = f"{listed(names, 4)}: no gradient on {which_ranks(ranks)}, but on "
-            text += which_ranks(users)
+            unused = "{names}: no gradient on {ranks}, but on {users}"
             if how == "replicated":
-                text += ". DDP waits for all of them, unless find_unused_parameters=True tells it "
-                text += "not to; its average counts a missing one as 0"
+                unused = (
+                    "{names}: no gradient on {ranks}, but on {users}. DDP waits for all of them, "
+                    "unless find_unused_parameters=True tells it not to; its average counts a "
+                    "missing one as 0"
+                )
+            text = say(
+                unused, names=several(names, 4), ranks=which_ranks(ranks), users=which_ranks(users)
+            )
             yield RankFinding("unused parameter", "warning", ranks, text)
 
     def _uneven(self) -> Iterator[RankFinding]:
@@ -338,53 +374,62 @@ class Ranks(Result):
         firsts = {shape[0] for shape in shapes.values()}
         if len(firsts) > 1 and len({shape[1:] for shape in shapes.values()}) == 1:
             told = _grouped({r: "×".join(map(str, shape)) for r, shape in shapes.items()})
-            text = f"the ranks have batches of different sizes ({told}). An average over the ranks "
-            text += "weighs each the same, so that a sample of a smaller batch counts more"
+            text = say(
+                "the ranks have batches of different sizes ({sizes}). An average over the ranks "
+                "weighs each the same, so that a sample of a smaller batch counts more", sizes=told,
+            )  # fmt: skip
             yield RankFinding("uneven batch", "note", tuple(shapes), text)
 
     # --- how it is told ------------------------------------------------------------------------
 
     @property
+    @in_its_language
     def text(self) -> str:
         """What is wrong, then of each parameter the gradient on each rank, and the reduced one."""
-        lines = [f"{'✓' if self.ok else '✗'} {counted(self.count, 'rank')}, loss {self._loss}"]
+        head = say("{ranks}, loss {loss}", ranks=some(self.count, "rank"), loss=self._loss)
+        lines = [f"{'✓' if self.ok else '✗'} {head}"]
         for finding in self.findings:
             first, *rest = finding.text.splitlines()
-            lines += [f"{MARKS[finding.severity]} {finding.kind}: {first}", *rest]
+            told = say("{kind}: {message}", kind=say(finding.kind), message=first)
+            lines += [f"{MARKS[finding.severity]} {told}", *rest]
         return "\n".join([*lines, "", self.table]) if self.rows else "\n".join(lines)
 
     @property
     def _loss(self) -> str:
         known = {rank: loss for rank, loss in self.losses.items() if loss is not None}
         if len(known) <= SEVERAL:
-            return ", ".join(f"{_said(loss)} on rank {rank}" for rank, loss in known.items()) or "–"
+            on = "{sizes} on {ranks}"
+            told = (say(on, sizes=_said(x), ranks=which_ranks((r,))) for r, x in known.items())
+            return commas(told) or "–"
         finite = [loss for loss in known.values() if math.isfinite(loss)]
         span = f"{_said(min(finite))} … {_said(max(finite))}" if finite else ""
         sick = _grouped({r: _said(x) for r, x in known.items() if not math.isfinite(x)})
-        return ", ".join(filter(None, (span, sick)))
+        return commas(filter(None, (span, sick)))
 
     @property
+    @in_its_language
     def table(self) -> str:
         """The norms of the gradients in columns."""
         rows = [row for row in self.rows if row.unused or row.odd or not _finite(row.before)]
         rows = list(dict.fromkeys([*rows, *self.rows]))
         ordered = [row for row in self.rows if row in set(rows[:LINES])]
         few = len(self.present) <= SEVERAL
-        heads = [f"rank {rank}" for rank in self.present] if few else ["least", "most", "at rank"]
-        cells = [["‖gradient‖ of", *heads, "reduced"]]
+        heads = [say(head) for head in SPAN]
+        heads = [which_ranks((rank,)) for rank in self.present] if few else heads
+        cells = [[say("‖gradient‖ of"), *heads, say("reduced")]]
         for row in ordered:
             marks = ["≠" if rank in row.odd else "" for rank in self.present]
             sizes = [_said(b) + m for b, m in zip(row.before, marks, strict=True)]
             sizes = sizes if few else self._span(row)
-            cells.append([clean(row.name), *sizes, self.reduced_said(row)])
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+            cells.append([clean(row.name), *sizes, say(self.reduced_said(row))])
+        widths = [max(map(wide, column)) for column in zip(*cells, strict=True)]
         lines = [
-            "  ".join(c.ljust(w) if n == 0 else c.rjust(w)
+            "  ".join(padded(c, w, before=n > 0)
                       for n, (c, w) in enumerate(zip(line, widths, strict=True))).rstrip()
             for line in cells
         ]  # fmt: skip
         more = len(self.rows) - len(ordered)
-        return "\n".join([*lines, *([f"and {more} more"] if more else [])])
+        return "\n".join([*lines, *([say("and {n} more", n=more)] if more else [])])
 
     def _span(self, row: ParameterRow) -> list[str]:
         """The least and the most of many ranks, and where; what is no number is the most."""
@@ -401,6 +446,7 @@ class Ranks(Result):
             return "parts missing" if row.how == "sharded" else "differs"
         return _said(row.reduced)
 
+    @in_its_language
     def draw(self, *, theme: str = "") -> RankMap:
         """A row for each layer, a column for each rank, and what came of the reduction."""
         from gradviz.show.ranks import RankMap
@@ -467,7 +513,7 @@ def _first(graph: Graph) -> dict[str, Any] | None:
         "line": source.line if source else 0,
         "code": source.text if source else "",
         "kind": finding.kind,
-        "text": finding.text.partition(": ")[2],
+        "text": in_every_language(finding.details),
     }
 
 
@@ -504,7 +550,9 @@ def _grouped(said: Mapping[int, str]) -> str:
     groups: dict[str, list[int]] = {}
     for rank, text in said.items():
         groups.setdefault(text, []).append(rank)
-    return "; ".join(f"{text} on {which_ranks(ranks)}" for text, ranks in groups.items())
+    on = "{sizes} on {ranks}"
+    told = (say(on, sizes=text, ranks=which_ranks(r)) for text, r in groups.items())
+    return clauses(told)
 
 
 def _said(size: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from html import escape
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from gradviz import words
 from gradviz.chain.health import MARKS
-from gradviz.words import clean
+from gradviz.language import columns, commas, say, some, speaking
+from gradviz.words import clean, which_ranks
 
 from . import mathtext
 from .sizemap import Canvas, SizeMap
@@ -27,6 +29,8 @@ CELL, LEFT, GAP, TOP = 18.0, 14.0, 14.0, 66.0
 LINE, LETTERS = 16.0, 7.0
 Cell = tuple[float | None, str]
 """The norm of a gradient, and a mark beside it."""
+INSTEAD = {"differs": "≠", "parts missing": "?"}
+"""What marks that there is no norm after the reduction."""
 
 
 class RankMap(SizeMap):
@@ -45,10 +49,14 @@ class RankMap(SizeMap):
     """
 
     def __init__(self, ranks: Ranks, theme: str = "") -> None:
-        title = f"{words.counted(ranks.count, 'rank')}: the gradients before and after reduction"
-        super().__init__(
-            title, lambda theme: _Map(ranks, title, theme).svg(), theme, lambda: ranks.text
-        )
+        count = some(ranks.count, "rank")
+        title = say("{ranks}: the gradients before and after reduction", ranks=count)
+
+        def svg(theme: str) -> str:
+            with speaking(ranks.language):
+                return _Map(ranks, title, theme).svg()
+
+        super().__init__(title, svg, theme, lambda: ranks.text)
         self.ranks = ranks
 
     def __repr__(self) -> str:
@@ -76,7 +84,7 @@ class _Map(Canvas):
             self.row(y, name, members)
             y += CELL
         if not self.rows:
-            self.text(LEFT, y + 12, "no parameter was differentiated by", 11, "soft")
+            self.text(LEFT, y + 12, say("no parameter was differentiated by"), 11, "soft")
             y += CELL
         y, width = self.key(y + 18, self.end + WIDE + LEFT)
         y = self.findings(y + 14, max(width, 520.0))
@@ -84,7 +92,7 @@ class _Map(Canvas):
 
     def heads(self) -> None:
         """The numbers of the ranks, and their losses."""
-        self.text(self.left - 8, TOP - 24, "rank", 11, "soft", "end")
+        self.text(self.left - 8, TOP - 24, say("rank"), 11, "soft", "end")
         self.text(self.left - 8, TOP - 8, "J", 11, "soft", "end")
         losses = self.ranks.losses
         every = 1 if self.cell == WIDE or self.ranks.count <= 100 else 4
@@ -100,7 +108,7 @@ class _Map(Canvas):
                 said = f"✗ {said}" if said else "✗"
             sick = said[:1] in ("✗", "?")
             self.text(x, TOP - 8, said, 11, "sick" if sick else "value", "middle")
-        self.text(self.end + WIDE / 2, TOP - 24, "reduced", 11, "ink", "middle")
+        self.text(self.end + WIDE / 2, TOP - 24, say("reduced"), 11, "ink", "middle")
 
     def row(self, y: float, name: str, members: Sequence[ParameterRow]) -> None:
         self.text(self.left - 8, y + CELL - 5, clean(name, 44), 11, "ink", "end")
@@ -108,16 +116,16 @@ class _Map(Canvas):
             x = self.left + self.cell * k
             if rank in self.place:
                 self.square(x, y, self.cell, _cell(members, self.place[rank], rank),
-                            f"{name}, rank {rank}")  # fmt: skip
+                            commas([name, which_ranks((rank,))]))  # fmt: skip
             else:
-                self.square(x, y, self.cell, (None, "?"), f"{name}, rank {rank}: no answer")
+                told = say("{name}, {ranks}: no answer", name=name, ranks=which_ranks((rank,)))
+                self.square(x, y, self.cell, (None, "?"), told)
         reduced = [self.ranks.reduced_said(row) for row in members]
-        if any(said in ("differs", "parts missing") for said in reduced):
-            said = next(s for s in reduced if s in ("differs", "parts missing"))
-            cell: Cell = None, {"differs": "≠", "parts missing": "?"}[said]
+        if apart := [said for said in reduced if said in INSTEAD]:
+            cell: Cell = None, INSTEAD[apart[0]]
         else:
             cell = _joined([row.reduced for row in members]), ""
-        self.square(self.end, y, WIDE, cell, f"{name}, after the reduction")
+        self.square(self.end, y, WIDE, cell, say("{name}, after the reduction", name=name))
 
     def square(self, x: float, y: float, width: float, cell: Cell, tip: str) -> None:
         """A norm as a colour, and as a number where there is room."""
@@ -127,7 +135,8 @@ class _Map(Canvas):
         fill = self.colours["sick-card"] if broken else self.shade(size or 0.0)
         marked = broken or mark in ("≠", "?")
         line, bold = self.colours["sick" if marked else "pill-line"], 2 if mark == "≠" else 0.7
-        told = f"{tip}: {'no gradient' if size is None else said}"
+        norm = say("no gradient") if size is None else said
+        told = say("{kind}: {message}", kind=tip, message=norm)
         self.out.append(
             f'<rect x="{x + 0.5:.1f}" y="{y + 0.5:.1f}" width="{width - 1.5:.1f}" '
             f'height="{CELL - 1.5:.1f}" fill="{fill}" stroke="{line}" stroke-width="{bold}">'
@@ -151,8 +160,9 @@ class _Map(Canvas):
         x = LEFT
         count = self.high - self.low
         every = max(1, math.ceil(count / 8))
-        self.text(x, y + 10, "‖gradient‖", 10, "soft")
-        x += _width("‖gradient‖", 10.0) + 8
+        measured = say("‖gradient‖")
+        self.text(x, y + 10, measured, 10, "soft")
+        x += _width(measured, 10.0) + 8
         for k in range(0, count + 1, every):
             colour = self.shade(10.0 ** (self.low + k))
             edge = self.colours["line"]
@@ -162,15 +172,15 @@ class _Map(Canvas):
             )
             self.text(x + 13, y + 25, f"1e{self.low + k}", 10, "soft", "middle")
             x += 26
-        signs = [("–", "no gradient"), ("0", "0 exactly"), ("✗", "not finite")]
+        signs = [("–", say("no gradient")), ("0", say("0 exactly")), ("✗", say("not finite"))]
         if any(row.odd for row in self.ranks.rows):
-            signs.append(("≠", "other numbers than most ranks"))
+            signs.append(("≠", say("other numbers than most ranks")))
         if any(self.ranks.reduced_said(row) == "differs" for row in self.ranks.rows):
-            signs.append(("≠", "not the same on all ranks"))
+            signs.append(("≠", say("not the same on all ranks")))
         if self.ranks.missing:
-            signs.append(("?", "no answer"))
+            signs.append(("?", say("no answer")))
         if any(row.how == "sharded" for row in self.ranks.rows):
-            signs.append(("", "reduced: of all parts"))
+            signs.append(("", say("reduced: of all parts")))
         x += 12
         for sign, said in signs:
             size = _width(f"{sign} {said}", 10.0) + 14
@@ -187,7 +197,8 @@ class _Map(Canvas):
             text = " ".join(map(clean, finding.text.splitlines()))
             letters = int((width - 2 * LEFT - 16) / 6.1)
             colour = "sick" if finding.severity == "error" else "ink"
-            lines = textwrap.wrap(f"{finding.kind}: {text}", letters)
+            told = say("{kind}: {message}", kind=say(finding.kind), message=text)
+            lines = _wrapped(told, letters)
             for n, line in enumerate(lines):
                 if n == 0:
                     self.text(LEFT, y + 12, MARKS[finding.severity], 11.5, colour)
@@ -195,6 +206,18 @@ class _Map(Canvas):
                 y += LINE
             y += 3
         return y + 12
+
+
+def _wrapped(text: str, letters: int) -> list[str]:
+    """A text in lines; where it is wide letters, each may end one."""
+    if columns(text) == len(text):
+        return textwrap.wrap(text, letters)
+    lines, line = list[str](), ""
+    for part in re.findall(r"[^\u2e80-\uffff\s]+|\s|.", text):
+        if columns(line + part) > letters and line:
+            lines, line = [*lines, line.rstrip()], ""
+        line = (line + part).lstrip()
+    return [*lines, line]
 
 
 def _columns(ranks: Ranks) -> list[int]:

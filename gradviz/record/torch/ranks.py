@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradviz.errors import TraceError
+from gradviz.language import speaking
 from gradviz.rank import Held, Rank
 from gradviz.record import rendezvous
 from gradviz.words import which_ranks
@@ -246,7 +247,8 @@ def absent(missing: Iterable[int]) -> str:
     """Who has not come, in words."""
     ranks = list(missing)
     verb = "is" if len(ranks) == 1 else "are"
-    return f"{which_ranks(ranks)} {verb} not there within {rendezvous.PATIENCE:g} s"
+    told = speaking("en")(which_ranks)(ranks)  # an error
+    return f"{told} {verb} not there within {rendezvous.PATIENCE:g} s"
 
 
 class Communication(TorchDispatchMode):  # type: ignore[no-untyped-call]
