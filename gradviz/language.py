@@ -27,8 +27,8 @@ def set_language(language: str = "") -> None:
 
     Whatever draws, explains or diagnoses also takes it as an argument, ``g.draw(language="zh")``.
     Without either it is English, and on a page or in a widget the reader's own. The environment
-    variable ``GRADVIZ_LANGUAGE`` sets it, too. Errors stay in English, for they are searched for,
-    also where a finding quotes one, and so does what ``watch`` reports. A TikZ document in Chinese
+    variable ``GRADVIZ_LANGUAGE`` sets it, too; so do the reports of ``watch`` speak. Errors stay in
+    English, for they are searched for, also where a finding quotes one. A TikZ document in Chinese
     is for XeLaTeX or LuaLaTeX with the package ctex.
 
     Parameters
@@ -201,7 +201,8 @@ def _table(language: str) -> dict[str, str]:
 
 
 class _Asked(Protocol):
-    language: str
+    @property
+    def language(self) -> str: ...
 
 
 S = TypeVar("S", bound=_Asked)

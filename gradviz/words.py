@@ -109,7 +109,7 @@ def which_ranks(ranks: Sequence[int]) -> str:
     return say("rank {names}" if len(ranks) == 1 else "ranks {names}", names=several(parts))
 
 
-# In English whatever is spoken: for errors, and what `watch` says.
+# In English whatever is spoken: for errors.
 counted = speaking("en")(some)
 joined = speaking("en")(several)
 

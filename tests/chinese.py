@@ -6,8 +6,8 @@ from collections import Counter
 TERMS = set(
     "argmax autocast autograd bias count data ddp detach dtensor dtype erfinv eval "
     "false float fsdp gelu gradviz hook hot inf isinstance item key log logaddexp logdet logit "
-    "logits logsumexp mask model nan numpy one padding_idx permute prediction query rank relu "
-    "reshape rsqrt sigmoid slogdet softmax softplus std sum tanh transpose true "
+    "logits logsumexp mask model nan numpy one optimizer padding_idx permute prediction query rank "
+    "relu reshape rsqrt sigmoid slogdet softmax softplus std sum tanh transpose true "
     "vjp whole xavier".split()
 )
 WORD = r"(?<![\w\\.])[a-z]{3,}(?![\w(=])"

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from string import Formatter
 from threading import Thread
@@ -20,10 +21,19 @@ from gradviz.chain.health import findings, hazards
 from gradviz.language import LANGUAGES
 from gradviz.rank import Held, Rank
 from gradviz.record import ranks
+from gradviz.web import incident
 from gradviz.web.page import to_html
 
 HOME = Path(gv.__file__).parent
 SAYING = {"say", "later", "translated", "Refused", "_tex_said"}
+
+
+WATCHED = ()
+"""What the watch says of what went wrong, where PyTorch is there."""
+if find_spec("torch"):
+    from gradviz.record.torch.watch import events, report, still
+
+    WATCHED = still.ADVICE.values(), [still.OTHERS], report.SUITS, events.LOST
 
 
 def parts(tree, local=MappingProxyType({})):
@@ -90,7 +100,7 @@ def sentences():
     tables = [
         words.STATES.values(), words.STATISTICS, check.HOW.values(), findings.KINDS,
         findings.HEADS, hazards.STOPS.values(), [hazards.ROW, hazards.SUMMED], retold.KEPT,
-        ranks.KINDS, ranks.SPAN, show.ranks.INSTEAD,
+        ranks.KINDS, ranks.SPAN, show.ranks.INSTEAD, incident.HEADS, *WATCHED,
         *([row.what, row.advice] for row in rows),
     ]  # fmt: skip
     return found | {text: None for table in tables for text in table}

@@ -30,6 +30,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from gradviz.language import say
+
 HISTORY, KNOWN = 100, 50
 STEADY, CONSTANT = 20, 50
 AGAIN = 3
@@ -143,13 +145,13 @@ class Judge:
         alarm = None
         self._skipped += 1
         if loss is not None and not math.isfinite(loss):
-            alarm = Alarm("loss not finite", f"the loss is {loss}", since=self.count)
+            alarm = Alarm("loss not finite", say("the loss is {x}", x=loss), since=self.count)
         elif scale < LEAST_SCALE:
             since = self.count - self._skipped + 1
-            text = (
-                f"the scale has collapsed to {scale:g}: in {self._skipped} steps in succession the "
-                "gradients were not finite"
-            )
+            text = say(
+                "the scale has collapsed to {scale:g}: in {n} steps in succession the gradients "
+                "were not finite", scale=scale, n=self._skipped,
+            )  # fmt: skip
             alarm = Alarm("collapsing scale", text, since=since)
         self.losses.append(loss)
         self.norms.append(None)
@@ -159,9 +161,9 @@ class Judge:
     def _not_finite(self, losses: list[float], norm: float | None) -> Alarm | None:
         for loss in losses:
             if not math.isfinite(loss):
-                return Alarm("loss not finite", f"the loss is {loss}", since=self.count)
+                return Alarm("loss not finite", say("the loss is {x}", x=loss), since=self.count)
         if norm is not None and not math.isfinite(norm):
-            text = f"the loss is finite, but the norm of the gradients is {norm}"
+            text = say("the loss is finite, but the norm of the gradients is {x}", x=norm)
             return Alarm("gradient not finite", text, since=self.count)
         return None
 
@@ -171,10 +173,10 @@ class Judge:
         most = max(self._usual)
         if not norm > self.spike * most > 0:
             return None
-        text = (
-            f"the norm of the gradients is {norm:.3g}, {norm / most:.3g} times the largest of the "
-            f"last {len(self._usual)} steps"
-        )
+        text = say(
+            "the norm of the gradients is {norm:.3g}, {ratio:.3g} times the largest of the last "
+            "{n} steps", norm=norm, ratio=norm / most, n=len(self._usual),
+        )  # fmt: skip
         return Alarm("spike", text, since=self.count)
 
     def _constant(self, loss: float | None, norm: float | None) -> Alarm | None:
@@ -182,9 +184,13 @@ class Judge:
         self._same = self._same + 1 if loss is not None and loss == last else 1
         if self._same < CONSTANT or not loss or (norm is not None and self._converged(norm)):
             return None
-        text = f"the loss has been exactly {loss:.9g} in {self._same} steps in succession"
+        same = "the loss has been exactly {loss:.9g} in {n} steps in succession"
         if norm is None:
-            text += ", and no parameter of the optimizer has a gradient"
+            same = (
+                "the loss has been exactly {loss:.9g} in {n} steps in succession, and no parameter "
+                "of the optimizer has a gradient"
+            )
+        text = say(same, loss=loss, n=self._same)
         return Alarm("constant loss", text, since=self.count - self._same + 1)
 
     def _converged(self, norm: float) -> bool:
@@ -195,11 +201,12 @@ class Judge:
         self._again = self._again + 1 if place else 0
         if self._again < AGAIN:
             return None
-        text = (
-            f"the gradients of {self._again} steps in succession hold those of the steps before: "
-            f"nothing has zeroed them between the optimizer's step and the backward pass ({place})"
-        )
-        advice = "Call optimizer.zero_grad() once a step, before the first backward pass."
+        text = say(
+            "the gradients of {n} steps in succession hold those of the steps before: nothing has "
+            "zeroed them between the optimizer's step and the backward pass ({place})",
+            n=self._again, place=place,
+        )  # fmt: skip
+        advice = say("Call optimizer.zero_grad() once a step, before the first backward pass.")
         return Alarm("kept gradients", text, since=self.count - self._again + 1, advice=advice)
 
     def _diverging(self, loss: float | None) -> Alarm | None:
@@ -212,10 +219,10 @@ class Judge:
         least, most = min(*known, loss), max(self._first)
         if len(known) < FIRST - 1 or not (min(self._first) > 0 and least > DIVERGED * most):
             return None
-        text = (
-            f"the loss has not been below {least:.3g} in {FIRST} steps, {least / most:.3g} times "
-            f"the largest of the first {FIRST}"
-        )
+        text = say(
+            "the loss has not been below {least:.3g} in {n} steps, {ratio:.3g} times the largest "
+            "of the first {n}", least=least, n=FIRST, ratio=least / most,
+        )  # fmt: skip
         return Alarm("diverging loss", text, since=self.count - FIRST + 1)
 
     def _without(self, loss: float | None, gradients: Mapping[int, float]) -> Alarm | None:
@@ -231,7 +238,10 @@ class Judge:
                 had[key] = 0
         if not now or loss == 0 or (not any(gradients.values()) and self._converged(0.0)):
             return None
-        text = f"{len(now)} of {len(gradients)} parameters have had no gradient in {STEADY} steps"
+        text = say(
+            "{k} of {n} parameters have had no gradient in {steps} steps",
+            k=len(now), n=len(gradients), steps=STEADY,
+        )  # fmt: skip
         return Alarm("no gradient", text, tuple(now), self.count - STEADY + 1)
 
     def _once(self, alarm: Alarm | None) -> Alarm | None:

@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from gradviz.files import writable
+from gradviz.language import say, spoken
 from gradviz.show import style
 from gradviz.statistics import measure
 from gradviz.words import clean, number
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
 
 ROWS = 60
 """So many tensors are listed."""
+HEADS = (
+    "tensor", "operation", "shape", "least", "mean", "greatest", "norm", "zeros", "not finite",
+    "‖gradient‖",
+)  # fmt: skip
 WIDTH, HEIGHT, LEFT = 640, 120, 80
 _PAGE = """<!doctype html>
-<html lang="en">
+<html lang="{language}">
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src \
 'unsafe-inline'; base-uri 'none'; form-action 'none'">
@@ -75,9 +80,10 @@ def incident_page(
     if health is not None and graph is not None:
         finding = health.findings[0] if health.findings else None
         if finding is not None:
-            parts.append(f"<h2>The finding</h2><pre>{escape(writable(health.text))}</pre>")
+            told = escape(writable(health.text))
+            parts.append(f"<h2>{say('The finding')}</h2><pre>{told}</pre>")
         drawn = (finding or graph).draw(theme="light")
-        where = "The step, with the path of the first finding" if finding else "The step"
+        where = say("The step, with the path of the first finding" if finding else "The step")
         svg = drawn.svg[drawn.svg.index("<svg") :]
         parts.append(f'<h2>{where}</h2><div class="picture">{svg}</div>')
     for name, values in curves.items():
@@ -85,14 +91,14 @@ def incident_page(
             parts.append(f"<h2>{escape(name)}</h2>{curve(name, values, first)}")
     if graph is not None:
         path = health.findings[0].path if health is not None and health.findings else ()
-        parts.append("<h2>The tensors</h2>" + _table(graph, path))
+        parts.append(f"<h2>{say('The tensors')}</h2>{_table(graph, path)}")
     colours = style.LIGHT
     css = _CSS
     for word, name in (("INK", "ink"), ("GROUND", "ground"), ("PILL", "pill"), ("LINE", "line"),
                        ("SICK", "gradient"), ("SOFT", "soft")):  # fmt: skip
         css = css.replace(word, colours[name])
     body = "\n".join(parts)
-    return _PAGE.format(title=escape(clean(title)), css=css, body=body)
+    return _PAGE.format(title=escape(clean(title)), css=css, body=body, language=spoken())
 
 
 def curve(name: str, values: Sequence[float | None], first: int) -> str:
@@ -113,7 +119,7 @@ def curve(name: str, values: Sequence[float | None], first: int) -> str:
             if value is not None:
                 out.append(
                     f'<text x="{x:.1f}" y="{HEIGHT + 8}" fill="{colours["gradient"]}" '
-                    f'text-anchor="middle">✗<title>step {first + i}: {value}</title></text>'
+                    f'text-anchor="middle">✗<title>{_at(first + i, str(value))}</title></text>'
                 )
             continue
         path.append(f"{pen}{x:.1f} {height(value):.1f}")
@@ -121,10 +127,12 @@ def curve(name: str, values: Sequence[float | None], first: int) -> str:
         if len(known) == 1 or i == len(values) - 1:
             out.append(
                 f'<circle cx="{x:.1f}" cy="{height(value):.1f}" r="3" fill="{colours["value"]}">'
-                f"<title>step {first + i}: {number(value, 6)}</title></circle>"
+                f"<title>{_at(first + i, number(value, 6))}</title></circle>"
             )
-    scale = ", logarithmic" if logarithmic else ""
-    about = f"{name}{scale}, steps {first} to {first + len(values) - 1}"
+    about = say(
+        "{name}, logarithmic, steps {a} to {b}" if logarithmic else "{name}, steps {a} to {b}",
+        name=name, a=first, b=first + len(values) - 1,
+    )  # fmt: skip
     soft = f'fill="{colours["soft"]}" font-size="11"'
     middle = f'<text x="{LEFT - 8}" y="{HEIGHT / 2 + 13}" text-anchor="end"'
     return (
@@ -134,11 +142,15 @@ def curve(name: str, values: Sequence[float | None], first: int) -> str:
         + "".join(out)
         + f'<text x="{LEFT - 8}" y="16" text-anchor="end" {soft}>{number(high, 4)}</text>'
         f'<text x="{LEFT - 8}" y="{HEIGHT + 10}" text-anchor="end" {soft}>{number(low, 4)}</text>'
-        + (f"{middle} {soft}>logarithmic</text>" if logarithmic else "")
-        + f'<text x="{LEFT}" y="{HEIGHT + 28}" {soft}>step {first}</text>'
+        + (f"{middle} {soft}>{say('logarithmic')}</text>" if logarithmic else "")
+        + f'<text x="{LEFT}" y="{HEIGHT + 28}" {soft}>{say("step {n}", n=first)}</text>'
         f'<text x="{LEFT + WIDTH}" y="{HEIGHT + 28}" text-anchor="end" {soft}>'
         f"{first + len(values) - 1}</text></svg>"
     )
+
+
+def _at(step: int, value: str) -> str:
+    return say("step {step}: {said}", step=step, said=value)
 
 
 def _table(graph: Graph, path: Sequence[int]) -> str:
@@ -150,8 +162,7 @@ def _table(graph: Graph, path: Sequence[int]) -> str:
         if measure(node.value).nonfinite or (i in gradients and measure(gradients[i]).nonfinite)
     ]
     order = list(dict.fromkeys((*path, *broken, *sorted(graph.wrt))))
-    head = "tensor,operation,shape,least,mean,greatest,norm,zeros,not finite,‖gradient‖"
-    rows = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head.split(",")) + "</tr>"]
+    rows = ["<tr>" + "".join(f"<th>{say(cell)}</th>" for cell in HEADS) + "</tr>"]
     for i in order[:ROWS]:
         node, told = graph.values[i], measure(graph.values[i].value)
         gradient = number(measure(gradients[i]).norm, 4) if i in gradients else "–"
@@ -164,5 +175,6 @@ def _table(graph: Graph, path: Sequence[int]) -> str:
         sick = ' class="sick"' if i in path or told.nonfinite else ""
         rows.append(f"<tr{sick}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
     more = len(order) - ROWS
-    note = f'<p class="soft">and {more} more, in the Graph beside this page</p>' if more > 0 else ""
+    others = say("and {n} more, in the Graph beside this page", n=more)
+    note = f'<p class="soft">{others}</p>' if more > 0 else ""
     return f"<table>{''.join(rows)}</table>{note}"

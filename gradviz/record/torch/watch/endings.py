@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradviz.language import say
 from gradviz.record.torch.watch import norms
 from gradviz.record.torch.watch.events import Event, Result, Tape
 from gradviz.record.torch.watch.motion import losses_of, parameters_of
@@ -28,16 +29,17 @@ def found(tape: Tape, result: Result, number: Tensor | None) -> Ending | None:
     event = Event(Tensor.backward, result.event.site, tape.round)
     event.args = (result,)
     tape.passes, tape.used, tape.whole = [event], False, False
-    kind, loss, told = "loss not finite", None, ""
+    kind, loss, told = "loss not finite", None, "the program has ended after it read {x}"
+    shape: tuple[int, ...] = ()
     if number is not None:
         event.loss = number.reshape(())
         (loss,) = norms.numbers([event.loss])
-        told = f"{loss}"
     elif made is not None:
-        kind, told = "value not finite", f"that a tensor of shape {tuple(made.shape)} is not finite"
+        kind, shape = "value not finite", tuple(made.shape)
+        told = "the program has ended after it read that a tensor of shape {shape} is not finite"
         event.args = result, torch.ones_like(made)
     tape.add(event, None)
-    return kind, f"the program has ended after it read {told}", loss
+    return kind, say(told, x=loss, shape=str(shape)), loss
 
 
 def unused(tape: Tape, optimizers: Iterable[Any]) -> Ending | None:
@@ -47,10 +49,10 @@ def unused(tape: Tape, optimizers: Iterable[Any]) -> Ending | None:
     losses = losses_of(tape.passes)
     loss = sum(losses) if losses else None
     if not all(map(math.isfinite, losses)):
-        text = f"the program has ended before a step, and the loss is {loss}"
+        text = say("the program has ended before a step, and the loss is {x}", x=loss)
         return "loss not finite", text, loss
     if not norms.finite(p for o in optimizers for p in parameters_of(o)):
-        text = "the program has ended before a step, and not all gradients are finite"
+        text = say("the program has ended before a step, and not all gradients are finite")
         return "gradient not finite", text, loss
     return None
 
@@ -68,6 +70,7 @@ def broken_off(tape: Tape, event: Event, error: Exception) -> Ending:
     tape.add_pass(event)
     losses = losses_of([event])
     finite = all(map(math.isfinite, losses))
-    text = f"the backward pass was ended by set_detect_anomaly: {error}".rstrip(".")
+    ended = "the backward pass was ended by set_detect_anomaly: {error}"
+    text = say(ended, error=error).rstrip(".")
     kind = "gradient not finite" if finite else "loss not finite"
     return kind, text, losses[0] if losses else None

@@ -35,6 +35,11 @@ SETS = _grad.__set__
 """Gives a parameter a gradient of the program's own."""
 HOOKS = Tensor.register_hook, Tensor.retain_grad, SETS
 """What is hung on a tensor."""
+LOST = (
+    "it was given a tensor that was computed where no call could be seen",
+    "it writes to a tensor that was there before",
+)
+"""Why a call cannot be made again."""
 TOLD = 256
 """So many tensors are remembered that tell whether others are finite."""
 PASSES = 64
@@ -230,7 +235,7 @@ class Tape:
             if found is not None:
                 return found
             if value.grad_fn is not None and not event.lost:
-                event.lost = "it was given a tensor that was computed where no call could be seen"
+                event.lost = LOST[0]
             if event.writes and value is args[0] and not value.requires_grad:
                 return value.detach().clone()
             event.given.append((value, version_of(value)))
@@ -246,7 +251,7 @@ class Tape:
             event.made.append(weakref.ref(tensor))
         for tensor, version in event.given:
             if version_of(tensor) != version:
-                event.lost = "it writes to a tensor that was there before"
+                event.lost = LOST[1]
         self.events.append(event)
         self._held += event.size
         if self._held > self._room:

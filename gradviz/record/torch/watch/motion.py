@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
+from gradviz.language import say, translated
 from gradviz.record.alarm import Alarm, Judge
 from gradviz.record.torch.watch import norms
 from gradviz.record.torch.watch.events import Event, Tape
@@ -104,11 +105,11 @@ class Motion:
         if judge.count == MARK:
             self._loose[optimizer] = Marks(loose)
         elif optimizer in self._loose and self._loose.pop(optimizer).are(loose):
-            text = (
-                f"{len(loose)} parameters get gradients, but no optimizer holds them, and they do "
-                "not change; it holds others of the same shapes, which get none"
-            )
-            return Alarm("no update", text, tuple(map(id, loose)), 0, OTHERS)
+            text = say(
+                "{n} parameters get gradients, but no optimizer holds them, and they do not "
+                "change; it holds others of the same shapes, which get none", n=len(loose),
+            )  # fmt: skip
+            return Alarm("no update", text, tuple(map(id, loose)), 0, translated(OTHERS))
         return None
 
 

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
+from gradviz.language import clauses, say, translated
 from gradviz.record import chance, names, rendezvous
 from gradviz.record.arguments import numbered
 from gradviz.record.torch.ranks import is_parted, together, unreadable
@@ -66,9 +67,9 @@ class Replay:
         """The replay's gradients will be those of this rank alone."""
         if rendezvous.group() is not None:
             self.norm = None
-            self.said.append(
+            self.said.append(say(
                 "The gradients that are shown are those of this rank, before they are reduced."
-            )
+            ))  # fmt: skip
 
     @property
     def exact(self) -> bool:
@@ -83,19 +84,34 @@ class Replay:
     def verdict(self) -> str:
         """Whether the replay is the step, in a sentence."""
         if not self.graphs:
-            return "The step could not be replayed."
-        told = []
-        for kind, old, new in (
-            *(("loss", *pair) for pair in zip(self.losses, self.replayed, strict=False)),
-            *([("norm of the gradients", self.norm, self.again)] if self.norm is not None else []),
-        ):
-            if new is None or not _same(old, new):
-                told.append(f"the {kind} was {old:.9g}, and is {new:.9g} in the replay")
-        if not told:
-            parts = ["its loss" if len(self.losses) == 1 else "its losses"]
-            parts += ["the norm of its gradients"] if self.norm is not None else []
-            return f"The replay is the step: it reproduced {' and '.join(parts)} exactly."
-        return f"The replay is not quite the step: {'; '.join(told)}."
+            return say("The step could not be replayed.")
+        told = [
+            say("the loss was {old:.9g}, and is {new:.9g} in the replay", old=old, new=new)
+            for old, new in zip(self.losses, self.replayed, strict=False)
+            if not _same(old, new)
+        ]
+        norm, again = self.norm, self.again
+        if norm is not None and (again is None or not _same(norm, again)):
+            moved = "the norm of the gradients was {old:.9g}, and is {new:.9g} in the replay"
+            told.append(say(moved, old=norm, new=math.nan if again is None else again))
+        if told:
+            changes = clauses(told)
+            return say("The replay is not quite the step: {changes}.", changes=changes)
+        one = len(self.losses) == 1
+        if norm is None:
+            exactly = "The replay is the step: it reproduced its losses exactly."
+            exactly = "The replay is the step: it reproduced its loss exactly." if one else exactly
+            return say(exactly)
+        exactly = (
+            "The replay is the step: it reproduced its losses and the norm of its gradients "
+            "exactly."
+        )
+        if one:
+            exactly = (
+                "The replay is the step: it reproduced its loss and the norm of its gradients "
+                "exactly."
+            )
+        return say(exactly)
 
 
 def _same(old: float, new: float) -> bool:
@@ -168,7 +184,8 @@ def replay(
     writers : mapping of int to Instruction
         See `Capture.writers`.
     """
-    seen.lost += [f"{event.place}: {event.lost}" for event in events if event.lost]
+    lost = [event for event in events if event.lost]
+    seen.lost += [say("{ranks}: {said}", ranks=e.place, said=translated(e.lost)) for e in lost]
     modules = [module for root in roots.values() for module in root.modules()]
     if found := unreadable(modules):
         seen.lost.append(found)
@@ -209,7 +226,9 @@ def replay(
         seen.lost.append(str(error))
     except Exception as error:
         seen.graphs = []
-        seen.lost.append(f"the replay ended in {type(error).__name__}: {error}")
+        seen.lost.append(
+            say("the replay ended in {error}", error=f"{type(error).__name__}: {error}")
+        )
     return seen
 
 
@@ -237,12 +256,14 @@ def _facts(events: Sequence[Event], seen: Replay) -> list[str]:
     """What of the events is no longer as it was."""
     said = []
     if any(hasattr(event.call, "_orig_mod") for event in events):
-        said.append("The compiled model was replayed as it was before compilation.")
+        said.append(say("The compiled model was replayed as it was before compilation."))
     written = {event.place for event in events for t, v in event.given if t._version != v}
-    seen.lost += [f"{place}: what it was given has been overwritten since" for place in written]
+    gone = "{place}: what it was given has been overwritten since"
+    seen.lost += [say(gone, place=place) for place in written]
     for event in events:
         if any(b.copy is None and b.moved for b in event.buffers):
-            seen.lost.append(f"{event.place}: a buffer was changed, and is as it is now")
+            changed = "{place}: a buffer was changed, and is as it is now"
+            seen.lost.append(say(changed, place=event.place))
     return said
 
 

@@ -8,13 +8,14 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gradviz.chain.health import Finding, Health
 from gradviz.files import write_atomic
 from gradviz.graph import Graph
+from gradviz.language import asked, commas, in_its_language, say
 from gradviz.record import rendezvous
 from gradviz.record.alarm import Alarm, Judge
 from gradviz.record.torch.watch.replay import Replay
@@ -56,6 +57,8 @@ class Report:
         What was written; None where that failed.
     rank : int or None
         Of several that train together, the one that it is of.
+    language : str
+        In which it is told.
     """
 
     step: int
@@ -66,14 +69,17 @@ class Report:
     replay: Replay
     folder: Path | None
     rank: int | None = None
+    language: str = field(default_factory=asked)
 
     @property
+    @in_its_language
     def text(self) -> str:
         """At most ten lines, the most important first."""
-        where = "" if self.rank is None else f"rank {self.rank}, "
-        lines = [f"{where}step {self.step}: {self.alarm.text}"]
-        if self.alarm.since < self.step:
-            lines[0] += f", since step {self.alarm.since}"
+        told, since = self.alarm.text, self.alarm.since
+        if since < self.step:
+            told = say("{said}, since step {step}", said=told, step=since)
+        head = "step {step}: {said}" if self.rank is None else "rank {rank}, step {step}: {said}"
+        lines = [say(head, rank=self.rank, step=self.step, said=told)]
         if self.finding is not None:
             source = self.finding.source
             if source is not None:
@@ -84,11 +90,11 @@ class Report:
         elif self.graph is not None:
             lines.append(f"  {_unexplained(self)}")
         lines.append(f"  {self.replay.verdict}")
-        lines += [f"  not replayed: {line}" for line in self.replay.lost]
-        where = "  the report could not be written"
+        lines += [f"  {say('not replayed: {what}', what=line)}" for line in self.replay.lost]
+        where = say("the report could not be written")
         if self.folder:
-            where = f"  report: {_from_here(self.folder)}"
-        return "\n".join([*lines[: LINES - 2], where])
+            where = say("report: {folder}", folder=_from_here(self.folder))
+        return "\n".join([*lines[: LINES - 2], f"  {where}"])
 
 
 def _from_here(folder: Path) -> Path:
@@ -158,35 +164,43 @@ def _ordered(health: Health, alarm: Alarm) -> Health:
 def _sentences(made: Report, names: Mapping[int, str]) -> list[str]:
     """What happened."""
     alarm, seen = made.alarm, made.replay
-    since = f" It began at step {alarm.since}." if alarm.since < made.step else ""
-    where = "" if made.rank is None else f" on rank {made.rank}"
-    lines = [f"At step {made.step}, counted from 0,{where} {alarm.text}.{since}"]
+    at = "At step {step}, counted from 0, {said}."
+    at = at if made.rank is None else "At step {step}, counted from 0, on rank {rank} {said}."
+    lines = [say(at, step=made.step, rank=made.rank, said=alarm.text)]
+    if alarm.since < made.step:
+        began = say("It began at step {step}.", step=alarm.since)
+        lines = [say("{a} {b}", a=lines[0], b=began)]
     if alarm.parameters:
-        told = sorted(names.get(key, "one that no module holds") for key in alarm.parameters)
-        more = f" and {len(told) - 12} more" if len(told) > 12 else ""
-        lines.append(f"They are: {', '.join(told[:12])}{more}.")
+        nobody = say("one that no module holds")
+        told = sorted(names.get(key, nobody) for key in alarm.parameters)
+        lines.append(say("They are: {names}.", names=_first(told, 12)))
     if made.graph is not None:
         graph = made.graph
         sick = [
             graph.names[i] for i in sorted(graph.wrt) if measure(graph.values[i].value).nonfinite
         ]
         if sick:
-            more = f" and {len(sick) - 6} more" if len(sick) > 6 else ""
-            lines.append(
-                f"When the step began, {', '.join(sick[:6])}{more} already held numbers that are "
-                "not finite: the update before, or what the program wrote there, made them."
-            )
+            lines.append(say(
+                "When the step began, {names} already held numbers that are not finite: the update "
+                "before, or what the program wrote there, made them.", names=_first(sick, 6),
+            ))  # fmt: skip
         if made.finding is None:
             lines.append(_unexplained(made))
     lines.append(seen.verdict)
     lines += seen.said
-    lines += [f"What could not be replayed: {line}." for line in seen.lost]
+    lines += [say("What could not be replayed: {what}.", what=line) for line in seen.lost]
     if seen.graphs and not seen.exact and not seen.lost:
-        lines.append(
+        lines.append(say(
             "What the program keeps itself (counters, caches, files) is not put back to where it "
             "was before the step, so a step that depends on it is not reproduced."
-        )
+        ))  # fmt: skip
     return lines
+
+
+def _first(names: Sequence[str], most: int) -> str:
+    """The first names, and how many more there are."""
+    told, more = commas(names[:most]), len(names) - most
+    return say("{names} and {n} more", names=told, n=more) if more > 0 else told
 
 
 def _unexplained(made: Report) -> str:
@@ -198,7 +212,7 @@ def _unexplained(made: Report) -> str:
         graph = made.graph
         told = [graph.values[graph.output].value, *graph.derivatives.gradients.values()]
         if not any(measure(value).nonfinite for value in told):
-            return (
+            return say(
                 "On this rank the loss and all gradients were finite before the reduction: what is "
                 "not came from another rank, whose report says where."
             )
@@ -210,12 +224,14 @@ def _largest(graph: Graph, alarm: Alarm) -> str:
     gradients = graph.derivatives.gradients if graph.error is None else {}
     norms = {i: measure(gradients[i]).norm for i in graph.wrt if i in gradients}
     if not norms:
-        return "No finding explains it."
+        return say("No finding explains it.")
     at = max(norms, key=lambda i: norms[i])
-    return (
-        f"No finding explains it. The largest gradient is that of {graph.names[at]}: its norm is "
-        f"{norms[at]:.3g}.{_steepest(graph) if alarm.kind == 'spike' else ''}"
-    )
+    told = say(
+        "No finding explains it. The largest gradient is that of {v}: its norm is {norm:.3g}.",
+        v=graph.names[at], norm=norms[at],
+    )  # fmt: skip
+    steepest = _steepest(graph) if alarm.kind == "spike" else ""
+    return say("{a} {b}", a=told, b=steepest) if steepest else told
 
 
 def _steepest(graph: Graph) -> str:
@@ -232,10 +248,12 @@ def _steepest(graph: Graph) -> str:
     source = graph.source(i)
     if not 10 <= growth < math.inf or source is None:
         return ""
-    return (
-        f" On its way back the gradient grows the most at {graph.names[i]} ({source.place}): its "
-        f"norm is {norms[i]:.3g} there, and {norms[operand]:.3g} at {graph.names[operand]}."
-    )
+    return say(
+        "On its way back the gradient grows the most at {v} ({place}): its norm is {there:.3g} "
+        "there, and {here:.3g} at {u}.",
+        v=graph.names[i], place=source.place, there=norms[i], here=norms[operand],
+        u=graph.names[operand],
+    )  # fmt: skip
 
 
 def _write(
@@ -249,11 +267,12 @@ def _write(
     temporary.mkdir()
     try:
         curves: dict[str, Any] = {
-            "The last losses": list(judge.losses),
-            "The last norms of the gradients": list(judge.norms),
+            say("The last losses"): list(judge.losses),
+            say("The last norms of the gradients"): list(judge.norms),
         }
-        whose = "" if made.rank is None else f", rank {made.rank}"
-        title = f"Step {made.step}{whose}: {made.alarm.kind}"
+        head = "Step {step}: {kind}"
+        head = head if made.rank is None else "Step {step}, rank {rank}: {kind}"
+        title = say(head, step=made.step, rank=made.rank, kind=say(made.alarm.kind))
         since = judge.count - len(judge.losses)
         page = incident_page(title, happened, health, made.graph, curves, since)
         write_atomic(temporary / "report.html", page)

@@ -21,6 +21,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gradviz.language import say, translated
 from gradviz.record.alarm import Alarm
 from gradviz.record.torch import keep
 from gradviz.record.torch.kept import LOOKED_AT, Gradient
@@ -30,7 +31,7 @@ MARK, TELL, MANY = 10, 40, 1000
 """After so many rounds parameters are remembered, and compared; so many passes without a step
 count as rounds."""
 NO_STEP, NO_GRADIENT, NO_RATE = range(3)
-_ADVICE = {
+ADVICE = {
     NO_STEP: "Call optimizer.step() after the backward pass.",
     NO_GRADIENT: "Call optimizer.zero_grad() before the backward pass, not after it.",
     NO_RATE: "Give the optimizer a learning rate above 0; if a scheduler is to raise it, call its "
@@ -157,36 +158,36 @@ class Still:
             self._held = set(map(id, held))  # when the program ends, its optimizers may be gone
             return None
         ours, worked = self._held.intersection(map(id, reached)), worked or self._worked
-        same, optimizer, advice = self._marks.are(reached), self.optimizer(), _ADVICE[self._why]
+        same, optimizer, advice = self._marks.are(reached), self.optimizer(), ADVICE[self._why]
         if self._why == NO_GRADIENT and ours:
             text = (
-                f"in {count} steps in succession the optimizer has found no gradient but 0, though "
-                "the backward passes gave some: they are zeroed in between"
+                "in {n} steps in succession the optimizer has found no gradient but 0, though the "
+                "backward passes gave some: they are zeroed in between"
             )
         elif not same or (ours and worked):
             return None
         elif self._why == NO_GRADIENT:
             text = (
-                f"in {count} steps in succession the optimizer has found no gradient: it holds "
-                f"none of the {len(reached)} parameters that get some, and these do not change"
+                "in {n} steps in succession the optimizer has found no gradient: it holds none of "
+                "the {reached} parameters that get some, and these do not change"
             )
             advice = OTHERS
         elif self._why == NO_RATE:
             if not last and any(group.get("initial_lr") for group in optimizer.param_groups):
                 return None
             text = (
-                f"in {count} steps in succession the optimizer's learning rate was 0, and no "
-                "parameter has changed"
+                "in {n} steps in succession the optimizer's learning rate was 0, and no parameter "
+                "has changed"
             )
         else:
             if not ours or (self.reads and not (last and self.zeroes)):
                 return None
             text = (
-                f"no optimizer has made a step in {count} backward passes, and no parameter has "
-                "changed"
+                "no optimizer has made a step in {n} backward passes, and no parameter has changed"
             )
         self.told = True
-        return Alarm("no update", text, tuple(map(id, reached)), advice=advice)
+        said = say(text, n=count, reached=len(reached))
+        return Alarm("no update", said, tuple(map(id, reached)), advice=translated(advice))
 
 
 def _is_slow(group: Any) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.amp import grad_scaler
 
 from gradviz.errors import TrainingError
+from gradviz.language import say
 from gradviz.record import chance, rendezvous
 from gradviz.record.alarm import Alarm, Judge
 from gradviz.record.torch.calls import RANDOM, READS, WRITES, called
@@ -436,9 +437,11 @@ class Watch:
         if tape.whole and tape.gives:
             seen.norm = norm
         if tape.used and passes:
-            seen.lost.append("another optimizer has changed its parameters since the backward pass")
+            seen.lost.append(
+                say("another optimizer has changed its parameters since the backward pass")
+            )
         if len(tape.passes) == PASSES and not tape.whole:
-            seen.said.append(f"Of its backward passes the last {PASSES} are replayed.")
+            seen.said.append(say("Of its backward passes the last {n} are replayed.", n=PASSES))
         events, roots = tape.needed(passes), models(tape.events)
         more = tape.needed([*passes, *tape.called()])  # what nothing came of belongs to the step
         if not any(event.lost for event in more):
@@ -446,7 +449,7 @@ class Watch:
         scale = scale_of(events)
         seen.losses = [x / scale for x in seen.losses]
         if not passes:
-            seen.lost.append("no backward pass was seen")
+            seen.lost.append(say("no backward pass was seen"))
         else:
             if any(inner(m) is not m for root in roots.values() for m in root.modules()):
                 seen.of_one_rank()
