@@ -27,7 +27,7 @@ def set_language(language: str = "") -> None:
 
     Whatever draws, explains or diagnoses also takes it as an argument, ``g.draw(language="zh")``.
     Without either it is English, and on a page or in a widget the reader's own. The environment
-    variable ``GRADVIZ_LANGUAGE`` sets it, too; so do the reports of ``watch`` speak. Errors stay in
+    variable ``GRADVIZ_LANGUAGE`` sets it, too. Reports of ``watch`` are in it. Errors stay in
     English, for they are searched for, also where a finding quotes one. A TikZ document in Chinese
     is for XeLaTeX or LuaLaTeX with the package ctex.
 

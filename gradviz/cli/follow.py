@@ -9,7 +9,9 @@ import time
 import click
 
 import gradviz as gv
+from gradviz.cli import options
 from gradviz.cli.output import say
+from gradviz.language import say as spoken
 
 CLEAR = "\x1b[H\x1b[2J"
 
@@ -19,6 +21,7 @@ CLEAR = "\x1b[H\x1b[2J"
 @click.option("--every", type=click.FloatRange(0.1), default=2.0, show_default=True,
               metavar="SECONDS", help="How often to look.")  # fmt: skip
 @click.option("--once", is_flag=True, help="Show it as it is, and end.")
+@options.language
 def follow(run: str, every: float, once: bool) -> None:
     """Follow a RUN that gv.record_training is writing: its loss, its layers, what is wrong.
 
@@ -48,7 +51,7 @@ def follow(run: str, every: float, once: bool) -> None:
             elif new:
                 for step in found.steps[-min(new, len(found)) :] if len(found) else []:
                     loss = "–" if step.loss is None else f"{step.loss:.6g}"
-                    say(f"step {step.number}: loss {loss}")
+                    say(spoken("step {step}: loss {loss}", step=step.number, loss=loss))
             if once:
                 return
             time.sleep(every)

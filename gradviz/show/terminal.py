@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradviz import words
+from gradviz.language import columns, padded, say
 from gradviz.words import clean
 
 from .timeline import combined, layers, spread
@@ -27,14 +28,16 @@ def board(training: Training, width: int = 80, height: int = 24, what: str = "gr
     """
     steps = spread(training.steps, max(width - NAME - 2, 1))
     if not steps:
-        return f"{clean(training.path.name)}: no step was finished yet"
+        return say("{run}: no step was finished yet", run=clean(training.path.name))
     last = steps[-1]
-    loss = "–" if last.loss is None else words.number(last.loss, 5)
-    lines = [
-        f"{clean(training.path.name, 40)}: {len(training)} recorded steps, the last is "
-        f"{last.number}, its loss {loss}"[:width]
-    ]
-    lines.append(f"{'loss':>{NAME}}  {_bars([step.loss for step in steps])}")
+    head = say(
+        "{run}: {n} recorded steps, the last is {step}, its loss {loss}",
+        run=clean(training.path.name, 40), n=len(training), step=last.number,
+        loss="–" if last.loss is None else words.number(last.loss, 5),
+    )  # fmt: skip
+    while columns(head) > width:
+        head = head[:-1]
+    lines = [head, f"{_left(say('loss'))}  {_bars([step.loss for step in steps])}"]
     rows = layers(training.steps.names) if training.steps.names else {}
     cells = {name: [combined(s, members, what) for s in steps] for name, members in rows.items()}
     sizes = [c for row in cells.values() for c in row if c is not None and 0 < c < math.inf]
@@ -43,12 +46,17 @@ def board(training: Training, width: int = 80, height: int = 24, what: str = "gr
         shown = clean(name, 2 * NAME)
         shown = shown if len(shown) <= NAME else f"…{shown[1 - NAME :]}"
         signs = "".join(_shade(value, low, high) for value in row)
-        lines.append(f"{shown:>{NAME}}  {signs}")
+        lines.append(f"{_left(shown)}  {signs}")
     if len(cells) > max(height - 4, 1):
-        lines.append(f"{'':>{NAME}}  and {len(cells) - max(height - 4, 1)} more layers")
+        more = say("and {n} more layers", n=len(cells) - max(height - 4, 1))
+        lines.append(f"{_left('')}  {more}")
     first = str(steps[0].number)
-    lines.append(f"{'step':>{NAME}}  {first}{last.number:>{max(len(steps) - len(first), 1)}}")
+    lines.append(f"{_left(say('step'))}  {first}{last.number:>{max(len(steps) - len(first), 1)}}")
     return "\n".join(lines)
+
+
+def _left(text: str) -> str:
+    return padded(text, NAME, before=True)
 
 
 def _bars(losses: Sequence[float | None]) -> str:
