@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from html import unescape
 
 import pytest
 
@@ -30,6 +31,7 @@ def told(training, folder, language):
     text = "\n".join(line for line in lines[:-1] if line.strip() != source)
     page = (report.folder / "report.html").read_text(encoding="utf-8")
     page = re.sub(r"(?s)<style.*?</style>|<metadata.*?</metadata>|<[^>]*>", " ", page)
+    page = unescape(page)
     return text, (report.folder / "report.txt").read_text(encoding="utf-8"), page, report.graph
 
 
