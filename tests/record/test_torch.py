@@ -801,6 +801,19 @@ def test_numbers_of_double_precision_are_explained_drawn_and_saved(tmp_path):
     assert g.check(), g.check().text
 
 
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_a_leaf_that_the_program_makes_has_the_name_of_its_variable(capture):
+    critic = torch.nn.Linear(3, 1)
+
+    def penalty(real, fake):
+        mixed = (0.25 * real + 0.75 * fake).requires_grad_()
+        (slope,) = torch.autograd.grad(critic(mixed).tanh().sum(), mixed, create_graph=True)
+        return (slope.norm(dim=1) - 1).square().mean()
+
+    graph = gv.trace(penalty, torch.ones(2, 3), torch.zeros(2, 3), capture=capture)
+    assert set(graph.gradients()) == {"mixed", "weight", "bias"}
+
+
 def test_a_leaf_in_the_memory_of_another_stays_where_that_one_is_moved():
     flat = nn.Parameter(torch.randn(6).double())
     weight, bias = (nn.Parameter(flat.data[a:b]) for a, b in ((0, 4), (4, 6)))

@@ -69,7 +69,7 @@ from gradviz.record.torch.operation import (
     gather,
     tensors_in,
 )
-from gradviz.record.torch.sites import site_of_call
+from gradviz.record.torch.sites import site_of_call, variable_of
 from gradviz.record.torch.written import Written
 from gradviz.statistics import Statistics
 
@@ -445,7 +445,7 @@ class Capture(Written, TorchFunctionMode):
             site = self.writers.pop(id(tensor), None)  # (else the line is that of its first reader)
             found = self._append(kind, (), tensor, name=name, edge=edge, site=site)
         if tensor.requires_grad:
-            found.name = name or numbered(f"leaf_{len(self._leaves) + 1}", self._taken)
+            found.name = name or numbered(variable_of(tensor) or "leaf", self._taken)
             self._leaves.append((found, tensor))
             theirs = list((tensor._backward_hooks or {}).values())
             if theirs:

@@ -32,6 +32,13 @@ def site_of_call() -> Any:
     return None
 
 
+def variable_of(thing: Any) -> str:
+    """What the program's innermost function calls an object; "" where it has no name for it."""
+    frame = names.user_frame(_getframe(1))
+    own = frame.f_locals.items() if frame is not None else ()
+    return next((name for name, value in own if value is thing), "")
+
+
 _whose: dict[Any, int] = {
     "gradviz.record.torch.trace": _ENTRY,
     "gradviz.record.torch.watch.replay": _AGAIN,  # a call of the program's, made again
