@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from gradviz.language import asked, speaking
 from gradviz.model import Gradients, Program, Recording
 from gradviz.options import Frames, Picture, Saved, Shown, named
-from gradviz.words import choose
+from gradviz.words import choose, names_of
 
 if TYPE_CHECKING:
     import networkx
@@ -322,9 +322,8 @@ class Graph(Recording):
         """
         from gradviz.chain.formula import explain
 
-        earlier = (after,) if isinstance(after, str) else after
         with speaking(language):
-            return explain(self.detailed(detail), name, earlier)
+            return explain(self.detailed(detail), name, names_of(after, "after"))
 
     def reuse(self, *targets: str, detail: str | None = None, language: str = "") -> Reuse:
         """The ledger of upstream terms computed and reused, target by target.

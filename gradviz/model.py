@@ -26,7 +26,7 @@ from gradviz.ops.looks import Look
 from gradviz.ops.operation import Operation
 from gradviz.rank import Rank
 from gradviz.statistics import Statistics
-from gradviz.words import Site, nearest
+from gradviz.words import Site, nearest, no_name
 
 NEARBY = 100
 """So many values are looked at before all paths of a value are followed."""
@@ -370,7 +370,11 @@ class Recording:
         ------
         KeyError
             No value has this name; the message lists the nearest ones.
+        TypeError
+            It is no text.
         """
+        if not isinstance(name, str):
+            raise TypeError(no_name(name, self.names))
         try:
             return self._ids[writable(name)]
         except KeyError:

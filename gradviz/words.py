@@ -146,6 +146,22 @@ def nearest(name: str, names: Iterable[str], most: int = 8) -> str:
     return ", ".join(difflib.get_close_matches(name, found, 3, 0.4) or found[:most])
 
 
+def no_name(given: object, names: Sequence[str]) -> str:
+    """Words for what is given in the place of a value's name."""
+    first, *more = names[:2] or ["w"]
+    others = f", several as {first!r}, {more[0]!r}" if more else ""
+    return f"{type(given).__name__} is no name of a value: write one as {first!r}{others}"
+
+
+def names_of(given: object, what: str) -> tuple[Any, ...]:
+    """One name, or a sequence of names, as a tuple."""
+    if isinstance(given, str):
+        return (given,)
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{what}={given!r}: give a name, or a list of names")
+    return tuple(given)
+
+
 def unknown(kind: str, value: object, names: list[str]) -> str:
     """Words for what does not exist: what there is, and what is nearest."""
     near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)

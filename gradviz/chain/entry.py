@@ -31,6 +31,7 @@ from gradviz.errors import TraceError
 from gradviz.language import in_its_language, say
 from gradviz.ops import notation, tex
 from gradviz.statistics import Statistics
+from gradviz.words import no_name
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
@@ -49,7 +50,11 @@ def entry_of(graph: Graph, name: str) -> tuple[int, Place] | None:
         The array has no such place.
     TraceError
         Its numbers were not kept.
+    TypeError
+        It is no text.
     """
+    if not isinstance(name, str):
+        raise TypeError(no_name(name, graph.names))
     found = None if name in graph.names else _ENTRY.fullmatch(name)
     if found is None or found[1] not in graph.names:
         return None

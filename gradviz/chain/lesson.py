@@ -122,19 +122,20 @@ class Lesson:
     def about(self, *targets: str) -> Self:
         """Ask for all that the gradients of some values take, in the order of their ledger.
 
-        Every value first; then for each target what it reuses, and on how many paths it reaches J;
-        the local derivatives and gradients that are computed for it, and messages where several
-        add up. Default: every leaf that gradients are asked for, from the output backwards. What
-        the lesson asks already is not asked again.
+        Every value on their paths first; then for each target what it reuses, and on how many
+        paths it reaches J; the local derivatives and gradients that are computed for it, and
+        messages where several add up. Default: every leaf that gradients are asked for, from the
+        output backwards. What the lesson asks already is not asked again.
         """
         for name in targets:
             self._number(name)
         graph = self.graph
         ledger = reuse(graph, targets)
         ids = tuple(row.node for row in ledger.rows)
+        on_paths = {i for row in ledger.rows for i in (*row.computed_nodes, row.node)}
         every = [
             Question("value", i, targets=ids)
-            for i in range(len(graph))
+            for i in sorted(on_paths)
             if not graph.is_leaf(i) and _is_number(graph.values[i].value)
         ]
         every += self._backward(ids)

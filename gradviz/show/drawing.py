@@ -238,6 +238,8 @@ def draw(
         choose("value of backward", backward, ("beside", "alone"))
     if isinstance(highlight, GraphResult):
         highlight = highlight.highlight_in(graph)
+    elif not isinstance(highlight, Highlight | None):
+        raise TypeError(f"highlight={highlight!r}: give a result, such as graph.explain(...)")
     looks: dict[str, Any] = dict(direction=direction, title=title)
     foldable = show is None and isinstance(graph, Recording)
     if foldable and (unfold or (is_large(graph) if budget is None else len(graph) > budget)):

@@ -17,7 +17,7 @@ from gradviz.files import write_atomic
 from gradviz.language import say, speaking
 from gradviz.show import style
 from gradviz.show.raster import to_png
-from gradviz.words import choose
+from gradviz.words import choose, names_of
 
 from .pictures import Pictures
 
@@ -44,7 +44,7 @@ def frames(
     """See `Graph.frames`."""
     choose("theme", theme, ("light", "dark"))
     with speaking(language):
-        return _frames(graph, targets, detail, direction, theme, engine)
+        return _frames(graph, names_of(targets, "targets"), detail, direction, theme, engine)
 
 
 def _frames(

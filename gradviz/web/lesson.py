@@ -55,7 +55,7 @@ def lesson_of(graph: Graph, asked: Any, detail: str | None) -> Lesson:
         if not asked.questions:
             raise ValueError("this lesson asks nothing yet: lesson.value(...), lesson.about(...)")
         return asked
-    targets = () if asked is True else (asked,) if isinstance(asked, str) else tuple(asked)
+    targets = () if asked is True else said.names_of(asked, "lesson")
     return graph.lesson(detail=detail).about(*targets)
 
 
@@ -95,7 +95,7 @@ def sheet(lesson: Lesson, language: str, words: dict[str, Any]) -> str:
         language=language,
         title=escape(said.clean(title)),
         name=own["student"],
-        picture=_structure(graph, language),
+        picture=_structure(lesson, language),
         solutions=own["solutions"],
         questions="".join(f'<li>{q}<span class="blank"></span></li>' for q in asked),
         answers="".join(f"<li>{a}</li>" for a in answers),
@@ -144,8 +144,14 @@ def _markup(math: Any) -> str:
     return f"<{tag}>{''.join(inside)}</{tag}>"
 
 
-def _structure(graph: Graph, language: str) -> str:
-    """The picture with what is given, and no number that is asked for."""
+def _structure(lesson: Lesson, language: str) -> str:
+    """The picture with what is given, and no number that is asked for or tells one."""
+    graph = lesson.graph
+    hidden = {question.node for question in lesson.questions if question.kind == "value"}
+    for v, operands in enumerate(graph.operands):
+        if not hidden.isdisjoint(operands):
+            hidden.add(v)
+    given = {f"n{i}" for i in range(len(graph)) if i not in hidden}
     with speaking(language):
         view = draw(graph, theme="light").view
     boxes = [
@@ -154,7 +160,7 @@ def _structure(graph: Graph, language: str) -> str:
             tooltip="",
             rows=tuple(
                 row
-                if row.kind == "value" and box.kind in ("input", "parameter", "constant")
+                if row.kind == "value" and box.id in given
                 else replace(row, cells=("",) * len(row.cells))
                 for row in box.rows
             ),

@@ -20,7 +20,7 @@ from gradviz.model import Recording
 from gradviz.options import Colour
 from gradviz.show import style
 from gradviz.show.heat import wanted
-from gradviz.words import choose
+from gradviz.words import choose, names_of
 
 from .insides import alive
 from .lesson import lesson_of, sheet, travelling
@@ -138,8 +138,9 @@ def to_html(
     if others and posed is not None:
         raise ValueError("a lesson is a page of its own")
     wishes: dict[str, Any] = dict(
-        detail=detail, direction=direction, theme=theme, language=language, targets=targets,
-        selected=selected, engine=engine, color=color, step=step, compact=compact, posed=posed,
+        detail=detail, direction=direction, theme=theme, language=language, step=step,
+        targets=names_of(targets, "targets"), selected=names_of(selected, "selected"),
+        engine=engine, color=color, compact=compact, posed=posed,
     )  # fmt: skip
     return _document([_state(one, **wishes) for one in (graph, *others)], columns)
 

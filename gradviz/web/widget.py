@@ -27,7 +27,7 @@ from gradviz.options import Colour
 from gradviz.show import style
 from gradviz.show.heat import wanted
 from gradviz.show.view import DIRECTIONS
-from gradviz.words import choose
+from gradviz.words import choose, names_of
 
 from .page import stylesheet, words
 from .payload import numbers, quantity, structure
@@ -151,8 +151,8 @@ class Widget(anywidget.AnyWidget):
             values=graph.leaf_values(),
             step=self.last_step,
             folded=folded,
-            targets=list(targets),
-            selected=list(selected),
+            targets=list(names_of(targets, "targets")),
+            selected=list(names_of(selected, "selected")),
             rate=rate,
         )
         self.on_msg(self._asked)

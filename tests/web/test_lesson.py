@@ -6,6 +6,7 @@ import json
 import math
 import re
 
+import networkx as nx
 import numpy as np
 import pytest
 
@@ -133,6 +134,44 @@ def test_a_question_that_has_no_answer_is_refused_where_it_is_asked():
         array.lesson().about()
     with pytest.raises(ValueError, match="another graph"):
         array.save("never.html", lesson=lesson)
+
+
+def test_a_lesson_about_a_weight_asks_for_the_values_on_its_paths_and_no_other():
+    network = examples.backprop_222().statements
+    J = network.output
+    below = nx.descendants(network.dag, network.id("w1")) & nx.ancestors(network.dag, J)
+    asked = [q.node for q in network.lesson("w1").questions if q.kind == "value"]
+    assert set(asked) == below | {J}
+
+
+@pytest.mark.parametrize("given", [3, True, None, ["w5", "b2"], np.ones(2), b"w5"])
+def test_what_is_no_name_is_told_how_a_name_is_written(given):
+    network = examples.backprop_222()
+    for ask in (network.explain, network.lesson, network.value, network.grad, network.reuse,
+                network.lesson().value):  # fmt: skip
+        with pytest.raises(TypeError, match="is no name of a value: write one as 'x1', several"):
+            ask(given)
+
+
+def test_one_name_is_as_good_as_a_list_of_one_and_a_number_is_neither(tmp_path):
+    network = examples.backprop_222()
+    pages = [tmp_path / "a.html", tmp_path / "b.html"]
+    network.save(pages[0], targets="w5", lesson="w5")
+    network.save(pages[1], targets=["w5"], lesson=["w5"])
+    assert pages[0].read_text() == pages[1].read_text()
+    for wrong in ({"targets": 3}, {"lesson": 3}, {"selected": 3}):
+        with pytest.raises(TypeError, match="3: give a name, or a list of names"):
+            network.save(pages[0], **wrong)
+    with pytest.raises(TypeError, match="highlight='w5': give a result"):
+        network.draw(highlight="w5")
+
+
+def test_on_paper_what_is_not_asked_and_tells_no_answer_is_given(tmp_path):
+    network = examples.backprop_222()
+    network.lesson("w5").save(tmp_path / "sheet.html", paper=True)
+    picture = (tmp_path / "sheet.html").read_text().split("<ol>")[0]
+    for name, given in (("a_h1", True), ("a_h2", True), ("z_o1", False), ("J", False)):
+        assert (f">{network.value(name):.5g}<" in picture) is given, name
 
 
 def test_on_paper_the_solutions_stand_on_a_page_of_their_own(tmp_path):
