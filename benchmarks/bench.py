@@ -463,7 +463,9 @@ def watched(turns: int) -> None:
         title = f"{name}: a step of training, threads: {torch.get_num_threads()}"
         report(title, "ms", {n: 1e3 * t for n, t in times.items()}, {"the step alone": 1.03})
         peaks = {
-            shown: statistics.median(in_process(f"--peak={kind}", f"--model={name}") for _ in "abc")
+            shown: statistics.median(
+                in_process(f"--peak={kind}", f"--model={name}") for _ in range(5)
+            )
             for kind, shown in (("watched", "gradviz, watched"), ("trained", "the steps alone"))
         }
         megabytes = {shown: size / 2**20 for shown, size in peaks.items()}
@@ -488,7 +490,9 @@ def peak(kind: str, name: str) -> float:
     """Bytes that a step takes at most, beyond what is there before (Linux)."""
     torch.manual_seed(0)
     step = getattr(torch_programs, name)()
-    captured(*torch_programs.gpt(vocabulary=9, width=8, heads=2, layers=1, tokens=4))  # imports
+    small = torch_programs.gpt(vocabulary=9, width=8, heads=2, layers=1, tokens=4)
+    captured(*small)  # what is imported is there before
+    train(small, lambda: gv.watch(tempfile.gettempdir()))
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak until now
     before = memory("VmRSS")

@@ -208,7 +208,7 @@ def a_where_that_keeps_the_slope_of_what_it_discards(y, sick):
 
 
 def a_square_that_half_precision_cannot_hold(y, sick):
-    squares = (y.half() * (1e4 if sick else 1)).square()  # here
+    squares = (1e4 * (1 + y.abs()) if sick else y).half().square()  # here
     return squares.float().mean()
 
 
