@@ -424,6 +424,24 @@ def test_a_parameter_that_j_does_not_depend_on_is_a_note_and_one_cut_off_is_a_wa
     assert "its history ends there" in cut.text
 
 
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+@pytest.mark.parametrize(("factor", "kind"), [(1e6, "exploding"), (1e-9, "vanishing")])
+def test_a_hook_that_makes_a_gradient_large_or_small_is_named_for_it(capture, factor, kind):
+    torch = pytest.importorskip("torch", reason="it is an optional dependency")
+    torch.manual_seed(0)
+    layers = torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(3))
+
+    def program(x):
+        h = layers[0](x).tanh()
+        h.register_hook(lambda g: g * factor)
+        return layers[2](layers[1](h).tanh()).square().sum()
+
+    health = gv.trace(program, torch.randn(5, 4), capture=capture).diagnose()
+    found = next(f for f in health.findings if f.kind == f"{kind} gradient")
+    assert "h.register_hook(lambda g: g * factor)" in found.message
+    assert "register_hook" in found.advice
+
+
 def test_a_gradient_that_a_hook_changes_is_shown():
     torch = pytest.importorskip("torch")
 

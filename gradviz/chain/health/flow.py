@@ -15,7 +15,8 @@ import numpy as np
 from gradviz.chain.health import hazards
 from gradviz.chain.health.evidence import Evidence
 from gradviz.chain.health.findings import Finding, Layer
-from gradviz.language import later
+from gradviz.chain.retold import retold
+from gradviz.language import Told, later
 
 # Where sickness begins. Norms are compared, not means: a layer initialised by its fan-in (He,
 # LeCun) keeps the norm of a gradient, whatever its widths are.
@@ -96,14 +97,7 @@ class Flow(Evidence):
         """How a gradient changes from the last layer to the first, and what changes it most."""
         path = self._onward(first)
         sign = 1 if kind == "vanishing" else -1
-        gains: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
-        for u, v in itertools.pairwise(path[: path.index(last) + 1]):
-            edges = [(v, key) for key, operand in enumerate(self.graph.operands[v]) if operand == u]
-            upstream = self.norms.get(v, 0.0)
-            gain = max(map(self._message, edges)) / upstream if upstream else 0.0
-            whole = self._sigmoid_of.get(v)
-            at = gains[self._op(v)] if whole is None else gains["sigmoid"]
-            at[whole or v] += sign * math.log10(gain) if gain else -sign * math.inf
+        gains = self._changes(path[: path.index(last) + 1], sign)
         culprit, steps = min(gains.items(), key=lambda item: sum(item[1].values()))
         worst = min(steps, key=lambda v: steps[v])
         total, alone = sign * sum(steps.values()), sign * steps[worst]
@@ -123,6 +117,8 @@ class Flow(Evidence):
                 advice = "larger initial weights (He, Xavier), skip connections, or a normalisation"
             elif culprit in hazards.GAINS:  # its VJP takes out what is along its output
                 advice = "a loss of more than the mean or the size of what is normalised"
+        if culprit in self.graph.changed_by_hooks.values():
+            advice = "look at what register_hook was called with"
         most = "most by {op}, {total} at {v}"
         if len(steps) > 1:
             most = "most by {op}, {total} in {n} steps, {alone} at {v}"
@@ -131,8 +127,8 @@ class Flow(Evidence):
             names=self._names(w for v in sick for w in self.entries[v]),
             ratio=_times(math.log10(here) - math.log10(there)),
             there=there, last=self._name(last), here=here, first=self._name(first),
-            most=later(most, op=culprit, total=_times(total), n=len(steps), alone=_times(alone),
-                       v=self._name(worst)),
+            most=later(most, op=Told(retold, culprit), total=_times(total), n=len(steps),
+                       alone=_times(alone), v=self._name(worst)),
         )  # fmt: skip
         # Before a normalisation a start next to 0 gets much gradient, and grows at once.
         severity = "note" if sign < 0 and culprit in hazards.GAINS else "warning"
@@ -143,6 +139,27 @@ class Flow(Evidence):
         layers = [v for v in path if v in self.entries]
         badges = {v: later("‖gradient‖ {size:.2g}", size=self.norms[v]) for v in layers}
         return replace(found, badges=badges)
+
+    def _changes(self, path: Sequence[int], sign: int) -> dict[str, dict[int, float]]:
+        """How each operation, and each hook, changes a gradient on its way back, and where.
+
+        In powers of ten, times `sign`.
+        """
+        found: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+
+        def add(by: str, at: int, after: float, before: float) -> None:
+            gain = after / before if before else 0.0
+            found[by][at] += sign * math.log10(gain) if gain else -sign * math.inf
+
+        for u, v in itertools.pairwise(path):
+            edges = [(v, key) for key, operand in enumerate(self.graph.operands[v]) if operand == u]
+            whole = self._sigmoid_of.get(v)
+            name = self._op(v) if whole is None else "sigmoid"
+            add(name, whole or v, max(map(self._message, edges)), self.norms.get(v, 0.0))
+            hook = self.graph.changed_by_hooks.get(u)
+            if hook:  # of several messages the sum's norm is not known: at most that
+                add(hook, u, self.norms.get(u, 0.0), sum(map(self._message, self._carrying(u))))
+        return found
 
     @cached_property
     def _gains(self) -> dict[int, float]:

@@ -242,7 +242,9 @@ def _steepest(graph: Graph) -> str:
         for i in norms
         if norms[i] > 0
         for operand in graph.operands[i]
-        if operand in norms and len(graph.readers[operand]) == 1  # what it got came from here
+        if operand in norms
+        and len(graph.readers[operand]) == 1  # what it got came from here
+        and operand not in graph.changed_by_hooks  # (of which the finding tells)
     ]
     growth, i, operand = max(ways, default=(0.0, 0, 0))
     source = graph.source(i)
