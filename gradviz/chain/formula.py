@@ -299,20 +299,16 @@ class Explanation(GraphResult):
 
     def _term(self, i: int) -> Term:
         graph = self.graph
-        scalar = np.size(graph.values[i].value) == 1
-        texts, latexes = [], []
-        for v, key in self._readers[i]:
-            if scalar and np.size(graph.values[v].value) == 1:
-                text, latex = self._scalar_message(v, key)
-            else:
-                text, latex = self._array_message(v, key)
-            texts.append(text)
-            latexes.append(latex)
+        ends = [i, *(v for v, _ in self._readers[i])]
+        scalar = all(np.size(graph.values[end].value) == 1 for end in ends)
+        send = self._scalar_message if scalar else self._array_message
+        messages = [send(v, key) for v, key in self._readers[i]]
+        total = notation.total(messages or [notation.number(i == graph.output)])
         return Term(
             graph,
             i,
-            " + ".join(texts) or ("1" if i == graph.output else "0"),
-            " + ".join(latexes) or ("1" if i == graph.output else "0"),
+            _spoken(total),
+            tex.formula(total, _DOT if scalar else r" \odot "),
             graph.grad(graph.names[i]),
             i in self.reused,
         )
@@ -320,7 +316,7 @@ class Explanation(GraphResult):
     def _upstream(self, v: int) -> Any:
         return notation.name(_delta(self.graph, v))
 
-    def _scalar_message(self, v: int, key: int) -> tuple[str, str]:
+    def _scalar_message(self, v: int, key: int) -> ast.expr:
         """``δ[z] · a``: the upstream term times the local derivative."""
         if self.graph.stops(v):
             return self._array_message(v, key)
@@ -329,17 +325,14 @@ class Explanation(GraphResult):
         if local is None:  # a linear map between scalars: only its name is known
             local = graph.slope(v, key)
         if v == self.graph.output:
-            return _spoken(local), tex.formula(local)
+            return local
         upstream = self._upstream(v)
-        product = no_zero(graph, v, key, upstream, notation.product(upstream, local))
-        return _spoken(product), tex.formula(product, _DOT)
+        return no_zero(graph, v, key, upstream, notation.product(upstream, local))
 
-    def _array_message(self, v: int, key: int) -> tuple[str, str]:
+    def _array_message(self, v: int, key: int) -> ast.expr:
         """The VJP's formula, with the sum that undoes broadcasting."""
-        graph = self.graph
-        upstream = notation.number(1) if v == graph.output else self._upstream(v)
-        message = graph.message(v, key, upstream)
-        return _spoken(message), tex.formula(message, r" \odot ")
+        upstream = notation.number(1) if v == self.graph.output else self._upstream(v)
+        return self.graph.message(v, key, upstream)
 
     @cached_property
     @in_its_language

@@ -105,16 +105,12 @@ def _slope(position: int) -> Derivative:
 
 
 def _written(terms: Terms, operands: Sequence[ast.expr]) -> ast.expr:
-    total: ast.expr | None = None
-    for coefficient, *factors in terms:
-        symbols = [operands[int(position)] for position in factors]
-        written = notation.product(_coefficient(coefficient), *symbols)
-        if total is None:
-            total = written
-            continue
-        minus, positive = notation.sign_apart(written)
-        total = ast.BinOp(total, ast.Sub() if minus else ast.Add(), positive)
-    return ast.Constant(0) if total is None else total
+    return notation.added(
+        [
+            notation.product(_coefficient(coefficient), *(operands[int(at)] for at in factors))
+            for coefficient, *factors in terms
+        ]
+    )
 
 
 def _coefficient(value: float) -> ast.expr:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -185,13 +185,21 @@ unparses no tree that is so deep."""
 
 
 def total(terms: list[ast.expr]) -> ast.expr:
-    """The sum of `terms`."""
+    """The sum of `terms`, for reading: it begins with one that is not negative, if there is one."""
+    first = next((n for n, term in enumerate(terms) if not sign_apart(term)[0]), 0)
+    terms = [terms[first], *terms[:first], *terms[first + 1 :]]
     if len(terms) > MOST_TERMS:
         half = MOST_TERMS // 2
         terms = [*terms[:half], name("…"), *terms[-half:]]
-    result = terms[0]
-    for term in terms[1:]:
-        result = ast.BinOp(result, ast.Add(), term)
+    return added(terms)
+
+
+def added(terms: Sequence[ast.expr]) -> ast.expr:
+    """The sum of all `terms`; what is negative is taken away."""
+    result, *more = terms or [number(0)]
+    for term in more:
+        minus, rest = sign_apart(term)
+        result = ast.BinOp(result, ast.Sub() if minus else ast.Add(), rest)
     return result
 
 

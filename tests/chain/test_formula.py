@@ -451,3 +451,19 @@ def test_what_only_j_reads_is_not_told_to_be_itself(network):
     for graph, name in ((network, "a_o1"), (gv.trace(program, np.ones(3)), "z")):
         told = graph.explain(name).text
         assert f"∂{graph.names[graph.output]}/∂{name} = ∂" not in told
+
+
+def test_what_is_negative_is_taken_away_in_a_sum():
+    def loss(x, c, h):
+        y = c * x - h * x
+        z = y * x - (c + h) * x
+        return z * z
+
+    graph = gv.trace(loss, 1.5, 2.0, 0.3)
+    texts = [graph.explain(name).factored.text for name in ("x", "c", "h")]
+    assert "δ[y] · (c - h) + δ[z] · (y - (c + h))" in texts[0]
+    assert "δ[y] · x - δ[z] · x" in texts[1]
+    assert not any("+ -" in said for said in (*texts, graph.draw().svg.replace("−", "-")))
+    x, (c, h) = 1.5, (2.0, 0.3)
+    by_hand = 2 * ((c - h) * x * x - (c + h) * x) * (2 * (c - h) * x - (c + h))
+    assert graph.grad("x") == pytest.approx(by_hand)
