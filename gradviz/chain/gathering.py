@@ -246,9 +246,9 @@ def quiet(folding: Parts, parts: list[int | Fold], inside: Fold) -> list[int | F
 
 
 def still_together(folding: Parts, loose: list[int | Fold], inside: Fold) -> list[int | Fold]:
-    """What several parts read and no gradient comes to, inputs aside, as one box."""
+    """What several parts read and no gradient comes to, arguments aside, as one box."""
     graph = folding.graph
-    quiet = [i for i in loose if i in folding.still and graph.kind(i) != "input"]
+    quiet = [i for i in loose if i in folding.still and not folding.is_argument(i)]
     steps = [i for i in quiet if not graph.is_leaf(i)]
     if not steps:
         return loose

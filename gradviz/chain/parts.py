@@ -370,8 +370,8 @@ class Parts:
             if n < 0 and len(scope) > depth:
                 n = homes.get(scope[: depth + 1], -1)
             only = parts[n] if 0 <= n < several else None
-            if self.layered and self.graph.kind(leaf) == "input" and not depth:
-                only = None  # the program's own arguments are looked for
+            if self.layered and not depth and self.is_argument(leaf):
+                only = None  # such are looked for
             elif (
                 fold.main is None
                 and leaf in self.still
@@ -386,6 +386,11 @@ class Parts:
             else:
                 loose.append(leaf)
         return loose
+
+    def is_argument(self, leaf: int) -> bool:
+        """Whether the program was given a value: what a layer keeps is an input, too."""
+        scope = self.graph.values[leaf].scope[:1]
+        return self.graph.kind(leaf) == "input" and not (scope and scope in self.graph.layers)
 
     def _is_other(self, part: int | Fold | None, scope: tuple[str, ...]) -> bool:
         """Whether a part is another layer than that of this scope."""

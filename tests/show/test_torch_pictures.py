@@ -368,3 +368,33 @@ def test_a_sum_that_begins_with_nothing_is_in_the_first_round():
     rounds = [box.title for box in view.boxes if "iteration 1" in box.scope]
     assert rounds == ["linear", "log_softmax", "tanh", "rsub"]
     assert {"loop · 6 times"} <= {scope for box in view.boxes for scope in box.scope}
+
+
+class Anchored(nn.Module):
+    """Boxes are shifted anchors, which a list holds: neither parameters nor buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.shifts, self.anchors = nn.Linear(4, 4), Anchors()
+
+    def forward(self, image):
+        shifts = self.shifts(image)
+        return torch.cat([shifts + anchor for anchor in self.anchors(image)])
+
+
+class Anchors(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cells = [torch.rand(4), torch.rand(4)]
+
+    def forward(self, image):
+        strides = torch.full((4,), 32 // image.shape[-1])
+        return [cell * strides for cell in self.cells]
+
+
+def test_what_a_layer_keeps_is_no_argument_of_the_program():
+    graph = gv.trace(Anchored(), torch.randn(2, 4), loss=lambda boxes: boxes.square().mean())
+    drawn = graph.draw().view.boxes
+    assert [box.name for box in drawn if box.kind == "input"] == ["image"]
+    opened = graph.draw(budget=100).view.boxes
+    assert [box.name for box in opened if "cells" in box.name]
