@@ -51,6 +51,32 @@ def test_a_compact_page_fits_a_small_frame_and_opens_at_its_step(opened, network
 
 
 @browser
+def test_in_a_small_frame_nothing_lies_over_a_box_and_little_of_the_stage_is_empty(opened, network):
+    page = opened(network, compact=True, step=0, viewport=(700, 500))
+    seen = set()
+    for _ in range(20):
+        page.keyboard.press(".")
+        covered, share = page.evaluate(
+            """() => {
+              const place = (e) => e.getBoundingClientRect();
+              const shared = (a, b) => [["left", "right"], ["top", "bottom"]].map(([from, to]) =>
+                Math.max(0, Math.min(a[to], b[to]) - Math.max(a[from], b[from])))
+                .reduce((wide, high) => wide * high);
+              const stage = place(document.querySelector(".stage"));
+              const map = place(document.querySelector(".overview"));
+              const boxes = [...document.querySelectorAll(".stage g.node > rect")].map(place);
+              const panel = place(document.querySelector(".stage g.panel"));
+              return [boxes.filter((box) => shared(box, map) > 0).length,
+                      shared(panel, stage) / (stage.width * stage.height)];
+            }"""
+        )
+        assert covered == 0
+        assert share > 0.85
+        seen.add(page.locator(".overview").is_visible())
+    assert True in seen
+
+
+@browser
 def test_graphs_side_by_side_share_one_script_and_each_has_its_own_state(opened, network):
     other = network.step(5.0)
     page = opened(network, beside=other, columns=2)

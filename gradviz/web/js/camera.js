@@ -72,12 +72,14 @@ export class Camera {
    */
   begin(at) {
     this.start = at;
-    const room = this.room;
-    if (!room[0]) return;
-    const zoom = this.whole < WHOLE ? LEGIBLE : Math.min(this.whole, LARGEST);
+    if (!this.room[0]) return;
+    this.within(at ?? [0, 0], this.whole < WHOLE ? LEGIBLE : Math.min(this.whole, LARGEST));
+  }
+  /** @type {(at: Point, zoom: number) => void} with no emptiness beside what could be seen instead */
+  within(at, zoom) {
     const middle = this.size.map((all, k) => {
-      const seen = room[k] / zoom;
-      return seen >= all ? all / 2 : between(at?.[k] ?? 0, seen / 2, all - seen / 2);
+      const seen = this.room[k] / zoom;
+      return seen >= all ? all / 2 : between(at[k], seen / 2, all - seen / 2);
     });
     this.look(/** @type {Point} */ (middle), zoom);
   }
@@ -143,10 +145,10 @@ export class Camera {
     const fits = right - left <= stage.width && bottom - top <= stage.height;
     if (!fits && elements.length > 1) this.reveal(...elements.slice(1));
     else if (left < stage.left || right > stage.right || top < stage.top || bottom > stage.bottom) {
-      this.pan(
-        (stage.left + stage.right - left - right) / 2,
-        (stage.top + stage.bottom - top - bottom) / 2,
-      );
+      const [x, y] = this.middle;
+      const dx = (left + right - stage.left - stage.right) / 2;
+      const dy = (top + bottom - stage.top - stage.bottom) / 2;
+      this.within([x + dx / this.zoom, y + dy / this.zoom], this.zoom);
     }
   }
 }
