@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,13 @@ _PROBE = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20">'
     '<text x="2" y="16" font-size="16" font-family="Helvetica, Arial, sans-serif">H</text></svg>'
 )
+
+_LACKING = {
+    "[\u4e00-\u9fff]": "Noto Sans CJK SC, Source Han Sans SC, WenQuanYi Micro Hei, "
+    "WenQuanYi Zen Hei, Microsoft YaHei, PingFang SC, Heiti SC, SimHei",
+    "‖": "DejaVu Sans, Noto Sans Math, STIX Two Math, Cambria Math, Segoe UI Symbol",
+}
+"""What the text's font may lack, and who has it: else any font is taken, for the whole text."""
 
 
 class FontError(RuntimeError):
@@ -34,6 +42,7 @@ def to_png(svg: str, zoom: float = 2.0) -> bytes:
     except ImportError as error:
         raise ImportError("saving a PNG needs: pip install resvg-py (or save as .svg)") from error
     fonts = _fonts()
+    svg = _readable(svg)
     if not fonts:
         return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=zoom))
     return bytes(
@@ -81,11 +90,20 @@ def to_pdf(svg: str) -> bytes:
     database = svg2pdf_py.FontDatabase.system()
     for file in _fonts():
         database.load_font_file(file)
+    svg = _readable(svg)
     try:
         return bytes(svg2pdf_py.svg_to_pdf(svg, database))
     except RuntimeError:  # some fonts, such as colour emoji, cannot be embedded: draw the outlines
         outlines = svg2pdf_py.ConversionOptions(embed_text=False)
         return bytes(svg2pdf_py.svg_to_pdf(svg, database, outlines))
+
+
+def _readable(svg: str) -> str:
+    """The SVG with the texts that Helvetica lacks signs of in a font that has them."""
+    for sign, families in _LACKING.items():
+        lacking = rf"<text (?=[^>]*>[^<]*{sign})(?![^>]*font-family)"
+        svg = re.sub(lacking, f'<text font-family="{families}, sans-serif" ', svg)
+    return svg
 
 
 @cache

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +37,22 @@ def test_a_pdf_is_written_with_text_in_it(tmp_path):
 def test_a_pdf_with_characters_whose_font_cannot_be_embedded_is_written_too(pictures):
     pytest.importorskip("svg2pdf_py")
     assert pictures["weird"].pdf.startswith(b"%PDF")
+
+
+def test_a_norm_in_a_pdf_is_set_in_a_font_that_has_its_bars():
+    pytest.importorskip("svg2pdf_py")
+    from gradviz.show.raster import to_pdf
+
+    if not shutil.which("fc-list") or not subprocess.check_output(["fc-list", "DejaVu Sans"]):
+        pytest.skip("DejaVu Sans is not installed")
+    style = 'font-family="Liberation Sans, DejaVu Sans"'
+    texts = '<text x="9" y="20">plain</text><text x="9" y="40">‖·‖ of the message</text>'
+    data = to_pdf(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 50" {style}>{texts}</svg>'
+    )
+    fonts = set(re.findall(rb"BaseFont */[A-Z]+\+(\w+)", data))
+    assert fonts <= {b"LiberationSans", b"DejaVuSans"}
+    assert b"DejaVuSans" in fonts
 
 
 def test_a_pdf_without_the_extra_says_what_to_install(tmp_path):
