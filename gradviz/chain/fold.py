@@ -27,7 +27,8 @@ class Fold:
     units : sequence of int or Fold
         What it consists of in topological order, leaves aside: values by their ids, and folds.
     leaves : list of int
-        The leaves that nothing outside reads.
+        The leaves in it: those that nothing outside reads, and the parameters and constants of a
+        layered program that are read here first, whatever else reads them.
     depth : int
         How many scopes are around its parts.
     scope : bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -299,8 +300,14 @@ def _live_pill(arrow: Arrow, symbol: Runs, number: Runs) -> Card:
 
 
 def line(
-    text: str, size: float, colour: str, font: str = "sans", limit: float = 900.0, word: str = ""
+    text: str,
+    size: float,
+    colour: str,
+    font: str = "sans",
+    limit: float = 900.0,
+    word: str = "",
+    setting: Callable[[str, str], Runs] = mathtext.prose,
 ) -> Text:
     """A single line of text that starts at the origin."""
-    runs = mathtext.elide(mathtext.prose(text, font), size, limit)
+    runs = mathtext.elide(setting(text, font), size, limit)
     return Text(0, 0, runs, size, colour, word=word)

@@ -382,10 +382,15 @@ class _Painter:
     def _scale(self, left: float, top: float) -> None:
         """The scale of colours, from its smallest size to its largest, and what it means."""
         scale = self.view.scale or Scale("", "", "")
-        about = "; ".join(filter(None, (scale.meaning, scale.note)))
+        meaning = scale.meaning + ";" * bool(scale.meaning and scale.note)
         x, y = left, top + 30
-        for text, ahead in ((scale.least, True), (scale.most, False), (about, False)):
-            line = cards.line(text, 11.0, "soft", word="" if text[:1].isdigit() else "start")
+        prose, plain = mathtext.prose, mathtext.plain  # a note names layers, which are no symbols
+        for text, setting, ahead in (
+            (scale.least, prose, True), (scale.most, prose, False),
+            (meaning, prose, False), (scale.note, plain, False),
+        ):  # fmt: skip
+            word = "" if text[:1].isdigit() else "start"
+            line = cards.line(text, 11.0, "soft", word=word, setting=setting)
             if not text:
                 continue
             self._text(line, x, y)

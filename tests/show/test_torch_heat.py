@@ -146,3 +146,19 @@ def test_what_overflows_is_drawn_as_sick(model):
     assert np.isnan(
         [float(box.rows[0].cells[1].split()[0]) for box in nan if box.kind != "output"]
     ).any()
+
+
+def test_the_legend_names_layers_as_they_are_called():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bn1, self.fc2 = nn.BatchNorm1d(4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.fc2(self.bn1(x))
+
+    graph = gv.trace(Net(), torch.randn(9, 4), loss=lambda o: o.square().mean())
+    drawn = graph.draw(color="memory")
+    _, most = drawn.view.scale.note.split("most: ")
+    assert most.split()[0] in ("bn1", "fc2")
+    assert f"most: {most}</text>" in drawn.svg
