@@ -274,13 +274,13 @@ def _live(
     cut = folding.cut(opened)
     tails, heads, keys = pictures.ends
     crossing = np.flatnonzero(owner[tails] != owner[heads])
-    last = {int(owner[graph.output]): graph.output}
-    for u in np.unique(tails[crossing]).tolist():  # in their order: the last one stays
-        last[int(owner[u])] = max(last.get(int(owner[u]), 0), u)
+    last = np.full(len(cut), -1)
+    read = np.append(tails[crossing], graph.output)
+    np.maximum.at(last, owner[read], read)
     boxes: list[Box] = []
     ids: list[str] = []
     for n, (part, around) in enumerate(cut):
-        i = part if isinstance(part, int) else last.get(n, part.values[-1])
+        i = values_of(part)[-1] if last[n] < 0 else int(last[n])
         box = box_of(f"n{i}", i, table, Highlight(), output_name(table))
         scope = box.scope
         if isinstance(part, Fold):
@@ -293,18 +293,18 @@ def _live(
         boxes.append(replace(box, tooltip="", rows=rows, scope=scope))
         ids.append(box.id)
     arrows = []
-    known: set[tuple[int, int]] = set()
-    for number in crossing.tolist():
+    shut = np.array([isinstance(part, Fold) and not folding.scopes for part, _ in cut])
+    ways = owner[tails[crossing]], owner[heads[crossing]]
+    shown = ~(shut[ways[0]] | shut[ways[1]])  # an arrow for each edge; to a fold, one from a box
+    shown[np.unique(ways[0] * len(cut) + ways[1], return_index=True)[1]] = True
+    for number in crossing[shown].tolist():
         u, v, key = pictures.ends[:, number].tolist()
-        ends = int(owner[u]), int(owner[v])
-        if folding.scopes or not any(isinstance(cut[n][0], Fold) for n in ends):
-            places = {u: ids[ends[0]], v: ids[ends[1]]}
-            arrow = arrow_of(table, table.incoming[v][key], Highlight(), places)
-        elif ends in known:
-            continue
+        tail, head = int(owner[u]), int(owner[v])
+        if shut[tail] or shut[head]:
+            arrow = Arrow(ids[tail], ids[head])
         else:
-            known.add(ends)
-            arrow = Arrow(ids[ends[0]], ids[ends[1]])
+            places = {u: ids[tail], v: ids[head]}
+            arrow = arrow_of(table, table.incoming[v][key], Highlight(), places)
         arrows.append(
             replace(arrow, key=number, tooltip="", room=LOCAL_ROOM if arrow.number else "")
         )
@@ -316,8 +316,8 @@ def _live(
         view = framed(graph, view)
     if color := heat.wanted(color, False):
         tally = Tally(graph, [part for part, _ in cut])
-        ways = {a.id: (int(owner[tails[a.key]]), int(owner[heads[a.key]])) for a in arrows}
-        norms = {i: tally.bundles[ends].norm for i, ends in ways.items()}
+        ends = {a.id: (int(owner[tails[a.key]]), int(owner[heads[a.key]])) for a in arrows}
+        norms = {i: tally.bundles[pair].norm for i, pair in ends.items()}
         if folding.scopes:  # an arrow for each edge
             messages = tally.messages
             sent = {a.id: messages.get((int(heads[a.key]), int(keys[a.key]))) for a in arrows}
