@@ -204,15 +204,16 @@ def underflown(graph: Graph) -> frozenset[int]:
     are known too.
     """
     gradients, messages = graph.derivatives
+    zero = {i for i, gradient in gradients.items() if not _has_any(gradient)}
     scaled: dict[int, Any] = {}  # the directions of such gradients
-    for i in sorted(gradients, reverse=True):
-        upstream = gradients[i] if np.any(gradients[i]) else scaled.get(i)
+    for i in sorted(gradients, reverse=True) if zero else ():
+        upstream = scaled.get(i) if i in zero else gradients[i]
         if upstream is None:
             continue
         node = graph.values[i]
         for key, u in enumerate(graph.operands[i]):
-            message = messages.get((i, key))
-            if message is None or np.any(message) or np.any(gradients[u]):
+            message = messages.get((i, key)) if u in zero else None
+            if message is None or _has_any(message):
                 continue
             top = np.max(np.abs(upstream), initial=0.0)
             if not 0 < top < np.inf:
@@ -227,6 +228,11 @@ def underflown(graph: Graph) -> frozenset[int]:
             if np.any(again):
                 scaled[u] = again if u not in scaled else scaled[u] + again
     return frozenset(scaled)
+
+
+def _has_any(message: Any) -> bool:
+    """Whether it is not all zero."""
+    return bool(message.any() if type(message) is np.ndarray else np.any(message))
 
 
 _TINY = np.finfo(float).tiny

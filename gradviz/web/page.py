@@ -201,7 +201,7 @@ def _state(
     count = len(graph.detailed(detail))
     seen = {i for picture in drawn for i in visible(picture, count)}
     shown = None if count <= IN_FULL else seen
-    told = structure(graph, detail, shown)
+    told = structure(graph, detail, shown, pictures)
     if told["program"] and wanted(color, False):
         told |= {"program": None, "refusal": in_every_language(lambda: say(FIXED))}
     large: dict[str, Any] = {"structure": told, "numbers": numbers(graph, detail, shown)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import itertools
-import math
+import sys
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,7 +23,7 @@ from gradviz.language import speaking
 from gradviz.model import CONSTANT, PARAMETER
 from gradviz.ops import notation, tex
 from gradviz.ops.mathml import mathml, symbol
-from gradviz.statistics import Statistics, measure
+from gradviz.statistics import Statistics, norm
 
 from .cells import first, heat_map, scalar, side
 from .pictures import Pictures
@@ -56,7 +56,10 @@ IN_NUMBERS = 20_000  # of so many the local derivatives, too
 
 @speaking("en")  # the module says it in the reader's language
 def structure(
-    graph: Graph, detail: str | None = None, told: Collection[int] | None = None
+    graph: Graph,
+    detail: str | None = None,
+    told: Collection[int] | None = None,
+    pictures: Pictures | None = None,
 ) -> Structure:
     """The structure of a Graph: nodes, edges, the steps of both passes, its program.
 
@@ -67,6 +70,8 @@ def structure(
         As in `Graph.draw`.
     told : collection of int, optional
         The values whose formulas and sources are sent; default: all.
+    pictures : Pictures, optional
+        Those of this graph and detail, if they are known.
     """
     shown = graph.detailed(detail)
     away = told is not None and len(shown) > IN_NUMBERS
@@ -83,7 +88,7 @@ def structure(
         "nodes": [_node(shown, i, i in told) for i in range(len(shown))],
         "edges": [_edge(shown, u, v, key, v in told) for u, v, key in shown.edges()],
         "steps": steps(shown),
-        "scopes": Pictures(graph, detail).scopes(),
+        "scopes": (pictures or Pictures(graph, detail)).scopes(),
         "moving": sorted(i for i in shown.wrt if shown.values[i].operation is PARAMETER)
         or sorted(shown.wrt),
         "program": program,
@@ -183,7 +188,8 @@ def numbers(
 ) -> Numbers:
     """All that changes with a leaf: values, gradients and their states; locals and messages.
 
-    Of a graph of more than `IN_NUMBERS` values only the local derivatives of those `told`.
+    Of a graph of more than `IN_NUMBERS` values only those `told` have their local derivatives, the
+    single numbers of arrays and their heat maps.
     """
     shown = graph.detailed(detail)
     trouble = ""
@@ -194,25 +200,41 @@ def numbers(
     except TraceError as error:
         gradients, messages, trouble = {}, {}, str(error)
         states = ["not computed"] * len(shown)
-    known = told if len(shown) > IN_NUMBERS else None
-    arrays = [node.value for node in shown.values]
-    most = side([*arrays, *(gradients[i] for i in range(len(shown)) if i in gradients)])
+    count = len(shown)
+    whole = {*told, *shown.wrt} if told is not None and count > IN_NUMBERS else {*range(count)}
+    values = [node.value for node in shown.values]
+    found = [gradients.get(i) for i in range(count)]
+    most = side([kept[i] for kept in (values, found) for i in whole if kept[i] is not None])
+    grads = [g if g is None else _sent(g, i in whole, most) for i, g in enumerate(found)]
+
+    def message(u: int, v: int, key: int) -> Quantity | None:
+        sent = messages.get((v, key))
+        if sent is None:
+            return None
+        if sent is found[u] and u not in whole:  # it comes alone
+            return grads[u]
+        return _sent(sent, v in whole)
+
     return {
-        "values": [quantity(value, most) for value in arrays],
-        "grads": [
-            quantity(gradients[i], most) if i in gradients else None for i in range(len(shown))
-        ],
+        "values": [_sent(value, i in whole, most) for i, value in enumerate(values)],
+        "grads": grads,
         "states": states,
-        "locals": [
-            _local(shown, v, key) if known is None or v in known else None
-            for _, v, key in shown.edges()
-        ],
-        "messages": [
-            quantity(messages[v, key]) if (v, key) in messages else None
-            for _, v, key in shown.edges()
-        ],
+        "locals": [_local(shown, v, key) if v in whole else None for _, v, key in shown.edges()],
+        "messages": [message(*edge) for edge in shown.edges()],
         "trouble": trouble,
     }
+
+
+def _sent(value: Any, whole: bool, most: int = 0) -> Quantity:
+    """What is sent of a value: a `quantity`, or of an array only what is said of it in words."""
+    return quantity(value, most) if whole or _is_number(value) else _in_words(value)
+
+
+def _is_number(value: Any) -> bool:
+    if type(value) is np.ndarray and value.ndim:
+        return False
+    single = value.mean if isinstance(value, Statistics) else value
+    return np.ndim(value) == 0 and np.asarray(single).dtype.kind in "fiub"
 
 
 def _local(graph: Graph, v: int, key: int) -> Quantity | None:
@@ -228,21 +250,26 @@ def quantity(value: Any, most: int = 0) -> Quantity:
 
     Of an array its first numbers and a heat map of at most `most` cells in a row, too.
     """
-    single = value.mean if isinstance(value, Statistics) else value
-    if np.ndim(value) == 0 and np.asarray(single).dtype.kind in "fiub":
-        return scalar(single)
-    size = measure(value).norm
-    texts, lines = words.cells(value), words.entries(value)
-    shown: Shown = {
-        "cells": list(itertools.chain.from_iterable(lines)) or list(texts),
-        "full": words.full(value),
-        "shape": words.shape(value),
-        "norm": size if math.isfinite(size) else "NaN",
-    }
+    if _is_number(value):
+        return scalar(value.mean if isinstance(value, Statistics) else value)
+    lines = words.entries(value)
+    shown = _in_words(value)
+    texts = shown["cells"]
     entries = first(value, most)
     if entries:
         shown["first"] = entries
     if lines:
-        return {**shown, "listed": texts[0]}
+        return {**shown, "cells": [*itertools.chain.from_iterable(lines)], "listed": texts[0]}
     heat = heat_map(value, most)
     return shown if heat is None else {**shown, "heat": heat}
+
+
+def _in_words(value: Any) -> Shown:
+    """What is said of an array in few words."""
+    size = norm(value)
+    return {
+        "cells": list(words.cells(value)),
+        "full": words.full(value),
+        "shape": words.shape(value),
+        "norm": size if size < sys.float_info.max else "NaN",
+    }

@@ -80,6 +80,11 @@ class Pictures:
         self._known: dict[Any, tuple[View, Drawing, Any, Any]] = {}
 
     @cached_property
+    def first(self) -> list[Fold]:
+        """The folds that are open at first."""
+        return _opened_at_first(self.folding)
+
+    @cached_property
     def ends(self) -> np.ndarray[Any, Any]:
         """The edges: ids of their operands, ids of their readers, positions of the operands."""
         return np.array(list(self.folding.graph.edges()), int).reshape(-1, 3).T
@@ -187,8 +192,10 @@ class Pictures:
 
     def every(self, most: int = CARRIED) -> list[tuple[str, ...]]:
         """Every folding, the first one first; none if there are more than `most`."""
-        keys = _keys(self.folding)
-        if not self.folding.scopes or 2 ** len(keys) > most:
+        if not self.folding.scopes:
+            return []
+        keys = self.scopes()
+        if 2 ** len(keys) > most:
             return []
         sizes = range(len(keys) + 1)
         every = (tuple(c) for n in sizes for c in itertools.combinations(sorted(keys), n))
@@ -196,11 +203,14 @@ class Pictures:
 
     def at_first(self) -> tuple[str, ...]:
         """What is folded at first: nothing, the outer scopes, or what keeps it on a screen."""
-        return tuple(sorted(_closed(_opened_at_first(self.folding), self.folding)))
+        return tuple(sorted(_closed(self.first, self.folding)))
 
     def scopes(self) -> list[str]:
         """All scopes, outer ones first; of a large graph the folds that are seen at first."""
-        return _keys(self.folding)
+        folding = self.folding
+        opened = folding.unless((), MOST) if folding.scopes else self.first
+        found = [part for fold in opened for part in fold.folds]
+        return [fold.key for fold in sorted(found, key=lambda fold: (fold.depth, fold.key))]
 
 
 def is_listed(fold: Fold) -> bool:
@@ -231,12 +241,6 @@ def _opened_at_first(folding: Folding) -> list[Fold]:
     if len(folding.graph) > folding.graph.legible:
         return [folding.root]
     return folding.unless((), MOST)
-
-
-def _keys(folding: Folding) -> list[str]:
-    opened = folding.unless((), MOST) if folding.scopes else folding.opened()
-    found = [part for fold in opened for part in fold.folds]
-    return [fold.key for fold in sorted(found, key=lambda fold: (fold.depth, fold.key))]
 
 
 def _state(folding: Folding, folded: Iterable[str]) -> tuple[list[Fold], set[str]]:

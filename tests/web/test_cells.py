@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 
 import numpy as np
 import pytest
 
+import gradviz as gv
 from gradviz.statistics import measure
-from gradviz.web import cells
+from gradviz.web import cells, payload
 
 
 def numbers(heat) -> np.ndarray:
@@ -65,3 +67,31 @@ def test_all_maps_of_a_graph_together_have_a_bounded_size():
         side = cells.side([np.zeros((100, 100))] * count)
         assert count * side**2 <= cells.ROOM
     assert cells.side([np.zeros((100, 100))] * 8) == cells.SIDE
+
+
+def test_of_a_large_graph_arrays_that_are_folded_away_are_told_in_words():
+    count = payload.IN_NUMBERS
+
+    def scaled(w):
+        for _ in range(count):
+            w = w * 0.9999
+        return np.sum(w)
+
+    w = np.array([3.0, -4.0])
+    graph = gv.trace(scaled, w)
+    sent = payload.numbers(graph, "operations", {graph.output})
+    leaf = graph.id("w")
+    assert sent["values"][leaf]["first"] == [3.0, -4.0]
+    [*edges, _] = enumerate(graph.edges())
+    assert len(edges) >= count
+    for n, (_, v, key) in edges[:: count // 20]:
+        steps = np.count_nonzero([not graph.is_leaf(i) for i in range(v + 1)])
+        value, gradient = w * 0.9999**steps, 0.9999 ** (count - steps)
+        hidden = sent["values"][v]
+        assert np.allclose(ast.literal_eval(hidden["full"]), value)
+        assert np.isclose(hidden["norm"], np.linalg.norm(value))
+        assert "first" not in hidden
+        assert np.allclose(ast.literal_eval(sent["grads"][v]["full"]), [gradient] * 2)
+        if key == 0:
+            message = ast.literal_eval(sent["messages"][n]["full"])
+            assert np.allclose(message, [gradient * 0.9999] * 2)
