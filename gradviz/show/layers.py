@@ -147,14 +147,11 @@ def rows(
 
 
 def _ends(names: list[str]) -> list[str]:
-    """Of dotted names as many last parts as tell them apart."""
-    ends = names
-    for count in range(max((name.count(".") for name in names), default=0), -1, -1):
-        shorter = [".".join(name.split(".")[-count - 1 :]) for name in names]
-        if len({*shorter}) < len(names):
-            break
-        ends = shorter
-    return ends
+    """What follows the path that all of these dotted names have in common."""
+    paths = [name.split(".") for name in names]
+    steps = zip(*(path[:-1] for path in paths), strict=False)
+    common = sum(1 for _ in itertools.takewhile(lambda step: len({*step}) == 1, steps))
+    return [".".join(path[common:]) for path in paths]
 
 
 def proved(mark: Highlight, values: Iterable[int]) -> bool | None:

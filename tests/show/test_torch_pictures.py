@@ -398,3 +398,19 @@ def test_what_a_layer_keeps_is_no_argument_of_the_program():
     assert [box.name for box in drawn if box.kind == "input"] == ["image"]
     opened = graph.draw(budget=100).view.boxes
     assert [box.name for box in opened if "cells" in box.name]
+
+
+def test_the_parameters_in_a_box_are_called_as_its_layer_calls_them():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attn, self.head = nn.MultiheadAttention(8, 2), nn.Linear(8, 1)
+
+        def forward(self, x):
+            return self.head(self.attn(x, x, x, need_weights=False)[0]).square().mean()
+
+    net = Net()
+    view = gv.trace(net, torch.randn(3, 2, 8)).draw(budget=5).view
+    box = next(box for box in view.boxes if box.title == "attn")
+    labels = {row.label.split()[0] for row in box.rows} - {"output"}
+    assert labels == {name for name, _ in net.attn.named_parameters()}
