@@ -17,6 +17,7 @@ from typing import Any
 from gradviz.chain.columns import length
 from gradviz.chain.fold import Fold
 from gradviz.chain.folding import LONG
+from gradviz.language import speaking
 from gradviz.options import Colour
 from gradviz.show import heat
 from gradviz.show.arrange import arrange, ends
@@ -52,6 +53,7 @@ class _Part:
         return replace(self, view=replace(self.view, bend=Bend(rising, frozenset())))
 
 
+@speaking("en")  # the module says it in the reader's language
 def alive(
     pictures: Pictures,
     direction: str | None = None,

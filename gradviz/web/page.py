@@ -25,7 +25,7 @@ from gradviz.words import choose, names_of
 from .insides import alive
 from .lesson import lesson_of, sheet, travelling
 from .payload import IN_FULL, numbers, structure
-from .pictures import TURNED, Pictures, sealed, visible
+from .pictures import Pictures, sealed, visible
 from .rooms import joined
 
 if TYPE_CHECKING:
@@ -190,14 +190,8 @@ def _state(
     for name in (*more["targets"], *more["selected"]):
         graph.detailed(detail).id(name)
     pictures = Pictures(graph, detail)
-    kept = pictures.every()
-    if kept:
-        drawn = pictures.drawings(kept, direction, color, engine)
-        drawn += pictures.drawings(kept[:TURNED], across(drawn[0]), color, engine)
-    else:
-        drawn = [alive(pictures, direction, color, engine)]
-        drawn.append(alive(pictures, across(drawn[0]), color, engine, LONG))
-    drawn = sealed(drawn)
+    first = alive(pictures, direction, color, engine)
+    drawn = sealed([first, alive(pictures, across(first), color, engine, LONG)])
     count = len(graph.detailed(detail))
     seen = {i for picture in drawn for i in visible(picture, count)}
     shown = None if count <= IN_FULL else seen
@@ -206,7 +200,7 @@ def _state(
         told |= {"program": None, "refusal": in_every_language(lambda: say(FIXED))}
     large: dict[str, Any] = {"structure": told, "numbers": numbers(graph, detail, shown)}
     shown_first = {name: part for name, part in drawn[0].items() if name != "insides"}
-    first = {"drawing": shown_first, "drawings": packed(drawn), "folded": drawn[0]["folded"]}
+    pictured = {"drawing": shown_first, "drawings": packed(drawn), "folded": drawn[0]["folded"]}
     title = (posed and posed.title) or told["title"] or "gradviz"
     state = {
         **more,
@@ -216,8 +210,8 @@ def _state(
         **({} if step is None else {"step": max(step, 0)}),
     }
     if posed is not None:  # no number stands there in clear
-        return {**state, "packed": packed({**large, **first, "lesson": travelling(posed)})}
-    return {**state, **first, **(large if count <= IN_FULL else {"packed": packed(large)})}
+        return {**state, "packed": packed({**large, **pictured, "lesson": travelling(posed)})}
+    return {**state, **pictured, **(large if count <= IN_FULL else {"packed": packed(large)})}
 
 
 def across(drawing: Drawing) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 MOST = 320  # of so many boxes only scopes fold: then each edge keeps an arrow of its own
-CARRIED = 40  # so many pictures a page brings along
-TURNED = 6  # so many of them also in the other direction
 VALUE_ROOM, LOCAL_ROOM = "−0.00012345", "−0.0000"  # what most numbers fit in as they change
 
 
@@ -189,17 +186,6 @@ class Pictures:
             "frames": frames,
             "cuts": [],
         }
-
-    def every(self, most: int = CARRIED) -> list[tuple[str, ...]]:
-        """Every folding, the first one first; none if there are more than `most`."""
-        if not self.folding.scopes:
-            return []
-        keys = self.scopes()
-        if 2 ** len(keys) > most:
-            return []
-        sizes = range(len(keys) + 1)
-        every = (tuple(c) for n in sizes for c in itertools.combinations(sorted(keys), n))
-        return list(dict.fromkeys((self.at_first(), *every)))
 
     def at_first(self) -> tuple[str, ...]:
         """What is folded at first: nothing, the outer scopes, or what keeps it on a screen."""

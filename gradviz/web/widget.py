@@ -29,9 +29,10 @@ from gradviz.show.heat import wanted
 from gradviz.show.view import DIRECTIONS
 from gradviz.words import choose, names_of
 
-from .page import stylesheet, words
+from .insides import alive
+from .page import packed, stylesheet, words
 from .payload import numbers, quantity, structure
-from .pictures import Pictures, drawing
+from .pictures import Pictures, drawing, sealed
 from .rooms import joined
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Widget(anywidget.AnyWidget):
     structure: Any = traitlets.Dict().tag(sync=True)
     numbers: Any = traitlets.Dict().tag(sync=True)
     drawing: Any = traitlets.Dict().tag(sync=True)
+    drawings = traitlets.Unicode("").tag(sync=True)
     words = traitlets.Dict().tag(sync=True)
     answer = traitlets.Dict().tag(sync=True)
     settled = traitlets.Unicode("").tag(sync=True)
@@ -211,16 +213,17 @@ class Widget(anywidget.AnyWidget):
     def _asked(self, _: Any, request: Mapping[str, Any], __: Any) -> None:
         if not request:  # the view only makes itself heard
             return
-        trouble = ""
+        trouble, again = "", None
         with self.hold_sync():  # all that changes goes in one message
             try:
                 with np.errstate(all="ignore"):  # what is not finite is shown, not warned of
-                    self._do(request)
+                    again = self._do(request)
             except Exception as error:  # the user's own function may raise anything
                 trouble = f"{type(error).__name__}: {error}"
-            self.answer = {"serial": request.get("serial"), "trouble": trouble}
+            self.answer = {"serial": request.get("serial"), "trouble": trouble, "again": again}
 
-    def _do(self, request: Mapping[str, Any]) -> None:
+    def _do(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Do it, or return it where the view can do it by itself now."""
         match request:
             case {"kind": "set", "values": values}:
                 self._move(self.graph.update(_arrays(values)), ",".join(values))
@@ -229,16 +232,30 @@ class Widget(anywidget.AnyWidget):
             case {"kind": "at", "index": index}:
                 self.at = int(index)
             case {"kind": "turn", "direction": direction}:
-                self.direction = choose("direction", direction, DIRECTIONS)
+                if choose("direction", direction, DIRECTIONS) != self.direction:
+                    self.direction, self.drawings = direction, ""
+                if self._bring():
+                    return request
                 self.drawing = self._drawn(self.graph, self.folded)
             case {"kind": "undo" | "redo" | "reset" as way}:
                 getattr(self, way)()
             case {"kind": "fold", "folded": folded, "key": key}:
+                if self._bring():
+                    return request
                 self.folded = list(folded)
                 if key not in folded and key in self.folded:
                     raise ValueError(f"{key} stays folded: too many boxes are open; close some")
             case _:
                 raise ValueError(f"unknown request {request.get('kind')!r}")
+        return None
+
+    def _bring(self) -> bool:
+        """Send what takes the place of folds that open or close, unless the view has it."""
+        if self.drawings:
+            return False
+        brought = alive(Pictures(self.graph, self.detail), self.direction, self.color)
+        self.drawings = packed(sealed([brought]))
+        return True
 
     def train(self, steps: int = 1, rate: float | None = None) -> None:
         """Take steps of gradient descent from the point that is shown."""
@@ -303,10 +320,11 @@ class Widget(anywidget.AnyWidget):
                 self._told = told
                 known = set(told["scopes"])
                 self.folded = [scope for scope in self.folded if scope in known]
-                self.drawing = self._drawn(graph, self.folded)
+                self.drawing, self.drawings = self._drawn(graph, self.folded), ""
                 self.structure = told
                 self.step = self.last_step
             elif self._coloured:
+                self.drawings = ""
                 self.drawing = self._drawn(graph, self.folded)
         self.values = graph.leaf_values()
 
@@ -333,6 +351,8 @@ class Widget(anywidget.AnyWidget):
             self._move(self.graph.update(new))
 
     def _folded_assigned(self, change: Any) -> None:
+        if sorted(self.drawing["folded"]) == sorted(change["new"]):  # the view placed it
+            return
         drawn = self._drawn(self.graph, change["new"])
         if drawn["folded"] != sorted(change["new"]):  # what came to light is closed
             self.folded = drawn["folded"]

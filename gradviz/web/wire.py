@@ -263,10 +263,11 @@ ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest | TurnRequest 
 
 
 class Answer(TypedDict):
-    """What became of a request."""
+    """What became of a request; what the view can do by itself now, it is to try again."""
 
     serial: NotRequired[str]
     trouble: NotRequired[str]
+    again: NotRequired[ViewRequest | None]
 
 
 class QuestionTold(TypedDict):

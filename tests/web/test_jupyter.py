@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import re
 import time
@@ -91,6 +92,54 @@ def test_a_student_steps_asks_pokes_trains_and_folds_in_jupyterlab(notebook, net
     assert "no value is called 'nobody'" in run(page, 6)
     assert page.errors == []
     assert page.outside == []
+
+
+BLOCKS = """import torch, gradviz as gv
+from torch import nn
+torch.manual_seed(0)
+blocks = [nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 4)) for _ in range(3)]
+model = nn.Sequential(nn.Linear(3, 4), *blocks, nn.Linear(4, 1))
+g = gv.trace(model, torch.ones(2, 3), loss=torch.sum)
+w = g.widget()
+w"""
+PLACES = """() => Object.fromEntries([...document.querySelectorAll('.stage g.node')].map(g => {
+  const {left, top} = g.closest('.stage').getBoundingClientRect();
+  const {x, y} = g.querySelector('rect').getBoundingClientRect();
+  return [g.dataset.node, [x - left, y - top]];
+}))"""
+
+
+@pytest.mark.parametrize("of", ["numbers", "a model"])
+def test_a_fold_opens_where_it_is_in_a_notebook_and_what_was_before_it_stays(notebook, of):
+    if of == "a model":
+        pytest.importorskip("torch", reason="torch is not installed")
+    page = notebook(SETUP if of == "numbers" else BLOCKS, "print(w.folded, w.drawing['direction'])")
+    ready(page)
+    run(page, 0)
+    page.locator(".gradviz-app g.node").first.wait_for()
+    page.get_by_role("button", name="Show the whole graph").click()
+    told = run(page, 1)
+    folds = page.locator("button.fold")
+    for name in [folds.nth(n).inner_text()[2:] for n in range(min(folds.count(), 2))]:
+        ways = []
+        for _ in range(2):  # there and back
+            before = page.evaluate(PLACES)
+            fold = folds.filter(has_text=re.compile(f"^. {name}$"))
+            then = "▸▾"["▸" in fold.inner_text()]
+            fold.click()
+            folds.filter(has_text=re.compile(f"^{then} {name}$")).wait_for()
+            after = page.evaluate(PLACES)
+            axis = 1 if "TB" in told else 0
+            both = [(at[axis], after[i][axis]) for i, at in before.items() if i in after]
+            if of == "numbers":  # where nothing stands over what closes
+                first = min(both)[0]
+                assert all(abs(to - first) < 1 for at, to in both if at - first < 1), name
+            for (x, to), (y, there) in itertools.permutations(both, 2):
+                assert x > y - 1 or to < there + 1, name  # the rest keeps its order
+            ways.append(run(page, 1))
+        assert ways[0] != ways[1]
+        assert [way[-2:] for way in ways] == [told[-2:]] * 2  # the kernel did not draw it anew
+    assert page.errors == []
 
 
 def test_bad_numbers_errors_of_the_users_function_and_other_branches_are_said(notebook):

@@ -66,8 +66,11 @@ export class App {
       this.on(name, () => this.keeping(() => this.build()));
     this.on("drawing", () => known() && this.frame.draw());
     this.on("answer", () => {
-      const { serial, trouble = "" } = this.session.get("answer");
-      this.requests.answered(serial, () => this.frame.warn(trouble));
+      const { serial, trouble = "", again } = this.session.get("answer");
+      this.requests.answered(serial, () => {
+        if (again) this.frame.ask(again);
+        else this.frame.warn(trouble);
+      });
     });
   }
   /**

@@ -131,6 +131,13 @@ export class Camera {
     const now = this.place(group);
     this.pan(x - now.x, y - now.y);
   }
+  /** Show the same place as another did. @param {Camera} other */
+  stay({ view: [x, y], zoom }) {
+    const [w, h] = this.room.map((n) => n / zoom);
+    this.zoom = zoom;
+    this.see(x, y, w, h);
+    this.middle = [x + w / 2, y + h / 2];
+  }
   /**
    * Bring elements into view; the last of them, where there is not room for all.
    * @param {...Element} elements

@@ -1,10 +1,13 @@
 // Folds: a closed box opens where it is, an opened frame closes by its heading, a list has both.
 
 import { button, fill, html, OURS, set } from "./elements.js";
+import { Pictures } from "./pictures.js";
 import { toggled } from "./session.js";
+import { sides } from "./sheet.js";
 
 /** @import { Place } from "./camera.js" */
 /** @import { Frame } from "./frame.js" */
+/** @import { Picture } from "./picture.js" */
 
 const FEW = 8; // so many stand in the bar; more are a list that opens, with a filter
 
@@ -13,6 +16,7 @@ export class Folds {
   constructor(frame) {
     this.frame = frame;
     const { session } = frame;
+    this.pictures = new Pictures(session.model, (text, name) => session.t(text, { name }));
     const label = session.t("fold");
     this.root = html("span", { class: "folds", role: "group", "aria-label": label });
     this.buttons = html("div", { class: "list" });
@@ -23,7 +27,7 @@ export class Folds {
       oninput: () => this.sift(),
     });
     this.menu = html("details", {}, html("summary", {}, label), this.filter, this.buttons);
-    /** @type {{key: string, place: Place, focused: boolean} | undefined} what is to keep its place */
+    /** @type {{key: string, from: Picture, place: Place, focused: boolean} | undefined} what is to keep its place */
     this.asked = undefined;
   }
 
@@ -33,9 +37,23 @@ export class Folds {
     const group = this.seen(key);
     const place = group && picture.place(group);
     const focused = Boolean(group?.contains(focusOf(group)));
-    this.asked = place && { key, place, focused };
+    this.asked = place && { key, from: picture, place, focused };
     const { folded } = session.get("drawing");
     this.frame.ask({ kind: "fold", folded: toggled(folded, key), key });
+  }
+
+  /**
+   * In a notebook, too, a fold opens where it is and a picture turns, as far as what is seen then
+   * has come; else the kernel sends it, or draws.
+   * @param {ViewRequest} request
+   */
+  async placed(request) {
+    const { frame, pictures } = this;
+    const { kind } = request;
+    if (!frame.session.get("kernel") || (kind !== "fold" && kind !== "turn")) return false;
+    const done = await pictures.arrange(...pictures.wanted(request), false);
+    if (done) frame.warn("");
+    return done;
   }
 
   /**
@@ -51,7 +69,7 @@ export class Folds {
     return picture.headings.find(({ dataset }) => frames[dataset.scope ?? ""] === key);
   }
 
-  /** Another picture: what was asked for stays where it was. */
+  /** Another picture: what has not moved in it stays, or what was asked for. */
   refresh() {
     const { picture, session } = this.frame;
     const { closed, sealed, frames, folded, scopes } = session.get("drawing");
@@ -83,7 +101,12 @@ export class Folds {
     this.asked = undefined;
     const group = asked && this.seen(asked.key);
     if (!group) return;
-    picture.pin(group, asked.place);
+    if (![...asked.from.nodes].some(([i, node]) => together(node, picture.nodes.get(i)))) {
+      picture.pin(group, asked.place);
+    } else {
+      picture.stay(asked.from);
+      picture.reveal(group);
+    }
     if (asked.focused) group.focus({ preventScroll: true });
   }
 
@@ -118,6 +141,13 @@ export class Folds {
     }
   }
 }
+
+/**
+ * Whether two boxes have their place in common.
+ * @type {(one: Element, other?: Element) => boolean}
+ */
+const together = (one, other) =>
+  other !== undefined && sides(one).every((x, k) => Math.abs(x - sides(other)[k]) < 0.01);
 
 /**
  * What has the focus, in the document or the shadow tree of a notebook.

@@ -184,8 +184,8 @@ export class Frame {
   // What the parts ask for
 
   /** @param {ViewRequest} request */
-  ask(request) {
-    this.requests.ask(request);
+  async ask(request) {
+    if (!(await this.folds.placed(request))) this.requests.ask(request);
   }
 
   /** @param {string} key */

@@ -1,58 +1,84 @@
-// The pictures that travel with a page, and which of them is shown.
+// The pictures that travel with a page or that a kernel has sent, and which of them is shown.
 
 import { inPlace } from "./inplace.js";
 
-/** @import { PageModel } from "./local.js" */
+/** @import { Model } from "./session.js" */
 
 export class Pictures {
   /**
-   * @param {PageModel} model
+   * @param {Model} model
    * @param {(text: string, name: string) => string} t
    */
   constructor(model, t) {
     this.model = model;
     this.t = t;
-    /** @type {Drawing[] | undefined} */
-    this.drawings = undefined;
+    this.packed = "";
+    /** @type {Drawing[]} */
+    this.drawings = [];
   }
 
   /** @param {Drawing} drawing */
   draw(drawing) {
     this.model.set("drawing", drawing);
     this.model.set("folded", drawing.folded);
+    try {
+      this.model.save_changes();
+    } catch {
+      /* no kernel: the view keeps its own state */
+    }
   }
 
   /** @param {FoldRequest} request */
   async fold({ folded, key }) {
-    const now = this.model.get("drawing");
     const shut = folded.includes(key);
-    const open = openIn(now).filter((scope) => scope !== key);
-    await this.arrange(now.direction, shut ? open : [...open, key]);
+    await this.arrange(...this.wanted({ kind: "fold", folded, key }));
     const { folded: left } = this.model.get("drawing");
     if (left.includes(key) !== shut) throw new Error(this.t(shut ? "notClosed" : "notOpened", key));
+  }
+
+  /**
+   * The direction and the open folds of what is asked for.
+   * @param {FoldRequest | TurnRequest} request
+   * @returns {[string, string[]]}
+   */
+  wanted(request) {
+    const now = this.model.get("drawing");
+    if (request.kind === "turn") return [request.direction, openIn(now)];
+    const { folded, key } = request;
+    const open = openIn(now).filter((scope) => scope !== key);
+    return [now.direction, folded.includes(key) ? open : [...open, key]];
   }
 
   /**
    * The picture in this direction, with these folds open.
    * @param {string} direction
    * @param {string[]} open
+   * @param {boolean} [near] whether one that is not just that is better than none
    * @returns {Promise<boolean>} whether it is just that
    */
-  async arrange(direction, open) {
-    this.drawings ??= /** @type {Drawing[]} */ (await unpacked(this.model.get("drawings")));
+  async arrange(direction, open, near = true) {
+    const packed = this.model.get("drawings");
+    if (!packed) return false;
+    if (packed !== this.packed) {
+      this.drawings = await unpacked(packed);
+      this.packed = packed;
+    }
     const apart = (/** @type {Drawing} */ drawing) => differing(open, openIn(drawing)).length;
     const other = (/** @type {Drawing} */ drawing) => Number(drawing.direction !== direction);
     const now = this.model.get("drawing");
     if (!apart(now) && !other(now)) return true;
     const [nearest] = [...this.drawings].sort((a, b) => other(a) - other(b) || apart(a) - apart(b));
     const found = arranged(nearest, open);
-    this.draw(found);
-    return !apart(found) && !other(found);
+    const seen = openIn(found); // what was open in one that closes is not seen
+    const fits = found.scopes.every((key) => seen.includes(key) === open.includes(key));
+    const whole = fits && !other(found);
+    if (whole || near) this.draw(found);
+    return whole;
   }
 
   /** @param {TurnRequest["direction"]} direction */
   async turn(direction) {
-    const whole = await this.arrange(direction, openIn(this.model.get("drawing")));
+    const whole = await this.arrange(...this.wanted({ kind: "turn", direction }));
     if (!whole) throw new Error(this.t("notTurned", ""));
   }
 }

@@ -237,10 +237,11 @@ interface GoRequest {
 
 type ViewRequest = SetRequest | TrainRequest | AtRequest | FoldRequest | TurnRequest | GoRequest;
 
-/** What became of a request. */
+/** What became of a request; what the view can do by itself now, it is to try again. */
 interface Answer {
   serial?: string;
   trouble?: string;
+  again?: ViewRequest | null;
 }
 
 /** What a lesson asks; `edge` is the edge's number, or -1. */
