@@ -133,7 +133,8 @@ class Widget(anywidget.AnyWidget):
         choose("theme", theme, style.PALETTES)
         language = asked(language)
         self.detail, self.direction, self.color = detail, direction, color
-        self._coloured = wanted(color, bool(graph.detailed(detail).layers)) is not None
+        layered = bool(graph.detailed(detail).layers)  # whose boxes have numbers of their own
+        self._fixed = layered or wanted(color, layered) is not None
         self.graph = graph
         self._past = [graph]
         self._recorded = graph
@@ -323,7 +324,7 @@ class Widget(anywidget.AnyWidget):
                 self.drawing, self.drawings = self._drawn(graph, self.folded), ""
                 self.structure = told
                 self.step = self.last_step
-            elif self._coloured:
+            elif self._fixed:
                 self.drawings = ""
                 self.drawing = self._drawn(graph, self.folded)
         self.values = graph.leaf_values()

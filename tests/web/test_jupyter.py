@@ -423,6 +423,18 @@ def test_the_widgets_traits_work_without_any_view(network):
     assert re.match("[0-9.]+", str(widget.history[0]))
 
 
+@pytest.mark.parametrize("color", [None, "auto"])
+def test_the_numbers_in_a_models_boxes_follow_its_values(color):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    layer = torch.nn.Linear(2, 2)
+    widget = gv.trace(layer, torch.ones(1, 2), loss=torch.sum).widget(color=color)
+    weight = np.full((2, 2), 6.25, np.float32)
+    told = f">{np.linalg.norm(weight):.3g}<"
+    assert told not in widget.drawing["svg"]
+    widget.values = {"weight": weight}
+    assert told in widget.drawing["svg"]
+
+
 KEYS = ("x", "a", "b", "d", "d", "y", "m", "z", "ArrowUp", "ArrowDown", "ArrowLeft", "Shift+m")
 CONTROLS = {
     "a value": lambda app: node(app, "w1").click(),
