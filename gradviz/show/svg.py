@@ -221,6 +221,9 @@ class _Painter:
             _at(spline[0]) + (f"C{' '.join(map(_at, spline[1:]))}" if spline[1:] else "")
             for spline in route.splines
         )
+        leaves = arrow.head in self.exits  # it goes on there
+        if leaves:
+            path += f"L{_n(route.tip[0])} {_n(route.tip[1])}"
         self._open_arrow("arrow", arrow)
         roles = arrow.roles or ("",)
         for i, role in enumerate(roles):
@@ -240,7 +243,7 @@ class _Painter:
         large = token != "edge" or style.heat_width(arrow.heat) > 3
         if token == "edge":
             token = style.token(arrow.heat, "edge")
-        if arrow.head not in self.exits:  # else it goes on there
+        if not leaves:
             self._head(route, token, large)
         self.out.append("</g>")
 

@@ -102,6 +102,36 @@ def test_folds_of_a_model_open_side_by_side_two_clicks_deep(opened, name):
     assert state()["svg"] == first["svg"]
 
 
+COVERED = """() => [...document.querySelectorAll('.stage g.node')].filter(g => {
+  const {x, y, width, height} = g.querySelector('rect').getBoundingClientRect();
+  const seen = document.elementFromPoint(x + width / 2, y + height / 2);
+  return seen.closest('g.node') !== g;
+}).map(g => g.textContent)"""
+LOOSE = """() => {
+  const ends = kind => [...document.querySelectorAll(`.stage g.arrow[data-${kind}]`)].map(g => {
+    const numbers = g.querySelector('path').getAttribute('d').match(/-?[\\d.]+/g).map(Number);
+    return {key: g.dataset.key, name: g.dataset[kind],
+            at: kind === 'tail' ? numbers.slice(0, 2) : numbers.slice(-2)};
+  });
+  const [tails, heads] = [ends('tail'), ends('head')];
+  const loose = (port, others) => !others.some(
+    ({name, at}) => name[0] === '/' && Math.hypot(at[0] - port.at[0], at[1] - port.at[1]) < 2);
+  return [...tails.filter(end => /^entry/.test(end.name) && loose(end, heads)),
+          ...heads.filter(end => /^exit/.test(end.name) && loose(end, tails))];
+}"""
+
+
+@pytest.mark.skipif("lstm_classifier" not in LAYERED, reason="torch is not installed")
+def test_what_opens_in_a_picture_without_frames_is_seen_and_its_edges_go_on(opened):
+    page, toggle = opened("lstm_classifier")
+    assert page.evaluate("document.querySelectorAll('.stage .group').length") == 0
+    for key in "lstm", "lstm/lstm":
+        toggle(key)
+        assert page.evaluate("document.querySelectorAll('.stage .group').length") > 0
+        assert page.evaluate(COVERED) == []
+        assert page.evaluate(LOOSE) == []
+
+
 @pytest.mark.parametrize("name", [name for name in FIRST if name in LAYERED])
 def test_what_is_open_at_first_closes_where_it_is(opened, name):
     graph = shown(name).graph

@@ -168,8 +168,9 @@ class Place extends Sheet {
     const put = (/** @type {Point} */ point) => this.put(point);
     const [a, b] = put(ends[1]);
     const goal = [a + last[0], b + last[1]];
-    const neck = points[points.length - 1]; // it stays where it is at the arrow's head
-    const end = /** @type {Point} */ (put(neck).map((n, k) => goal[k] - ends[1][k] + neck[k] - n));
+    const neck = points[points.length - 1]; // where the line ends: at the head, if one stays
+    const stop = goals[1] ? neck : ends[1];
+    const end = /** @type {Point} */ (put(neck).map((n, k) => goal[k] - stop[k] + neck[k] - n));
     for (const { line, d } of lines) {
       if (line !== tip?.line) line.setAttribute("d", bent(d, put, [start, end], goals));
     }
@@ -228,7 +229,8 @@ class Place extends Sheet {
    */
   add(part, left, top) {
     const kinds = [".group", "g.arrow", "g.group-title", "g.pill", "g.node"];
-    for (const kind of this.opens ? kinds : kinds.slice(-1)) {
+    for (const [n, kind] of kinds.entries()) {
+      if (!this.opens && kind !== "g.node") continue;
       for (const thing of all(part, kind)) {
         if (thing.dataset.scope !== undefined) thing.dataset.scope = this.key;
         if (kind === ".group") {
@@ -242,9 +244,13 @@ class Place extends Sheet {
           const [x, y] = this.opens ? [0, 0] : sides(thing);
           shift(thing, [left - x, top - y]);
         }
+        const own = this.panel.ownerDocument.importNode(thing, true);
         const last = all(this.panel, kind).pop();
-        if (last) last.after(this.panel.ownerDocument.importNode(thing, true));
-        else this.panel.append(this.panel.ownerDocument.importNode(thing, true));
+        const [above] = all(this.panel, kinds.slice(n + 1).join() || kind);
+        if (last) last.after(own);
+        else if (above)
+          above.before(own); // the first of its kind
+        else this.panel.append(own);
       }
     }
   }
