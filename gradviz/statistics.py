@@ -260,11 +260,11 @@ Numbers = tuple[float, float, float, float, float, float]
 
 def of_many(flat: np.ndarray, sizes: Sequence[int]) -> tuple[list[np.ndarray], list[Numbers]]:
     """The parts of a vector that have these sizes, and the statistics of each, all at once."""
-    numbers = flat.astype(float, copy=False)
     ends = [0, *itertools.accumulate(sizes)]
     starts = ends[:-1]
     parts = [flat[start:end] for start, end in itertools.pairwise(ends)]
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # memory that nobody wrote to holds NaNs that signal, too
+        numbers = flat.astype(float, copy=False)
         lows = np.minimum.reduceat(numbers, starts).tolist()
         highs = np.maximum.reduceat(numbers, starts).tolist()
         sums = np.add.reduceat(numbers, starts).tolist()

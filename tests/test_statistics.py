@@ -165,3 +165,15 @@ def test_what_is_measured_together_is_what_each_would_be_alone(where):
             np.testing.assert_allclose(getattr(ours, field), wanted, rtol=1e-5, atol=1e-7)
         assert (ours.shape, ours.dtype) == (expected.shape, expected.dtype)
         assert ours.sample.dtype == expected.sample.dtype
+
+
+def test_a_nan_that_signals_as_in_memory_that_nobody_wrote_to_is_measured_without_a_warning():
+    torch = pytest.importorskip("torch", reason="it is an optional dependency")
+    signalling = torch.from_numpy(np.full(3, 0x7F800001, np.uint32).view(np.float32))
+    weight = torch.nn.Parameter(torch.ones(3))
+
+    def program():
+        return torch.where(signalling == 0, signalling, weight).sum()
+
+    graph = gv.trace(program, capture="lean")  # (a warning is an error in tests)
+    assert [node.value.nonfinite for node in graph.values if math.isnan(node.value.norm)] == [1.0]
