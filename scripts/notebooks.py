@@ -4,6 +4,7 @@ outputs anew.
 A translated notebook, ``NAME.zh``, is NAME with the texts of ``NAME.zh.toml``.
 """
 
+import importlib
 import io
 import os
 import re
@@ -73,7 +74,10 @@ def running(notebook):
     """Run all cells in a fresh kernel; yields the client, whose kernel still knows the names."""
     with tempfile.TemporaryDirectory() as home:
         # The user's own settings of IPython and Matplotlib must not show.
-        own = {"IPYTHONDIR": home, "MPLCONFIGDIR": home, "JUPYTER_RUNTIME_DIR": home}
+        settings = Path(home, "matplotlibrc")
+        settings.touch()
+        own = {"IPYTHONDIR": home, "MATPLOTLIBRC": str(settings), "JUPYTER_RUNTIME_DIR": home}
+        importlib.import_module("matplotlib.font_manager")  # finds fonts once, not in each kernel
         own["OMP_NUM_THREADS"] = "1"  # sums of other parts round otherwise, and a training shows it
         client = NotebookClient(
             notebook,
