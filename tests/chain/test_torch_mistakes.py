@@ -224,6 +224,19 @@ def test_units_that_stay_equal_and_what_eval_leaves_on_are_said(capture):
 
 
 @pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_what_equal_units_make_cancel_is_not_said_to_vanish(capture):
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 3))
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 0.1)
+    x, y = torch.randn(8, 16), torch.arange(8) % 3
+    graph = gv.trace(model, x, loss=lambda z: F.cross_entropy(z, y), capture=capture)
+    # The rows of the last weight are equal, and the gradients of a cross entropy sum to 0.
+    p = model(x).softmax(1) - F.one_hot(y, 3)
+    assert p.sum(1).abs().max() < 1e-6
+    assert [f.kind for f in graph.diagnose().findings] == ["equal units"]
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
 def test_an_update_that_bfloat16_rounds_away_is_said_and_it_is(capture):
     torch.manual_seed(0)
     model = nn.Linear(6, 4).bfloat16()

@@ -54,7 +54,10 @@ class Examination(NonFinite, Lost, Zeros, Flow, Units, Attention, Mistakes):
         known |= self._before(f.node for f in grave if f.severity == "error")
         zero = [*self._zero(known), *(() if grave else self._idle())]
         yield from zero
+        alike = list(self._equal_units())
         flow = list(self._flow())
+        if alike:  # what of equal units comes back may cancel: that is one cause
+            flow = [f for f in flow if not self._cancels((f.node, 0))]
         if not grave and not any(finding.kind == "vanishing gradient" for finding in flow):
             flow += self._rounding()
         yield from flow
@@ -63,7 +66,7 @@ class Examination(NonFinite, Lost, Zeros, Flow, Units, Attention, Mistakes):
         yield from self._saturated(told)
         yield from self._sharp()
         yield from self._mistakes()
-        yield from self._equal_units()
+        yield from alike
         yield from self._rounded()
         if self.rate is not None or not flow:  # else the layers have no size in common
             yield from self._scales()

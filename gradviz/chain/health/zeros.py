@@ -168,8 +168,11 @@ class Zeros(Evidence):
             return False
         eps = hazards.rounding(measure(self.gradients[edge[0]]).dtype)
         other = self._pull(edge, upstream / math.sqrt(self._stats(edge[0]).size))
-        if other is None:  # of a softmax it is known what it may send
-            even = self._op(edge[0]) == "softmax" and self._stats(edge[0]).low > 1e-3
+        if other is None:  # of some it is known what they may send
+            v, key = edge
+            even = self._op(v) == "softmax" and self._stats(v).low > 1e-3
+            if self._op(v) in hazards.PRODUCTS and len(self.graph.operands[v]) > 1:
+                even, upstream = True, upstream * self._stats(self.graph.operands[v][1 - key]).norm
             return even and sent <= 4 * eps * upstream
         return sent <= 30 * eps * norm(other)
 
