@@ -161,7 +161,8 @@ def norm(value: Any) -> float:
         return abs(float(value))
     if type(value) is np.ndarray and value.dtype == np.float64:  # of small ones there are many
         flat = value.ravel()
-        square = float(flat.dot(flat))
+        with np.errstate(over="ignore"):
+            square = float(flat.dot(flat))
         if 1e-280 < square < 1e280:
             return math.sqrt(square)
         top = float(np.abs(flat).max(initial=0.0))

@@ -11,6 +11,7 @@ import math
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from gradviz.language import say, several, some, speaking
@@ -176,8 +177,7 @@ def number(value: object, digits: int = 5) -> str:
     >>> number(0.2983711087600027), number(1e-300), number(True), number(-3)
     ('0.29837', '1e-300', 'True', '-3')
     """
-    item = getattr(value, "item", None)
-    if item is not None:
+    if not isinstance(value, float) and (item := getattr(value, "item", None)) is not None:
         with contextlib.suppress(TypeError, ValueError):
             value = item()
     if isinstance(value, bool) or value is None:
@@ -185,7 +185,7 @@ def number(value: object, digits: int = 5) -> str:
     if isinstance(value, int):
         return str(value) if abs(value) < 10**9 else _power(f"{float_or_inf(value):.{digits - 1}e}")
     if isinstance(value, float):
-        return _power(f"{value + 0.0:.{digits}g}")  # -0.0 + 0.0 is 0.0
+        return _power(f"{float(value) + 0.0:.{digits}g}")  # -0.0 + 0.0 is 0.0
     if isinstance(value, complex):
         sign = "-" if value.imag < 0 or str(value.imag).startswith("-") else "+"
         real, imaginary = number(value.real, digits - 1), number(abs(value.imag), digits - 1)
@@ -224,6 +224,12 @@ def shape(value: Any) -> str:
     return "×".join(map(str, getattr(value, "shape", ())))
 
 
+@cache
+def named(dtype: Any) -> str:
+    """What a type of numbers is called; NumPy takes its time to say it."""
+    return str(dtype)
+
+
 STATISTICS = ("min", "mean", "max")
 SIDE, LINE = 4, 8  # an array of so many lines and columns is small, or of so many in one line
 LISTED = 22  # a list of so many characters is shown; a longer one as statistics
@@ -250,7 +256,7 @@ def cells(value: Any) -> tuple[str, ...]:
     with np.errstate(all="ignore"):
         real = np.abs(value) if kind == "c" else value
         low, high = real.min(), real.max()
-        if (value == value.flat[0]).all():
+        if not low < high and (value == value.flat[0]).all():
             return (say("all {x}", x=number(value.flat[0], 4)),)
         if entries(value):
             return (_nested(value, _digits(value)),)
@@ -310,13 +316,16 @@ def local(value: Any) -> str:
     return shape(value) if complex_ else f"{number(value.min(), 3)} … {number(value.max(), 3)}"
 
 
-def full(value: Any) -> str:
-    """A value with all its digits, for a tooltip; of a large array the shape and statistics."""
+def full(value: Any, texts: Sequence[str] = ()) -> str:
+    """A value with all its digits, for a tooltip; of a large array the shape and statistics.
+
+    These are its `texts`, if its `cells` are known.
+    """
     if getattr(value, "shape", ()) and (value.size > 16 or isinstance(value, Statistics)):
-        texts = cells(value)
+        texts = texts or cells(value)
         names = STATISTICS if len(texts) == 3 else ("",)
         parts = (f"{say(a)} {b}".strip() for a, b in zip(names, texts, strict=True))
-        return f"{shape(value)} {value.dtype}: " + ", ".join(parts)
+        return f"{shape(value)} {named(value.dtype)}: " + ", ".join(parts)
     if isinstance(value, Statistics):
         value = value.mean  # of a single number, the number
     try:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import gradviz as gv
 from gradviz.chain.backward import Gradients
-from gradviz.statistics import SAMPLE, measure, places
+from gradviz.statistics import SAMPLE, measure, norm, places
 
 SHAPES = st.lists(
     st.integers(1, 1100) | st.sampled_from([256, 512, 768, 1024, 987, 610]), min_size=1, max_size=3
@@ -38,6 +38,12 @@ def test_a_sample_holds_about_the_share_of_the_whole(shape, pattern, k):
     found = measure(whole).sample
     assert found.size == SAMPLE
     assert abs(found.mean() - share) < 5 * math.sqrt(share * (1 - share) / SAMPLE) + 1 / SAMPLE
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-170, 1.0, 1e160, 1e300])
+@pytest.mark.parametrize("count", [2, 1000])
+def test_a_norm_is_known_where_squares_are_not_and_nothing_warns_of_them(size, count):
+    assert norm(np.full(count, size)) == pytest.approx(math.hypot(*[size] * count), rel=1e-12)
 
 
 @given(st.integers(0, 10**9), st.integers(1, 300))

@@ -87,7 +87,7 @@ class Fold:
     @property
     def values(self) -> list[int]:
         """The ids of all values in it, in the order of recording."""
-        return sorted((*self.steps, *self.leaves))
+        return sorted((*self.steps, *self.leaves)) if self.leaves else self.steps
 
     @cached_property
     def look(self) -> int:
@@ -121,16 +121,14 @@ class Fold:
         """Which part leads to which, by their numbers."""
         return self.folding.between([values_of(part) for part in self.parts])
 
-    @property
-    def turns(self) -> int:
-        """How many iterations what repeats has."""
-        return -(-(len(self.units) + self.missing) // self.period)
+    def stretch(self, start: int, end: int) -> Sequence[int | Fold]:
+        """The units of some iterations of what repeats."""
+        first = start * self.period - self.missing
+        return self.units[max(first, 0) : end * self.period - self.missing]
 
-    def rounds(self, start: int = 0, end: int | None = None) -> Iterator[Sequence[int | Fold]]:
+    def rounds(self) -> Iterator[Sequence[int | Fold]]:
         """The iterations of what repeats, one after the other: of a long loop they take memory."""
-        for turn in range(self.turns)[start:end]:
-            at = turn * self.period - self.missing
-            yield self.units[max(at, 0) : at + self.period]
+        return (self.stretch(turn, turn + 1) for turn in range(self.count))
 
     @property
     def repeated(self) -> Fold | None:
@@ -141,7 +139,7 @@ class Fold:
     def count(self) -> int:
         """How many iterations it stands for; 1 where nothing repeats."""
         fold = self.repeated
-        return fold.turns if fold else 1
+        return -(-(len(fold.units) + fold.missing) // fold.period) if fold else 1
 
     @property
     def said(self) -> str:

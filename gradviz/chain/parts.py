@@ -225,7 +225,7 @@ class Parts:
         return common([self.graph.names[i] for i in units if isinstance(i, int)]) or "leaves"
 
     def _iterations(self, fold: Fold) -> list[int | Fold]:
-        first, turns = fold.first or 1, fold.turns
+        first, turns = fold.first or 1, fold.count
         parts: list[int | Fold] = []
         # A whole loop fits in a row; iterations that are blocks have names, and each is looked for.
         whole = fold.first is None and (self.layered or not fold.blocks)
@@ -237,7 +237,7 @@ class Parts:
             starts = range(0, turns, size)
             return [self._run(fold, start, min(start + size, turns)) for start in starts]
         calls = self._calls(fold)
-        for n, units in enumerate(fold.rounds(0, turns), first):
+        for n, units in enumerate(itertools.islice(fold.rounds(), turns), first):
             unit = units[0] if fold.period == 1 else Fold(self, "iteration", units, fold.depth)
             if isinstance(unit, Fold) and fold.blocks:
                 unit.call(fold.inside + unit.label, unit.label)
@@ -266,7 +266,7 @@ class Parts:
 
     def _run(self, fold: Fold, start: int, end: int) -> Fold:
         """Some iterations of a loop as one fold."""
-        units = [unit for units in fold.rounds(start, end) for unit in units]
+        units = fold.stretch(start, end)
         first, last = (fold.first or 1) + start, (fold.first or 1) + end - 1
         run = Fold(self, fold.label, units, fold.depth, period=fold.period, first=first)
         run.missing = 0 if start else fold.missing

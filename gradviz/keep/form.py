@@ -5,10 +5,6 @@ The format is `schema.json` beside this file.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 FORMAT, VERSION = "gradviz graph", 1
 TEXT, BITS = 100_000, 1100
 """A text has at most so many characters, an integer so many bits."""
@@ -18,15 +14,3 @@ DTYPES = frozenset(
 )
 NUMBERS = "norm", "low", "mean", "high", "zeros", "nonfinite"
 """Of `Statistics`, in this order."""
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Millions of new objects, none in a cycle: looking for garbage among them takes long."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -15,9 +15,10 @@ import numpy as np
 
 from gradviz.chain.reads import warn_of
 from gradviz.errors import TraceError
+from gradviz.garbage import without_collection
 from gradviz.keep import fields
 from gradviz.keep.fields import at, items, only, said, text
-from gradviz.keep.form import BITS, DTYPES, FORMAT, NUMBERS, VERSION, without_collection
+from gradviz.keep.form import BITS, DTYPES, FORMAT, NUMBERS, VERSION
 from gradviz.layers import Layer
 from gradviz.model import LEAVES, Gradients, Known, Node, Program, Recording
 from gradviz.ops import notation, tex

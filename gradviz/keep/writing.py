@@ -17,7 +17,8 @@ import numpy as np
 from gradviz.chain.gathering import places
 from gradviz.errors import TraceError
 from gradviz.files import writable, write_atomic
-from gradviz.keep.form import BITS, DTYPES, FORMAT, NUMBERS, TEXT, VERSION, without_collection
+from gradviz.garbage import without_collection
+from gradviz.keep.form import BITS, DTYPES, FORMAT, NUMBERS, TEXT, VERSION
 from gradviz.model import Recording
 from gradviz.ops import notation
 from gradviz.ops.extent import Checked

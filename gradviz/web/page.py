@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradviz.chain.folding import LONG
 from gradviz.files import writable
+from gradviz.garbage import without_collection
 from gradviz.language import asked, in_every_language, say, speaking, translated
 from gradviz.model import Recording
 from gradviz.options import Colour
@@ -142,7 +143,8 @@ def to_html(
         targets=names_of(targets, "targets"), selected=names_of(selected, "selected"),
         engine=engine, color=color, compact=compact, posed=posed,
     )  # fmt: skip
-    return _document([_state(one, **wishes) for one in (graph, *others)], columns)
+    with without_collection():
+        return _document([_state(one, **wishes) for one in (graph, *others)], columns)
 
 
 def _document(states: list[dict[str, Any]], columns: int) -> str:
@@ -231,7 +233,7 @@ def _inert(state: Any) -> str:
 def packed(value: Any) -> str:
     """JSON, compressed: pictures of one graph are much alike."""
     raw = json.dumps(value, separators=(",", ":")).encode()
-    return base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(raw, 4, mtime=0)).decode()
 
 
 def _hash(text: str) -> str:

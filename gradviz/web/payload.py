@@ -27,7 +27,7 @@ from gradviz.statistics import Statistics, norm
 
 from .cells import first, heat_map, scalar, side
 from .pictures import Pictures
-from .program import named, program_of
+from .program import program_of
 from .reasons import reason
 from .refused import refusal_of
 from .wire import (
@@ -107,7 +107,7 @@ def _node(graph: Graph, i: int, told: bool) -> StructureNode:
         "label": _name(graph.names[i]) if told else None,
         "kind": cast(Kind, "output" if i == graph.output else graph.kind(i)),
         "shape": words.shape(node.value),
-        "dtype": named(getattr(node.value, "dtype", None)) or type(node.value).__name__,
+        "dtype": words.named(getattr(node.value, "dtype", type(node.value).__name__)),
         "scope": ["/".join(node.scope[:depth]) for depth in range(1, len(node.scope) + 1)],
         "source": words.clean(source.place) if source else "",
         "expression": _formula(expression),
@@ -231,6 +231,8 @@ def _sent(value: Any, whole: bool, most: int = 0) -> Quantity:
 
 
 def _is_number(value: Any) -> bool:
+    if isinstance(value, float):
+        return True
     if type(value) is np.ndarray and value.ndim:
         return False
     single = value.mean if isinstance(value, Statistics) else value
@@ -266,10 +268,10 @@ def quantity(value: Any, most: int = 0) -> Quantity:
 
 def _in_words(value: Any) -> Shown:
     """What is said of an array in few words."""
-    size = norm(value)
+    size, cells = norm(value), words.cells(value)
     return {
-        "cells": list(words.cells(value)),
-        "full": words.full(value),
+        "cells": list(cells),
+        "full": words.full(value, cells),
         "shape": words.shape(value),
         "norm": size if size < sys.float_info.max else "NaN",
     }

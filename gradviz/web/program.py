@@ -6,11 +6,11 @@ import ast
 import base64
 import math
 from collections.abc import Iterator
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from gradviz import words
 from gradviz.chain.statements import Statement
 from gradviz.errors import TraceError
 from gradviz.model import CONSTANT, INPUT, Node
@@ -81,12 +81,6 @@ def program_of(graph: Graph, shown: Graph) -> Program:
     }
 
 
-@cache
-def named(dtype: Any) -> str:
-    """What a type of numbers is called; NumPy takes its time to say it."""
-    return "" if dtype is None else str(dtype)
-
-
 class _Maker:
     """Makes the data of a program, and counts what the page would carry and compute."""
 
@@ -116,7 +110,7 @@ class _Maker:
         if isinstance(node.value, Statistics):
             raise Refused("of {v} only statistics were kept", v=name)
         value = np.asarray(node.value)
-        kind = named(value.dtype)
+        kind = words.named(value.dtype)
         if kind not in _TYPES and value.dtype.kind not in "iub":
             raise Refused("{v} is of type {type}", v=name, type=kind)
         if kind != "float64":
