@@ -171,11 +171,14 @@ class Parts:
                 late = self._late(units[start : start + period])
                 while late and end < following and looks[end] == looks[end - period]:
                     end += 1
-                missing = (period - late) % period  # of the first round, before its others
-                turns = self._turns(units[at : start + period], period)
-                if period > 1 and (missing or turns >= period):  # (of blocks each has its name)
-                    start -= min(turns, missing or period)
-                    missing = max(missing - turns, 0)
+                missing = (period - (late or 0)) % period  # of the first round, before its others
+                if period > 1:  # (of blocks each has its name)
+                    back = self._same_calls(units[at : start + period][::-1], period)
+                    if late is not None and back > missing:
+                        back -= (back - missing) % period
+                    start, missing = start - back, max(missing - back, 0)
+                    on = self._same_calls(units[end - period : following], period)
+                    end += max(on - (end - start + missing + on) % period, 0)
                 found += units[at:start]
                 repeated = units[start:end]
                 label = self._label(repeated) if period == 1 else "loop"
@@ -185,22 +188,25 @@ class Parts:
                 return units
             units = found + units[at:]
 
-    def _turns(self, units: Sequence[int | Fold], period: int) -> int:
-        """How many before the last ones came out of the same calls of the program as they did.
+    def _same_calls(self, units: Sequence[int | Fold], period: int) -> int:
+        """How many after a first round come out of the same calls of the program as it did.
 
         They may be of other sizes, or, as a sum that begins with 0, another operation.
         """
-        calls = [
-            (type(unit), gathering.places(self.graph.values[steps_of(unit)[-1]]))
-            for unit in units[-2 * period :]
-        ]
-        pairs = zip(calls[-period - 1 :: -1], calls[::-1], strict=False)
-        return len([*itertools.takewhile(lambda pair: pair[0] == pair[1] and pair[0][1], pairs)])
 
-    def _late(self, units: list[int | Fold]) -> int:
+        def call(unit: int | Fold) -> tuple[Any, dict[Any, int]]:
+            label = stem(unit.label) if isinstance(unit, Fold) and unit.scope else type(unit)
+            return label, gathering.places(self.graph.values[steps_of(unit)[-1]])
+
+        pairs = zip(units, units[period:], strict=False)
+        same = (call(unit) == call(other) and call(unit)[1] for unit, other in pairs)
+        return sum(1 for _ in itertools.takewhile(bool, same))
+
+    def _late(self, units: list[int | Fold]) -> int | None:
         """How many of these, which repeat, come before the one that begins a round.
 
-        A round goes on in the order of the program's instructions, in each of its functions.
+        A round goes on in the order of the program's instructions, in each of its functions. None:
+        each is in a function of its own.
         """
         rows: dict[Any, list[tuple[int, int]]] = {}
         for n, unit in enumerate(units):
@@ -214,7 +220,7 @@ class Parts:
                     begins[m + 1] -= 1
                     begins[0] += m < n
         known = [*itertools.accumulate(begins)][:-1]
-        return known.index(max(known))
+        return known.index(max(known)) if any(known) else None
 
     def _label(self, units: list[int | Fold]) -> str:
         """What single things that are alike are called together."""
@@ -330,31 +336,8 @@ class Parts:
 
         One that nothing reads goes where the other values of its scope are.
         """
-        leaves, depth = fold.leaves, fold.depth
-        if not leaves:
-            return []
-        several = len(parts)
-        reader = dict.fromkeys(leaves, -1)  # the part that all readers so far are in, or `several`
-        turns: dict[int, int] = {}  # the round of what repeats that reads a leaf
-
-        def read(u: int, n: int, turn: int) -> None:
-            if reader[u] >= 0 and self._stays(u):
-                return
-            if reader[u] < 0:
-                reader[u], turns[u] = n, turn
-            elif (reader[u], turns[u]) != (n, turn):
-                reader[u] = several
-
-        for n, part in enumerate(parts):
-            for turn, v in self._rounds(part):
-                for u in self.graph.operands[v]:
-                    if u in reader:
-                        read(u, n, turn)
-        direct = {u for u in leaves if reader[u] >= 0 and self.graph.is_leaf(u)}
-        for leaf in sorted(leaves, reverse=True):  # what it is computed from goes where it goes
-            for u in self.graph.operands[leaf]:
-                if u in reader and reader[leaf] >= 0:
-                    read(u, reader[leaf], turns[leaf])
+        depth, several = fold.depth, len(parts)
+        reader, direct = self._reader(fold.leaves, parts)
 
         def single(part: int | Fold | None) -> bool:
             return part is not None and (isinstance(part, int) or part.main is not None)
@@ -364,8 +347,8 @@ class Parts:
             for n, part in enumerate(parts):
                 for v in steps_of(part):
                     homes.setdefault(self.graph.values[v].scope[: depth + 1], n)
-        loose = []
-        for leaf, n in reader.items():
+        homed: dict[int, Fold | None] = {}
+        for leaf, n in sorted(reader.items(), reverse=True):
             scope = self.graph.values[leaf].scope
             if n < 0 and len(scope) > depth:
                 n = homes.get(scope[: depth + 1], -1)
@@ -379,13 +362,45 @@ class Parts:
                 and (single(only) or (leaf not in direct and self._is_other(only, scope)))
             ):
                 only = None  # so is a layer that no gradient comes to
+            elif any(homed.get(v, fold) is None for v, _ in self.graph.readers[leaf]):
+                only = None  # or what reads it would lie between a box and itself
             elif self.layered and fold.main is None and isinstance(only, int):
                 only = parts[n] = gathering.standing_for(self, only, [only], depth)
-            if isinstance(only, Fold):
-                only.leaves.append(leaf)
-            else:
-                loose.append(leaf)
-        return loose
+            homed[leaf] = only if isinstance(only, Fold) else None
+        for leaf in reader:
+            if (home := homed[leaf]) is not None:
+                home.leaves.append(leaf)
+        return [leaf for leaf in reader if homed[leaf] is None]
+
+    def _reader(
+        self, leaves: Sequence[int], parts: list[int | Fold]
+    ) -> tuple[dict[int, int], set[int]]:
+        """The part that all readers of a leaf are in; and which leaves it reads itself.
+
+        -1: none is in any; as many as there are parts: they are in several.
+        """
+        reader = dict.fromkeys(leaves, -1)
+        turns: dict[int, int] = {}  # the round of what repeats that reads a leaf
+
+        def read(u: int, n: int, turn: int) -> None:
+            if reader[u] >= 0 and self._stays(u):
+                return
+            if reader[u] < 0:
+                reader[u], turns[u] = n, turn
+            elif (reader[u], turns[u]) != (n, turn):
+                reader[u] = len(parts)
+
+        for n, part in enumerate(parts if leaves else ()):
+            for turn, v in self._rounds(part):
+                for u in self.graph.operands[v]:
+                    if u in reader:
+                        read(u, n, turn)
+        direct = {u for u in leaves if reader[u] >= 0 and self.graph.is_leaf(u)}
+        for leaf in sorted(leaves, reverse=True):  # what it is computed from goes where it goes
+            for u in self.graph.operands[leaf]:
+                if u in reader and reader[leaf] >= 0:
+                    read(u, reader[leaf], turns[leaf])
+        return reader, direct
 
     def is_argument(self, leaf: int) -> bool:
         """Whether the program was given a value: what a layer keeps is an input, too."""

@@ -23,7 +23,7 @@ def trace(name, **options):
 
 
 def arrows(view):
-    names = {box.id: box.name for box in view.boxes}
+    names = {box.id: box.title or box.name for box in view.boxes}
     return {(names[arrow.tail], names[arrow.head]): arrow for arrow in view.arrows}
 
 
@@ -368,6 +368,59 @@ def test_a_sum_that_begins_with_nothing_is_in_the_first_round():
     rounds = [box.title for box in view.boxes if "iteration 1" in box.scope]
     assert rounds == ["linear", "log_softmax", "tanh", "rsub"]
     assert {"loop · 6 times"} <= {scope for box in view.boxes for scope in box.scope}
+
+
+class Heads(nn.Module):
+    """A loop whose rounds are layers of these widths, with one that follows it."""
+
+    def __init__(self, widths, after):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
+        self.heads = nn.ModuleList(nn.Linear(width, 5) for width in widths)
+        self.norm, self.head = nn.LayerNorm(5), nn.Linear(5, 5)
+        self.after = after
+
+    def forward(self, *streams):
+        total = torch.zeros(5)
+        for norm, head, stream in zip(self.norms, self.heads, streams, strict=True):
+            total = total + torch.tanh(head(norm(stream)))
+        return self.head(self.norm(total)) if self.after else total
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    "widths", [(8, 6, 6, 7), (6, 6, 7, 8), (8, 7, 6, 6), (9, 8, 6, 6, 7, 5), (6, 6, 6)]
+)
+def test_a_loop_has_all_its_rounds_whatever_their_sizes(widths, after):
+    streams = [torch.randn(3, width) for width in widths]
+    graph = gv.trace(Heads(widths, after), *streams, loss=lambda z: z.square().mean())
+    view = graph.draw().view
+    loops = {scope for box in view.boxes for scope in box.scope if scope.startswith("loop")}
+    assert loops == {f"loop · {len(widths)} times"}
+    first = {box.title for box in view.boxes if "iteration 1" in box.scope}
+    assert first == {"norms.0", "heads.0", "tanh", "add"}
+    if after:
+        assert {"norm", "head"} <= {box.title for box in view.boxes if not box.scope}
+
+
+class Placed(nn.Module):
+    """Positions are counted, and read by a layer that learns nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.places = nn.Conv1d(2, 4, 3), nn.Embedding(6, 4).requires_grad_(False)
+
+    def forward(self, x):
+        found = self.first(x).permute(0, 2, 1)
+        counted = torch.arange(self.places.num_embeddings, device=found.device)
+        return found + self.places(counted)
+
+
+def test_no_box_reads_what_reads_it():
+    graph = gv.trace(Placed(), torch.randn(1, 2, 8), loss=lambda z: z.square().mean())
+    read = arrows(graph.draw().view)
+    assert ("places", "add") in read
+    assert not {(head, tail) for tail, head in read} & read.keys()
 
 
 class Anchored(nn.Module):
