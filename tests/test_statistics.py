@@ -59,6 +59,35 @@ def test_places_are_different_entries_one_from_each_stretch(size, count):
         assert size - size / count - 1 <= found[-1] < size
 
 
+NUMBERS = 0.0, -0.0, 1.0, -1.0, 2e-40, -2e-40, 3e38, -3e38, math.inf, -math.inf
+NANS = np.array([0x7FC00000, 0xFFC00000, 0x7F800001, 0xFF800001], np.uint32).view(np.float32)
+
+
+@given(
+    st.lists(st.sampled_from(NUMBERS), min_size=1, max_size=5),
+    st.sampled_from(["f", "d", ">f4", ">f8", "e"]),
+)
+@example([0.0, -0.0, 1.0], "f")
+@example([-0.0], "d")
+def test_least_and_largest_are_those_of_a_comparison_one_by_one(numbers, dtype):
+    with np.errstate(over="ignore"):
+        array = np.array(numbers).astype(dtype)
+    found = measure(array)
+    assert (found.low, found.high) == (min(array.tolist()), max(array.tolist()))
+    assert found.zeros == sum(x == 0 for x in array.tolist()) / len(numbers)
+
+
+@pytest.mark.parametrize("nan", range(len(NANS)))
+@pytest.mark.parametrize("others", [[], [1.0], [-1.0], [math.inf, -math.inf], [0.0, -2.0, 3.0]])
+def test_a_nan_of_whichever_sign_is_told(nan, others):
+    array = np.concatenate([NANS[nan : nan + 1], np.array(others, np.float32)])
+    found = measure(array)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    assert math.isnan(found.top)
+    assert found.nonfinite == sum(not math.isfinite(x) for x in array.tolist()) / array.size
+
+
 @settings(deadline=None)
 @given(st.permutations(range(3)), st.lists(st.integers(1, 40), min_size=3, max_size=3),
        st.booleans())  # fmt: skip

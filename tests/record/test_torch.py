@@ -3,6 +3,8 @@
 import copy
 import random
 import warnings
+import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -440,6 +442,40 @@ def test_a_hook_of_autograds_own_is_left_alone():
     gv.trace(model, x, loss=torch.sum)
     assert "accumulated" not in seen  # an optimizer that steps in there must not step
     assert [len(p._backward_hooks) for p in model.parameters()] == [1] * 4
+
+
+def test_gradients_of_leaves_are_let_go_when_everybody_has_seen_them():
+    first, second = nn.Linear(64, 64), nn.Linear(64, 64)
+    x, seen, alive = torch.randn(2, 64), {}, []
+
+    def see(name, gradient):
+        alive.append(sum(g() is not None for g in references))
+        references.append(weakref.ref(gradient))
+        seen[name] = gradient.clone()
+
+    def late(_):
+        handles.append(first.bias.register_hook(partial(see, "first.bias")))
+
+    def program(x):
+        h = first(x)
+        handles.append(first.weight.register_hook(partial(see, "first.weight")))
+        h.register_hook(late)
+        return second(h).square().sum()
+
+    references, handles = [], [second.weight.register_hook(partial(see, "second.weight"))]
+    g = gv.trace(program, x, capture="lean")
+    while handles:
+        handles.pop().remove()
+    leaves = {
+        "first.weight": first.weight,
+        "first.bias": first.bias,
+        "second.weight": second.weight,
+    }
+    wanted = torch.autograd.grad(second(first(x)).square().sum(), list(leaves.values()))
+    for name, gradient in zip(leaves, wanted, strict=True):
+        assert torch.equal(seen[name], gradient)
+        assert g.grad(name).norm == pytest.approx(gradient.norm().item(), rel=1e-6)
+    assert max(alive) <= 1  # the very one that is seen, by another hook
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # inside of torch.compile

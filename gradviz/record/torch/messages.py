@@ -221,7 +221,7 @@ class Messages:
         finally:
             self._sending = False
 
-    def _listens(self) -> bool:
+    def listens(self) -> bool:
         """Whether the backward pass is the one to be noted, not one inside of it.
 
         A `torch.autograd.Function` may differentiate in a pass of its own, whose messages are not
@@ -246,7 +246,7 @@ class Messages:
         _: Any,
     ) -> None:
         """An autograd node has sent messages."""
-        if order in self._arrived and self._listens():
+        if order in self._arrived and self.listens():
             self._send_on(order, edges, messages)
 
     def _send_on(
@@ -285,7 +285,7 @@ class Messages:
         upstream: Sequence[Tensor | None],
     ) -> None:
         """A value's own autograd node has run: its gradient is complete, and messages are sent."""
-        if self._listens():
+        if self.listens():
             self._reached(node, output, upstream)
             if edges and node.order in self._arrived:
                 self._send_on(node.order, edges, messages)

@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple, Unpack
 
 import numpy as np
@@ -368,6 +369,10 @@ def _put(value: Any, tensor: Tensor) -> Tensor:
 
 def _differentiate(capture: Capture, loss: Tensor, leaves: Mapping[str, Tensor]) -> list[str]:
     """Run the backward pass; returns the leaves without those of another pass inside of it."""
+    handles = [
+        leaf.register_hook(partial(_let_go, capture, leaf))  # type: ignore[no-untyped-call]
+        for leaf in leaves.values()
+    ]
     try:
         found: Sequence[Any] = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
     except RuntimeError as error:
@@ -388,12 +393,24 @@ def _differentiate(capture: Capture, loss: Tensor, leaves: Mapping[str, Tensor])
             "torch.cond and other operators that take functions differentiate by compiling them, "
             "which PyTorch does for nobody who watches: write an if, or a loop, of Python's"
         ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
     inner = [
         name
         for (name, tensor), gradient in zip(leaves.items(), found, strict=True)
         if gradient is None and type(tensor) is Tensor and capture.forget(tensor)
     ]
     return [name for name in leaves if name not in inner]
+
+
+def _let_go(capture: Capture, leaf: Tensor, gradient: Tensor | None) -> Tensor | None:
+    """Give autograd, which would keep a gradient that was noted, zeros without memory for it."""
+    *_, last = (leaf._backward_hooks or {}).values()
+    alone = getattr(last, "func", None) is _let_go  # after this one no hook sees it
+    if not alone or type(gradient) is not Tensor or gradient.layout is not torch.strided:
+        return None
+    return gradient.new_zeros(()).expand_as(gradient) if capture.listens() else None
 
 
 def _of_operators(error: Exception) -> bool:
