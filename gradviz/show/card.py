@@ -80,7 +80,7 @@ def sizes(view: View) -> dict[str, tuple[float, float]]:
     found: dict[str, tuple[float, float]] = {}
     for panel in view.panels():
         cards = [(box.id, box_card(box)) for box in panel.boxes if box.kind not in PORTS]
-        found |= {box.id: (1.0, 1.0) for box in panel.boxes if box.kind in PORTS}
+        found |= {box.id: (0.1, 0.1) for box in panel.boxes if box.kind in PORTS}
         pills = [(arrow.id, pill_card(arrow)) for arrow in panel.arrows]
         for ident, card in cards + [(ident, pill) for ident, pill in pills if pill]:
             width, height = found.get(ident, (0.0, 0.0))

@@ -28,6 +28,7 @@ _FACES = {
 }  # fmt: skip
 
 BETWEEN = 11  # numbers of an array
+HEADING = 240.0  # what is kept for one, in pixels; it is longer where there is room
 BESIDE = 2.2  # times the width of a heading: an edge comes in beside it
 
 
@@ -201,13 +202,20 @@ def _ranks(
                 rank.attr(rank="same")
                 for name, other in itertools.pairwise((first, arrow.id, last)):  # left to right
                     rank.edge(prefix + name, prefix + other, style="invis")
+    ends = [arrow.ends for arrow in view.arrows]
     sides = PORTS.values() if view.bend is None else reversed(PORTS.values())
-    for kind, place in zip(PORTS, sides, strict=True):
+    for (n, kind), place in zip(enumerate(PORTS), sides, strict=True):
         if ports := [box.id for box in view.boxes if box.kind == kind]:
             with source.subgraph() as outermost:
                 outermost.attr(rank=place)
                 for port in ports:
                     outermost.node(prefix + port)
+            inner = {pair[1 - n] for pair in ends}.union(ports)
+            for box in view.boxes:
+                if box.id not in inner:  # else it could stand beside them
+                    way = ports[0], box.id
+                    tail, head = way if place == "source" else reversed(way)
+                    source.edge(prefix + tail, prefix + head, style="invis", weight="0")
 
 
 def _stack(
@@ -248,10 +256,10 @@ def group_id(scope: tuple[str, ...], groups: list[tuple[str, ...]], prefix: str 
     return f"cluster_{prefix}{groups.index(scope)}"
 
 
-def group_title(name: str, layers: bool, room: float = 240) -> cards.Text:
+def group_title(name: str, layers: bool, room: float = HEADING) -> cards.Text:
     """The heading of a scope's cluster; a layer's name is no symbol."""
     runs = (mathtext.plain if layers else mathtext.prose)(name, "bold")
-    return cards.Text(0, 0, mathtext.elide(runs, 12.0, min(room, 240)), 12.0, "soft")
+    return cards.Text(0, 0, mathtext.elide(runs, 12.0, room), 12.0, "soft")
 
 
 def _clusters(

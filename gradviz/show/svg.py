@@ -206,9 +206,10 @@ class _Painter:
         rooms = [*self.place.headings(frame)]
         name, _, about = whole.partition(" · ")
         kind = about.partition(" ")[0]
-        short = f"{name} · {kind}" if kind.isidentifier() else name
+        short = f"{name} · {kind}" if kind[:1].isupper() else name
+        wide = max((right - left - 8 for left, right in rooms), default=0)
         for said in (whole, short, name):
-            title = dot.group_title(said + more, self.view.dense)
+            title = dot.group_title(said + more, self.view.dense, max(wide, dot.HEADING))
             for left, right in rooms:
                 if title.width + 8 <= right - left:
                     return title, left

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -134,16 +134,16 @@ def _parts(
             rest = [*opened[:n], *outside]
             yield _shut(fold, across, *pictures.with_open(rest, *looks))
 
-    pending = deque((fold, opened, view, drawing) for fold in _closed(opened))
+    pending = deque((fold, opened, view, drawing, across) for fold in _closed(opened))
     count = total = 0
     least = math.inf  # parts of a fold for which there was no room
     while pending and count < MOST:
-        fold, around, outer, before = pending.popleft()
+        fold, around, outer, before, level = pending.popleft()
         if len(fold.parts) >= least:
             continue
         now = [*around, fold]
         inner, after = pictures.with_open(now, *looks)
-        part = _inside(fold, across, outer, before, inner, after)
+        part = _inside(fold, level, outer, before, inner, after)
         more = length(len(part.view.boxes), ends(part.view))
         if more > LONG:
             continue
@@ -152,7 +152,8 @@ def _parts(
             continue
         total, count = total + more, count + 1
         yield part
-        pending += ((below, now, inner, after) for below in _closed([fold], now))
+        level = {*part.across}
+        pending += ((below, now, inner, after, level) for below in _closed([fold], now))
 
 
 def _closed(within: Iterable[Fold], opened: Iterable[Fold] = ()) -> list[Fold]:
@@ -207,27 +208,30 @@ def _inside(
     for arrow in outer.arrows:
         known.setdefault((arrow.tail, arrow.head), []).append(arrow.key)
 
+    arrows: list[Arrow] = []
+    crossing: list[tuple[Arrow, int]] = []
+    for arrow in view.arrows:
+        ends = arrow.tail in inner, arrow.head in inner
+        if all(ends):
+            arrows.append(arrow)
+        elif any(ends):
+            edges = known.get((box, arrow.head) if ends[0] else (arrow.tail, box), [])
+            if edges:  # else it is not drawn there
+                crossing.append((arrow, arrow.key if arrow.key in edges else edges[0]))
     ports: dict[str, Box] = {}
     numbers: dict[str, int] = {}
     level: dict[int, tuple[str, bool]] = {}
-    arrows: list[Arrow] = []
-    for arrow in view.arrows:
-        leaves, enters = arrow.tail in inner, arrow.head in inner
-        if leaves and enters:
-            arrows.append(arrow)
-        elif leaves or enters:
-            edges = known.get((box, arrow.head) if leaves else (arrow.tail, box), [])
-            if not edges:  # it is not drawn there
-                continue
-            edge = arrow.key if arrow.key in edges else edges[0]
-            if edge in across:
-                level[edge] = arrow.tail if leaves else arrow.head, leaves
-                continue
-            port = _port("exit" if leaves else "entry", edge)
-            ports[port.id], numbers[port.id] = port, edge
-            tail, head = (arrow.tail, port.id) if leaves else (port.id, arrow.head)
-            plain: dict[str, Any] = dict(symbol="", formula=None, number="", room="")
-            arrows.append(replace(arrow, tail=tail, head=head, **plain))
+    count = Counter(edge for _, edge in crossing)
+    for arrow, edge in crossing:
+        leaves = arrow.tail in inner
+        if edge in across and count[edge] == 1:
+            level[edge] = arrow.tail if leaves else arrow.head, leaves
+            continue
+        port = _port("exit" if leaves else "entry", edge)
+        ports[port.id], numbers[port.id] = port, edge
+        tail, head = (arrow.tail, port.id) if leaves else (port.id, arrow.head)
+        plain: dict[str, Any] = dict(symbol="", formula=None, number="", room="")
+        arrows.append(replace(arrow, tail=tail, head=head, **plain))
     boxes = (*inner.values(), *ports.values())
     own = replace(view, boxes=boxes, arrows=tuple(arrows), bend=None)
     told: Drawing = {**_within(fold, drawing), "frames": {heading: fold.key}}

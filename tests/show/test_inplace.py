@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import gallery
 import pytest
 from gallery import LAYERED, shown
 from test_browser import MEETING
@@ -167,10 +170,14 @@ CROSSED = """() => [...document.querySelectorAll('.stage g.group-title')].filter
 @pytest.mark.parametrize(("name", "keys"), [
     ("seq2seq", ["encoder", "loop/2-6"]),
     ("mamba", ["1/conv1d", "1/loop/2-8"]),
-    ("llama", ["layers.0/input_layernorm", "layers.0/self_attn/rotated 2"]),
+    ("llama", ["layers.0/self_attn/q_proj", "layers.0/self_attn/rotated 2"]),
+    ("encoder_decoder", ["embed"]),  # its edges come to it in another order
+    ("lstm_classifier", ["lstm"]),  # one leads back below it
+    ("diffusion", ["mid_attn"]),  # one comes from above to where it begins, below
+    ("numpy_kalman", ["loop/2-8"]),  # a leaf stands in its first column
 ])  # fmt: skip
-def test_no_edge_runs_over_the_heading_of_what_was_opened(opened, name, keys):
-    if name not in LAYERED:
+def test_no_edge_runs_over_a_heading_or_a_box_where_something_was_opened(opened, name, keys):
+    if name not in gallery.NAMES:
         pytest.skip("PyTorch is not installed")
     page, toggle = opened(name)
     known = page.evaluate("Object.values(gradviz.get('drawing').closed)")
@@ -179,6 +186,24 @@ def test_no_edge_runs_over_the_heading_of_what_was_opened(opened, name, keys):
         toggle(key)
         assert page.evaluate(CROSSED) == [], key
         assert page.locator(".stage > svg").first.evaluate(MEETING) == [], key
+    state = page.evaluate("gradviz.get('drawing')")
+    whole = drawing(shown(name).graph, state["folded"], state["direction"])
+    heads = [set(re.findall(r'data-head="(n\d+)"', svg)) for svg in (whole["svg"], state["svg"])]
+    assert heads[0] == heads[1]  # all that reads something has an edge
+
+
+@pytest.mark.skipif("gpt" not in LAYERED, reason="PyTorch is not installed")
+def test_what_was_open_in_a_fold_is_open_when_that_opens_again(opened):
+    page, toggle = opened("gpt")
+    for key in ("blocks/2-6", "blocks.1"):
+        toggle(key)
+    before = page.evaluate("gradviz.get('drawing').svg")
+    for _ in range(2):
+        toggle("blocks/2-6")
+    assert page.evaluate("gradviz.get('drawing').svg") == before
+    for key in ("blocks.1", "blocks/2-6", "blocks/2-6"):
+        toggle(key)
+    assert "blocks.1" in page.evaluate("gradviz.get('drawing').folded")
 
 
 WAYS = """() => [...document.querySelectorAll('.stage g.arrow')].map(arrow => {

@@ -161,3 +161,13 @@ def test_the_picture_and_what_is_wrong_are_seen_beside_what_is_told_of_a_number(
         box = seen.bounding_box()
         assert box["y"] >= 0
         assert box["y"] + min(box["height"], 20) <= viewport[1]
+
+
+def test_a_gradient_that_underflows_is_told_so_in_its_chain_rule(opened):
+    graph = gv.trace(lambda w: np.sum(np.tanh(w) * 1e-200 * 1e-200), np.array([0.1, 0.2]), wrt="w")
+    assert not graph.grad("w").any()
+    page = opened(graph)
+    page.locator('g.node[aria-label^="w"]').click()
+    said = page.locator(".answers .formulas").first.text_content()
+    assert said.endswith("=0 by underflow")
+    assert "[0,0]" not in said

@@ -147,8 +147,8 @@ class Place extends Sheet {
       const to = way && name !== this.box ? [ends[k][0] + way[0], ends[k][1] + way[1]] : [...at];
       if (this.opens ? name === this.box : this.holds(name)) {
         const port = ports.get(Number(key));
-        if (this.opens || this.inner(key))
-          return port ? [port[0] - at[0], port[1] - at[1]] : [0, 0];
+        if (this.inner(key)) return port ? [port[0] - at[0], port[1] - at[1]] : [0, 0];
+        if (this.opens) return [0, 0]; // it goes on there
         const room = this.room[x];
         const inset = Math.min(INSET, room / 2);
         to[x] = Math.min(Math.max(at[x], corner[x] + inset), corner[x] + room - inset);
@@ -162,15 +162,20 @@ class Place extends Sheet {
     const goalOf = (k) => {
       const at = ports.get(Number(key));
       if (!at || !this.opens || this.inner(key) || [tail, head][k] !== this.box) return undefined;
-      return { at, axis: y, below: at[y] > corner[y] + this.room[y] / 2 };
+      const below = at[y] > corner[y] + this.room[y] / 2;
+      const sides = [left, top, left + this.room[0], top + this.room[1]];
+      return { at, axis: y, below, sides, lanes: this.lanes };
     };
     const goals = [goalOf(0), goalOf(1)];
     const put = (/** @type {Point} */ point) => this.put(point);
     const [a, b] = put(ends[1]);
     const goal = [a + last[0], b + last[1]];
     const neck = points[points.length - 1]; // where the line ends: at the head, if one stays
-    const stop = goals[1] ? neck : ends[1];
-    const end = /** @type {Point} */ (put(neck).map((n, k) => goal[k] - stop[k] + neck[k] - n));
+    const [c, e] = put(neck);
+    /** @type {Point} */
+    const end = goals[1]
+      ? [0, 0]
+      : [goal[0] - ends[1][0] + neck[0] - c, goal[1] - ends[1][1] + neck[1] - e];
     for (const { line, d } of lines) {
       if (line !== tip?.line) line.setAttribute("d", bent(d, put, [start, end], goals));
     }
@@ -285,13 +290,25 @@ function seat(panel) {
       .map(([[a], [b]]) => [Math.min(a, b) - 3, Math.max(a, b) + 3])
       .sort(([a], [b]) => a - b);
     if (!crossed.some(([a, b]) => a < right && b > left)) continue;
-    let at = frame[0] + 8;
-    for (const [a, b] of [...crossed, [frame[2] - 4, frame[2]]]) {
-      if (a - at >= right - left) {
-        shift(title, [at - left, 0]);
-        break;
+    const whole = title.textContent?.trim() ?? "";
+    const [text, ...others] = all(title, "text");
+    const forms = [whole, /^.*? · [A-Z]\w*/.exec(whole)?.[0], whole.split(" · ")[0]];
+    for (const said of others.length ? [whole] : forms) {
+      if (!said) continue;
+      const wide = ((right - left) * said.length) / whole.length;
+      let at = frame[0] + 8;
+      for (const [a, b] of [...crossed, [frame[2] - 4, frame[2]]]) {
+        if (a - at >= wide) break;
+        at = Math.max(at, b);
       }
-      at = Math.max(at, b);
+      if (at >= frame[2]) continue; // no place
+      shift(title, [at - left, 0]);
+      if (said !== whole) {
+        text.textContent = said;
+        set(text, { textLength: wide - 8 });
+        set(all(title, "rect")[0], { width: wide });
+      }
+      break;
     }
   }
 }

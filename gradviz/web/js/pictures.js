@@ -15,6 +15,8 @@ export class Pictures {
     this.packed = "";
     /** @type {Drawing[]} */
     this.drawings = [];
+    /** @type {string[]} what is open, in what is closed now too */
+    this.open = [];
   }
 
   /** @param {Drawing} drawing */
@@ -43,9 +45,11 @@ export class Pictures {
    */
   wanted(request) {
     const now = this.model.get("drawing");
-    if (request.kind === "turn") return [request.direction, openIn(now)];
+    const within = this.open.filter((scope) => !now.scopes.includes(scope));
+    const known = [...openIn(now), ...within];
+    if (request.kind === "turn") return [request.direction, known];
     const { folded, key } = request;
-    const open = openIn(now).filter((scope) => scope !== key);
+    const open = known.filter((scope) => scope !== key);
     return [now.direction, folded.includes(key) ? open : [...open, key]];
   }
 
@@ -72,7 +76,10 @@ export class Pictures {
     const seen = openIn(found); // what was open in one that closes is not seen
     const fits = found.scopes.every((key) => seen.includes(key) === open.includes(key));
     const whole = fits && !other(found);
-    if (whole || near) this.draw(found);
+    if (whole || near) {
+      this.open = open;
+      this.draw(found);
+    }
     return whole;
   }
 

@@ -5,6 +5,7 @@
 const PAIR = /(-?[\d.]+) (-?[\d.]+)/g;
 const HALVED = 3; // times, so that a curve keeps its way when it is bent
 const SHORT = 15; // pixels: a piece that is not halved again
+const MARGIN = 4; // pixels: beside what an edge goes around
 const END = 30; // pixels: so near its end an edge follows what it leads to
 
 /** @type {(d: string) => Point[]} */
@@ -68,12 +69,16 @@ function pieces(curve, stays, times) {
   return [...pieces(first, stays, times - 1), ...pieces(second, stays, times - 1)];
 }
 
-/** Where an edge is to end, on which axis it comes there, and from which side. @typedef {{at: Point, axis: number, below: boolean}} Goal */
+/**
+ * Where an edge is to go on to, on which axis it comes there, and from which side: what it leads
+ * into is from where to where, with a lane before and after it.
+ * @typedef {{at: Point, axis: number, below: boolean, sides: number[], lanes: number[]}} Goal
+ */
 
 /**
- * A way on a sheet that is stretched; its ends move by so much more.
+ * A way on a sheet that is stretched; its ends move by so much more, or it goes on to a goal.
  *
- * What of it is past a goal at one end is cut off: it leads there around a corner.
+ * What of it is past where it comes to a goal is cut off: it leads there around a corner.
  * @type {(d: string, put: (point: Point) => Point, ends: [Point, Point], goals?: (Goal | undefined)[]) => string}
  */
 export function bent(d, put, [start, end], goals = []) {
@@ -89,24 +94,25 @@ export function bent(d, put, [start, end], goals = []) {
     return (together && !bends) || apart(curve[0], curve[3]) < SHORT;
   };
   const curves = whole.flatMap((curve) => pieces(curve, stays, HALVED));
-  /** @type {[Point[], Point[]]} */
-  const around = [[], []];
+  /** @type {Point[][]} */
+  const joins = [[], []];
   for (const k of [0, 1]) {
     const goal = goals[k];
+    if (!goal || !curves.length) continue;
+    const { axis, below, lanes } = goal;
+    const edge = goal.at[axis] + (below ? lanes[1] : -lanes[0]);
     const outer = () => put(curves[k ? curves.length - 1 : 0][3 * k]);
     /** @type {(point: Point) => boolean} */
-    const past = (point) =>
-      goal?.below
-        ? point[goal.axis] < goal.at[goal.axis] - 1
-        : !!goal && point[goal.axis] > goal.at[goal.axis] + 1;
-    if (!goal || !curves.length || !past(outer()) || curves.every((c) => past(put(c[3 * k]))))
-      continue;
-    while (past(outer())) k ? curves.pop() : curves.shift();
+    const past = (point) => (below ? point[axis] < edge - 1 : point[axis] > edge + 1);
+    const wrong = curves.every((c) => past(put(c[3 * k])));
+    const cut = !wrong && past(outer());
+    const inside = () => outer().every((x, n) => goal.sides[n] < x && x < goal.sides[n + 2]);
+    while (curves.length > 1 && (cut ? past(outer()) : wrong && inside()))
+      k ? curves.pop() : curves.shift();
     const corner = outer();
-    corner[goal.axis] = goal.at[goal.axis];
-    around[k] = k ? [corner, goal.at] : [goal.at, corner];
-    if (k) end = [0, 0];
-    else start = [0, 0];
+    if (cut) corner[axis] = edge;
+    joins[k] = wrong ? around(corner, goal) : led(corner, goal.at, axis);
+    if (!k) joins[k].reverse();
   }
   let long = 0;
   const ways = curves.map((curve) =>
@@ -124,7 +130,41 @@ export function bent(d, put, [start, end], goals = []) {
       return paired([x + first * start[0] + last * end[0], y + first * start[1] + last * end[1]]);
     }),
   );
-  const [before, after] = around.map((points) => points.map(paired));
-  const way = `${moved[0]?.[0]}C${moved.flatMap((curve) => curve.slice(1)).join(" ")}`;
-  return `M${[...before, way, ...after].join("L")}`;
+  const way = [moved[0]?.[0], ...moved.flatMap((curve) => curve.slice(1))];
+  const parts = [joins[0].map(paired), way, joins[1].map(paired)].filter(({ length }) => length);
+  return `M${parts.map(([first, ...rest]) => `${first}C${rest.join(" ")}`).join("L")}`;
+}
+
+/**
+ * A curve from one place to another, where it begins and ends along an axis.
+ * @type {(from: Point, to: Point, axis: number) => Point[]}
+ */
+function led(from, to, axis) {
+  /** @type {Point[]} */
+  const points = [[...from], [...from], [...to], [...to]];
+  for (const n of [1, 2]) points[n][axis] = (from[axis] + to[axis]) / 2;
+  return points;
+}
+
+/**
+ * Curves to the far side of what an edge leads into, beside it.
+ * @type {(from: Point, goal: Goal) => Point[]}
+ */
+function around(from, { at, axis, below, sides, lanes }) {
+  const across = 1 - axis;
+  const [left, , right] = axis ? sides : [sides[1], 0, sides[3]];
+  const side = 2 * from[across] < left + right ? left - MARGIN : right + MARGIN;
+  const [near, far] = below ? [sides[axis], sides[axis + 2]] : [sides[axis + 2], sides[axis]];
+  /** @type {(along: number, x: number) => Point} */
+  const point = (along, x) => (axis ? [x, along] : [along, x]);
+  const beside = (from[axis] - near) * (from[axis] - far) < 0;
+  const [begin, end] = [point(beside ? from[axis] : near, side), point(far, side)];
+  const turn = below ? far + lanes[1] : far - lanes[0];
+  return [
+    ...led(from, begin, axis),
+    ...led(begin, end, axis).slice(1),
+    point(turn, side),
+    point(turn, at[across]),
+    at,
+  ];
 }

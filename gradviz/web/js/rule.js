@@ -28,6 +28,15 @@ const TERMS = 30; // so many upstream terms are written out
 export const gradient = ({ nodes, output }, i) => slope(nodes[output].label, nodes[i].label);
 
 /**
+ * What a gradient comes to: a zero that is only too small for floating point is told as such.
+ * @type {(session: Session, i: number) => Formula}
+ */
+const result = (session, i) =>
+  session.numbers.states[i] === "underflown"
+    ? text(session.stateInWords(i))
+    : amount(session.numbers.grads[i]);
+
+/**
  * A local derivative: ∂v/∂u, or ∂₁v where u reaches v in another way too.
  * @type {(session: Session, e: number) => Formula}
  */
@@ -126,7 +135,7 @@ export function pathLines(session, i, paths, rest) {
     const how = vjp ?? derivative;
     return [
       [equation(gradient(session, i), ...(how ? [how] : []))],
-      [continued("=", amount(numbers.grads[i]))],
+      [continued("=", result(session, i))],
     ];
   }
   const symbols = paths.map((path, n) =>
@@ -138,7 +147,7 @@ export function pathLines(session, i, paths, rest) {
     paths.every(({ edges: path }) => path.every((e) => isNumber(numbers.locals[e]))) &&
     paths.every(({ edges: path }) => multiplied(numbers, output, path, numbers.grads[i]));
   const numeric = whole ? paths.map((path, n) => continued(n ? "+" : "=", inNumbers(path))) : [];
-  return [symbols, [...numeric, continued("=", amount(numbers.grads[i]))]];
+  return [symbols, [...numeric, continued("=", result(session, i))]];
 }
 
 /**
@@ -162,8 +171,10 @@ export function termLine(session, u) {
     const factor = derivative ?? local(session, e);
     return vjp ?? (v === output ? factor : joined([gradient(session, v), tight(factor)], "·"));
   });
-  const known = isNumber(numbers.grads[u]) ? [amount(numbers.grads[u])] : [];
-  return equation(gradient(session, u), joined(terms, "+"), ...known);
+  const sum = joined(terms, "+");
+  const known = isNumber(numbers.grads[u]) ? [result(session, u)] : [];
+  if (known[0]?.tex === sum.tex) known.pop();
+  return equation(gradient(session, u), sum, ...known);
 }
 
 /**
@@ -193,7 +204,7 @@ export function summed(session, i) {
   );
   const whole = edges.length === chain.terms(i);
   const sum = joined(whole ? terms : [...terms, op("…")], "+");
-  return [equation(gradient(session, i), sum, ...(whole ? [amount(numbers.grads[i])] : []))];
+  return [equation(gradient(session, i), sum, ...(whole ? [result(session, i)] : []))];
 }
 
 /**

@@ -4,7 +4,7 @@
 
 import { placeOf, shiftOf } from "./boxes.js";
 import { find } from "./elements.js";
-import { placesOf } from "./routes.js";
+import { placesOf, tracedBy } from "./routes.js";
 
 /** @import { Point } from "./camera.js" */
 /** @typedef {{from: number, to: number, length: number}} Stretch of a line, and its new length */
@@ -12,6 +12,8 @@ import { placesOf } from "./routes.js";
 /** @typedef {{from: number, to: number}} Level of an edge across the picture: there, and from the top of what comes in */
 
 const STRIP = 10; // a strip in which nothing stands
+const LANE = 24; // in which edges come to where they lead
+const BESIDE = 8; // between what opens and what stands beside it
 
 /** @type {(source: string) => SVGSVGElement} */
 const parsed = (source) =>
@@ -53,12 +55,9 @@ function along(stretches, x) {
  */
 function stretched(from, to, wanted, others) {
   if (wanted >= to - from) return [{ from, to, length: wanted }];
-  const free = [];
-  let at = from;
-  for (const [low, high] of [...others, [to, to]].sort((a, b) => a[0] - b[0])) {
-    if (low > at + STRIP && at < to) free.push({ from: at, to: Math.min(low, to), length: STRIP });
-    at = Math.max(at, high);
-  }
+  const free = gaps([from, to], others)
+    .filter(([low, high]) => high - low > STRIP)
+    .map(([low, high]) => ({ from: low, to: high, length: STRIP }));
   const short = free.reduce((sum, { from, to }) => sum + to - from - STRIP, 0);
   const missing = wanted - (to - from - short);
   if (free.length && missing > 0) free[0].length += missing;
@@ -84,6 +83,12 @@ export class Sheet {
     this.inside = inside;
     /** @type {Sides} where it comes to stand */
     this.site = [0, 0, 0, 0];
+    /** across the columns, from where to where there is nothing else @type {number[]} */
+    this.free = [0, 0];
+    /** across the columns, where it begins then */
+    this.start = 0;
+    /** along them, the room before and after it in which edges come to it */
+    this.lanes = [0, 0];
     /** @type {Point} how large it is */
     this.room = [0, 0];
     this.key = key;
@@ -150,46 +155,154 @@ export class Sheet {
     // The largest place is where it comes to stand; of others nothing stays.
     const inOrder = [...places].sort(([, a], [, b]) => area(b) - area(a));
     this.site = inOrder[0][1];
+    this.free = [this.site[x], this.site[x + 2]];
     const others = [...nodes, ...all(this.panel, "g.pill, g.group-title")];
     const standing = others.filter((thing) => !this.leaves(thing)).map(sides);
+    /** @type {(column: number) => Sides[]} */
+    const within = (column) => standing.filter((other) => this.column(other[x]) === column);
+    /** @type {(place: Sides, k: number, room: number) => number} */
+    const wanted = (place, k, room) =>
+      Math.max(place === this.site ? room : 0, this.opens ? place[k + 2] - place[k] : 0);
     for (const [column, place] of inOrder) {
-      const main = place === this.site;
-      const beside = standing.filter((other) => this.column(other[x]) === column);
-      /** @type {(k: number) => number} */
-      const wanted = (k) =>
-        Math.max(main ? this.room[k] : 0, this.opens ? place[k + 2] - place[k] : 0);
-      const long = stretched(place[y], place[y + 2], wanted(y), reach(beside, y));
-      this.lengths.set(column, main && this.opens ? this.parted(long) : long);
-      this.widths.push(...stretched(place[x], place[x + 2], wanted(x), reach(standing, x)));
+      const wide = this.opens
+        ? this.widened(place, x, within(column))
+        : stretched(place[x], place[x + 2], wanted(place, x, this.room[x]), reach(standing, x));
+      this.widths.push(...wide);
     }
     this.widths = disjoint(this.widths);
     this.cuts = this.before.map((cut) => along(this.widths, cut));
+    if (this.opens) this.leave(x);
+    const [before, after] = this.lanes;
+    for (const [column, place] of inOrder) {
+      const length = wanted(place, y, before + this.room[y] + after);
+      const long = stretched(place[y], place[y + 2], length, reach(within(column), y));
+      const main = place === this.site && this.opens;
+      this.lengths.set(column, main ? this.parted(long) : long);
+    }
+  }
+
+  /** Leave room where edges come to what opens and do not lead straight into it. @param {number} x */
+  leave(x) {
+    const moves = this.moves(x);
+    const straight = moves.filter(({ around }) => !around);
+    const [least, most] = this.free.map((n) => along(this.widths, n));
+    const [from, to] = [this.site[x], this.site[x + 2]].map((n) => along(this.widths, n));
+    const wanted = straight[straight.length >> 1]?.by ?? (from + to - this.room[x]) / 2;
+    this.start = clamped(wanted, least, Math.max(most - this.room[x], least));
+    for (const { by, last, around } of moves) {
+      if (around) this.lanes = [LANE, LANE];
+      else if (Math.abs(by - this.start) > 1) this.lanes[last ? 1 : 0] = LANE;
+    }
+  }
+
+  /**
+   * Of each edge to what opens: where that would begin if the edge led straight into it, whether
+   * it meets its end, and whether it comes from the other side; in order.
+   * @param {number} x
+   */
+  moves(x) {
+    const y = 1 - x;
+    return all(this.panel, "g.arrow")
+      .flatMap((arrow) => {
+        const { tail, head, key } = arrow.dataset;
+        const port = this.inside.ports.find(([edge]) => edge === Number(key));
+        if (!port || (key ?? "") in this.inside.across) return [];
+        if (tail !== this.box && head !== this.box) return [];
+        const points = placesOf(arrow.querySelector("path")?.getAttribute("d") ?? "");
+        if (head === this.box) points.reverse();
+        const by = along(this.widths, points[0][x]) - port[x + 1];
+        const last = port[y + 1] > this.room[y] / 2;
+        const beyond = points.some((at) =>
+          last ? at[y] > this.site[y + 2] : at[y] < this.site[y],
+        );
+        return [{ by, last, around: !beyond }];
+      })
+      .sort((a, b) => a.by - b.by);
+  }
+
+  /**
+   * Where the columns become wider for what opens: where nothing stands, if it does not fit there.
+   * @type {(place: Sides, x: number, standing: Sides[]) => Stretch[]}
+   */
+  widened(place, x, standing) {
+    const y = 1 - x;
+    const [from, to] = [place[x], place[x + 2]];
+    /** @type {[number, number][]} what is beside it, from where to where */
+    const beside = reach(standing.filter(level), x);
+    function level(/** @type {Sides} */ at) {
+      return at[y] < place[y + 2] && at[y + 2] > place[y];
+    }
+    for (const frame of all(this.panel, ".group").map(sides)) {
+      const [low, high] = [frame[x], frame[x + 2]];
+      if (!level(frame)) continue;
+      if (low <= from && high >= to) beside.push([low, low], [high, high]);
+      else beside.push([low, high]);
+    }
+    for (const arrow of all(this.panel, "g.arrow")) {
+      const { tail, head } = arrow.dataset;
+      let way = tracedBy(arrow.querySelector("path")?.getAttribute("d") ?? "");
+      if (head === this.box) way.reverse();
+      if (head === this.box || tail === this.box) {
+        // What leads straight to the box leads to what opens there.
+        way = way.slice(way.findIndex((at) => at[y] <= place[y] || at[y] >= place[y + 2]));
+      }
+      for (const [n, a] of way.slice(1).entries()) {
+        const b = way[n];
+        const at = [Math.min(a[0], b[0]), Math.min(a[1], b[1])];
+        const side = /** @type {Sides} */ ([...at, Math.max(a[0], b[0]), Math.max(a[1], b[1])]);
+        if (level(side)) beside.push([side[x], side[x + 2]]);
+      }
+    }
+    const column = this.column(from);
+    let low = this.before[column - 1] ?? 0;
+    let high = this.before[column] ?? this.root.viewBox.baseVal[x ? "height" : "width"];
+    for (const [a, b] of beside) {
+      if (a + b < from + to) low = Math.max(low, b + BESIDE);
+      else high = Math.min(high, a - BESIDE);
+    }
+    this.free = [Math.min(low, from), Math.max(high, to)];
+    const missing = this.room[x] - (this.free[1] - this.free[0]);
+    if (missing <= 0) return [];
+    const ports = all(this.panel, 'g.arrow[data-tail^="entry"], g.arrow[data-head^="exit"]').map(
+      (arrow) => {
+        const points = placesOf(arrow.querySelector("path")?.getAttribute("d") ?? "");
+        const at = points[arrow.dataset.tail?.startsWith("entry") ? 0 : points.length - 1][x];
+        return /** @type {[number, number]} */ ([at - 1, at + 1]);
+      },
+    );
+    const empty = gaps(this.free, [...reach(standing, x), ...ports]).filter(
+      ([a, b]) => b - a >= STRIP,
+    );
+    const ends = empty.length ? [...new Set([empty[0], empty[empty.length - 1]])] : [[from, to]];
+    return ends.map(([a, b]) => ({ from: a, to: b, length: b - a + missing / ends.length }));
   }
 
   /** The same with an edge across the picture where it meets what comes in. @param {Stretch[]} long */
   parted(long) {
     const [{ from, to }] = long;
-    const { level, room } = this;
+    const { level, room, lanes } = this;
     if (!level) return long;
+    const above = Math.max(lanes[0] + level.to, level.from - from);
+    const below = Math.max(room[1] - level.to + lanes[1], to - level.from);
     return [
-      { from, to: level.from, length: Math.max(level.to, level.from - from) },
-      { from: level.from, to, length: Math.max(room[1] - level.to, to - level.from) },
+      { from, to: level.from, length: above },
+      { from: level.from, to, length: below },
     ];
   }
 
   /** Where what comes in comes to stand: its left and its top. @returns {Point} */
   corner() {
-    const { site, room, level } = this;
-    const [[a, b], [c, d]] = [
-      this.put([site[0], site[1]]),
-      this.put([site[2] - 0.01, site[3] - 0.01]),
-    ];
-    const top = level && this.put([site[0], level.from])[1] - level.to;
-    const free = Math.max(d - room[1], b);
-    return [
-      (a + c - room[0]) / 2,
-      top === undefined ? (b + d - room[1]) / 2 : clamped(top, b, free),
-    ];
+    const { site, room, level, lanes } = this;
+    const [low, high] = [this.put([site[0], site[1]]), this.put([site[2] - 0.01, site[3] - 0.01])];
+    const at = /** @type {Point} */ (room.map((long, k) => (low[k] + high[k] - long) / 2));
+    const x = this.flat ? 1 : 0;
+    if (this.opens) at[x] = this.start;
+    at[1 - x] += (lanes[0] - lanes[1]) / 2;
+    if (level) {
+      const top = this.put([site[0], level.from])[1] - level.to;
+      at[1] = clamped(top, low[1] + lanes[0], Math.max(high[1] - room[1] - lanes[1], low[1]));
+    }
+    return at;
   }
 
   /** @param {number} x */
@@ -230,6 +343,17 @@ const clamped = (x, least, most) => Math.min(Math.max(x, least), most);
 const area = ([left, top, right, bottom]) => (right - left) * (bottom - top);
 /** @type {(things: Sides[], k: number) => [number, number][]} */
 const reach = (things, k) => things.map((at) => [at[k], at[k + 2]]);
+/** What of a line nothing stands on. @type {(line: number[], things: [number, number][]) => [number, number][]} */
+function gaps([from, to], things) {
+  /** @type {[number, number][]} */
+  const free = [];
+  let at = from;
+  for (const [low, high] of [...things, [to, to]].sort((a, b) => a[0] - b[0])) {
+    if (Math.min(low, to) > at) free.push([at, Math.min(low, to)]);
+    at = Math.max(at, high);
+  }
+  return free;
+}
 /** @type {(stretches: Stretch[]) => Stretch[]} */
 const disjoint = (stretches) =>
   stretches
