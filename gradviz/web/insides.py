@@ -84,7 +84,7 @@ def alive(
         place = arrange(own, engine, whole=True)
         for scope in own.groups()[:1]:
             title = group_title(scope[-1].partition(" · ")[0], own.dense)
-            place = place.headed(scope, title.width + 8)
+            place = place.headed(scope, title.width + 9)
         return {
             "drawing": {**part.drawing, "svg": paint(own, "light", place, live=True)},
             "values": _runs(part.fold.values),

@@ -206,6 +206,14 @@ def test_what_was_open_in_a_fold_is_open_when_that_opens_again(opened):
     assert "blocks.1" in page.evaluate("gradviz.get('drawing').folded")
 
 
+@pytest.mark.skipif("char_rnn" not in LAYERED, reason="PyTorch is not installed")
+def test_the_name_of_what_opened_is_whole(opened):
+    page, toggle = opened("char_rnn")
+    toggle("loop/2-12")
+    headings = page.locator(".stage g.group-title").all_text_contents()
+    assert "iterations 2–12" in [said.strip() for said in headings]
+
+
 WAYS = """() => [...document.querySelectorAll('.stage g.arrow')].map(arrow => {
   const {width, height} = arrow.querySelector('path').getBoundingClientRect();
   return [arrow.dataset.key, width, height];
