@@ -74,6 +74,10 @@ class Graph(Recording):
     elsewhere : set of int
         Of one backward pass of a recorded step: the ids of the parameters whose gradient comes in
         another pass of the same step, and not in this one.
+    sharpness : mapping of int to Sharpness
+        By id of a fused attention of PyTorch, whose weights p are no value of the program: of how
+        many `rows` of them, of how many `entries`, the sums Σp² were looked at, and their `mean`
+        and `least`.
     locals, statement_locals : dict or None
         Local derivatives that are known without the operations' rules, by edge (v, key) and, of
         `statements`, by (id of v, id of u): those of a Graph that was loaded from a file.

@@ -212,6 +212,23 @@ class Gradients(NamedTuple):
     messages: Mapping[tuple[int, int], Any]
 
 
+class Sharpness(NamedTuple):
+    """How sharp a fused attention is: of some rows of its weights p, the sums Σp².
+
+    Attributes
+    ----------
+    rows, entries : int
+        How many rows were looked at, and how many entries each has.
+    mean, least : float
+        Of the sums; 1 where all weight is on one entry.
+    """
+
+    rows: int
+    entries: int
+    mean: float
+    least: float
+
+
 class OfRun(TypedDict, total=False):
     """What is known of one run of the program: at other leaf values it is not true any more."""
 
@@ -220,6 +237,7 @@ class OfRun(TypedDict, total=False):
     changed_by_hooks: Mapping[int, str]
     memory: Mapping[int, int]
     elsewhere: Set[int]
+    sharpness: Mapping[int, Sharpness]
     locals: Mapping[tuple[int, int], Any]
     statement_locals: Mapping[tuple[int, int], Any]
     astray: str
@@ -280,6 +298,7 @@ class Recording:
     changed_by_hooks: Mapping[int, str] = MappingProxyType({})
     memory: Mapping[int, int] = MappingProxyType({})
     elsewhere: Set[int] = frozenset()
+    sharpness: Mapping[int, Sharpness] = MappingProxyType({})
     rank: Rank | None = None
     looks: tuple[Look, ...] | None = None  # of a program that can be run: unknown
     locals: Mapping[tuple[int, int], Any] | None = None

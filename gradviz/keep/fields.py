@@ -16,6 +16,7 @@ import numpy as np
 
 from gradviz.files import writable
 from gradviz.keep.form import DTYPES, TEXT
+from gradviz.model import Sharpness
 from gradviz.ops.operation import Derivative
 from gradviz.rank import HOW, Held, Rank
 from gradviz.words import Site
@@ -27,6 +28,14 @@ NARROW = (
     "float8_e8m0fnu", "complex32",
 )  # fmt: skip
 """The dtypes that only `Statistics` can be of."""
+
+
+def sharpness(value: Any) -> Sharpness:
+    """How sharp an attention is."""
+    rows, entries, *sums = items(value, 4)
+    if type(rows) is not int or type(entries) is not int or min(rows, entries) < 1:
+        raise ValueError(f"expected two counts, got {said([rows, entries])}")
+    return Sharpness(rows, entries, *map(number, sums))
 
 
 def said(value: Any) -> str:

@@ -20,7 +20,7 @@ from gradviz.keep import fields
 from gradviz.keep.fields import at, items, only, said, text
 from gradviz.keep.form import BITS, DTYPES, FORMAT, NUMBERS, VERSION
 from gradviz.layers import Layer
-from gradviz.model import LEAVES, Gradients, Known, Node, Program, Recording
+from gradviz.model import LEAVES, Gradients, Known, Node, Program, Recording, Sharpness
 from gradviz.ops import notation, tex
 from gradviz.ops.extent import Checked
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, Part
@@ -120,6 +120,7 @@ class _Reader:
         self.layers: dict[tuple[str, ...], Layer] = {}
         self.memory: dict[int, int] = {}
         self.elsewhere: set[int] = set()
+        self.sharpness: dict[int, Sharpness] = {}
 
     def each(self, field: str, read: Callable[[Any], Any]) -> list[Any]:
         """Every entry of a list; an error says which."""
@@ -177,6 +178,7 @@ class _Reader:
             "locals": self.locals,
             "memory": self.memory,
             "elsewhere": self.elsewhere,
+            "sharpness": self.sharpness,
             "statement_locals": self.steps,
             "reads": self.reads,
             "ends": {i: self.reads[i] for i in self.returned},
@@ -350,6 +352,9 @@ class _Reader:
             if entry["elsewhere"] is not True:
                 raise ValueError(f"expected true, got {said(entry['elsewhere'])}")
             self.elsewhere.add(i)
+        if "sharpness" in entry:
+            self.at = ("sharpness",)
+            self.sharpness[i] = fields.sharpness(entry["sharpness"])
         if "memory" in entry:
             self.at = ("memory",)
             if type(entry["memory"]) is not int or not 0 <= entry["memory"] < 2**63:
@@ -501,7 +506,7 @@ _OPERATION = frozenset(
 )
 _NODE = _OPERATION.union(
     "name kind named scope source operands keywords value grad grad_state read returned "
-    "changed_by_hook elsewhere".split()
+    "changed_by_hook elsewhere sharpness".split()
 )
 
 

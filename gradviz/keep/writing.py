@@ -167,6 +167,8 @@ class _Writer:
                 entry["grad"] = self.value(graph.derivatives.gradients[i])
         if i in graph.elsewhere:
             entry["elsewhere"] = True
+        if i in graph.sharpness:
+            entry["sharpness"] = list(graph.sharpness[i])
         if i in graph.memory:
             entry["memory"] = graph.memory[i]
         if i in graph.reads:

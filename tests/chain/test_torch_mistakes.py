@@ -165,16 +165,24 @@ def test_a_mistake_is_said_where_it_is_made_and_not_of_its_twin(capture):
         assert not [f for f in twin.findings if f.kind == kind], f"{name}: {twin}"
 
 
-@pytest.mark.parametrize("how", ["plain", "causal", "masked", "added", "scaled", "in heads"])
-def test_attention_that_is_saturated_inside_of_one_call_is_said(how):
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+@pytest.mark.parametrize(
+    "how",
+    ["plain", "causal", "masked", "added", "scaled", "in heads", "one head", "grouped", "dropped"],
+)
+def test_attention_that_is_saturated_inside_of_one_call_is_said(how, capture, tmp_path):
     torch.manual_seed(0)
-    q, k, v = (torch.randn(2, 3, 7, 5, requires_grad=True) for _ in "qkv")
+    q, k, v = (torch.randn(2, 4, 7, 5, requires_grad=True) for _ in "qkv")
+    if how == "grouped":
+        k, v = (torch.randn(2, 2, 7, 5, requires_grad=True) for _ in "kv")
+    if how == "one head":
+        q, k, v = (torch.randn(7, 5, requires_grad=True) for _ in "qkv")
     seen = torch.ones(7, 7).tril().bool()
     options = {
-        "plain": {}, "causal": {"is_causal": True}, "masked": {"attn_mask": seen},
-        "added": {"attn_mask": torch.zeros(7, 7).masked_fill(~seen, -torch.inf)},
-        "scaled": {"scale": 0.1}, "in heads": {},
-    }[how]  # fmt: skip
+        "causal": {"is_causal": True}, "masked": {"attn_mask": seen},
+        "added": {"attn_mask": torch.zeros(7, 7).masked_fill(~seen, -1e4)},
+        "scaled": {"scale": 0.1}, "grouped": {"enable_gqa": True}, "dropped": {"dropout_p": 0.1},
+    }.get(how, {})  # fmt: skip
 
     def program(size):
         def run(q, k, v):
@@ -184,18 +192,25 @@ def test_attention_that_is_saturated_inside_of_one_call_is_said(how):
 
         return run
 
-    for size in (1e5, 1.0):
-        scores = (q.double() * size @ k.double().mT) * options.get("scale", 5**-0.5)
+    keys = k.repeat_interleave(2, 1).double() if how == "grouped" else k.double()
+    for size in (1e3, 1.0):
+        scores = (q.double() * size @ keys.mT) * options.get("scale", 5**-0.5)
         if how in ("causal", "masked", "added"):
             scores = scores.masked_fill(~seen, -torch.inf)
-        sharp = scores.softmax(-1).square().sum(-1).mean()
-        assert (sharp > 0.999) == (size > 1)
-        found = gv.trace(program(size), q, k, v, capture="whole").diagnose().findings
-        saturated = [f for f in found if f.kind == SATURATED and "on one of 7 entries" in f.message]
-        assert len(saturated) == (size > 1), found
-        if size > 1:
-            assert saturated[0].numbers["chosen"] == pytest.approx(sharp.item(), abs=1e-6)
-            assert saturated[0].operation == "scaled_dot_product_attention"
+        sums = scores.softmax(-1).square().sum(-1)
+        graph = gv.trace(program(size), q, k, v, capture=capture)
+        graph.save(tmp_path / "graph.json")
+        for one in (graph, gv.load(tmp_path / "graph.json")):
+            (told,) = one.sharpness.values()
+            assert told.entries == 7
+            assert 3 < told.rows <= 8  # of which a mask leaves at least two entries
+            assert any(told.least == pytest.approx(s, rel=1e-4) for s in sums.flatten().tolist())
+            found = [f for f in one.diagnose().findings if f.kind == SATURATED]
+            assert len(found) == (told.mean > 0.999 and told.least > 0.99), found
+            assert how == "causal" or len(found) == (size > 1)
+            for finding in found:
+                assert "on one of 7 entries" in finding.message
+                assert finding.operation == "scaled_dot_product_attention"
 
 
 @pytest.mark.parametrize("capture", ["whole", "lean"])

@@ -34,6 +34,7 @@ from gradviz.record import names
 from gradviz.record.arguments import numbered
 from gradviz.record.torch import keep, ranks
 from gradviz.record.torch.arguments import arguments, told_by_targets
+from gradviz.record.torch.attention import FUSED, rows_of
 from gradviz.record.torch.calls import (
     OPENED,
     PARTS,
@@ -107,6 +108,8 @@ class Capture(Written, TorchFunctionMode):
         The bytes that autograd keeps for the backward pass, by order of the value that it has
         saved them for; see `measure_memory`.
     names : dict of int to str
+    sharp : dict of int to (value, int)
+        Of fused attentions what `attention.rows_of` gives.
     before : dict of str to value
         What leaves held at first that the program has written to.
     parameters : dict of str to Parameter
@@ -125,6 +128,7 @@ class Capture(Written, TorchFunctionMode):
         self.parameters: dict[str, Tensor] = {}
         self.names: dict[int, str] = {}
         self.before: dict[str, Any] = {}
+        self.sharp: dict[int, tuple[Any, int]] = {}
         self._taken: Counter[str] = Counter()
         self._kinds: Counter[str] = Counter()
         self._buffers: set[int] = set()
@@ -319,6 +323,8 @@ class Capture(Written, TorchFunctionMode):
                 # What is written to through a view is its base. The view is read from it later.
                 tensor, operation.call = base, None
             made.append(node := self._compute(operation, shown, tensor, keywords, alike))
+            if name == FUSED and (looked := rows_of(args, kwargs)) is not None:
+                self.sharp[node.order] = self.keep(looked[0]), looked[1]
             if name in PARTS and not self.whole and len(node.crossings) == 1:
                 self._note_part(node, tensor, given[0])
         if call is not None and not self.whole:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, Unpack
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._dynamo import OptimizedModule
 
 from gradviz.errors import TraceError
 from gradviz.graph import Graph
@@ -31,6 +30,7 @@ from gradviz.record.build import build
 from gradviz.record.chance import States
 from gradviz.record.torch import keep, ranks
 from gradviz.record.torch.again import AS_IT_IS, Again, Given, fixed, shared, slots_of, written
+from gradviz.record.torch.attention import sharpness
 from gradviz.record.torch.capture import Capture
 from gradviz.record.torch.nodes import TensorNode
 from gradviz.record.torch.overwritten import overwritten, suspected
@@ -67,7 +67,7 @@ class TorchProgram(Program):
         loss: Callable[..., Any] | None = None,
         capture: str | None = None,
     ) -> None:
-        if isinstance(function, OptimizedModule) or hasattr(function, "_torchdynamo_orig_callable"):
+        if hasattr(function, "_orig_mod") or hasattr(function, "_torchdynamo_orig_callable"):
             compiled: Any = function
             function = getattr(compiled, "_orig_mod", None) or compiled._torchdynamo_orig_callable
             warnings.warn("a compiled program is traced as it was before compilation", stacklevel=4)
@@ -345,6 +345,11 @@ def _known(capture: Capture, error: Exception | None, ids: Mapping[int, int]) ->
             {(ids[v], key): found for (v, key), found in capture.messages.items() if v in ids},
         ),
         "changed_by_hooks": {ids[v]: told for v, told in capture.changed.items() if v in ids},
+        "sharpness": {
+            ids[order]: told
+            for order, kept in capture.sharp.items()
+            if order in ids and (told := sharpness(*kept)) is not None
+        },
         "memory": {ids[order]: size for order, size in capture.memory.items() if order in ids},
         "by_operations": True,  # a module's layers are what groups its operations
         "legible": 30,  # every value is an array, with parameters around it
