@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradviz.chain.retold import ASKED, ASTRAY, HASHED
 from gradviz.model import INPUT, Node
 from gradviz.ops.arrays import HELD, STOP
 
@@ -96,15 +97,9 @@ def astray(graph: Graph) -> str:
         return ""
     why = ""
     if hashed := _hashed(graph):
-        why = (
-            "equal numbers are one in a set or as keys of a dict, recorded ones are several: put "
-            f"float(x) into it at {hashed}"
-        )
+        why = HASHED.format(place=hashed)
     elif where := program.asks():
-        why = (
-            "it asks what kind of value it has, and recorded ones answer otherwise: ask np.ndim(x) "
-            f"or isinstance(x, ...) at {where}"
-        )
+        why = ASKED.format(place=where)
     if not why:
         return ""
     here = graph.leaf_values()
@@ -116,14 +111,14 @@ def astray(graph: Graph) -> str:
     name, noise = graph.names[graph.output], _rounding(graph)
     with program.unseen(), np.errstate(all="ignore"):
         for leaves in (here, further):
-            ours, told = _J(graph), ""
+            ours, does = _J(graph), "computes"
             try:
                 alone = _number(program.run(leaves))
                 if leaves is here and np.isclose(alone, ours, 0, noise, equal_nan=True):
                     continue
-                told = f"computes {name} = {alone:.6g}"
+                told = f"{name} = {alone:.6g}"
             except (AttributeError, TypeError) as error:
-                alone, told = np.nan, f"raises {type(error).__name__}: {error}"
+                alone, does, told = np.nan, "raises", f"{type(error).__name__}: {error}"
             except Exception:  # outside of its domain, say
                 continue
             try:
@@ -136,10 +131,8 @@ def astray(graph: Graph) -> str:
             steady = all(np.isclose(*pair, 0, noise, equal_nan=True) for pair in pairs)
             if not steady or np.isclose(alone, again, 0, noise, equal_nan=True):
                 continue
-            return (
-                f"on plain {'numbers' if leaves is here else 'numbers nearby'} the program {told}, "
-                f"on recorded ones {name} = {again:.6g}; {why}"
-            )
+            sentence = ASTRAY[does, "here" if leaves is here else "nearby"]
+            return sentence.format(alone=told, again=f"{name} = {again:.6g}", why=why)
     return ""
 
 

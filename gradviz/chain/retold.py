@@ -6,11 +6,35 @@ import re
 
 from gradviz.language import say
 
+ASTRAY = {
+    ("computes", "here"): (
+        "on plain numbers the program computes {alone}, on recorded ones {again}; {why}"
+    ),
+    ("computes", "nearby"): (
+        "on plain numbers nearby the program computes {alone}, on recorded ones {again}; {why}"
+    ),
+    ("raises", "here"): (
+        "on plain numbers the program raises {alone}, on recorded ones {again}; {why}"
+    ),
+    ("raises", "nearby"): (
+        "on plain numbers nearby the program raises {alone}, on recorded ones {again}; {why}"
+    ),
+}
+"""What is told of a program that goes another way by itself: what it does then, and where."""
+HASHED = (
+    "equal numbers are one in a set or as keys of a dict, recorded ones are several: put float(x) "
+    "into it at {place}"
+)
+ASKED = (
+    "it asks what kind of value it has, and recorded ones answer otherwise: ask np.ndim(x) or "
+    "isinstance(x, ...) at {place}"
+)
 KEPT = (
     "by {reader} at {place}",
     "a hook registered at {place}",
     "a hook of a node of autograd's graph (grad_fn.register_hook, register_prehook)",
-)
+    *ASTRAY.values(), HASHED, ASKED,
+)  # fmt: skip
 
 
 def retold(text: str) -> str:
@@ -24,5 +48,5 @@ def retold(text: str) -> str:
     for sentence in KEPT:
         pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(sentence))
         if found := re.fullmatch(pattern, text, re.DOTALL):
-            return say(sentence, **found.groupdict())
+            return say(sentence, **{key: retold(part) for key, part in found.groupdict().items()})
     return text

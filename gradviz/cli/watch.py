@@ -7,11 +7,9 @@ it does in threads and at exit are its own.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import io
 import os
 import runpy
-import signal
 import sys
 from importlib.machinery import SourceFileLoader
 from types import ModuleType, TracebackType
@@ -30,7 +28,6 @@ class Script(BaseException):
         super().__init__(target)
         self.target, self.arguments, self.module = target, arguments, module
         self.options = options
-        self.interrupted = False
 
     def run(self) -> None:
         """Run it."""
@@ -40,10 +37,11 @@ class Script(BaseException):
         watch = gv.watch(**self.options)
         sys.excepthook = self._told
         watch.__enter__()
-        atexit.register(self._end, watch)  # what the script does at exit, and its threads, are over
+        atexit.register(watch.end)  # what the script does at exit, and its threads, are over
         try:
             if self.module:
-                runpy.run_module(self.target, run_name="__main__", alter_sys=True)
+                sys.modules["__main__"] = _main()
+                runpy._run_module_as_main(self.target)  # type: ignore[attr-defined]
             else:
                 _run(self.target)
         except BaseException as error:
@@ -57,7 +55,6 @@ class Script(BaseException):
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
         """Show the traceback of the script, without what runs it."""
-        self.interrupted = issubclass(kind, KeyboardInterrupt)
         told: list[BaseException] = []
         following = [error]
         while following:
@@ -68,15 +65,6 @@ class Script(BaseException):
             following += [c for c in causes if c is not None and not any(c is t for t in told)]
         sys.__excepthook__(kind, error, error.__traceback__)
 
-    def _end(self, watch: Any) -> None:
-        watch.end()
-        if self.interrupted and os.name == "posix":  # it dies of the signal, as Python itself does
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(Exception):
-                    stream.flush()
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGINT)
-
 
 def _theirs(trace: TracebackType | None) -> TracebackType | None:
     """A traceback without what runs the script, and without the frames of the watch."""
@@ -86,7 +74,7 @@ def _theirs(trace: TracebackType | None) -> TracebackType | None:
         file = trace.tb_frame.f_code.co_filename
         if file == __file__:
             entries = []
-        elif file.startswith(_WATCH) or (file == "<frozen runpy>" and len(entries) == 1):
+        elif file.startswith(_WATCH):
             entries.pop()
         trace = trace.tb_next
     for entry in reversed(entries):
@@ -98,18 +86,22 @@ _WATCH = os.path.join(os.path.dirname(gv.__file__), "record", "torch", "watch", 
 
 
 def _run(path: str) -> None:
-    """Run a file as the main module: one that stays, for its threads and what it does at exit."""
+    """Run a file as the main module."""
     path = os.path.abspath(path)
     with io.open_code(os.path.realpath(path)) as file:
         code = compile(file.read(), path, "exec")
-    main = ModuleType("__main__")
-    loader = SourceFileLoader("__main__", path)
+    main = sys.modules["__main__"] = _main()
     main.__dict__.update(
-        __file__=path, __builtins__=__builtins__, __loader__=loader, __cached__=None,
-        __annotations__={},
-    )  # fmt: skip
-    sys.modules["__main__"] = main
+        __file__=path, __loader__=SourceFileLoader("__main__", path), __cached__=None
+    )
     exec(code, main.__dict__)
+
+
+def _main() -> ModuleType:
+    """The main module that Python begins with: it stays, for threads and what is done at exit."""
+    main = ModuleType("__main__")
+    main.__dict__.update(__builtins__=__builtins__, __annotations__={})
+    return main
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

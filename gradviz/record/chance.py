@@ -33,8 +33,11 @@ class States(NamedTuple):
         if tensors is not None:
             torch = sys.modules["torch"]
             torch.set_rng_state(tensors[0])
-            for device, state in enumerate(tensors[1:]):
-                torch.cuda.set_rng_state(state, device)
+            for device, generator in enumerate(torch.cuda.default_generators, 1):
+                if device < len(tensors):
+                    generator.set_state(tensors[device])
+                else:  # one of a GPU that was first used since
+                    generator.manual_seed(generator.initial_seed())
         for generator, state in self.own:
             _set(generator, state)
 
@@ -44,8 +47,8 @@ def states(generators: Iterable[Any] = (), tensors: bool = False) -> States:
     drawn = None
     if tensors:
         torch = sys.modules["torch"]
-        devices = range(torch.cuda.device_count())
-        drawn = [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in devices)]
+        devices = torch.cuda.default_generators  # none where the program does not use CUDA so far
+        drawn = [torch.get_rng_state(), *(generator.get_state() for generator in devices)]
     array = np.random.get_state()  # noqa: NPY002
     return States([random.getstate(), array, drawn], [(g, _get(g)) for g in generators])
 

@@ -47,8 +47,7 @@ class Lost(Evidence):
         if self.graph.astray:
             output = self.graph.output
             yield self._finding(
-                "another J", "error", output, (output,), self.graph.astray,
-                later("ask np.ndim(x) or isinstance(x, ...)"),
+                "another J", "error", output, (output,), Told(retold, self.graph.astray),
             )  # fmt: skip
 
     def _disconnected(self) -> Iterator[Finding]:

@@ -136,12 +136,19 @@ def report(
     try:
         folder = _write(Path(out), made, happened, health, judge)
     except Exception as error:
-        print(f"gradviz watch: the report of step {step} is lost: {error}", file=sys.stderr)
+        tell(say("the report of step {step} is lost: {error}", step=step, error=error))
     made = replace(made, folder=folder)
-    with contextlib.suppress(Exception):  # stderr may be closed
-        print("\n".join(f"gradviz watch: {line}" for line in made.text.splitlines()),
-              file=sys.stderr, flush=True)  # fmt: skip
+    tell(made.text)
     return made
+
+
+def tell(text: str) -> None:
+    """Print it on stderr, each line with who says it."""
+    if sys.stderr is None:  # where `print` would write to stdout
+        return
+    with contextlib.suppress(Exception):  # it may be closed
+        lines = (f"gradviz watch: {line}" for line in text.splitlines())
+        print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def _rank(health: Health, alarm: Alarm, k: int) -> tuple[int, int]:

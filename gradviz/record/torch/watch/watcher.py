@@ -48,7 +48,7 @@ from gradviz.record.torch.watch.motion import (
 )
 from gradviz.record.torch.watch.patches import Calls, Patches
 from gradviz.record.torch.watch.replay import Replay, models, replay, scale_of
-from gradviz.record.torch.watch.report import Report, report
+from gradviz.record.torch.watch.report import Report, report, tell
 from gradviz.record.torch.watch.verdict import is_told, verdict
 
 LAST = 0.5
@@ -309,7 +309,7 @@ class Watch:
         tape.drop()
         if not self._broken:
             self._broken = True
-            print(f"gradviz watch: a step could not be followed: {error!r}", file=sys.stderr)
+            tell(say("a step could not be followed: {error}", error=repr(error)))
 
     def _judged_now(self, tape: Tape) -> list[Tensor] | None:
         """The parameters, where a pass is judged at once: in a closure, or without an optimizer."""
@@ -419,7 +419,7 @@ class Watch:
             with self._lock, chance.preserved(tensors=True):
                 self.reports.append(self._report(tape, alarm, judge, parameters, norm))
         except Exception as error:
-            print(f"gradviz watch: {alarm.text}; no report: {error!r}", file=sys.stderr)
+            tell(say("{said}; no report: {error}", said=alarm.text, error=repr(error)))
         finally:
             tape.inside -= 1
             if on:
@@ -499,6 +499,7 @@ class Watch:
                 latest = max((*self.judges.values(), self._none), key=lambda j: j.count)
                 judge = self._none if alone else latest
                 judge = self._judge_of(tape.closures[-1]) if tape.closures else judge
+                judge.count = judge.count or tape.still.rounds  # (no optimizer makes a step)
                 alarm = judge.ended(*ending, bool(tape.closures) and tape.evaluated)
                 tape.evaluated = True
         if alarm is not None:
