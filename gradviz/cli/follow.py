@@ -45,7 +45,11 @@ def follow(run: str, every: float, once: bool) -> None:
         while True:
             if new and (alive or once):
                 size = shutil.get_terminal_size()
-                health = [*filter(None, [found.still]), *wrong(found).splitlines()][:6]
+                still = found.still
+                health = [
+                    *([] if still is None else [str(still.message)]),
+                    *wrong(found).splitlines(),
+                ][:6]
                 shown = board(found, size.columns, size.lines - len(health) - 1)
                 say((CLEAR if alive else "") + "\n".join([shown, *health]))
             elif new:

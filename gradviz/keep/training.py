@@ -14,28 +14,32 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 
+from gradviz.chain.health.over_time import Onset, spread
 from gradviz.chain.result import Result
 from gradviz.files import writable
 from gradviz.keep.reading import loads
 from gradviz.keep.writing import dumps
-from gradviz.language import say
+from gradviz.language import later
 from gradviz.model import Gradients
 from gradviz.statistics import Statistics, measure
 
 if TYPE_CHECKING:
+    from gradviz.chain.health import Health
     from gradviz.graph import Graph
     from gradviz.show.timeline import Timeline
 
 FORMAT, VERSION = "gradviz training", 3
 """Version 2 has one member for a step. Version 1, of gradviz 0.1, has one Graph and changes
 relative to weights: see `_of_0_1`."""
+PASSES = 3
+"""So many backward passes of a step are examined."""
 STILL = 20
 """In so many recorded steps in succession nothing has to move."""
 _GZIP = 31  # zlib's window bits for the gzip format
@@ -88,6 +92,15 @@ class Step:
     gradients: dict[str, float]
     changes: dict[str, float]
     updates: dict[str, float]
+
+    def left_alone(self, names: Iterable[str], weights: Mapping[str, float]) -> bool:
+        """Whether some parameters got gradients here, and were and stayed what they are later."""
+        return all(
+            self.gradients.get(name)
+            and self.changes.get(name) == 0
+            and self.weights.get(name) == weights.get(name)
+            for name in names
+        )
 
 
 class Row(NamedTuple):
@@ -387,6 +400,16 @@ class Training(Result):
         text = raw[begin : begin + lengths[index]]
         return loads(text, self.path, self.max_bytes, self.make)
 
+    def examined(self, place: int) -> list[int]:
+        """Which backward passes of a step, by its place among the `steps`, are examined."""
+        return spread(len(self.steps[place].losses), PASSES)
+
+    def healths(self, number: int) -> Iterator[Health]:
+        """The health of a step's backward passes, as far as they have Graphs."""
+        for index in self.examined(self.steps.numbers.index(number)):
+            with contextlib.suppress(KeyError):
+                yield self.graph(number, index).diagnose()
+
     @property
     def text(self) -> str:
         """The run in a table of at most 24 steps: the loss, and the range over the parameters."""
@@ -398,32 +421,37 @@ class Training(Result):
             told = [f"{min(f):.1e} … {max(f):.1e}" if f else "" for f in found]
             loss = "–" if step.loss is None else f"{step.loss:.5g}"
             lines.append(f"{step.number:>8}  {loss:>10}  {told[0]:<24}  {told[1]}".rstrip())
-        return "\n".join([*lines, self.still] if self.still else lines)
+        still = self.still
+        return "\n".join(lines if still is None else [*lines, str(still.message)])
 
     @property
-    def still(self) -> str:
-        """That nothing moves that gets gradients, in all of the last 20 steps; "" if it does."""
-        last = self.steps[-STILL:]
-        if len(last) < STILL:
-            return ""
-        first = last[0]
-        reached = {n for n in first.gradients if all(s.gradients.get(n) for s in last)}
-        if not reached:
-            return ""
-        for n in reached:
-            if any(s.changes.get(n) != 0 or s.weights.get(n) != first.weights.get(n) for s in last):
-                return ""
+    def still(self) -> Onset | None:
+        """That nothing moves that gets gradients, in all of the last 20 steps or more."""
+        if len(self.steps) < STILL:
+            return None
+        last = self.steps[-1]
+        reached = [name for name, gradient in last.gradients.items() if gradient]
+        first = len(self.steps)
+        while first and reached and self.steps[first - 1].left_alone(reached, last.weights):
+            first -= 1
+        since = self.steps.numbers[first:]
+        if len(since) < STILL:
+            return None
         told = (
             "In the last {steps} recorded steps {n} parameters got gradients, and none of them "
             "changed: no optimizer made a step."
         )
-        if any(step.stepped for step in last):
+        if any(step.stepped for step in self.steps[first:]):
             told = (
                 "In the last {steps} recorded steps {n} parameters got gradients, and none of them "
-                "changed, though an optimizer made its step: its learning rate is 0, or the "
-                "gradients are zeroed before it, or it holds other parameters."
+                "changed, though an optimizer made its step: its learning rate is 0 or so small "
+                "that its steps are rounded away, or the gradients are zeroed before it, or it "
+                "holds other parameters."
             )
-        return say(told, steps=STILL, n=len(reached))
+        said = later(told, steps=len(since), n=len(reached))
+        where = ", ".join(reached[:2]) + (" …" if len(reached) > 2 else "")
+        before = self.steps.numbers[first - 1] if first else None
+        return Onset("no update", "error", where, said, tuple(since), since[0], before)
 
     @property
     def rows(self) -> Sequence[Step]:

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradviz.chain.health.over_time import LOOKED, HealthOverTime, OverTime, spread
 from gradviz.files import write_atomic
 from gradviz.keep.training import Training
+from gradviz.language import speaking
 
 if TYPE_CHECKING:
     from gradviz.web.run_widget import RunWidget
@@ -15,6 +17,41 @@ if TYPE_CHECKING:
 
 class Run(Training):
     """A recorded run; see `gradviz.load_training`."""
+
+    def diagnose(self, *, language: str = "") -> HealthOverTime:
+        """What is wrong with the run: each finding over its steps, and with which it began.
+
+        Some 60 steps are examined as `Graph.diagnose` does it, and those between which a finding
+        began; beside them it is told that nothing moves which gets gradients.
+
+        Parameters
+        ----------
+        language : {"", "en", "zh"}, optional
+            The language of the result; default: the one that is set.
+
+        Returns
+        -------
+        HealthOverTime
+            True if nothing is wrong. `findings` and `text` tell what is.
+
+        Examples
+        --------
+        >>> import torch, gradviz as gv
+        >>> model = torch.nn.Linear(2, 1)
+        >>> with gv.record_training(model, "run.gvtrain") as recorder:
+        ...     for i in range(4):
+        ...         with recorder.step():
+        ...             (model(torch.ones(1, 2)) * (0 if i > 1 else 1)).sum().backward()
+        >>> gv.load_training("run.gvtrain").diagnose().findings[0].first
+        2
+        """
+        numbers = self.steps.numbers
+        looked = tuple(numbers[i] for i in spread(len(numbers), LOOKED))
+        with speaking(language):
+            found = OverTime(self.healths).onsets(looked, numbers)
+            still = [] if self.still is None else [self.still]
+            told = sorted([*still, *found], key=lambda one: one.first)
+            return HealthOverTime(tuple(told), looked, self)
 
     def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write the run: a page, a picture of its map, or its text.

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from gradviz.chain.health.findings import SEVERITIES
-from gradviz.chain.health.over_time import Onset, OverTime
+from gradviz.chain.health.over_time import LOOKED, Onset, OverTime, spread
 from gradviz.errors import TraceError
 from gradviz.language import asked, in_every_language, say, speaking
 from gradviz.show.style import PALETTES
@@ -29,12 +29,12 @@ from .rooms import joined
 from .wire import Column, FoundOverTime, OpenedPass, Recorded
 
 if TYPE_CHECKING:
-    from gradviz.chain.health import Finding, Health
+    from gradviz.chain.health import Finding
     from gradviz.graph import Graph
     from gradviz.keep.training import Training
 
-COLUMNS, POINTS, FINDINGS, PASSES = 56, 600, 24, 3
-"""So many steps, points of the curve and findings are shown; so many passes of a step examined."""
+POINTS, FINDINGS = 600, 24
+"""So many points of the curve and findings are shown."""
 BYTES = 6 * 2**20
 """So much of Graphs is in a page."""
 
@@ -49,27 +49,19 @@ class Telling:
         So many steps are examined and shown at most, besides those at which findings began.
     """
 
-    def __init__(self, training: Training, columns: int = COLUMNS) -> None:
+    def __init__(self, training: Training, columns: int = LOOKED) -> None:
         self.training, self.columns = training, columns
         self.structures: dict[str, str] = {}
-        self._over_time = OverTime(self._healths)
+        self._over_time = OverTime(self.training.healths)
 
     def clear(self) -> None:
         """Forget what was examined: the file was begun anew."""
-        self._over_time = OverTime(self._healths)
+        self._over_time = OverTime(self.training.healths)
 
     def _graph(self, step: int, index: int) -> Iterator[Graph]:
         """The Graph of a step's backward pass, if it has one."""
         with suppress(KeyError):
             yield self.training.graph(step, index)
-
-    def _healths(self, step: int) -> Iterator[Health]:
-        for index in self.examined(self.training.steps.numbers.index(step)):
-            yield from (graph.diagnose() for graph in self._graph(step, index))
-
-    def examined(self, place: int) -> list[int]:
-        """Which of a step's backward passes are."""
-        return spread(len(self.training.steps[place].losses), PASSES)
 
     @speaking("en")
     def told(self) -> tuple[Recorded, list[int]]:
@@ -78,7 +70,7 @@ class Telling:
         looked = spread(len(steps), self.columns)
         onsets = self._over_time.onsets([steps.numbers[i] for i in looked], steps.numbers)
         place = {number: i for i, number in enumerate(steps.numbers)}
-        onsets = onsets[:FINDINGS]
+        onsets = [*filter(None, [self.training.still]), *onsets][:FINDINGS]
         began = {place[step] for o in onsets for step in (o.before, o.first) if step is not None}
         places = sorted({*looked, *began})
         column = {steps.numbers[i]: n for n, i in enumerate(places)}
@@ -161,18 +153,6 @@ def _opened(graph: Graph) -> dict[str, Any]:
     }
 
 
-def spread(count: int, most: int) -> list[int]:
-    """At most so many places, evenly spread, the last among them.
-
-    Those of a longer run are among those of a shorter one, but for the last: what is known of them
-    stays of use.
-    """
-    stride = 1
-    while count > stride * (most - 1) + 1:
-        stride *= 2
-    return sorted({*range(0, count, stride), *([count - 1] if count else [])})
-
-
 def curve(numbers: Sequence[int], losses: Sequence[float | None]) -> list[list[Any]]:
     """The losses in parts of the run: its first step, the least, the greatest, one that is none."""
     found: list[list[Any]] = []
@@ -212,7 +192,7 @@ def graphs_of(run: Telling, places: Sequence[int]) -> dict[int, list[OpenedPass]
     found: dict[int, list[OpenedPass]] = {}
     room = BYTES
     order = [places[n] for n in _coarse_first(len(places))]
-    first = [(place, i) for place in order for i in run.examined(place)]
+    first = [(place, i) for place in order for i in run.training.examined(place)]
     every = [(p, i) for p in order for i in range(len(run.training.steps[p].losses))]
     for place, index in dict.fromkeys([*first, *every]):
         if room <= 0:

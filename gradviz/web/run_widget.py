@@ -90,7 +90,9 @@ class RunWidget(anywidget.AnyWidget):
                     steps, opened = self.training.steps.numbers, []
                     if step in steps:
                         place = steps.index(step)
-                        wanted = self._telling.examined(place) if index is None else [index]
+                        wanted = (
+                            self._telling.training.examined(place) if index is None else [index]
+                        )
                         opened = self._telling.opened(place, wanted)
                     self.structures = dict(self._telling.structures)
                 self.graphs = {str(step): opened}

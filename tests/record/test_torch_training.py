@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import gradviz as gv
+from gradviz.web.recorded import Telling
 
 
 def problem():
@@ -521,6 +522,7 @@ def test_a_training_goes_on_whatever_cannot_be_recorded(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("how", "told"),
     [("no step", "no optimizer made a step"), ("no rate", "learning rate is 0"),
+     ("small rate", "rounded away"),
      ("others", "holds other parameters"), ("zeroed", "zeroed before it"), ("healthy", ""),
      ("rarely", ""), ("late", "")],
 )  # fmt: skip
@@ -528,7 +530,9 @@ def test_that_nothing_moves_is_told_of_a_run(how, told, tmp_path):
     torch.manual_seed(0)
     model = nn.Linear(3, 2)
     held = nn.Linear(3, 2) if how == "others" else model
-    optimizer = torch.optim.SGD(held.parameters(), 0.0 if how == "no rate" else 0.1)
+    optimizer = torch.optim.SGD(
+        held.parameters(), {"no rate": 0.0, "small rate": 1e-12}.get(how, 0.1)
+    )
     path = tmp_path / "run.gvtrain"
     with gv.record_training(model, path, every=2) as recorder:
         for i in range(60):
@@ -541,8 +545,39 @@ def test_that_nothing_moves_is_told_of_a_run(how, told, tmp_path):
                 if how != "no step" and (how != "rarely" or i % 2) and (how != "late" or i > 50):
                     optimizer.step()
     run = gv.load_training(path)
-    assert (told in run.still) if told else run.still == ""
-    assert not told or run.text.endswith(run.still)
+    assert (run.still is None) == (not told)
+    if told:
+        assert told in str(run.still.message)
+        assert run.text.endswith(str(run.still.message))
+        assert run.still.seen == tuple(range(0, 60, 2))
+    found = Telling(run).told()[0]["findings"]
+    assert [f["first"] for f in found if f["kind"]["en"] == "no update"] == [0] * bool(told)
+    health = run.diagnose()
+    assert [f.first for f in health.findings if f.kind == "no update"] == [0] * bool(told)
+    assert not (told and health)
+
+
+def test_a_run_tells_when_each_finding_began(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    with gv.record_training(model, tmp_path / "run.gvtrain") as recorder:
+        for i in range(200):
+            if i == 137:
+                with torch.no_grad():
+                    model[0].bias.fill_(-100.0)
+            with recorder.step():
+                model.zero_grad()
+                model(torch.rand(8, 3)).square().mean().backward()
+    run = gv.load_training(tmp_path / "run.gvtrain")
+    health = run.diagnose()
+    dead = next(f for f in health.findings if f.kind == "zero gradient")
+    assert (dead.first, dead.before, bool(health)) == (137, 136, False)
+    assert set(health.steps) < set(range(200))
+    text = run.diagnose(language="zh").text
+    assert "137" in text
+    assert "零梯度" in text
+    health.save(tmp_path / "health.txt")
+    assert (tmp_path / "health.txt").read_text("utf8") == f"{health.text}\n"
 
 
 def test_a_step_without_a_backward_pass_is_recorded_as_one(tmp_path):

@@ -10,7 +10,8 @@ import gradviz as gv
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from gradviz.web.recorded import Telling, curve, graphs_of, spread  # noqa: E402
+from gradviz.chain.health.over_time import spread  # noqa: E402
+from gradviz.web.recorded import Telling, curve, graphs_of  # noqa: E402
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e</script>"
 DIES = 9

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from gradviz.chain.health.findings import KINDS, SEVERITIES, Finding, Health, Words
-from gradviz.language import say
+from gradviz.chain.health.findings import KINDS, MARKS, SEVERITIES, Finding, Health, Words
+from gradviz.chain.result import Result
+from gradviz.language import in_its_language, say
 
-LOOKS = 60
-"""So many further steps are examined to say when findings began."""
+LOOKED, LOOKS = 56, 60
+"""So many steps of a run are examined, and so many further ones to say when findings began."""
 
 
 @dataclass(frozen=True)
@@ -110,3 +112,59 @@ class OverTime:
         """The worst findings first: theirs are the looks."""
         severities = [self.findings(s)[key].severity for s in looked if key in self.findings(s)]
         return min(map(SEVERITIES.index, severities)), KINDS.index(key[0])
+
+
+@dataclass(frozen=True, repr=False)
+class HealthOverTime(Result):
+    """The result of `Run.diagnose`; true if there is no error and no warning.
+
+    Attributes
+    ----------
+    findings : tuple of Onset
+        The earliest first.
+    steps : tuple of int
+        Those that were examined.
+    run : Run
+    """
+
+    findings: tuple[Onset, ...]
+    steps: tuple[int, ...]
+    run: Any
+
+    @property
+    def rows(self) -> tuple[Onset, ...]:
+        """The `findings`."""
+        return self.findings
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing but notes."""
+        return all(finding.severity == "note" for finding in self.findings)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    @property
+    @in_its_language
+    def text(self) -> str:
+        """Each finding: what, where, and from which step on."""
+        lines = [f"{MARKS[finding.severity]} {finding.text}" for finding in self.findings]
+        if self.ok:
+            lines.insert(0, f"✓ {say('no warning in {n} steps of the run', n=len(self.steps))}")
+        return "\n".join(lines)
+
+    def draw(self, what: str = "gradients", **options: Any) -> Any:
+        """The map of the run (see `Run.draw`)."""
+        return self.run.draw(what, **options)
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many places, evenly spread, the last among them.
+
+    Those of a longer run are among those of a shorter one, but for the last: what is known of them
+    stays of use.
+    """
+    stride = 1
+    while count > stride * (most - 1) + 1:
+        stride *= 2
+    return sorted({*range(0, count, stride), *([count - 1] if count else [])})

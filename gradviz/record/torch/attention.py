@@ -30,7 +30,7 @@ def rows_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Tensor, int
 
     Of a row that a mask leaves fewer than two entries it is a NaN; None where it is not known.
     """
-    given = dict(zip(_NAMES, args, strict=False)) | kwargs
+    given = {**dict(zip(_NAMES, args, strict=False)), **kwargs}
     query, key, mask = given["query"], given["key"], given.get("attn_mask")
     there = [t for t in (query, key, mask) if t is not None]
     if any(t.layout != torch.strided or t.is_nested or is_distributed(t) for t in there):
