@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -31,26 +31,34 @@ class States(NamedTuple):
         random.setstate(python)
         np.random.set_state(array)  # noqa: NPY002
         if tensors is not None:
-            torch = sys.modules["torch"]
-            torch.set_rng_state(tensors[0])
-            for device, generator in enumerate(torch.cuda.default_generators, 1):
-                if device < len(tensors):
-                    generator.set_state(tensors[device])
-                else:  # one of a GPU that was first used since
-                    generator.manual_seed(generator.initial_seed())
+            put_of_torch(tensors)
         for generator, state in self.own:
             _set(generator, state)
 
 
 def states(generators: Iterable[Any] = (), tensors: bool = False) -> States:
     """The states now; `tensors`: PyTorch's too."""
-    drawn = None
-    if tensors:
-        torch = sys.modules["torch"]
-        devices = torch.cuda.default_generators  # none where the program does not use CUDA so far
-        drawn = [torch.get_rng_state(), *(generator.get_state() for generator in devices)]
+    drawn = of_torch() if tensors else None
     array = np.random.get_state()  # noqa: NPY002
     return States([random.getstate(), array, drawn], [(g, _get(g)) for g in generators])
+
+
+def of_torch() -> list[Any]:
+    """The states of PyTorch's own: the CPU's, and each GPU's where the program uses CUDA so far."""
+    torch = sys.modules["torch"]
+    devices = torch.cuda.default_generators
+    return [torch.get_rng_state(), *(generator.get_state() for generator in devices)]
+
+
+def put_of_torch(states: Sequence[Any]) -> None:
+    """Let PyTorch's own go on from there."""
+    torch = sys.modules["torch"]
+    torch.set_rng_state(states[0])
+    for device, generator in enumerate(torch.cuda.default_generators, 1):
+        if device < len(states):
+            generator.set_state(states[device])
+        else:  # one of a GPU that was first used since
+            generator.manual_seed(generator.initial_seed())
 
 
 @contextmanager

@@ -130,7 +130,7 @@ def call_of(
     kwargs: Any,
     given: Sequence[Tensor],
     target: Tensor | None,
-    generator: Tensor | None,
+    generator: list[Tensor] | None,
 ) -> Call:
     """A call with a `Slot` in place of each tensor, in the order of `given`."""
     positions = iter(range(len(given)))

@@ -30,7 +30,7 @@ from gradviz.model import CONSTANT, INPUT, PARAMETER, Node
 from gradviz.ops import forms
 from gradviz.ops.operation import Operation
 from gradviz.rank import Rank
-from gradviz.record import names
+from gradviz.record import chance, names
 from gradviz.record.arguments import numbered
 from gradviz.record.torch import keep, ranks
 from gradviz.record.torch.arguments import arguments, told_by_targets
@@ -274,7 +274,7 @@ class Capture(Written, TorchFunctionMode):
         operands = list(map(self.node, given))
         versions = versions_of(given)
         again = self.whole or is_packing()  # the call may have to be made once more
-        generator = torch.get_rng_state() if again and name in RANDOM else None
+        generator = chance.of_torch() if again and name in RANDOM else None
         try:
             result = self.run(func, args, kwargs)
         except Exception as error:

@@ -20,6 +20,7 @@ from gradviz.errors import TraceError
 from gradviz.ops import notation
 from gradviz.ops.corners import Numbers
 from gradviz.ops.operation import OPERAND_NAMES, Derivative, Operation, unwritten
+from gradviz.record import chance
 from gradviz.record.arguments import nested
 from gradviz.record.torch.formulas import LOCAL, MESSAGES, About, slopes
 from gradviz.record.torch.keep import array
@@ -68,8 +69,8 @@ class Call(NamedTuple):
         The arguments, with a `Slot` for each tensor.
     target : int or None
         The position of the operand that the call writes to and that is its result.
-    generator : Tensor or None
-        The state of the random numbers before the call, where it draws some.
+    generator : list of Tensor or None
+        The states of PyTorch's random numbers before the call, where it draws some.
     autocast : torch.dtype or None
         What matrix products are computed in, under `torch.autocast`.
     """
@@ -78,7 +79,7 @@ class Call(NamedTuple):
     args: Any
     kwargs: Any
     target: int | None
-    generator: Tensor | None
+    generator: list[Tensor] | None
     autocast: torch.dtype | None
 
     def results(
@@ -115,11 +116,11 @@ class Call(NamedTuple):
         slots = [s for s in nested((self.args, self.kwargs), (Slot,)) if isinstance(s, Slot)]
         kind = slots[0].device.type if slots else "cpu"
         with (
-            torch.random.fork_rng(devices=[]),
+            torch.random.fork_rng(devices=range(len(torch.cuda.default_generators))),
             torch.autocast(kind, self.autocast, enabled=self.autocast is not None),
         ):
             if self.generator is not None:
-                torch.set_rng_state(self.generator)
+                chance.put_of_torch(self.generator)
             args, kwargs = fill(self.args), fill(self.kwargs)
             result = self.function(*args, **kwargs)
         if self.target is not None:

@@ -32,7 +32,8 @@ class Norms:
         for parameter in parameters:
             gradient = parameter.grad
             if gradient is not None:
-                plain = _values(gradient)
+                usual = type(gradient) is Tensor and gradient.layout is torch.strided
+                plain = gradient if usual else _values(gradient)
                 keys, gradients = groups.setdefault((plain.device, plain.dtype), ([], []))
                 keys.append(id(parameter))
                 gradients.append(plain)
