@@ -427,12 +427,12 @@ class Training(Result):
     @property
     def still(self) -> Onset | None:
         """That nothing moves that gets gradients, in all of the last 20 steps or more."""
-        if len(self.steps) < STILL:
+        latest, first = self.steps[-STILL:], len(self.steps)
+        if not latest:
             return None
-        last = self.steps[-1]
-        reached = [name for name, gradient in last.gradients.items() if gradient]
-        first = len(self.steps)
-        while first and reached and self.steps[first - 1].left_alone(reached, last.weights):
+        weights = latest[-1].weights
+        reached = [n for n in latest[-1].gradients if all(s.gradients.get(n) for s in latest)]
+        while first and reached and self.steps[first - 1].left_alone(reached, weights):
             first -= 1
         since = self.steps.numbers[first:]
         if len(since) < STILL:
