@@ -181,7 +181,7 @@ class Parts:
                     end += max(on - (end - start + missing + on) % period, 0)
                 found += units[at:start]
                 repeated = units[start:end]
-                label = self._label(repeated) if period == 1 else "loop"
+                label = self._label(repeated)
                 found.append(Fold(self, label, repeated, depth, period=period, missing=missing))
                 at = end
             if not at:
@@ -194,8 +194,10 @@ class Parts:
         They may be of other sizes, or, as a sum that begins with 0, another operation.
         """
 
-        def call(unit: int | Fold) -> tuple[Any, dict[Any, int]]:
-            label = stem(unit.label) if isinstance(unit, Fold) and unit.scope else type(unit)
+        def call(unit: int | Fold) -> tuple[Any, Any]:
+            label = unit.label if isinstance(unit, Fold) and unit.scope else ""
+            if label != stem(label):  # by a number in a list of layers
+                return stem(label), True
             return label, gathering.places(self.graph.values[steps_of(unit)[-1]])
 
         pairs = zip(units, units[period:], strict=False)
@@ -223,12 +225,13 @@ class Parts:
         return known.index(max(known)) if any(known) else None
 
     def _label(self, units: list[int | Fold]) -> str:
-        """What single things that are alike are called together."""
-        if isinstance(units[0], Fold):
-            return common([unit.label for unit in units if isinstance(unit, Fold)]) or "blocks"
-        if not self.graph.is_leaf(units[0]):
+        """What things that repeat are called together: blocks by what their names begin with."""
+        if isinstance(units[0], int) and self.graph.is_leaf(units[0]):
+            return common([self.graph.names[i] for i in units if isinstance(i, int)]) or "leaves"
+        labels = [unit.label for unit in units if isinstance(unit, Fold)]
+        if len(labels) < len(units) or len({*map(stem, labels)}) > 1:
             return "loop"
-        return common([self.graph.names[i] for i in units if isinstance(i, int)]) or "leaves"
+        return common(labels) or "blocks"
 
     def _iterations(self, fold: Fold) -> list[int | Fold]:
         first, turns = fold.first or 1, fold.count

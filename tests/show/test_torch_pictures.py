@@ -403,6 +403,37 @@ def test_a_loop_has_all_its_rounds_whatever_their_sizes(widths, after):
         assert {"norm", "head"} <= {box.title for box in view.boxes if not box.scope}
 
 
+class Shifting(nn.Module):
+    """Every second block shifts what it is given, as those of a Swin do."""
+
+    def __init__(self, shift):
+        super().__init__()
+        self.linear, self.shift = nn.Linear(6, 6), shift
+
+    def forward(self, x):
+        x = x.roll(1, 0) if self.shift else x
+        return x + torch.tanh(self.linear(x)) * 0.5
+
+
+class Alternating(nn.Module):
+    def __init__(self, count):
+        super().__init__()
+        self.blocks = nn.ModuleList(Shifting(n % 2) for n in range(count))
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+def test_blocks_that_alternate_are_no_loop_of_half_as_many_rounds():
+    graph = gv.trace(Alternating(8), torch.randn(4, 6), loss=lambda z: z.square().mean())
+    view = graph.draw().view
+    said = {scope for box in view.boxes for scope in box.scope}
+    assert "blocks · 4 times" in said
+    assert not any("loop" in scope for scope in said)
+
+
 class Placed(nn.Module):
     """Positions are counted, and read by a layer that learns nothing."""
 
