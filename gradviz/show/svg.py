@@ -62,7 +62,7 @@ class _Painter:
         self.colours = style.PALETTES[theme]
         self.out: list[str] = []
         self.used: dict[str, None] = {}
-        self.exits = {box.id for box in view.boxes if box.kind == "exit"}
+        self.ports = {box.id for box in view.boxes if box.kind in PORTS}
 
     # The frame
 
@@ -222,9 +222,11 @@ class _Painter:
             _at(spline[0]) + (f"C{' '.join(map(_at, spline[1:]))}" if spline[1:] else "")
             for spline in route.splines
         )
-        leaves = arrow.head in self.exits  # it goes on there
+        leaves = arrow.head in self.ports  # it goes on there
         if leaves:
-            path += f"L{_n(route.tip[0])} {_n(route.tip[1])}"
+            path += f"L{_at(self.place.centres[arrow.head])}"
+        if arrow.tail in self.ports:
+            path = f"M{_at(self.place.centres[arrow.tail])}L{path[1:]}"
         self._open_arrow("arrow", arrow)
         roles = arrow.roles or ("",)
         for i, role in enumerate(roles):

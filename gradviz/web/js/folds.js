@@ -3,7 +3,7 @@
 import { button, fill, html, OURS, set } from "./elements.js";
 import { Pictures } from "./pictures.js";
 import { toggled } from "./session.js";
-import { sides } from "./sheet.js";
+import { sides } from "./things.js";
 
 /** @import { Place } from "./camera.js" */
 /** @import { Frame } from "./frame.js" */

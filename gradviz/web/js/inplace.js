@@ -3,12 +3,14 @@
 // An edge follows the sheet that the picture is, and its ends what they lead to.
 
 import { set } from "./elements.js";
-import { bent, placesOf, shifted, tracedBy } from "./routes.js";
-import { all, Sheet, shift, sides } from "./sheet.js";
+import { seat } from "./headings.js";
+import { bent, placesOf, shifted } from "./routes.js";
+import { Sheet } from "./sheet.js";
+import { all, shift, sides } from "./things.js";
 
 /** @import { Point } from "./camera.js" */
 /** @import { Goal } from "./routes.js" */
-/** @import { Stretch } from "./sheet.js" */
+/** @import { Stretch } from "./stretches.js" */
 
 const INSET = 10; // of an edge, from the corner of a box
 
@@ -273,42 +275,5 @@ class Place extends Sheet {
     set(this.root, { width: wide, height: high, viewBox: `0 0 ${wide} ${high}` });
     let below = this.panel.nextElementSibling;
     for (; below; below = below.nextElementSibling) shift(below, [0, more[1]]);
-  }
-}
-
-/** Headings come to where no edge runs through them. @param {SVGGElement} panel */
-function seat(panel) {
-  const ways = all(panel, "g.arrow path").map((line) => tracedBy(line.getAttribute("d") ?? ""));
-  const frames = all(panel, ".group").map(sides);
-  for (const title of all(panel, "g.group-title")) {
-    const [left, top, right, bottom] = sides(title);
-    const frame = frames.find(([x, y, z]) => x < left && right < z && top - y > 0 && top - y < 6);
-    if (!frame) continue;
-    const crossed = ways
-      .flatMap((way) => way.slice(1).map((point, n) => [way[n], point]))
-      .filter(([[, a], [, b]]) => Math.min(a, b) < bottom && Math.max(a, b) > top)
-      .map(([[a], [b]]) => [Math.min(a, b) - 3, Math.max(a, b) + 3])
-      .sort(([a], [b]) => a - b);
-    if (!crossed.some(([a, b]) => a < right && b > left)) continue;
-    const whole = title.textContent?.trim() ?? "";
-    const [text, ...others] = all(title, "text");
-    const forms = [whole, /^.*? · [A-Z]\w*/.exec(whole)?.[0], whole.split(" · ")[0]];
-    for (const said of others.length ? [whole] : forms) {
-      if (!said) continue;
-      const wide = ((right - left) * said.length) / whole.length;
-      let at = frame[0] + 8;
-      for (const [a, b] of [...crossed, [frame[2] - 4, frame[2]]]) {
-        if (a - at >= wide) break;
-        at = Math.max(at, b);
-      }
-      if (at >= frame[2]) continue; // no place
-      shift(title, [at - left, 0]);
-      if (said !== whole) {
-        text.textContent = said;
-        set(text, { textLength: wide - 8 });
-        set(all(title, "rect")[0], { width: wide });
-      }
-      break;
-    }
   }
 }

@@ -2,68 +2,22 @@
 //
 // Boxes keep their size, where their middle comes to lie.
 
-import { placeOf, shiftOf } from "./boxes.js";
-import { find } from "./elements.js";
+import { shiftOf } from "./boxes.js";
 import { placesOf, tracedBy } from "./routes.js";
+import { along, disjoint, gaps, STRIP, stretched } from "./stretches.js";
+import { all, reach, sides } from "./things.js";
 
 /** @import { Point } from "./camera.js" */
-/** @typedef {{from: number, to: number, length: number}} Stretch of a line, and its new length */
-/** @typedef {[number, number, number, number]} Sides left, top, right, bottom */
+/** @import { Stretch } from "./stretches.js" */
+/** @import { Sides } from "./things.js" */
 /** @typedef {{from: number, to: number}} Level of an edge across the picture: there, and from the top of what comes in */
 
-const STRIP = 10; // a strip in which nothing stands
 const LANE = 24; // in which edges come to where they lead
 const BESIDE = 8; // between what opens and what stands beside it
 
 /** @type {(source: string) => SVGSVGElement} */
 const parsed = (source) =>
   /** @type {any} */ (new DOMParser().parseFromString(source, "image/svg+xml").documentElement);
-/** @type {(within: Element, selector: string) => SVGGElement[]} */
-export const all = (within, selector) => [
-  ...within.querySelectorAll(/** @type {"g"} */ (selector)),
-];
-
-/** @type {(group: Element, by: Point) => void} */
-export function shift(group, [dx, dy]) {
-  const [x, y] = shiftOf(group);
-  group.setAttribute("transform", `translate(${(x + dx).toFixed(2)} ${(y + dy).toFixed(2)})`);
-}
-/** @type {(thing: Element) => Sides} */
-export function sides(thing) {
-  const rect = thing.matches("rect") ? thing : find(thing, "rect", SVGRectElement);
-  const [x, y, w, h] = placeOf(rect);
-  return [x, y, x + w, y + h];
-}
-
-/**
- * Where a place on a line comes to lie; the stretches are in order.
- * @type {(stretches: Stretch[], x: number) => number}
- */
-function along(stretches, x) {
-  let more = 0;
-  for (const { from, to, length } of stretches) {
-    if (x <= from) break;
-    if (x < to) return from + more + ((x - from) * length) / (to - from);
-    more += length - (to - from);
-  }
-  return x + more;
-}
-
-/**
- * From where to where something lies, made as long as `wanted`, but for what else stands there.
- * @type {(from: number, to: number, wanted: number, others: [number, number][]) => Stretch[]}
- */
-function stretched(from, to, wanted, others) {
-  if (wanted >= to - from) return [{ from, to, length: wanted }];
-  const free = gaps([from, to], others)
-    .filter(([low, high]) => high - low > STRIP)
-    .map(([low, high]) => ({ from: low, to: high, length: STRIP }));
-  const short = free.reduce((sum, { from, to }) => sum + to - from - STRIP, 0);
-  const missing = wanted - (to - from - short);
-  if (free.length && missing > 0) free[0].length += missing;
-  return free.filter(({ from, to, length }) => length < to - from);
-}
-
 export class Sheet {
   /**
    * @param {Drawing} drawing
@@ -341,21 +295,3 @@ export class Sheet {
 const clamped = (x, least, most) => Math.min(Math.max(x, least), most);
 /** @type {(a: Sides) => number} */
 const area = ([left, top, right, bottom]) => (right - left) * (bottom - top);
-/** @type {(things: Sides[], k: number) => [number, number][]} */
-const reach = (things, k) => things.map((at) => [at[k], at[k + 2]]);
-/** What of a line nothing stands on. @type {(line: number[], things: [number, number][]) => [number, number][]} */
-function gaps([from, to], things) {
-  /** @type {[number, number][]} */
-  const free = [];
-  let at = from;
-  for (const [low, high] of [...things, [to, to]].sort((a, b) => a[0] - b[0])) {
-    if (Math.min(low, to) > at) free.push([at, Math.min(low, to)]);
-    at = Math.max(at, high);
-  }
-  return free;
-}
-/** @type {(stretches: Stretch[]) => Stretch[]} */
-const disjoint = (stretches) =>
-  stretches
-    .sort((a, b) => a.from - b.from)
-    .filter((one, n) => !n || one.from >= stretches[n - 1].to);
