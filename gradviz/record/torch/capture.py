@@ -298,8 +298,8 @@ class Capture(Written, TorchFunctionMode):
         # tensor, whose stored zeros are not kept.
         call = None
         needed = again and (self.whole or len(fresh) > 1) and name != "grad"
-        drawn = any(type(a) is torch.Generator for a in (*args, *kwargs.values()))
-        if needed and not drawn and all(t.layout == torch.strided for t in given):
+        needed = needed and all(t.layout == torch.strided for t in given)
+        if needed and not any(type(a) is torch.Generator for a in (*args, *kwargs.values())):
             call = call_of(func, args, kwargs, given, target, generator)
         shown: Sequence[Any] = operands
         if name.rstrip("_") in SYMBOLS and not kwargs and len(args) == 2:

@@ -28,7 +28,7 @@ from gradviz.record.arguments import (
 )
 from gradviz.record.build import build
 from gradviz.record.chance import States
-from gradviz.record.torch import keep, ranks
+from gradviz.record.torch import keep, measuring, ranks
 from gradviz.record.torch.again import AS_IT_IS, Again, Given, fixed, shared, slots_of, written
 from gradviz.record.torch.attention import sharpness
 from gradviz.record.torch.capture import Capture
@@ -377,6 +377,7 @@ def _differentiate(capture: Capture, loss: Tensor, leaves: Mapping[str, Tensor])
     handles = [
         leaf.register_hook(partial(_let_go, capture, leaf))  # type: ignore[no-untyped-call]
         for leaf in leaves.values()
+        if leaf.numel() >= measuring.SMALL
     ]
     try:
         found: Sequence[Any] = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
