@@ -407,6 +407,31 @@ class Graph(Recording):
 
         return elements(self, names, limit, products, Graph)
 
+    def inside(self, name: str) -> Graph:
+        """What is in one call of a library that JAX computes in several operations.
+
+        A Graph like any other: its leaves are what the call reads, ``name`` is its result, and its
+        J is what that contributes to J to first order, the sum of its gradient times it, so that
+        every gradient in it is ∂J/∂ that value.
+
+        Parameters
+        ----------
+        name : str
+
+        Raises
+        ------
+        TraceError
+            It is one operation, arrays were not kept, J does not depend on it, or it has a
+            derivative rule of its own, which its operations do not have.
+
+        Examples
+        --------
+        >>> g.inside("logp").draw()  # doctest: +SKIP
+        """
+        from gradviz.chain.inside import inside
+
+        return inside(self, name)
+
     def check(
         self,
         *,

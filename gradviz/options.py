@@ -51,7 +51,9 @@ class Picture(TypedDict, total=False):
         layers, with norms and not formulas; ``budget=len(graph)`` draws every value.
     unfold : str or iterable of str, optional
         What else to open, by the key in its tooltip, such as ``"blocks.0/attn"``, or by
-        the name of a value: all that it lies in. All other folds stay as they are.
+        the name of a value: all that it lies in. All other folds stay as they are. Of a JAX
+        program also calls of a library, by what is called (``"log_softmax"``) or by the value that
+        is their result.
     color : {"auto", "gradient", "memory", None}, mapping or callable, optional
         What boxes and edges are coloured by, on one scale that the picture tells. "gradient": the
         norms of gradients and of the messages between them; "auto" does so for a graph with layers,

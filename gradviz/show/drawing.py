@@ -21,7 +21,7 @@ from gradviz.model import Recording
 from gradviz.options import Colour
 from gradviz.words import choose
 
-from . import heat, style
+from . import calls, heat, style
 from .overview import overview
 from .view import Box, View, backward_view, beside_view, forward_view
 
@@ -242,9 +242,11 @@ def draw(
         raise TypeError(f"highlight={highlight!r}: give a result, such as graph.explain(...)")
     looks: dict[str, Any] = dict(direction=direction, title=title)
     foldable = show is None and isinstance(graph, Recording)
-    if foldable and (unfold or (is_large(graph) if budget is None else len(graph) > budget)):
+    found, keys = calls.asked(graph, unfold) if foldable and unfold else ([], [])
+    many = foldable and (is_large(graph) if budget is None else len(graph) > budget)
+    if foldable and (keys or many or (found and backward)):
         view = overview(graph, highlight=highlight, backward=backward, budget=budget,
-                        unfold=unfold, color=color, **looks)  # fmt: skip
+                        unfold=keys, calls=found, color=color, **looks)  # fmt: skip
         return Drawing(view, theme=theme, engine=engine, words=partial(_words_of_view, view))
     chosen = show if show is None or isinstance(show, str) else tuple(show)
     if backward == "alone":
@@ -252,9 +254,13 @@ def draw(
     else:
         make = beside_view if backward else forward_view
         view = make(graph, show=chosen, highlight=highlight, **looks)
+    for call in found:
+        view = calls.opened(view, f"n{call.i}", call, {i: f"n{i}" for i in range(len(graph))})
     view = framed(graph, view) if isinstance(graph, Recording) else view
     view = heat.of_values(graph, view, heat.wanted(color, False))
     words = partial(_words, graph, chosen, highlight, view.title, view.scale)
+    if found:  # (which a table of the graph does not have)
+        words = partial(_words_of_view, view)
     return Drawing(view, theme=theme, engine=engine, words=words)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from gradviz import words
 from gradviz.chain.fold import Fold, values_of
 from gradviz.chain.folding import Folding
+from gradviz.chain.inside import Call, alone
 from gradviz.chain.parts import ROW
 from gradviz.chain.repeats import common
 from gradviz.chain.totals import OVER, Bundle, Tally, Totals
@@ -23,6 +24,7 @@ from gradviz.statistics import norm
 
 from . import heat, layers
 from .bend import bend_of
+from .calls import opened as in_place
 from .view import (
     Arrow,
     Bend,
@@ -51,7 +53,8 @@ def overview(
     graph: Graph,
     *,
     budget: int | None = None,
-    unfold: str | Iterable[str] = (),
+    unfold: Iterable[str] = (),
+    calls: Sequence[Call] = (),
     highlight: Highlight | None = None,
     backward: str | None = None,
     direction: str | None = None,
@@ -64,9 +67,18 @@ def overview(
     mark = highlight or Highlight()
     folding = Folding(graph)
     opened = folding.opened(budget)
-    for key in [unfold] if isinstance(unfold, str) else unfold:
+    for key in unfold:
         opened += [fold for fold in folding.way(key) if fold not in opened]
+    wanted = {call.i: call for call in calls}
+    if calls and not unfold and wanted.keys().isdisjoint(alone(p) for p, _ in folding.cut(opened)):
+        opened += [fold for fold in folding.around(calls[0].i) if fold not in opened]
     view = view_of(graph, folding, opened, mark, color)
+    parts = [part for part, _ in folding.cut(opened)]
+    owner = {
+        i: box.id for part, box in zip(parts, view.boxes, strict=True) for i in values_of(part)
+    }
+    for call in filter(None, map(wanted.get, map(alone, parts))):
+        view = in_place(view, owner[call.i], call, owner)
     chosen = direction_of(direction, folding.row(opened) >= ROW)
     view = replace(
         view,

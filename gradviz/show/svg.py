@@ -297,7 +297,7 @@ class _Painter:
         rx = {"input": 14.0, "parameter": 2.5}.get(box.kind, 7.0)
         dash = ' stroke-dasharray="5 3"' if box.kind == "constant" or role == "unneeded" else ""
         frame = f'x="{_n(x)}" y="{_n(top)}" width="{_n(card.width)}" height="{_n(height)}"'
-        if box.kind == "fold":  # what lies in it looks out below
+        if box.kind == "fold" or box.opens:  # what lies in it looks out below
             self._stack(x, top, card.width, height, fill, stroke)
         self.out.append(
             f'<rect {frame} rx="{rx}" {self._paint(fill=fill, stroke=stroke)} '

@@ -78,6 +78,7 @@ class Box:
     tooltip: str = ""
     title: str = ""  # what is shown of the name: inside a scope, what follows the scope's
     heat: str = ""  # its colour: heat0, ... for a step of the scale, zero, underflown, sick
+    opens: bool = False  # as a fold, though it is one operation
 
 
 @dataclass(frozen=True)

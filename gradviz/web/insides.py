@@ -16,10 +16,11 @@ from typing import Any
 
 from gradviz.chain.columns import length
 from gradviz.chain.fold import Fold
-from gradviz.chain.folding import LONG
+from gradviz.chain.folding import LONG, SCREEN
+from gradviz.errors import TraceError
 from gradviz.language import speaking
 from gradviz.options import Colour
-from gradviz.show import heat
+from gradviz.show import calls, heat
 from gradviz.show.arrange import arrange, ends
 from gradviz.show.dot import group_title
 from gradviz.show.layout import Layout, Point
@@ -31,6 +32,10 @@ from .wire import Drawing, Inside
 
 MOST = 40  # so many folds of a picture can be opened or closed, if ...
 LENGTH = 2 * LONG  # ... the edges in them are no longer than this
+CALLS = 24  # so many calls of a library can be opened, each of which is computed again
+
+_Seen = tuple[int, View, Drawing, Collection[int]]
+"""A box, the picture that shows it, and the edges across that."""
 
 
 @dataclass
@@ -41,7 +46,7 @@ class _Part:
     whether it leaves that.
     """
 
-    fold: Fold
+    fold: Fold | _Opened
     view: View
     drawing: Drawing
     ports: dict[str, int]
@@ -51,6 +56,16 @@ class _Part:
         """Where what is in it rises."""
         rising = frozenset(box.id for box in self.view.boxes)
         return replace(self, view=replace(self.view, bend=Bend(rising, frozenset())))
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A library's call, as if it were a fold: of its values those in it have negative ids."""
+
+    key: str
+    title: str
+    values: list[int]
+    folds: tuple[Fold, ...] = ()
 
 
 @speaking("en")  # the module says it in the reader's language
@@ -67,7 +82,7 @@ def alive(
     bend = view.bend if view.bend and first.bent else Bend(frozenset(), frozenset())
     rises = _values_in(drawing, bend.rising).issuperset
     parts = [
-        part.turned() if rises(part.fold.values) else part
+        part.turned() if rises(i for i in part.fold.values if i >= 0) else part
         for part in _parts(pictures, view, drawing, bend, color, longest)
     ]
     inner = [part.view.scale for part in parts if part.view.scale]
@@ -134,6 +149,7 @@ def _parts(
             rest = [*opened[:n], *outside]
             yield _shut(fold, across, *pictures.with_open(rest, *looks))
 
+    called = dict(_calls(pictures, view, drawing, across))
     pending = deque((fold, opened, view, drawing, across) for fold in _closed(opened))
     count = total = 0
     least = math.inf  # parts of a fold for which there was no room
@@ -154,6 +170,49 @@ def _parts(
         yield part
         level = {*part.across}
         pending += ((below, now, inner, after, level) for below in _closed([fold], now))
+        called = dict(_calls(pictures, inner, after, level)) | called
+    for seen in [*called.values()][:CALLS]:
+        try:
+            part = _call(pictures, *seen)
+        except TraceError:  # (a derivative rule of its own)
+            continue
+        if len(part.view.boxes) <= SCREEN:
+            yield part
+
+
+def _calls(
+    pictures: Pictures, view: View, drawing: Drawing, across: Collection[int]
+) -> Iterator[tuple[str, _Seen]]:
+    """The calls that a picture shows closed, by their keys."""
+    known = {call.key for call in pictures.calls.values()}
+    for box, key in drawing["closed"].items():
+        if key in known:
+            yield key, (box, view, drawing, across)
+
+
+def _call(
+    pictures: Pictures, box: int, outer: View, before: Drawing, across: Collection[int]
+) -> _Part:
+    """What is in a library's call."""
+    key = before["closed"][box]
+    call = next(call for call in pictures.calls.values() if call.key == key)
+    graph = pictures.folding.graph
+    owner = {u: f"n{_box_in(before, u)}" for u in graph.operands[call.i]}
+    view = calls.opened(outer, f"n{box}", call, owner)
+    inner = {int(b.id[1:]) for b in view.boxes if int(b.id[1:]) < 0}
+    hidden = _values_in(before, {f"n{box}"})
+    fold = _Opened(key, call.heading, sorted({*inner, *hidden, box}))
+    after: Drawing = {
+        **before,
+        "folded": [shut for shut in before["folded"] if shut != key],
+        "closed": {n: shut for n, shut in before["closed"].items() if n != box},
+        "frames": {},
+    }
+    return _inside(fold, across, outer, before, view, after)
+
+
+def _box_in(drawing: Drawing, i: int) -> int:
+    return next((box for first, last, box in drawing["inside"] if first <= i <= last), i)
 
 
 def _closed(within: Iterable[Fold], opened: Iterable[Fold] = ()) -> list[Fold]:
@@ -192,7 +251,7 @@ def _port(kind: str, edge: int) -> Box:
 
 
 def _inside(
-    fold: Fold,
+    fold: Fold | _Opened,
     across: Collection[int],
     outer: View,
     before: Drawing,
@@ -238,7 +297,7 @@ def _inside(
     return _Part(fold, own, told, numbers, level)
 
 
-def _heading(fold: Fold, view: View, drawing: Drawing) -> str:
+def _heading(fold: Fold | _Opened, view: View, drawing: Drawing) -> str:
     """That of its frame."""
     for box in view.boxes:
         for depth in range(len(box.scope), 0, -1):
@@ -247,21 +306,22 @@ def _heading(fold: Fold, view: View, drawing: Drawing) -> str:
     return fold.title
 
 
-def _box_of(fold: Fold, drawing: Drawing) -> int:
+def _box_of(fold: Fold | _Opened, drawing: Drawing) -> int:
     return next(box for box, key in drawing["closed"].items() if key == fold.key)
 
 
-def _within(fold: Fold, drawing: Drawing) -> Drawing:
+def _within(fold: Fold | _Opened, drawing: Drawing) -> Drawing:
     """What of a picture is said of what is in a fold."""
     values = set(fold.values)
-    keys = {fold.key, *(part.key for part in fold.folds)}
+    closed = {box: key for box, key in drawing["closed"].items() if box in values}
+    keys = {fold.key, *(part.key for part in fold.folds), *closed.values()}
     below = {inner.key for part in fold.folds for inner in part.folds}
     return {
         **drawing,
         "folded": sorted((keys | below) & {*drawing["folded"]}),
         "scopes": [key for key in drawing["scopes"] if key in keys],
         "inside": [run for run in drawing["inside"] if run[0] in values],
-        "closed": {box: key for box, key in drawing["closed"].items() if box in values},
+        "closed": closed,
     }
 
 

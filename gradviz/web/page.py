@@ -191,7 +191,7 @@ def _state(
         detail = posed.detail
     for name in (*more["targets"], *more["selected"]):
         graph.detailed(detail).id(name)
-    pictures = Pictures(graph, detail)
+    pictures = Pictures(graph, detail, closed=posed is not None)
     first = alive(pictures, direction, color, engine)
     drawn = sealed([first, alive(pictures, across(first), color, engine, LONG)])
     count = len(graph.detailed(detail))

@@ -15,6 +15,7 @@ import numpy as np
 from gradviz import words
 from gradviz.chain.fold import Fold, values_of
 from gradviz.chain.folding import LONG, SCREEN, Folding
+from gradviz.chain.inside import alone, calls_of
 from gradviz.chain.parts import ROW
 from gradviz.chain.totals import Tally
 from gradviz.highlight import Highlight
@@ -70,10 +71,18 @@ class Pictures:
     graph : Graph
     detail : {"names", "operations"}, optional
         As in `Graph.draw`.
+    closed : bool
+        Whether a library's calls have no inside here.
+
+    Attributes
+    ----------
+    calls : dict of int to Call
+        Those that open as folds do, by the ids of their results.
     """
 
-    def __init__(self, graph: Graph, detail: str | None = None) -> None:
+    def __init__(self, graph: Graph, detail: str | None = None, closed: bool = False) -> None:
         self.folding = _folding(graph.detailed(detail))
+        self.calls = {} if closed else calls_of(self.folding.graph)
         self._known: dict[Any, tuple[View, Drawing, Any, Any]] = {}
 
     @cached_property
@@ -136,7 +145,8 @@ class Pictures:
     ) -> tuple[View, Drawing]:
         """A picture that is not laid out yet."""
         view, drawing = self.with_open(self.opened(folded), direction, color)
-        return view, {**drawing, "folded": sorted(_state(self.folding, folded)[1])}
+        called = {one.key for one in self.calls.values()} & {*drawing["closed"].values()}
+        return view, {**drawing, "folded": sorted(_state(self.folding, folded)[1] | called)}
 
     def with_open(
         self,
@@ -168,18 +178,24 @@ class Pictures:
         scopes = {box.id: box.scope for box in view.boxes}
         owner = np.array([int(box[1:]) for box in ids])[part_of]
         shut: dict[int, str] = {}
+        called: dict[str, str] = {}
         frames: dict[str, str] = {}
         for (part, around), box in zip(cut, ids, strict=True):
-            if isinstance(part, Fold):
+            if call := self.calls.get(alone(part)):
+                shut[int(box[1:])] = call.key
+                called[box] = call.key
+            elif isinstance(part, Fold):
                 shut[int(box[1:])] = part.key
             scope = scopes[box]
             for depth in range(1, len(scope) + 1 if around else 0):
                 frames.setdefault("/".join(scope[:depth]), around[min(depth, len(around)) - 1].key)
-        return view, {
+        boxes = tuple(replace(b, opens=True) if b.id in called else b for b in view.boxes)
+        return replace(view, boxes=boxes), {
             "svg": "",
             "direction": "LR",
-            "folded": sorted(_closed(opened, folding)),
-            "scopes": [p.key for f in opened for p in f.folds if p in opened or is_listed(p)],
+            "folded": sorted(_closed(opened, folding) | {*called.values()}),
+            "scopes": [p.key for f in opened for p in f.folds if p in opened or is_listed(p)]
+            + [*called.values()],
             "inside": _runs(owner),
             "closed": shut,
             "sealed": [],
@@ -189,7 +205,9 @@ class Pictures:
 
     def at_first(self) -> tuple[str, ...]:
         """What is folded at first: nothing, the outer scopes, or what keeps it on a screen."""
-        return tuple(sorted(_closed(self.first, self.folding)))
+        seen = (self.calls.get(alone(part)) for part, _ in self.folding.cut(self.first))
+        called = {call.key for call in seen if call}
+        return tuple(sorted(_closed(self.first, self.folding) | called))
 
     def scopes(self) -> list[str]:
         """All scopes, outer ones first; of a large graph the folds that are seen at first."""

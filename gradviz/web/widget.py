@@ -142,7 +142,9 @@ class Widget(anywidget.AnyWidget):
         self._undone: list[_Place] = []
         self._last = ("", 0.0)
         self._told = structure(graph, detail)
-        folded = list(Pictures(graph, detail).at_first())
+        pictures = Pictures(graph, detail)
+        folded = list(pictures.at_first())
+        self._calls = {call.key for call in pictures.calls.values()}
         super().__init__(
             structure=self._told,
             numbers=numbers(graph, detail),
@@ -319,14 +321,19 @@ class Widget(anywidget.AnyWidget):
             self.numbers = {**numbers(graph, self.detail), "moved": told is self._told}
             if told is not self._told:  # it branched on a value: another graph, another picture
                 self._told = told
+                calls = Pictures(graph, self.detail).calls.values()
+                self._calls = {call.key for call in calls}
                 known = set(told["scopes"])
                 self.folded = [scope for scope in self.folded if scope in known]
                 self.drawing, self.drawings = self._drawn(graph, self.folded), ""
                 self.structure = told
                 self.step = self.last_step
-            elif self._fixed:
+            elif self._fixed or self._calls:  # (what is in a call has numbers that do not change)
                 self.drawings = ""
-                self.drawing = self._drawn(graph, self.folded)
+                opened = {*self.drawing["scopes"]} - {*self.drawing["folded"]}
+                if self._fixed or self._calls & opened:
+                    self.drawing = self._drawn(graph, self.folded)
+                    self.folded = self.drawing["folded"]
         self.values = graph.leaf_values()
 
     def _drawn(self, graph: Graph, folded: Sequence[str]) -> Any:

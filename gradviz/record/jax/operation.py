@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,6 +17,9 @@ from gradviz.ops.operation import Derivative, Operation, unwritten
 from gradviz.record.jax.keep import array, put
 from gradviz.record.jax.plan import Step, is_matmul
 from gradviz.record.jax.pure import Pure, wide
+
+if TYPE_CHECKING:
+    from gradviz.graph import Graph
 
 SYMBOLS = {
     "add": "a + b", "subtract": "a - b", "multiply": "a * b", "divide": "a / b", "negative": "-a",
@@ -94,6 +97,18 @@ class JaxOperation(Operation):
                 return np.zeros_like(operands[position])
             upstream = put(g, made.out[self.index])
             return array(vjp([upstream], arguments)[sent.index(position)])
+
+    def parts(self) -> int:
+        """Of how many operations it consists."""
+        from gradviz.record.jax.inside import parts
+
+        return parts(self)
+
+    def inside(self, graph: Graph, i: int) -> Graph:
+        """See `Graph.inside`; it is the operation of value `i`."""
+        from gradviz.record.jax.inside import inside
+
+        return inside(graph, i)
 
     def reads_row(self, i: int) -> None:
         """It is what round `i` of a loop gets of an array."""

@@ -22,6 +22,8 @@ from gradviz.record.jax import frames
 from gradviz.record.jax.frames import NOWHERE, Place
 
 OPENED = frozenset("jit pjit closed_call core_call remat remat2 checkpoint".split())
+RULED = frozenset(("custom_jvp_call", "custom_vjp_call"))
+"""What has a derivative rule of its own beside what it computes."""
 LOOPS = frozenset(("scan", "while", "cond"))
 FORMS = frozenset("broadcast_in_dim convert_element_type reshape squeeze expand_dims copy".split())
 """Primitives that put an operand into the shape and dtype that an operation computes in."""
@@ -215,7 +217,8 @@ def _flat(
         elif around is not None and not frames.calls_user(traceback, wraps):
             place = place._replace(site=around.site, statement=around.statement)
         here = scope + _scope(eqn.source_info.name_stack)
-        body = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")) if name in OPENED else None
+        opens = name in OPENED or (name in RULED and "rules" in opened)
+        body = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")) if opens else None
         if body is None or not (_users(body) or _opens(eqn, opened)):
             yield _Run(eqn, place, here)
             continue
@@ -341,6 +344,8 @@ def _steps(runs: list[_Run], outer: list[Any], opened: frozenset[str]) -> list[S
             first_call = place.stack, run.eqn.primitive
     groups, ends = _certain(groups, ends)
     groups, ends = _opened(groups, _last_ones(groups, ends), opened)
+    if opened:
+        groups, ends = _with_forms(groups, ends, outer)
     reads: dict[Any, set[int]] = {}
     for n, group in enumerate(groups):
         for run in group:
@@ -420,6 +425,34 @@ def _opened(
             scope = run.scope if inside else (*run.scope, name)
             alone = run._replace(scope=scope, place=run.place._replace(name=""))
             found.append(([alone], end and run is group[-1]))
+    return [group for group, _ in found], [end for _, end in found]
+
+
+def _with_forms(
+    groups: list[list[_Run]], ends: list[bool], outer: list[Any]
+) -> tuple[list[list[_Run]], list[bool]]:
+    """Opened equations, each with those that only put an operand of it alone into a form."""
+    alone = [len(group) == 1 and not group[0].place.name for group in groups]
+    read: Counter[Any] = Counter(a for a in outer if not isinstance(a, Literal))
+    by_one: set[Any] = set()
+    for group, single in zip(groups, alone, strict=True):
+        for run in group:
+            atoms = [a for a in run.eqn.invars if not isinstance(a, Literal)]
+            read.update(atoms)
+            by_one.update(atoms if single and run.eqn.primitive.name not in LOOPS else ())
+    held: dict[Any, list[_Run]] = {}
+    found: list[tuple[list[_Run], bool]] = []
+    for group, single, end in zip(groups, alone, ends, strict=True):
+        run = group[-1]
+        if single and run.eqn.primitive.name not in LOOPS:
+            inputs = [a for a in run.eqn.invars if not isinstance(a, Literal)]
+            forms = [form for a in inputs for form in held.pop(a, ())]
+            group = [*(form._replace(place=run.place, scope=run.scope) for form in forms), run]
+            out = run.eqn.outvars[0]
+            if run.eqn.primitive.name in FORMS and read[out] == 1 and out in by_one and not end:
+                held[out] = group
+                continue
+        found.append((group, end))
     return [group for group, _ in found], [end for _, end in found]
 
 

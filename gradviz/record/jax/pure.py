@@ -50,6 +50,7 @@ class Pure:
         self.plain = core.jaxpr_as_fun(closed)
         self.forward = in_place.compiled(self.plain)
         self.wide = wide()
+        self.parts: dict[int, int] = {}  # (see `inside`)
         self.pulls: dict[Any, tuple[Callable[..., Any], tuple[int, ...]]] = {}
 
     def pull(

@@ -196,29 +196,41 @@ class JaxProgram(Program):
                 f"{self.title or 'the function'} returned a number that depends on none of its "
                 "arguments"
             )
-        capture.backward(output)
         program = Again(self, dict(values))
-        program.precision = _precision(steps.jaxpr)
-        kept: dict[int, Any] = {}
+        program.precision = precision(steps.jaxpr)
+        return finished(capture, output, wrt, self.title, program, modules)
 
-        def keep(value: Any) -> Any:  # (one array that is read twice is one constant)
-            if id(value) not in kept:
-                kept[id(value)] = array(value), value
-            return kept[id(value)][0]
 
-        for node in capture.recorded:
-            node.value = keep(node.value)
-            node.operands = tuple(o if isinstance(o, Node) else keep(o) for o in node.operands)
-        return _built(
-            capture.recorded,
-            output.node,
-            wrt,
-            self.title,
-            program,
-            modules,
-            {order: array(g) for order, g in capture.gradients.items()},
-            {edge: array(m) for edge, m in capture.messages.items()},
-        )
+def finished(
+    capture: Capture,
+    output: Live,
+    wrt: Sequence[Node],
+    title: str,
+    program: Program,
+    modules: Modules,
+) -> Graph:
+    """The Graph of what was captured, after a backward pass."""
+    capture.backward(output)
+    kept: dict[int, Any] = {}
+
+    def keep(value: Any) -> Any:  # (one array that is read twice is one constant)
+        if id(value) not in kept:
+            kept[id(value)] = array(value), value
+        return kept[id(value)][0]
+
+    for node in capture.recorded:
+        node.value = keep(node.value)
+        node.operands = tuple(o if isinstance(o, Node) else keep(o) for o in node.operands)
+    return _built(
+        capture.recorded,
+        output.node,
+        wrt,
+        title,
+        program,
+        modules,
+        {order: array(g) for order, g in capture.gradients.items()},
+        {edge: array(m) for edge, m in capture.messages.items()},
+    )
 
 
 def _built(
@@ -279,7 +291,7 @@ class Again(Program):
         return self.program.record({**self.values, **values})
 
 
-def _precision(jaxpr: Any) -> float:
+def precision(jaxpr: Any) -> float:
     """The coarsest of what is computed, inside of a library's calls too."""
     written = (v for eqn in in_place.equations(jaxpr) for v in eqn.outvars)
     kinds = {v.aval.dtype for v in (*jaxpr.invars, *written)}

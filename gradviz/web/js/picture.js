@@ -67,6 +67,7 @@ export class Picture extends Camera {
     )) {
       const { node, key } = group.dataset;
       if (node !== undefined) {
+        if (node[1] === "-") continue; // in a library's call: of it there is only the picture
         this.nodes.set(Number(node.slice(1)), group);
         this.collectSlots(`node ${node.slice(1)}`, group);
       } else {
