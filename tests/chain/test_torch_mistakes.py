@@ -214,6 +214,21 @@ def test_attention_that_is_saturated_inside_of_one_call_is_said(how, capture, tm
 
 
 @pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_of_attention_that_sends_exactly_nothing_it_is_said_why(capture):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 4, 7, 5, requires_grad=True) for _ in "qkv")
+
+    def program(q, k, v):
+        return F.scaled_dot_product_attention(q * 1e8, k, v).sum()
+
+    # All values of a head that get the same gradient: what a row sends is p·(s − Σp·s), s = 1.
+    weights = (q.double() * 1e8 @ k.double().mT / 5**0.5).softmax(-1)
+    assert weights.amax(-1).min() == 1
+    found = gv.trace(program, q, k, v, capture=capture).diagnose().findings
+    assert any("all weight on one of 7 entries" in f.message for f in found), found
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
 def test_units_that_stay_equal_and_what_eval_leaves_on_are_said(capture):
     (program, parameters), (twin, others) = constant(True), constant(False)
     found = gv.trace(lambda *_: program(), *parameters, capture=capture).diagnose()

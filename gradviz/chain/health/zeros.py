@@ -448,6 +448,13 @@ class Zeros(Evidence):
             keys = self._stats(self.graph.operands[v][1]).shape
             one = len(keys) > 1 and keys[-2] == 1
             found = (later("{v} is a softmax over one entry", v=told), _ONE_ENTRY) if one else None
+            sharp = self.graph.sharpness.get(v)
+            if not one and sharp and sharp.least > 1 - 1e-6:
+                all_on_one = (
+                    "{v} puts all weight on one of {n} entries in each of {rows} rows that were "
+                    "looked at: there its slope is 0"
+                )
+                found = later(all_on_one, v=told, n=sharp.entries, rows=sharp.rows), _SMALLER_LOGITS
         elif op == "cross_entropy" and self._stats(u).ndim > 1 and self._stats(u).shape[1] == 1:
             found = later("{v} is over one class, whose softmax is always 1", v=told), _ONE_ENTRY
         elif op in hazards.LOSSES and zero and stats.size == 1:
@@ -518,8 +525,7 @@ class Zeros(Evidence):
             return one, _ONE_ENTRY
         if single and stats.high == 1 and self._valued(v, 0.0, 1.0):
             why = "{v} is one-hot, 0 or 1{everywhere}: there its slope is 0"
-            advice = later("smaller weights, or scaled logits")
-            return later(why, v=told, everywhere=self._everywhere(v)), advice
+            return later(why, v=told, everywhere=self._everywhere(v)), _SMALLER_LOGITS
         return None
 
     def _one_hot_by_hand(self, v: int) -> Cause | None:
@@ -552,4 +558,5 @@ _FAILURES = TraceError, ArithmeticError, LookupError, RuntimeError, TypeError, V
 """What an operation may raise for other numbers than its own."""
 _RESTART = later("a smaller step or bias, another initialisation, or leaky_relu / gelu")
 _ONE_ENTRY = later("several entries; of one class, a sigmoid (binary cross entropy)")
+_SMALLER_LOGITS = later("smaller weights, or scaled logits")
 _SCALE_UP = later("scale the loss up, or use a wider dtype")
