@@ -75,19 +75,24 @@ def _wrapped(view: View, engine_name: str) -> Layout:
     return found
 
 
-def _arranged(view: View, engine_name: str, *, rows: int = 1) -> Layout:
+def _arranged(view: View, engine_name: str, *, rows: int = 1, simple: bool = False) -> Layout:
+    """As the engine lays it out; with straight lines where it finds no way for its curves."""
     sizes = card.sizes(view)
     path = engine.find(engine_name)
     hardness = length(len(view.boxes), ends(view))
     if hardness > HARDEST:
         return _in_columns(view, sizes)
-    simple = hardness > HARD
+    simple = simple or hardness > HARD
     alone = replace(view, title="", below=None)
     source = dot.to_dot(alone, sizes=sizes, simple=simple, rows=rows)
     try:
         written = engine.run(source, "json0", engine_name)
     except engine.GaveUpError:
         return _in_columns(view, sizes)
+    except engine.EngineError:
+        if simple:
+            raise
+        return _arranged(view, engine_name, rows=rows, simple=True)
     try:
         found = _read(view, sizes, json.loads(written))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

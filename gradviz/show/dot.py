@@ -43,8 +43,8 @@ def to_dot(
 
     With `sizes` it is for a layout only, which may serve other Views too: boxes get these sizes
     and show nothing, and labels that only another View has get their place. A `simple` one has
-    straight lines, and takes little effort. The leaves that one box reads stand in so many `rows`,
-    one behind the other.
+    straight lines and more room for them, and takes little effort. The leaves that one box reads
+    stand in so many `rows`, one behind the other.
     """
     import graphviz
 
@@ -56,7 +56,7 @@ def to_dot(
                 bgcolor=colours["ground"], fontname="Arial", fontcolor=colours["ink"],
                 fontsize="13")  # fmt: skip
     if simple:
-        source.attr("graph", splines="line", nslimit="0.1", mclimit="0.01")
+        source.attr("graph", splines="line", ranksep="0.55", nslimit="0.1", mclimit="0.01")
     source.attr("node", shape="box", fixedsize="true", margin="0", penwidth="1",
                 color=colours["line"], fontcolor=colours["ink"])  # fmt: skip
     source.attr("edge", color=colours["edge"], arrowsize="0.6")

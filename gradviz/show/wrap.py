@@ -52,7 +52,7 @@ def wrapped(layout: Layout, eager: bool) -> Layout:
         return replace(squeezed(turned(found)), cuts=found.cuts) if wide else squeezed(found)
 
     found = [layout, *(cut(chosen) for n in range(1, MOST) if (chosen := cuts.choose(n)))]
-    if eager and all(any(badness(one)[:2]) for one in found):  # columns of other lengths, then
+    if eager:  # columns of other lengths, too
         found += [cut([y]) for y, _ in cuts.places[:: len(cuts.places) // TRIED + 1]]
     return min(found, key=badness)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from gradviz import words
 from gradviz.chain.fold import Fold, values_of
-from gradviz.chain.folding import LONG, SCREEN, Folding
+from gradviz.chain.folding import SCREEN, Folding, is_large
 from gradviz.chain.inside import alone, calls_of
 from gradviz.chain.parts import ROW
 from gradviz.chain.totals import Tally
@@ -47,7 +47,6 @@ from .wire import (
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
-MOST = 320  # of so many boxes only scopes fold: then each edge keeps an arrow of its own
 VALUE_ROOM, LOCAL_ROOM = "−0.00012345", "−0.0000"  # what most numbers fit in as they change
 
 
@@ -81,14 +80,16 @@ class Pictures:
     """
 
     def __init__(self, graph: Graph, detail: str | None = None, closed: bool = False) -> None:
-        self.folding = _folding(graph.detailed(detail))
-        self.calls = {} if closed else calls_of(self.folding.graph)
+        shown = graph.detailed(detail)
+        # Of what is drawn whole only scopes fold: then each edge keeps an arrow of its own.
+        self.folding = Folding(shown, scopes=not is_large(shown))
+        self.calls = {} if closed else calls_of(shown)
         self._known: dict[Any, tuple[View, Drawing, Any, Any]] = {}
 
     @cached_property
     def first(self) -> list[Fold]:
         """The folds that are open at first."""
-        return _opened_at_first(self.folding)
+        return _state(self.folding, ())[0] if self.folding.scopes else self.folding.opened()
 
     @cached_property
     def ends(self) -> np.ndarray[Any, Any]:
@@ -161,7 +162,7 @@ class Pictures:
         if key not in self._known:  # (the last two are kept, so that they have their ids alone)
             self._known[key] = *self._in_no_direction(opened, color, scale), color, scale
         view, drawing, *_ = self._known[key]
-        way = direction_of(direction, folding.layered and folding.row(opened) >= ROW)
+        way = direction_of(direction, not folding.scopes and folding.row(opened) >= ROW)
         bend = view.bend if direction is None and way == "TB" else None
         told: Drawing = {**drawing, "direction": "TB" if way == "TB" else "LR"}
         return replace(view, direction=way, bend=bend), told
@@ -211,9 +212,7 @@ class Pictures:
 
     def scopes(self) -> list[str]:
         """All scopes, outer ones first; of a large graph the folds that are seen at first."""
-        folding = self.folding
-        opened = folding.unless((), MOST) if folding.scopes else self.first
-        found = [part for fold in opened for part in fold.folds]
+        found = [part for fold in self.first for part in fold.folds]
         return [fold.key for fold in sorted(found, key=lambda fold: (fold.depth, fold.key))]
 
 
@@ -230,29 +229,12 @@ def _runs(owner: np.ndarray[Any, Any]) -> list[tuple[int, int, int]]:
     return [run for run in found if run != (run[2], run[2], run[2])]
 
 
-def _folding(shown: Graph) -> Folding:
-    """The folds of a page: only scopes, unless the first picture would be too hard to lay out."""
-    if len(shown) <= MOST and not shown.layers:
-        folding = Folding(shown, scopes=True)
-        if folding.length(_opened_at_first(folding)) <= LONG:
-            return folding
-    return Folding(shown)
-
-
-def _opened_at_first(folding: Folding) -> list[Fold]:
-    if not folding.scopes:
-        return folding.opened()
-    if len(folding.graph) > folding.graph.legible:
-        return [folding.root]
-    return folding.unless((), MOST)
-
-
 def _state(folding: Folding, folded: Iterable[str]) -> tuple[list[Fold], set[str]]:
     """The folds to open, and the keys of those that are closed.
 
     A fold that is opened shows the folds in it closed: those below what is seen are closed too.
     """
-    opened = folding.unless(folded, MOST if folding.scopes else 3 * SCREEN)
+    opened = folding.unless(folded, len(folding.graph) if folding.scopes else 3 * SCREEN)
     return opened, {*folded} if folding.scopes else {*folded} | _closed(opened, folding)
 
 

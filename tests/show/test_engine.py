@@ -7,8 +7,10 @@ import shutil
 import graphs
 import pytest
 
+import gradviz as gv
 from gradviz.show import engine
 from gradviz.show.drawing import draw
+from gradviz.web.pictures import drawing
 
 
 def test_the_embedded_engine_is_found_without_path(monkeypatch):
@@ -58,6 +60,13 @@ def test_what_the_engine_gives_up_is_drawn_without_it(program):
     for graph, wish in ((graphs.article(), {"backward": "beside"}), (graphs.mlp(), {})):
         pictures = [draw(graph, engine=name, **wish).svg for name in (broken, "auto")]
         assert len({picture.count('class="node') for picture in pictures}) == 1
+
+
+def test_a_chain_for_which_the_engine_finds_no_curves_has_straight_lines():
+    names = [("sin", "cos", "tanh")[n * n % 97 % 3] for n in range(30)]  # its rounding decides
+    lines = (f"a{n + 1} = {name}(a{n})" for n, name in enumerate(names))
+    long = gv.expression("; ".join(lines), a0=0.3)
+    assert drawing(long, direction="LR")["svg"].count('class="node') == len(long)
 
 
 def test_a_file_that_is_no_program_is_a_clear_error(tmp_path):

@@ -15,6 +15,7 @@ from gradviz.chain.fold import Fold, values_of
 from gradviz.chain.folding import Folding
 from gradviz.show import card, svg
 from gradviz.statistics import norm
+from gradviz.web.pictures import Pictures
 
 FEW = {"numpy_mlp", "numpy_simulation", "lstm_classifier", "graph_network", "char_rnn",
        "gan_step"}  # fmt: skip
@@ -55,6 +56,14 @@ def test_it_fits_a_screen(name, view, place):
     aspect = place.height / place.width
     assert 1 / 2.5 <= aspect <= 2.5 or max(place.width, place.height) <= SCREEN
     assert card.HEAD * SCREEN / (place.width + 2 * svg.MARGIN) >= 7  # its smallest text
+
+
+@every_model
+def test_its_page_begins_with_the_same_boxes_in_the_same_direction(graph, view):
+    pictures = Pictures(graph)
+    page, _ = pictures.with_open(pictures.first, None, "auto")
+    assert sorted(box.name for box in page.boxes) == sorted(box.name for box in view.boxes)
+    assert page.direction == view.direction
 
 
 @every_model

@@ -721,7 +721,7 @@ def test_arrays_step_explain_themselves_and_are_typed(opened):
     assert "z = w @ x + b" in page.locator(".tip").inner_text()
 
 
-def test_a_graph_of_300_boxes_opens_and_one_of_a_thousand_folds_itself(opened):
+def test_a_graph_of_some_hundred_values_opens_folded_as_one_of_a_thousand_does(opened):
     def deep(x, n):
         for _ in range(n):
             x = x + 0.1 * np.sin(x)
@@ -733,10 +733,9 @@ def test_a_graph_of_300_boxes_opens_and_one_of_a_thousand_folds_itself(opened):
                 x = np.sin(x) + 0.1 * x
         return x
 
-    page = opened(gv.trace(lambda x: deep(x, 75), 0.3), detail="operations")
-    assert page.locator("g.node").count() > 300
-    page = opened(gv.trace(chain, 0.3, 300))
-    assert page.locator("g.node").count() < 20
+    for graph in (gv.trace(lambda x: deep(x, 75), 0.3), gv.trace(chain, 0.3, 300)):
+        page = opened(graph, detail="operations")
+        assert 3 < page.locator("g.node").count() < 20
 
 
 def test_the_page_is_one_small_file_that_allows_nothing(network, tmp_path):
