@@ -386,10 +386,10 @@ class Parts:
         turns: dict[int, int] = {}  # the round of what repeats that reads a leaf
 
         def read(u: int, n: int, turn: int) -> None:
-            if reader[u] >= 0 and self._stays(u):
-                return
-            if reader[u] < 0:
+            if reader[u] < 0 or (n < reader[u] and self._stays(u)):
                 reader[u], turns[u] = n, turn
+            elif self._stays(u):
+                return
             elif (reader[u], turns[u]) != (n, turn):
                 reader[u] = len(parts)
 

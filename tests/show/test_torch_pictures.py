@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import networkx as nx
 import numpy as np
 import pytest
 
@@ -447,11 +448,37 @@ class Placed(nn.Module):
         return found + self.places(counted)
 
 
-def test_no_box_reads_what_reads_it():
-    graph = gv.trace(Placed(), torch.randn(1, 2, 8), loss=lambda z: z.square().mean())
-    read = arrows(graph.draw().view)
-    assert ("places", "add") in read
-    assert not {(head, tail) for tail, head in read} & read.keys()
+class Turning(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.query, self.proj = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x, angles):
+        sine, cosine = angles.chunk(2, -1)
+        q = self.query(x)
+        return x + self.proj(torch.softmax(q * sine + q.roll(1, -1) * cosine, -1))
+
+
+class Turned(nn.Module):
+    """Blocks that all take their parts of one buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(Turning() for _ in range(4))
+        self.register_buffer("angles", torch.randn(12))
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x, self.angles)
+        return x
+
+
+@pytest.mark.parametrize(("model", "size"), [(Placed, (1, 2, 8)), (Turned, (4, 6))])
+def test_no_box_reads_what_reads_it(model, size):
+    graph = gv.trace(model(), torch.randn(size), loss=lambda z: z.square().mean())
+    for budget in (None, 8, 100):
+        view = graph.draw(budget=budget).view
+        assert nx.is_directed_acyclic_graph(nx.DiGraph((a.tail, a.head) for a in view.arrows))
 
 
 class Anchored(nn.Module):
