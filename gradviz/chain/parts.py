@@ -173,11 +173,11 @@ class Parts:
                     end += 1
                 missing = (period - (late or 0)) % period  # of the first round, before its others
                 if period > 1:  # (of blocks each has its name)
-                    back = self._same_calls(units[at : start + period][::-1], period)
+                    back = self._same_calls(units, range(start + period - 1, at - 1, -1), period)
                     if late is not None and back > missing:
                         back -= (back - missing) % period
                     start, missing = start - back, max(missing - back, 0)
-                    on = self._same_calls(units[end - period : following], period)
+                    on = self._same_calls(units, range(end - period, following), period)
                     end += max(on - (end - start + missing + on) % period, 0)
                 found += units[at:start]
                 repeated = units[start:end]
@@ -188,7 +188,7 @@ class Parts:
                 return units
             units = found + units[at:]
 
-    def _same_calls(self, units: Sequence[int | Fold], period: int) -> int:
+    def _same_calls(self, units: Sequence[int | Fold], at: range, period: int) -> int:
         """How many after a first round come out of the same calls of the program as it did.
 
         They may be of other sizes, or, as a sum that begins with 0, another operation.
@@ -200,7 +200,7 @@ class Parts:
                 return stem(label), True
             return label, gathering.places(self.graph.values[steps_of(unit)[-1]])
 
-        pairs = zip(units, units[period:], strict=False)
+        pairs = ((units[i], units[j]) for i, j in zip(at, at[period:], strict=False))
         same = (call(unit) == call(other) and call(unit)[1] for unit, other in pairs)
         return sum(1 for _ in itertools.takewhile(bool, same))
 
@@ -350,9 +350,9 @@ class Parts:
             for n, part in enumerate(parts):
                 for v in steps_of(part):
                     homes.setdefault(self.graph.values[v].scope[: depth + 1], n)
-        homed: dict[int, Fold | None] = {}
-        for leaf, n in sorted(reader.items(), reverse=True):
-            scope = self.graph.values[leaf].scope
+        loose: set[int] = set()
+        for leaf in sorted(reader, reverse=True):
+            n, scope = reader[leaf], self.graph.values[leaf].scope
             if n < 0 and len(scope) > depth:
                 n = homes.get(scope[: depth + 1], -1)
             only = parts[n] if 0 <= n < several else None
@@ -365,15 +365,18 @@ class Parts:
                 and (single(only) or (leaf not in direct and self._is_other(only, scope)))
             ):
                 only = None  # so is a layer that no gradient comes to
-            elif any(homed.get(v, fold) is None for v, _ in self.graph.readers[leaf]):
+            elif self.still and any(v in loose for v, _ in self.graph.readers[leaf]):
                 only = None  # or what reads it would lie between a box and itself
             elif self.layered and fold.main is None and isinstance(only, int):
                 only = parts[n] = gathering.standing_for(self, only, [only], depth)
-            homed[leaf] = only if isinstance(only, Fold) else None
-        for leaf in reader:
-            if (home := homed[leaf]) is not None:
-                home.leaves.append(leaf)
-        return [leaf for leaf in reader if homed[leaf] is None]
+            if isinstance(only, Fold):
+                only.leaves.append(leaf)
+            else:
+                loose.add(leaf)
+        for part in parts:
+            if isinstance(part, Fold):
+                part.leaves.sort()
+        return sorted(loose)
 
     def _reader(
         self, leaves: Sequence[int], parts: list[int | Fold]
