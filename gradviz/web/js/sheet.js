@@ -209,7 +209,8 @@ export class Sheet {
     }
     const column = this.column(from);
     let low = this.before[column - 1] ?? 0;
-    let high = this.before[column] ?? this.root.viewBox.baseVal[x ? "height" : "width"];
+    const last = all(this.panel, ".group, g.node, g.pill").map((thing) => sides(thing)[x + 2]);
+    let high = this.before[column] ?? Math.max(...last); // where the margin begins
     for (const [a, b] of beside) {
       if (a + b < from + to) low = Math.max(low, b + BESIDE);
       else high = Math.min(high, a - BESIDE);
