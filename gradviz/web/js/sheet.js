@@ -209,8 +209,7 @@ export class Sheet {
     }
     const column = this.column(from);
     let low = this.before[column - 1] ?? 0;
-    const last = all(this.panel, ".group, g.node, g.pill").map((thing) => sides(thing)[x + 2]);
-    let high = this.before[column] ?? Math.max(...last); // where the margin begins
+    let high = this.before[column] ?? this.root.viewBox.baseVal[x ? "height" : "width"];
     for (const [a, b] of beside) {
       if (a + b < from + to) low = Math.max(low, b + BESIDE);
       else high = Math.min(high, a - BESIDE);
