@@ -180,19 +180,6 @@ def _read_ones(runs: list[_Run], outer: list[Any]) -> list[_Run]:
     return found[::-1]
 
 
-def named(steps: Plan) -> Iterator[str]:
-    """What is called, in loops and branches too."""
-    for step in steps.steps:
-        yield step.name
-        for inner in step.inner:
-            yield from named(inner)
-
-
-def count(steps: Plan) -> int:
-    """How many steps there are, in loops and branches too."""
-    return sum(1 for _ in named(steps))
-
-
 def inner_of(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
     """A jaxpr and its constants."""
     return (jaxpr.jaxpr, jaxpr.consts) if isinstance(jaxpr, ClosedJaxpr) else (jaxpr, ())
@@ -433,10 +420,8 @@ def _opened(
         if whole or opened.isdisjoint((name, "all")):
             found.append((group, end))
             continue
-        single = sum(run.eqn.primitive.name not in FORMS for run in group) < 2
-        unframed = not name or "rules" in opened or ("all" in opened and single)
-        for run in group:  # (what is jitted has a scope already; what is in one call needs none)
-            inside = unframed or run.scope[-1:] == (name,)
+        for run in group:  # (what is jitted has a scope already)
+            inside = "all" in opened or run.scope[-1:] == (name,)
             scope = run.scope if inside else (*run.scope, name)
             alone = run._replace(scope=scope, place=run.place._replace(name=""))
             found.append(([alone], end and run is group[-1]))

@@ -165,9 +165,7 @@ export class Frame {
     const under = session.past.now[0][0] === "message" ? session.edges[what]?.v : what;
     const now = session.done ? undefined : under;
     const asked = node ?? (edge === undefined ? undefined : session.edges[edge].u);
-    const [parameter = 0] = session.structure.moving;
-    // Where the first parameter is used: it may itself stand far aside.
-    const first = session.edges.find(({ u }) => u === parameter)?.v ?? parameter;
+    const first = session.structure.moving[0] ?? 0;
     const wanted = this.lesson?.question?.node;
     const at = [wanted, asked, session.targets()[0], now, first].find(
       (i) => i !== undefined && i >= 0,
@@ -278,7 +276,8 @@ export class Frame {
       typing.dispatchEvent(new Event("change"));
     }
     if (!typing && (event.ctrlKey || event.metaKey) && "zy".includes(event.key.toLowerCase())) {
-      this.ask({ kind: event.shiftKey || event.key === "y" ? "redo" : "undo" });
+      const again = event.shiftKey || event.key === "y";
+      this.ask({ kind: again ? "redo" : "undo" });
       event.preventDefault();
     }
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
