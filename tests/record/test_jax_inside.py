@@ -208,3 +208,34 @@ def test_a_picture_opens_a_call_in_its_place():
         assert {a.tail for a in drawn.view.arrows if a.head == framed[0].id} == {f"n{g.id('z')}"}
         assert "exp" in drawn.text
     assert not any("log_softmax" in box.scope for box in g.draw().view.boxes)
+
+
+def test_all_that_is_opened_lies_in_a_frame_of_the_call_that_it_is_of():
+    def f(x):
+        p = jax.nn.log_softmax(x)
+        q = jax.nn.softmax(p)
+        return jnp.mean(q + 1)
+
+    g = gv.trace(f, X, unfold="all")
+    scopes = {name: g.dag.nodes[i]["scope"] for i, name in enumerate(g.names)}
+    assert {*scopes.values()} == {(), ("log_softmax",), ("softmax",), ("mean",)}
+    assert scopes["p"] == ("log_softmax",)
+    assert scopes["q"] == ("softmax",)
+    assert scopes["x"] == ()
+
+
+def test_a_rule_around_nothing_has_nothing_in_it():
+    @jax.custom_vjp
+    def clip(x, mask):
+        return x if mask is None else x * mask
+
+    clip.defvjp(lambda x, mask: (clip(x, mask), None), lambda _, g: (jnp.clip(g, -1, 1), None))
+
+    def f(x):
+        y = clip(x, None)
+        return jnp.sum(y**2)
+
+    g = gv.trace(f, X)
+    np.testing.assert_allclose(g.grad("x"), jax.grad(f)(X))
+    with pytest.raises(gv.TraceError, match="y: clip is one operation, there is nothing in it"):
+        g.inside("y")

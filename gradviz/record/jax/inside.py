@@ -18,7 +18,6 @@ from gradviz.graph import Graph
 from gradviz.model import CONSTANT, INPUT, Program
 from gradviz.record.jax import in_place
 from gradviz.record.jax.capture import Capture
-from gradviz.record.jax.follow import Live
 from gradviz.record.jax.keep import array, put
 from gradviz.record.jax.modules import Modules
 from gradviz.record.jax.operation import JaxOperation
@@ -30,12 +29,12 @@ OPENED = frozenset(("all", "rules"))
 
 
 def parts(operation: JaxOperation) -> int:
-    """Of how many operations a call consists; 0 where that is not known any more."""
+    """Of how many operations a call consists, at least 1; 0 where that is not known any more."""
     made, index = operation.made, operation.index
     if made is None:
         return 1 if operation.row is not None else 0
     if index not in made.parts:
-        made.parts[index] = len(plan(_body(operation), OPENED).steps)
+        made.parts[index] = max(1, len(plan(_body(operation), OPENED).steps))  # (`x` itself: none)
     return made.parts[index]
 
 
@@ -114,59 +113,55 @@ class CallProgram(Program):
         self.name, self.loss = graph.names[i], graph.names[graph.output]
         self.title = f"{self.name} = {graph.values[i].operation.name}(...)"
         self.site = site and (*site[:2], None)
+        self.gradient = None if i == graph.output else graph.derivatives.gradients[i]
         with jax.enable_x64(self.wide):
-            ids, self.body = _together(whole, steps)
+            ids, self.body = _together(whole, steps, self.gradient is not None)
             self.plan = plan(self.body, OPENED)
         self.precision = precision(self.plan.jaxpr)
         self.leaves = [whole.names[u] for u in ids]
         self.constants = {whole.names[u] for u in ids if whole.kind(u) == "constant"}
         self.values = {whole.names[u]: whole.values[u].value for u in ids}
-        self.gradient = None if i == graph.output else graph.derivatives.gradients[i]
 
     def _arguments(self, values: Mapping[str, Any]) -> list[Any]:
-        given = {**self.values, **values}
-        return [put(given[u], a) for u, a in zip(self.leaves, self.body.in_avals, strict=True)]
-
-    @property
-    def _end(self) -> list[Any]:
-        """The gradient, for what makes J of the result."""
-        (aval,) = self.body.out_avals
-        return [] if self.gradient is None else [put(self.gradient, aval)]
+        """The leaves and, last, the gradient, by which what is computed becomes J."""
+        known = {**self.values, **values}
+        given = [known[u] for u in self.leaves]
+        if self.gradient is not None:
+            given.append(self.gradient)
+        return [put(x, a) for x, a in zip(given, self.body.in_avals, strict=True)]
 
     def run(self, values: Mapping[str, Any]) -> Any:
         """See `Program.run`."""
         with jax.enable_x64(self.wide):
-            return array(self._compiled(self._arguments(values), self._end))
+            return array(self._compiled(*self._arguments(values))[-1])
 
     @cached_property
     def _compiled(self) -> Callable[..., Any]:
-        function = core.jaxpr_as_fun(self.body)
-        return in_place.compiled(lambda args, end: _contribution(*function(*args), *end))
+        return in_place.compiled(core.jaxpr_as_fun(self.body))
 
     def record(self, values: Mapping[str, Any]) -> Graph:
         """See `Program.record`."""
         with jax.enable_x64(self.wide):
             capture = Capture(True)
-            args: list[Live] = []
-            for name, value in zip(self.leaves, self._arguments(values), strict=True):
+            args = self._arguments(values)
+            for k, (name, value) in enumerate(zip(self.leaves, args, strict=False)):
                 row = CONSTANT if name in self.constants else INPUT
                 varies = row is INPUT and is_float(value)
-                args.append(capture.leaf(value, row, name, varies, None))
-            wrt = [leaf.node for leaf in args if leaf.node.order in capture.varying]
-            (result,) = capture.run(self.plan, args)
-            for node in capture.recorded[len(args) :]:
+                args[k] = capture.leaf(value, row, name, varies, None)
+            wrt = [leaf.node for leaf in args[: len(self.leaves)]]
+            wrt = [node for node in wrt if node.order in capture.varying]
+            result, output = capture.run(self.plan, args)
+            for node in capture.recorded[len(self.leaves) : result.node.order + 1]:
                 node.name, node.site = node.operation.name, self.site
             result.node.name = self.name
-            if self._end:
-                kinds = self.body.out_avals * 2
-                end = plan(jax.make_jaxpr(_contribution)(*kinds), OPENED)
-                (result,) = capture.run(end, [result, *self._end])
-                result.node.name = self.loss
-            return finished(capture, result, wrt, self.title, self, Modules())
+            output.node.name = self.loss
+            return finished(capture, output, wrt, self.title, self, Modules())
 
 
-def _together(whole: Graph, steps: Sequence[int]) -> tuple[list[int], ClosedJaxpr]:
-    """Some operations as one function, and what it reads."""
+def _together(
+    whole: Graph, steps: Sequence[int], has_gradient: bool
+) -> tuple[list[int], ClosedJaxpr]:
+    """Some operations as one function: the last one's result and J; and what they read."""
     bodies = {k: _body(_operation(whole, k)) for k in steps}
     leaves: dict[int, Any] = {}
     for k, body in bodies.items():
@@ -174,13 +169,16 @@ def _together(whole: Graph, steps: Sequence[int]) -> tuple[list[int], ClosedJaxp
             if u not in bodies:
                 leaves.setdefault(u, kind(aval))
 
-    def function(*args: Any) -> Any:
+    def function(args: Sequence[Any], gradient: Sequence[Any]) -> tuple[Any, Any]:
         found = dict(zip(leaves, args, strict=True))
         for k, body in bodies.items():
             (found[k],) = core.jaxpr_as_fun(body)(*(found[u] for u in whole.operands[k]))
-        return found[steps[-1]]
+        result = found[steps[-1]]
+        return result, _contribution(result, *gradient)
 
-    return [*leaves], jax.make_jaxpr(function)(*leaves.values())
+    result = bodies[steps[-1]].out_avals
+    made = jax.make_jaxpr(function)([*leaves.values()], result if has_gradient else [])
+    return [*leaves], made
 
 
 def _contribution(result: Any, gradient: Any = None) -> Any:

@@ -420,8 +420,10 @@ def _opened(
         if whole or opened.isdisjoint((name, "all")):
             found.append((group, end))
             continue
-        for run in group:  # (what is jitted has a scope already)
-            inside = "all" in opened or run.scope[-1:] == (name,)
+        single = sum(run.eqn.primitive.name not in FORMS for run in group) < 2
+        unframed = not name or "rules" in opened or ("all" in opened and single)
+        for run in group:  # (what is jitted has a scope already; what is in one call needs none)
+            inside = unframed or run.scope[-1:] == (name,)
             scope = run.scope if inside else (*run.scope, name)
             alone = run._replace(scope=scope, place=run.place._replace(name=""))
             found.append(([alone], end and run is group[-1]))
