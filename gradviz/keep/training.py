@@ -438,15 +438,15 @@ class Training(Result):
         if len(since) < STILL:
             return None
         told = (
-            "In the last {steps} recorded steps {n} parameters got gradients, and none of them "
+            "In the last {steps} recorded steps none of the parameters that got gradients ({n}) "
             "changed: no optimizer made a step."
         )
         if any(step.stepped for step in self.steps[first:]):
             told = (
-                "In the last {steps} recorded steps {n} parameters got gradients, and none of them "
-                "changed, though an optimizer made its step: its learning rate is 0 or so small "
-                "that its steps are rounded away, or the gradients are zeroed before it, or it "
-                "holds other parameters."
+                "In the last {steps} recorded steps none of the parameters that got gradients "
+                "({n}) changed, though an optimizer made its step: its learning rate is 0 or so "
+                "small that its steps are rounded away, or the gradients are zeroed before it, or "
+                "it holds other parameters."
             )
         said = later(told, steps=len(since), n=len(reached))
         where = ", ".join(reached[:2]) + (" …" if len(reached) > 2 else "")
