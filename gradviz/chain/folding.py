@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gradviz import words
 from gradviz.chain.columns import length, ranks, topological
 from gradviz.chain.fold import Fold, values_of
+from gradviz.chain.inside import calls_of
 from gradviz.chain.parts import ROW, WIDE, Parts
 from gradviz.chain.repeats import stem
 from gradviz.layers import Layer
@@ -196,6 +197,7 @@ class Folding(Parts):
         if key in self.graph.names:
             return self.around(self.graph.id(key))
         seen = [part.key for fold in self.opened() for part in fold.folds]
+        seen += dict.fromkeys(one.title for one in calls_of(self.graph).values())
         raise ValueError(words.unknown("fold", key, seen))
 
     def around(self, i: int) -> list[Fold]:

@@ -239,3 +239,16 @@ def test_a_rule_around_nothing_has_nothing_in_it():
     np.testing.assert_allclose(g.grad("x"), jax.grad(f)(X))
     with pytest.raises(gv.TraceError, match="y: clip is one operation, there is nothing in it"):
         g.inside("y")
+
+
+def test_a_name_that_opens_nothing_is_refused_with_those_that_there_are():
+    def loss(w, x):
+        return -jnp.mean(jax.nn.log_softmax(x @ w)[:, 0])
+
+    w, x = jnp.ones((3, 4)), jnp.ones((2, 3))
+    assert len(gv.trace(loss, w, x, unfold="log_softmax")) > len(gv.trace(loss, w, x))
+    for name in ("softmaxx", "matmul"):
+        with pytest.raises(gv.TraceError, match=f"'{name}' opens nothing.* matmul, log_softmax"):
+            gv.trace(loss, w, x, unfold=("log_softmax", name))
+    with pytest.raises(ValueError, match=r"no fold 'logsoftmax' .did you mean 'log_softmax'"):
+        gv.trace(loss, w, x).draw(unfold="logsoftmax")

@@ -180,6 +180,19 @@ def _read_ones(runs: list[_Run], outer: list[Any]) -> list[_Run]:
     return found[::-1]
 
 
+def named(steps: Plan) -> Iterator[str]:
+    """What is called, in loops and branches too."""
+    for step in steps.steps:
+        yield step.name
+        for inner in step.inner:
+            yield from named(inner)
+
+
+def count(steps: Plan) -> int:
+    """How many steps there are, in loops and branches too."""
+    return sum(1 for _ in named(steps))
+
+
 def inner_of(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
     """A jaxpr and its constants."""
     return (jaxpr.jaxpr, jaxpr.consts) if isinstance(jaxpr, ClosedJaxpr) else (jaxpr, ())

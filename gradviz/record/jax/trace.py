@@ -24,7 +24,7 @@ from gradviz.record.jax.capture import Capture
 from gradviz.record.jax.follow import Live
 from gradviz.record.jax.keep import array, is_key, put
 from gradviz.record.jax.modules import Modules, any_watched
-from gradviz.record.jax.plan import Plan, jits, plan
+from gradviz.record.jax.plan import Plan, count, jits, named, plan
 from gradviz.record.jax.pure import wide
 from gradviz.record.jax.words import in_our_words
 from gradviz.statistics import Statistics
@@ -152,7 +152,12 @@ class JaxProgram(Program):
                 # What is jitted was traced before, unseen; under another setting it is traced anew.
                 with config.hlo_source_file_canonicalization_regex(f"gradviz {next(_anew)}"):
                     closed = self._traced(arrays, modules)
-            self._planned = kinds, plan(closed, self.unfold, modules.root), modules
+            steps = plan(closed, self.unfold, modules.root)
+            for key in self.unfold - {"all"}:
+                others = plan(closed, self.unfold - {key}, modules.root)
+                if "all" not in self.unfold and count(steps) == count(others):
+                    raise TraceError(_nothing_in(key, plan(closed, root=modules.root)))
+            self._planned = kinds, steps, modules
         return self._planned[1:]
 
     def _traced(self, arrays: Sequence[Any], modules: Modules) -> Any:
@@ -230,6 +235,15 @@ def finished(
         modules,
         {order: array(g) for order, g in capture.gradients.items()},
         {edge: array(m) for edge, m in capture.messages.items()},
+    )
+
+
+def _nothing_in(key: str, steps: Plan) -> str:
+    """That no call is opened by a key, and which there are."""
+    there = ", ".join(dict.fromkeys(named(steps))) or "none"
+    return (
+        f"unfold={key!r} opens nothing: no call of that name consists of several operations. "
+        f"The calls here are: {there}"
     )
 
 
