@@ -214,6 +214,16 @@ def test_the_name_of_what_opened_is_whole(opened):
     assert "iterations 2–12" in [said.strip() for said in headings]
 
 
+def test_a_page_that_is_too_large_begins_where_its_first_parameter_is_used(opened):
+    page, _ = opened("numpy_lstm")
+    boxes = [
+        page.locator(place).first.bounding_box()
+        for place in (".stage", ".stage g.node[aria-label^='z,']")
+    ]
+    stage, used = (box["x"] + box["width"] / 2 for box in boxes)
+    assert abs(used - stage) < boxes[0]["width"] / 8
+
+
 WAYS = """() => [...document.querySelectorAll('.stage g.arrow')].map(arrow => {
   const {width, height} = arrow.querySelector('path').getBoundingClientRect();
   return [arrow.dataset.key, width, height];

@@ -165,7 +165,9 @@ export class Frame {
     const under = session.past.now[0][0] === "message" ? session.edges[what]?.v : what;
     const now = session.done ? undefined : under;
     const asked = node ?? (edge === undefined ? undefined : session.edges[edge].u);
-    const first = session.structure.moving[0] ?? 0;
+    const [parameter = 0] = session.structure.moving;
+    // Where the first parameter is used: it may itself stand far aside.
+    const first = session.edges.find(({ u }) => u === parameter)?.v ?? parameter;
     const wanted = this.lesson?.question?.node;
     const at = [wanted, asked, session.targets()[0], now, first].find(
       (i) => i !== undefined && i >= 0,
