@@ -278,8 +278,7 @@ export class Frame {
       typing.dispatchEvent(new Event("change"));
     }
     if (!typing && (event.ctrlKey || event.metaKey) && "zy".includes(event.key.toLowerCase())) {
-      const again = event.shiftKey || event.key === "y";
-      this.ask({ kind: again ? "redo" : "undo" });
+      this.ask({ kind: event.shiftKey || event.key === "y" ? "redo" : "undo" });
       event.preventDefault();
     }
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
