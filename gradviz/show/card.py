@@ -116,9 +116,11 @@ def _widths(
         least = mathtext.line_width(mathtext.plain(row.room), DATA)
         said = row.across > 1 and not any(row.cells[:-1])  # words, with room for a matrix
         if said:
-            found[False, 1] = [max(*found.get((False, 1), [0.0]), _width(cells[-1]))]
+            own = max(map(_width, (cells[-1], *map(mathtext.plain, row.words))))
+            found[False, 1] = [max(*found.get((False, 1), [0.0]), own)]
         for i, cell in enumerate(cells):
-            own = max(0.0 if said else _width(cell), least)
+            shown = () if said else (cell, *map(mathtext.plain, row.words))
+            own = max([least, *map(_width, shown)])
             widths[i % columns] = max(widths[i % columns], own)
     return found
 

@@ -45,6 +45,7 @@ class Row:
     mark: bool | None = None
     room: str = ""  # the widest text that a cell of a live picture has room for
     across: int = 0  # of a small array, whose cells are its entries: so many stand in a line
+    words: tuple[str, ...] = ()  # what a page says in place of its one cell, in other languages
 
     @property
     def lines(self) -> tuple[tuple[str, ...], ...]:

@@ -25,9 +25,9 @@ from gradviz.show.arrange import arrange, ends
 from gradviz.show.dot import group_title
 from gradviz.show.layout import Layout, Point
 from gradviz.show.svg import paint, placed
-from gradviz.show.view import Arrow, Bend, Box, View
+from gradviz.show.view import Arrow, Bend, Box, View, output_name
 
-from .pictures import Pictures, is_listed
+from .pictures import Pictures, is_listed, worded
 from .wire import Drawing, Inside
 
 MOST = 40  # so many folds of a picture can be opened or closed, if ...
@@ -199,6 +199,7 @@ def _call(
     graph = pictures.folding.graph
     owner = {u: f"n{_box_in(before, u)}" for u in graph.operands[call.i]}
     view = calls.opened(outer, f"n{box}", call, owner)
+    view = worded(view, output_name(graph.table))
     inner = {int(b.id[1:]) for b in view.boxes if int(b.id[1:]) < 0}
     hidden = _values_in(before, {f"n{box}"})
     fold = _Opened(key, call.heading, sorted({*inner, *hidden, box}))

@@ -19,7 +19,7 @@ from gradviz.chain.inside import alone, calls_of
 from gradviz.chain.parts import ROW
 from gradviz.chain.totals import Tally
 from gradviz.highlight import Highlight
-from gradviz.language import say, speaking
+from gradviz.language import in_every_language, say, speaking
 from gradviz.options import Colour
 from gradviz.show import heat
 from gradviz.show.drawing import framed
@@ -191,7 +191,7 @@ class Pictures:
             for depth in range(1, len(scope) + 1 if around else 0):
                 frames.setdefault("/".join(scope[:depth]), around[min(depth, len(around)) - 1].key)
         boxes = tuple(replace(b, opens=True) if b.id in called else b for b in view.boxes)
-        return replace(view, boxes=boxes), {
+        return worded(replace(view, boxes=boxes), output_name(folding.graph.table)), {
             "svg": "",
             "direction": "LR",
             "folded": sorted(_closed(opened, folding) | {*called.values()}),
@@ -315,6 +315,19 @@ def _live(
         flows = {i: size for i, size in norms.items() if size is not None}
         view = heat.of_parts(graph, view, color, tally, held, flows, scale)
     return view, ids
+
+
+def worded(view: View, target: str) -> View:
+    """A View whose boxes are as wide as what they say of gradients in any language."""
+
+    def told(row: CardRow) -> CardRow:
+        if row.state in ("", "number", "non-finite"):
+            return row
+        said = in_every_language(lambda: say(words.STATES[row.state], J=target))
+        return replace(row, words=tuple(said.values()))
+
+    boxes = (replace(box, rows=tuple(map(told, box.rows))) for box in view.boxes)
+    return replace(view, boxes=tuple(boxes))
 
 
 def _with_room(row: CardRow, value: Any) -> CardRow:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from lab import ready, run
 
 import gradviz as gv
 
@@ -89,3 +90,53 @@ def test_a_lesson_does_not_open_what_it_asks_for():
 
     assert [call.key for call in Pictures(g).calls.values()] == ["p: softmax"]
     assert Pictures(g, closed=True).calls == {}
+
+
+@pytest.mark.browser
+def test_a_box_has_room_for_what_it_says_in_another_language(opened):
+    def one(w, x):
+        logp = jax.nn.log_softmax(x @ w)
+        return -logp[0]
+
+    page = opened(gv.trace(one, W, X[0]))
+    page.locator(".folds button").filter(has_text="▸ logp").click()
+    page.locator("g.node[data-node^='n-']").first.wait_for()
+    page.locator("select").filter(has_text="English").select_option("zh")
+    said = page.locator("g.node[data-node^='n-'] text").filter(has_text="没有通向 J 的路径")
+    assert said.count() == 2
+    for n in range(2):
+        card = said.nth(n).locator("xpath=ancestor::*[contains(@class, 'node')][1]")
+        [label] = [t for t in card.locator("text").all() if t.text_content().strip() == "梯度"]
+        first, second = label.bounding_box(), said.nth(n).bounding_box()
+        assert first["x"] + first["width"] <= second["x"] + 0.5
+
+
+LAB = """
+import jax, jax.numpy as jnp, numpy as np, gradviz as gv
+
+def loss(w, x):
+    logp = jax.nn.log_softmax(x @ w)
+    return -logp[0]
+
+w = np.arange(6, dtype=np.float32).reshape(3, 2) / 3
+widget = gv.trace(loss, w, np.array([1.0, 2.0, 3.0], np.float32)).widget()
+widget
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_a_call_opens_and_closes_in_jupyterlab(notebook):
+    page = notebook(LAB, "print(sorted(widget.folded))")
+    ready(page)
+    run(page, 0)
+    page.locator(".gradviz-app g.node").first.wait_for()
+    inside = page.locator(".gradviz-app g.node[data-node^='n-']")
+    assert inside.count() == 0
+    page.locator(".folds button").filter(has_text="▸ logp").click()
+    inside.first.wait_for()
+    assert any("exp" in text for text in inside.all_text_contents())
+    assert "log_softmax" not in run(page, 1)
+    page.locator("g.group-title[role=button]").filter(has_text="log").first.press("Enter")
+    inside.first.wait_for(state="detached")
+    assert "log_softmax" in run(page, 1)
