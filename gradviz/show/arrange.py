@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from gradviz.chain.columns import length, ranks
@@ -21,7 +22,7 @@ HARD = LONG  # edges of this length together are laid out with straight lines ..
 HARDEST = 8 * HARD  # ... and longer ones without an engine
 MANY = 60  # boxes: a picture of more is not made narrower
 STAGGERED = 2, 3  # into so many rows of leaves
-APART = 4, 20  # how far the two sides of a U stand from each other
+APART = 4, 20, 28  # how far the two sides of a U may stand from each other
 GAP = 18.0  # between boxes, where no engine sets them
 
 
@@ -45,9 +46,9 @@ def arrange(view: View, engine_name: str = "auto", *, whole: bool = False) -> La
         return _arranged(view, engine_name)
     view = replace(view, bend=None)
     found = _wrapped(view, engine_name)
-    if view.free and not view.dense and (found.columns > 1 or any(badness(found)[:2])):
+    if view.free and not view.dense and (found.columns > 1 or any(badness(view, found)[:2])):
         turned = replace(view, direction="TB" if view.direction == "LR" else "LR")
-        found = min(found, _wrapped(turned, engine_name), key=badness)
+        found = min(found, _wrapped(turned, engine_name), key=partial(badness, view))
     return found
 
 
@@ -55,7 +56,7 @@ def _bent(view: View, engine_name: str) -> Layout | None:
     """A layout that goes down and up again, as wide as it is to be; None if that does not do."""
     for bend in [view.bend._replace(apart=apart) for apart in APART] if view.bend else ():
         found = _arranged(replace(view, bend=bend), engine_name)
-        if not any(badness(found)[:2]):
+        if not any(badness(view, found)[:2]):
             return replace(found, bent=True)
     return None
 
@@ -64,12 +65,12 @@ def _wrapped(view: View, engine_name: str) -> Layout:
     """A layout of few columns; where it is too wide, with leaves one behind the other."""
     folded = any(box.kind in ("fold", "layer") for box in view.boxes)
     whole = _arranged(view, engine_name)
-    found = wrapped(whole, eager=folded)
+    found = wrapped(whole, view, eager=folded)
     if view.direction == "LR" or whole.width <= LEGIBLE or len(view.boxes) > MANY:
         return found
     for rows in STAGGERED:
         staggered = _arranged(view, engine_name, rows=rows)
-        found = min(found, wrapped(staggered, eager=folded), key=badness)
+        found = min(found, wrapped(staggered, view, eager=folded), key=partial(badness, view))
         if staggered.width <= LEGIBLE:
             break
     return found

@@ -6,9 +6,8 @@ stand on the elements themselves, so the picture survives programs that ignore s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from html import escape
 
 from gradviz.language import say
@@ -19,9 +18,9 @@ from . import dot, mathtext, style
 from .arrange import arrange
 from .layout import Layout, Rectangle, Route
 from .measure import FAMILIES
+from .outside import BETWEEN, CAPTION, MARGIN, SAMPLE, TITLE, extent, legend, title
 from .view import HEATS, PORTS, Arrow, Box, Scale, View
 
-MARGIN = 18.0
 _FLUID = ' style="max-width:100%;height:auto"'
 
 
@@ -68,22 +67,19 @@ class _Painter:
 
     def svg(self) -> str:
         view, place = self.view, self.place
-        heading = cards.line(view.title, 17.0, "ink", "bold") if view.title else None
-        top = MARGIN + (30 if heading else 0)
-        key, key_width, key_height = self._legend(max(place.width, 440))
-        width = max(place.width, key_width, heading.width if heading else 0) + 2 * MARGIN
+        heading = title(view)
+        top = MARGIN + (TITLE if heading else 0)
+        width, height = extent(view, place.width, place.height)
         left = (width - place.width) / 2
         if heading:
             self._text(heading, MARGIN, MARGIN + 15)
         for panel in view.panels():
             if panel.caption:
                 self._text(cards.line(panel.caption, 12.0, "soft", "bold"), MARGIN, top + 14)
-                top += 26
+                top += CAPTION
             self._panel(panel, left, top)
-            top += place.height + (34 if panel is not view.panels()[-1] else 0)
-        height = top + key_height + MARGIN
-        for item in key:
-            item(MARGIN, top)
+            top += place.height + (BETWEEN if panel is not view.panels()[-1] else 0)
+        self._legend(MARGIN, top)
         paint = self._paint(fill="ground")
         size = f'width="{_n(width)}" height="{_n(height)}"'
         about = " ".join(filter(None, (view.title, view.description)))
@@ -365,25 +361,14 @@ class _Painter:
             f"<title>{word}</title></path>"
         )
 
-    def _legend(self, room: float) -> tuple[list[Callable[[float, float], None]], float, float]:
-        """The key below the picture: how to draw each entry, and the size of the whole."""
-        items: list[Callable[[float, float], None]] = []
-        x, y, widest = 0.0, 30.0, 0.0
+    def _legend(self, left: float, top: float) -> None:
+        """The key below the picture."""
         if self.view.scale:
-            items.append(self._scale)
-            said = cards.line(" ".join(self.view.scale[:4]), 11.0, "soft")
-            widest, y = said.width + 18 * HEATS + 40, 52.0
+            self._scale(left, top)
         lines = {role for arrow in self.view.arrows for role in arrow.roles}
-        for role, words in self.view.legend:
-            text = cards.line(words, 11.0, "soft", word="start")
-            step = text.width + (28 if role else 0)
-            if x and x + step > room:
-                x, y = 0.0, y + 20
+        for role, text, x, y in legend(self.view, self.place.width)[0]:
             box = role[:4] == "path" and role not in lines
-            items.append(partial(self._legend_entry, role.replace(" ", ""), text, x, y, box))
-            x += step + 24
-            widest = max(widest, x - 24)
-        return items, widest, y if items else 0.0
+            self._legend_entry(role.replace(" ", ""), text, left + x, top + y, box)
 
     def _scale(self, left: float, top: float) -> None:
         """The scale of colours, from its smallest size to its largest, and what it means."""
@@ -409,10 +394,7 @@ class _Painter:
                 x += 18
             x += 8 if ahead else 0
 
-    def _legend_entry(
-        self, role: str, text: cards.Text, x: float, y: float, box: bool, left: float, top: float
-    ) -> None:
-        x, y = x + left, y + top
+    def _legend_entry(self, role: str, text: cards.Text, x: float, y: float, box: bool) -> None:
         card = f"{role}-card" if f"{role}-card" in self.colours else ""
         if role in ("value", "gradient"):
             sample = cards.Text(0, 0, mathtext.plain("0.12", "bold"), 10.0, role)
@@ -431,7 +413,7 @@ class _Painter:
             self.out.append(
                 f'<path d="M{_n(x)} {_n(y - 3.5)}h20" {paint} stroke-width="2.4"{dashes}/>'
             )
-        self._text(text, x + (28 if role else 0), y)
+        self._text(text, x + (SAMPLE if role else 0), y)
 
     def _open(self, kind: str, tooltip: str, roles: tuple[str, ...], /, **data: object) -> None:
         """Start a group with its tooltip; what is not needed fades."""

@@ -11,13 +11,16 @@ import math
 from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from .layout import Curve, Layout, Point, Rectangle, straight, turned
+from .outside import extent
 from .squeeze import squeezed
+from .view import View
 
 Segment = tuple[Point, ...]
 """The four points of a Bézier curve."""
-SCREEN = 1200.0  # a layout no longer than this many pixels is seen whole ...
+SCREEN = 1200.0  # a picture no longer than this many pixels is seen whole ...
 LEGIBLE = 1590.0  # (at that width, one so wide still has its smallest text at 7 pixels)
 LONGEST = 2.5  # ... and a longer one is cut where it is so many times as long as wide
 PAGE = 1.6 * SCREEN  # so long a page is scrolled through; in one that is too wide, texts are small
@@ -33,15 +36,14 @@ PADDING = 10.0  # of a frame
 HEADING = 26.0  # of a frame that goes on
 
 
-def wrapped(layout: Layout, eager: bool) -> Layout:
+def wrapped(layout: Layout, view: View, eager: bool) -> Layout:
     """The layout, in several columns (or rows, of a wide one) where it is too long.
 
     A picture of all values is better whole than cut, unless it is twice as long, or not legible;
     one of folds is cut `eager`ly.
     """
     layout = squeezed(layout)
-    long, short = sorted((layout.width, layout.height), reverse=True)
-    if long <= max(SCREEN, LONGEST * short) * (1 if eager else 2) and layout.width <= LEGIBLE:
+    if layout.width <= LEGIBLE and not _is_long(layout, view, 1 if eager else 2):
         return layout
     wide = layout.width > layout.height
     upright = turned(layout) if wide else layout
@@ -54,16 +56,21 @@ def wrapped(layout: Layout, eager: bool) -> Layout:
     found = [layout, *(cut(chosen) for n in range(1, MOST) if (chosen := cuts.choose(n)))]
     if eager:  # columns of other lengths, too
         found += [cut([y]) for y, _ in cuts.places[:: len(cuts.places) // TRIED + 1]]
-    return min(found, key=badness)
+    return min(found, key=partial(badness, view))
 
 
-def badness(layout: Layout) -> tuple[bool, bool, float]:
+def badness(view: View, layout: Layout) -> tuple[bool, bool, float]:
     """How bad a layout is on a screen: not legible, too long for its width, large, cut."""
-    long, short = sorted((layout.width, layout.height), reverse=True)
     size = max(layout.width / SCREEN, layout.height / PAGE)
     torn = sum(len(parts) > 1 for parts in layout.groups.values())
     cut = CUT * layout.columns + EACH * layout.cut + TORN * torn
-    return layout.width > LEGIBLE, long > max(SCREEN, LONGEST * short), size + cut
+    return layout.width > LEGIBLE, _is_long(layout, view), size + cut
+
+
+def _is_long(layout: Layout, view: View, factor: float = 1.0) -> bool:
+    """Whether the picture, with its title and legend, is too long for its width."""
+    short, long = sorted(extent(view, layout.width, layout.height))
+    return long > max(SCREEN, LONGEST * short) * factor
 
 
 class _Cuts:

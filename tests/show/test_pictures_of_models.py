@@ -13,7 +13,8 @@ from gallery import LAYERED, NAMES, shown
 import gradviz as gv
 from gradviz.chain.fold import Fold, values_of
 from gradviz.chain.folding import Folding
-from gradviz.show import card, svg
+from gradviz.show import card
+from gradviz.show.arrange import arrange
 from gradviz.statistics import norm
 from gradviz.web.pictures import Pictures
 
@@ -50,12 +51,17 @@ def modules(model):
             yield from root.named_modules()
 
 
+def size_of(drawing):
+    """The width and height of the file."""
+    return map(float, re.search(r'viewBox="0 0 (\S+) (\S+)"', drawing.svg).groups())
+
+
 @every_model
-def test_it_fits_a_screen(name, view, place):
+def test_it_fits_a_screen(name, view):
     assert (5 if name in FEW else 15) <= len(view.boxes) <= 40
-    aspect = place.height / place.width
-    assert 1 / 2.5 <= aspect <= 2.5 or max(place.width, place.height) <= SCREEN
-    assert card.HEAD * SCREEN / (place.width + 2 * svg.MARGIN) >= 7  # its smallest text
+    width, height = size_of(shown(name).drawing)
+    assert 1 / 2.5 <= height / width <= 2.5 or max(width, height) <= SCREEN
+    assert card.HEAD * SCREEN / width >= 7  # its smallest text
 
 
 @every_model
@@ -182,10 +188,16 @@ def test_an_edge_tells_how_many_values_pass_besides_parameters(graph, view):
             assert len(sent) == int(said[1]), arrow
 
 
-def test_a_network_of_falling_and_rising_resolution_is_a_u():
+@pytest.mark.parametrize("color", ["auto", "memory", "own"])
+def test_a_network_of_falling_and_rising_resolution_is_a_u(color):
     if "unet" not in NAMES:
         pytest.skip("needs torch")
-    place, boxes = shown("unet").place, shown("unet").drawing.view.boxes
+    graph = shown("unet").graph
+    own = {name: n for n, name in enumerate(graph.names)}
+    drawing = graph.draw(color=own if color == "own" else color)
+    place, boxes = arrange(drawing.view), drawing.view.boxes
+    width, height = size_of(drawing)
+    assert height <= 2.5 * width
     at = {box.title: place.centres[box.id] for box in boxes}
     cats = [place.centres[box.id] for box in boxes if box.title == "cat"]
     levels = [at["downs.1"], at["downs.0"], at["inc.5"]]
