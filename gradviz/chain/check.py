@@ -16,7 +16,7 @@ from gradviz.chain.replay import once_more
 from gradviz.chain.result import GraphResult
 from gradviz.chain.retold import retold
 from gradviz.highlight import Highlight
-from gradviz.language import in_its_language, say
+from gradviz.language import in_its_language, say, some
 from gradviz.ops import forms
 from gradviz.statistics import Statistics, places
 
@@ -41,13 +41,14 @@ HOW = {
     "paths": "as the sum over its paths",
 }
 
-AGREE = ": {n} of {m} gradients agree, {k} numbers compared"
+AGREE = ": {n} of {m} gradients agree, {numbers} compared"
+AGREE_ONE = ": {n} of {m} gradient agrees, {numbers} compared"
 TOGETHER = (
     "of {n} of them, numbers with gradients of like size were moved together; check(entries={m}) "
     "moves so many alone, sees smaller errors of one number, and takes longer"
 )
 CORNERS = (
-    ": at {n} of {m} numbers J has a corner or a jump; the gradient lies between the slopes of "
+    ": at {n} of {numbers} J has a corner or a jump; the gradient lies between the slopes of "
     "both sides"
 )
 READ = "{v} was read as a plain number {how}"
@@ -144,12 +145,15 @@ class Check(GraphResult):
                 continue
             wrong = [row for row in rows if not row.ok]
             entries = sum(row.entries for row in rows)
-            agree = say(AGREE, n=len(rows) - len(wrong), m=len(rows), k=entries)
+            agree = say(
+                AGREE_ONE if len(rows) == 1 else AGREE,
+                n=len(rows) - len(wrong), m=len(rows), numbers=some(entries, "number"),
+            )  # fmt: skip
             lines.append(f"{'✗' if wrong else '✓'} {say(words)}{agree}")
             if count := sum(row.together for row in rows):
                 lines.append(f"  · {say(TOGETHER, n=count, m=ALONE)}")
             lines += [
-                f"  · {row.name}{say(CORNERS, n=row.corners, m=row.entries)}"
+                f"  · {row.name}{say(CORNERS, n=row.corners, numbers=some(row.entries, 'number'))}"
                 for row in rows
                 if row.corners
             ]

@@ -168,7 +168,7 @@ class Explanation(GraphResult):
             )
         symbols = [self._factors(path) for path in self._shown]
         rest = self.path_count - len(symbols)
-        more = say("{n} more paths", n=rest)
+        more = some(rest, "more path")
         more_text = f"\n  + {more}" if rest else ""
         more_latex = rf" \\ &+ \cdots \text{{ ({more})}}" if rest else ""
         told, written = self._result()
@@ -351,7 +351,7 @@ class Explanation(GraphResult):
         left_out = len(needed) - 2 * SHOWN_ENDS
         for n, term in enumerate(self.terms):
             if left_out > 0 and n == SHOWN_ENDS:
-                more = say("{n} more upstream terms", n=left_out)
+                more = some(left_out, "more upstream term")
                 text.append(f"… ({more})")
                 latex.append(rf"&\vdots \text{{ ({more})}}")
             is_target = term.node == self.target

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from gradviz.chain.paths import Edge, carrying, needs
 from gradviz.chain.result import GraphResult
 from gradviz.highlight import Highlight
-from gradviz.language import columns, commas, in_its_language, padded, say, several
+from gradviz.language import columns, commas, in_its_language, padded, say, several, some
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
 
 COSTS = "{n} with the cache, {m} path by path"
-ALL_COSTS = "{n} VJPs with the cache, {m} path by path"
+ALL_COSTS = "{vjps} with the cache, {m} path by path"
 MOST = 8
 """Of a longer list so many terms and targets are named."""
 
@@ -132,7 +132,7 @@ class Reuse(GraphResult):
             ]
         if len(shown) < len(self.rows):
             lines.append(say("… and {n} more targets", n=len(self.rows) - len(shown)))
-        costs = say(ALL_COSTS, n=self.vjps, m=self.vjps_without_cache)
+        costs = say(ALL_COSTS, vjps=some(self.vjps, "VJP"), m=self.vjps_without_cache)
         lines.append(f"{padded(say('together'), width + 4)}{costs}")
         most = sorted(self.reads.items(), key=lambda item: -item[1])
         if len(self.rows) > MOST or len(most) > 2 * MOST:  # of a large graph, what matters most

@@ -30,7 +30,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from gradviz.language import say
+from gradviz.language import say, some
 
 HISTORY, KNOWN = 100, 50
 STEADY, CONSTANT = 20, 50
@@ -149,8 +149,8 @@ class Judge:
         elif scale < LEAST_SCALE:
             since = self.count - self._skipped + 1
             text = say(
-                "the scale has collapsed to {scale:g}: in {n} steps in succession the gradients "
-                "were not finite", scale=scale, n=self._skipped,
+                "the scale has collapsed to {scale:g}: in {steps} in succession the gradients "
+                "were not finite", scale=scale, steps=some(self._skipped, "step"),
             )  # fmt: skip
             alarm = Alarm("collapsing scale", text, since=since)
         self.losses.append(loss)
@@ -239,8 +239,8 @@ class Judge:
         if not now or loss == 0 or (not any(gradients.values()) and self._converged(0.0)):
             return None
         text = say(
-            "{k} of {n} parameters have had no gradient in {steps} steps",
-            k=len(now), n=len(gradients), steps=STEADY,
+            "in {steps} steps there was no gradient for {k} of {parameters}",
+            k=len(now), parameters=some(len(gradients), "parameter"), steps=STEADY,
         )  # fmt: skip
         return Alarm("no gradient", text, tuple(now), self.count - STEADY + 1)
 

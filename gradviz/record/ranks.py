@@ -291,7 +291,7 @@ class Ranks(Result):
                 continue
             ranks = tuple(sorted({rank for row in rows for rank in row.odd}))
             parted = (
-                "{n} of the same name differ between ranks, and nothing that is known (DDP, FSDP, "
+                "the ranks differ in {n} of the same name, and nothing that is known (DDP, FSDP, "
                 "a DTensor) keeps them the same: {names}. Right for the stages of a pipeline, "
                 "wrong for data parallel training"
             )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradviz import words
-from gradviz.language import columns, padded, say
+from gradviz.language import columns, padded, say, some
 from gradviz.words import clean
 
 from .timeline import combined, layers, spread
@@ -31,9 +31,9 @@ def board(training: Training, width: int = 80, height: int = 24, what: str = "gr
         return say("{run}: no step was finished yet", run=clean(training.path.name))
     last = steps[-1]
     head = say(
-        "{run}: {n} recorded steps, the last is {step}, its loss {loss}",
-        run=clean(training.path.name, 40), n=len(training), step=last.number,
-        loss="–" if last.loss is None else words.number(last.loss, 5),
+        "{run}: {steps}, the last is {step}, its loss {loss}",
+        run=clean(training.path.name, 40), steps=some(len(training), "recorded step"),
+        step=last.number, loss="–" if last.loss is None else words.number(last.loss, 5),
     )  # fmt: skip
     while columns(head) > width:
         head = head[:-1]
@@ -48,7 +48,7 @@ def board(training: Training, width: int = 80, height: int = 24, what: str = "gr
         signs = "".join(_shade(value, low, high) for value in row)
         lines.append(f"{_left(shown)}  {signs}")
     if len(cells) > max(height - 4, 1):
-        more = say("and {n} more layers", n=len(cells) - max(height - 4, 1))
+        more = say("and {more}", more=some(len(cells) - max(height - 4, 1), "more layer"))
         lines.append(f"{_left('')}  {more}")
     first = str(steps[0].number)
     lines.append(f"{_left(say('step'))}  {first}{last.number:>{max(len(steps) - len(first), 1)}}")

@@ -137,7 +137,7 @@ class _Teller:
         yield say("Forward pass: each value from those before it.")
         yield from self.forward()
         if self.hidden:
-            yield say("({n} of {m} values are left out.)", n=self.hidden, m=len(self.table.nodes))
+            yield say("(Left out: {n} of {m} values.)", n=self.hidden, m=len(self.table.nodes))
         yield ""
         yield from self.backward()
 

@@ -18,7 +18,7 @@ import numpy as np
 from gradviz import words
 from gradviz.chain.retold import retold
 from gradviz.highlight import Highlight, Roles
-from gradviz.language import commas, say
+from gradviz.language import commas, say, some
 from gradviz.ops import layout, notation, symbols
 from gradviz.ops.arrays import STOP
 from gradviz.ops.layout import Seen
@@ -349,7 +349,7 @@ def _parts(
     boxes = tuple(box_of(ids[node], node, dag, highlight, target, across=across) for node in shown)
     arrows = tuple(_arrows(dag, nodes, set(shown), highlight, ids, backward))
     hidden = len(nodes) - len(shown)
-    return boxes, arrows, say("{n} nodes are not shown", n=hidden) if hidden else ""
+    return boxes, arrows, say("not shown: {nodes}", nodes=some(hidden, "node")) if hidden else ""
 
 
 def box_of(
@@ -571,8 +571,8 @@ def _arrow_tooltip(dag: Table, edge: EdgeRow) -> str:
 def description(dag: Table, hidden: str = "") -> str:
     """The picture in a sentence, and what is hidden in it."""
     output: Any = dag.graph.get("output")
-    text = say("A computational graph of {n} nodes and {m} edges",
-               n=len(dag.nodes), m=len(dag.edges))  # fmt: skip
+    text = say("A computational graph of {nodes} and {edges}",
+               nodes=some(len(dag.nodes), "node"), edges=some(len(dag.edges), "edge"))  # fmt: skip
     if output in dag.nodes:
         data = dag.nodes[output]
         value = " ".join(words.cells(data.get("value")))

@@ -139,6 +139,20 @@ def by_hand(model, _, by):
             p.grad = None
 
 
+def by_hand_and_zeroed(model, _, by):
+    by_hand_and_kept(model, _, by)
+    for p in model.parameters():
+        p.grad.zero_()
+
+
+def by_hand_and_kept(model, _, by):
+    x, t = batch()
+    (F.mse_loss(model(x), t) * by).backward()
+    with torch.no_grad():
+        for p in model.parameters():
+            p -= 1e-5 * p.grad
+
+
 def by_gradients_of_its_own(model, optimizer, by):
     x, t = batch()
     weights = list(model.parameters())
@@ -227,6 +241,8 @@ WAYS = {
         by_a_closure,
     ),
     "no optimizer": (layers, lambda _: None, by_hand),
+    "no optimizer, zeroed": (layers, lambda _: None, by_hand_and_zeroed),
+    "no optimizer, kept": (layers, lambda _: None, by_hand_and_kept),
     "gradients of its own": (layers, adam, by_gradients_of_its_own),
     "scaled by hand": (layers, adam, by_gradients_of_its_own_that_are_scaled),
     "mixed precision": (layers, scaled, in_mixed_precision),
@@ -273,7 +289,9 @@ def test_the_step_that_broke_is_made_again_and_the_run_is_the_one_it_would_have_
     report = spikes[0]
     if way != "no optimizer":
         assert report.step == SPIKE
-    assert (report.replay.norm is None) == (way == "scaled by hand")  # what is not to be compared
+    assert len(report.graphs) == (3 if way == "micro-batches" else 1)
+    untold = "scaled by hand", "no optimizer, kept"  # the gradient is not that of the pass alone
+    assert (report.replay.norm is None) == (way in untold)
     assert (
         gv.load(report.folder / "graph.json").gradients().keys() == report.graph.gradients().keys()
     )
@@ -812,14 +830,19 @@ def train(model, how, workers=0):
 def forever():
     model = nn.Linear(2, 2)
     while True:
-        model(torch.ones(2)).sum().backward()
+        model(torch.randn(2)).sum().backward()
 
 if __name__ == "__main__":
     how, model = sys.argv[1], nn.Linear(2, 2)
     assert os.path.isabs(__file__)
     if how == "moves":
         os.chdir(os.path.dirname(os.path.dirname(__file__)))
-    if how == "forks":
+    if how == "writes":
+        os.fsync = lambda file: time.sleep(1)  # a slow disk
+        threading.Thread(target=train, args=(model, how), daemon=True).start()
+        while not any(name.startswith(".") for name in os.listdir("reports")):
+            time.sleep(0.001)
+    elif how == "forks":
         if os.fork() == 0:
             train(model, how)
             os._exit(0)
@@ -855,12 +878,24 @@ def ran(folder, how, *watched):
 
 @pytest.mark.parametrize(
     "how",
-    ["exit", "raises", "module", "interrupted", "looks", "killed", "forks", "moves", "leaves"],
+    [
+        "exit",
+        "raises",
+        "module",
+        "interrupted",
+        "looks",
+        "killed",
+        "forks",
+        "moves",
+        "leaves",
+        "writes",
+    ],
 )
 def test_a_script_ends_as_it_would_have_and_its_report_is_whole(how, tmp_path):
     (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "reports").mkdir()
     watched = ran(tmp_path, how, "-m", "gradviz", "watch", "--out", "reports")
-    if how == "leaves":  # alone PyTorch aborts some of the time, for its thread is in a call
+    if how in ("leaves", "writes"):  # alone PyTorch may abort, for the thread is in a call
         assert watched.returncode == 0
     else:
         alone = ran(tmp_path, how)

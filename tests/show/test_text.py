@@ -80,7 +80,7 @@ def test_a_ledger_is_told_first_and_what_is_not_needed_is_left_out():
     text = reuse.draw().text
     assert "cached upstream term, ×k = read k times: J ×2 and z_o1 ×3." in text
     assert "w8" not in text.split("Forward pass")[1].replace("w8 * a_h2", "")
-    assert lines(text, "values are left out")
+    assert lines(text, "Left out: ")
 
 
 def test_each_path_is_told_from_its_beginning_to_the_output():

@@ -761,7 +761,7 @@ def test_a_larger_array_is_a_heat_map_of_its_value_and_gradient(opened):
     said = maps.first.get_attribute("aria-label")
     assert said.startswith("value 4×128 as 4×64 cells, from −6 (blue)")
     assert "Each cell is a mean." in said
-    assert "1 cells are not finite" in said
+    assert "Not finite (black): 1." in said
     pixels = maps.first.evaluate(
         "canvas => [...canvas.getContext('2d').getImageData(0, 0, 64, 4).data]"
     )

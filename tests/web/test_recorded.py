@@ -109,7 +109,7 @@ def test_the_widget_follows_a_run_that_goes_on_and_opens_its_steps(tmp_path):
 def test_the_page_of_a_run_opens_steps_compares_two_and_says_when_a_layer_died(opened, tmp_path):
     page = opened(record(tmp_path / "run.gvtrain", name=HOSTILE))
     assert page.locator("img").count() == 0
-    assert "16 recorded steps" in page.locator(".title").inner_text()
+    assert "recorded steps: 16" in page.locator(".title").inner_text()
     assert page.locator(".map .column").count() == 16
     onset = page.locator(".over-time li", has_text="zero gradient").first
     assert f"from step {DIES} on" in onset.inner_text()

@@ -6,9 +6,9 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, Unpack
 
-from gradviz.chain.result import GraphResult
+from gradviz.chain.result import GraphResult, Result
 from gradviz.highlight import PATHS, Highlight
 from gradviz.language import Told, commas, in_its_language, padded, say, some
 from gradviz.language import columns as wide
@@ -189,8 +189,38 @@ class Layer:
     outgoing: float
 
 
+class Graded(Protocol):
+    """What has one of the `SEVERITIES`."""
+
+    @property
+    def severity(self) -> str:
+        """How bad it is."""
+
+
+Found = TypeVar("Found", bound=Graded)
+
+
+class Verdict(Result, Generic[Found]):
+    """Findings, true if there is no error and no warning among them."""
+
+    findings: tuple[Found, ...]
+
+    @property
+    def rows(self) -> tuple[Found, ...]:
+        """The `findings`."""
+        return self.findings
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing but notes."""
+        return all(finding.severity == "note" for finding in self.findings)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
 @dataclass(frozen=True, repr=False)
-class Health(GraphResult):
+class Health(Verdict[Finding], GraphResult):
     """The result of `Graph.diagnose`; true if there is no error and no warning.
 
     An *error* is a number that is none: a NaN or an infinity in J or in a parameter's gradient, or
@@ -214,19 +244,6 @@ class Health(GraphResult):
     layers: tuple[Layer, ...]
 
     detail = None
-
-    @property
-    def rows(self) -> tuple[Finding, ...]:
-        """The `findings`."""
-        return self.findings
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is nothing but notes."""
-        return all(finding.severity == "note" for finding in self.findings)
-
-    def __bool__(self) -> bool:
-        return self.ok
 
     @property
     @in_its_language

@@ -6,9 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gradviz.chain.health.findings import KINDS, MARKS, SEVERITIES, Finding, Health, Words
-from gradviz.chain.result import Result
-from gradviz.language import in_its_language, say
+from gradviz.chain.health.findings import (
+    KINDS,
+    MARKS,
+    SEVERITIES,
+    Finding,
+    Health,
+    Verdict,
+    Words,
+)
+from gradviz.language import in_its_language, say, some
 
 LOOKED, LOOKS = 56, 60
 """So many steps of a run are examined, and so many further ones to say when findings began."""
@@ -115,7 +122,7 @@ class OverTime:
 
 
 @dataclass(frozen=True, repr=False)
-class HealthOverTime(Result):
+class HealthOverTime(Verdict[Onset]):
     """The result of `Run.diagnose`; true if there is no error and no warning.
 
     Attributes
@@ -132,25 +139,13 @@ class HealthOverTime(Result):
     run: Any
 
     @property
-    def rows(self) -> tuple[Onset, ...]:
-        """The `findings`."""
-        return self.findings
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is nothing but notes."""
-        return all(finding.severity == "note" for finding in self.findings)
-
-    def __bool__(self) -> bool:
-        return self.ok
-
-    @property
     @in_its_language
     def text(self) -> str:
         """Each finding: what, where, and from which step on."""
         lines = [f"{MARKS[finding.severity]} {finding.text}" for finding in self.findings]
         if self.ok:
-            lines.insert(0, f"✓ {say('no warning in {n} steps of the run', n=len(self.steps))}")
+            steps = some(len(self.steps), "step")
+            lines.insert(0, f"✓ {say('no warning in {steps} of the run', steps=steps)}")
         return "\n".join(lines)
 
     def draw(self, what: str = "gradients", **options: Any) -> Any:

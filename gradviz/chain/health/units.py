@@ -55,10 +55,18 @@ class Units(Evidence):
                 share, limit = dead / max(units, 1), DEAD
                 if not dead or examples < EXAMPLES:
                     continue
-                what = later(
+                are = (
                     "{dead} of {units} of {v} are 0 for all {examples} examples, and get no "
-                    "gradient",
-                    dead=dead, units=Told(some, units, "unit"), v=self._told(v), examples=examples,
+                    "gradient"
+                )
+                if dead == 1:
+                    are = (
+                        "{dead} of {units} of {v} is 0 for all {examples} examples, and gets no "
+                        "gradient"
+                    )
+                what = later(
+                    are, dead=dead, units=Told(some, units, "unit"), v=self._told(v),
+                    examples=examples,
                 )  # fmt: skip
             finding = self._finding(
                 "dead units", "warning", v, self._onward(v), what,

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from gradviz.language import say, translated
+from gradviz.language import say, some, translated
 from gradviz.record.alarm import Alarm, Judge
 from gradviz.record.torch.watch import norms
 from gradviz.record.torch.watch.events import Event, Tape
@@ -106,8 +106,9 @@ class Motion:
             self._loose[optimizer] = Marks(loose)
         elif optimizer in self._loose and self._loose.pop(optimizer).are(loose):
             text = say(
-                "{n} parameters get gradients, but no optimizer holds them, and they do not "
-                "change; it holds others of the same shapes, which get none", n=len(loose),
+                "what gets gradients ({parameters}) is held by no optimizer, and does not change; "
+                "what the optimizer holds in its place, of the same shape, gets none",
+                parameters=some(len(loose), "parameter"),
             )  # fmt: skip
             return Alarm("no update", text, tuple(map(id, loose)), 0, translated(OTHERS))
         return None

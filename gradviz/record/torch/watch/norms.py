@@ -77,6 +77,11 @@ def of(parameters: Iterable[Tensor], scale: float) -> float:
     return total(numbers(Norms(parameters).tensors)) / scale
 
 
+def are_zero(parameters: Iterable[Tensor]) -> bool:
+    """Whether there is no gradient, or none but 0."""
+    return not any(numbers(Norms(parameters).tensors))
+
+
 def finite(parameters: Iterable[Tensor]) -> bool:
     """Whether every gradient is; a norm may be infinite though they are."""
     gradients = [_values(p.grad) for p in parameters if p.grad is not None]

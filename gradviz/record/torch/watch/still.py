@@ -21,7 +21,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gradviz.language import say, translated
+from gradviz.language import say, some, translated
 from gradviz.record.alarm import Alarm
 from gradviz.record.torch import keep
 from gradviz.record.torch.kept import LOOKED_AT, Gradient
@@ -168,8 +168,8 @@ class Still:
             return None
         elif self._why == NO_GRADIENT:
             text = (
-                "in {n} steps in succession the optimizer has found no gradient: it holds none of "
-                "the {reached} parameters that get some, and these do not change"
+                "in {n} steps in succession the optimizer has found no gradient: it holds nothing "
+                "of what gets some ({reached}), and this does not change"
             )
             advice = OTHERS
         elif self._why == NO_RATE:
@@ -186,7 +186,7 @@ class Still:
                 "no optimizer has made a step in {n} backward passes, and no parameter has changed"
             )
         self.told = True
-        said = say(text, n=count, reached=len(reached))
+        said = say(text, n=count, reached=some(len(reached), "parameter"))
         return Alarm("no update", said, tuple(map(id, reached)), advice=translated(advice))
 
 

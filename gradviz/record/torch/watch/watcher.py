@@ -51,8 +51,8 @@ from gradviz.record.torch.watch.replay import Replay, models, replay, scale_of
 from gradviz.record.torch.watch.report import Report, report, tell
 from gradviz.record.torch.watch.verdict import is_told, verdict
 
-LAST = 0.5
-"""So many seconds at most the end of a process waits for threads that train."""
+LAST, WRITING = 0.5, 60.0
+"""So many seconds at most the end of a process waits for threads that train, and for a report."""
 _top: Any = torch.overrides._get_current_function_mode
 UNSCALES = "_amp_foreach_non_finite_check_and_unscale_"
 
@@ -112,7 +112,7 @@ class Watch:
     def stop(self) -> None:
         """Take everything away."""
         if self._patches.there:
-            self.live = False
+            self._end_reports()
             self._off(self.tape)
             self._patches.take_away()
             self._own = threading.local()
@@ -123,12 +123,19 @@ class Watch:
         Python ends them where they next ask for its lock; in the middle of a call that is seen this
         would end the process by a signal. So they wait at the next one.
         """
-        self.live, self._over = False, True
+        self._over = True
+        self._end_reports()
         self._off(self.tape)
         until = time.monotonic() + LAST
         self._threads.discard(threading.current_thread())
         while any(t.is_alive() for t in list(self._threads)) and time.monotonic() < until:
             time.sleep(0.01)
+
+    def _end_reports(self) -> None:
+        """No report begins any more; one that another thread has begun is written to its end."""
+        self.live = False
+        if self._lock.acquire(timeout=WRITING):
+            self._lock.release()
 
     def is_live(self) -> bool:
         """Whether it is on."""
@@ -272,9 +279,10 @@ class Watch:
             taken = tape.still.taken_away() and not tape.closures
             if taken:
                 tape.still.unused()
-            if taken or (here is not None and all(p.grad is None for p in here)):
+            fresh = taken or (here is not None and norms.are_zero(here))
+            if fresh or (here is not None and not tape.closures):  # each pass is a step
                 tape.forget_passes()
-                tape.whole = True
+                tape.whole = fresh
         self._kept.before_pass()
         tape.inside += 1
         try:
@@ -417,7 +425,8 @@ class Watch:
         tape.inside += 1
         try:
             with self._lock, chance.preserved(tensors=True):
-                self.reports.append(self._report(tape, alarm, judge, parameters, norm))
+                if self.live:
+                    self.reports.append(self._report(tape, alarm, judge, parameters, norm))
         except Exception as error:
             tell(say("{said}; no report: {error}", said=alarm.text, error=repr(error)))
         finally:
