@@ -40,8 +40,8 @@ FORMAT, VERSION = "gradviz training", 3
 relative to weights: see `_of_0_1`."""
 PASSES = 3
 """So many backward passes of a step are examined."""
-STILL = 20
-"""In so many recorded steps in succession nothing has to move."""
+STILL, SAMPLED = 20, 3
+"""In so many steps in succession, of which so many are recorded, nothing has to move."""
 _GZIP = 31  # zlib's window bits for the gzip format
 _CHUNK, _LINE, _MOST = 2**13, 2**24, 2**62
 
@@ -426,7 +426,10 @@ class Training(Result):
 
     @property
     def still(self) -> Onset | None:
-        """That nothing moves that gets gradients, in all of the last 20 steps or more."""
+        """That nothing moves that gets gradients, in all of the last 20 steps or more.
+
+        A note where something has moved before: so ends many a schedule of the learning rate.
+        """
         latest, first = self.steps[-STILL:], len(self.steps)
         if not latest:
             return None
@@ -435,7 +438,7 @@ class Training(Result):
         while first and reached and self.steps[first - 1].left_alone(reached, weights):
             first -= 1
         since = self.steps.numbers[first:]
-        if len(since) < STILL:
+        if len(since) < SAMPLED or since[-1] - since[0] + 1 < STILL:
             return None
         told = (
             "In the last {steps} recorded steps none of the parameters that got gradients ({n}) "
@@ -451,7 +454,8 @@ class Training(Result):
         said = later(told, steps=len(since), n=len(reached))
         where = ", ".join(reached[:2]) + (" …" if len(reached) > 2 else "")
         before = self.steps.numbers[first - 1] if first else None
-        return Onset("no update", "error", where, said, tuple(since), since[0], before)
+        severity = "note" if first else "error"
+        return Onset("no update", severity, where, said, tuple(since), since[0], before)
 
     @property
     def rows(self) -> Sequence[Step]:

@@ -526,7 +526,10 @@ def test_a_training_goes_on_whatever_cannot_be_recorded(tmp_path, monkeypatch):
      ("others", "holds other parameters"), ("zeroed", "zeroed before it"), ("healthy", ""),
      ("rarely", ""), ("late", "")],
 )  # fmt: skip
-def test_that_nothing_moves_is_told_of_a_run(how, told, tmp_path):
+@pytest.mark.parametrize("every", [2, 20])
+def test_that_nothing_moves_is_told_of_a_run(how, told, every, tmp_path):
+    if (how, every) == ("late", 20):
+        pytest.skip("no step is recorded that late")
     torch.manual_seed(0)
     model = nn.Linear(3, 2)
     held = nn.Linear(3, 2) if how == "others" else model
@@ -534,7 +537,7 @@ def test_that_nothing_moves_is_told_of_a_run(how, told, tmp_path):
         held.parameters(), {"no rate": 0.0, "small rate": 1e-12}.get(how, 0.1)
     )
     path = tmp_path / "run.gvtrain"
-    with gv.record_training(model, path, every=2) as recorder:
+    with gv.record_training(model, path, every=every) as recorder:
         for i in range(60):
             with recorder.step():
                 optimizer.zero_grad()
@@ -549,12 +552,33 @@ def test_that_nothing_moves_is_told_of_a_run(how, told, tmp_path):
     if told:
         assert told in str(run.still.message)
         assert run.text.endswith(str(run.still.message))
-        assert run.still.seen == tuple(range(0, 60, 2))
+        assert run.still.seen == tuple(range(0, 60, every))
     found = Telling(run).told()[0]["findings"]
     assert [f["first"] for f in found if f["kind"]["en"] == "no update"] == [0] * bool(told)
     health = run.diagnose()
     assert [f.first for f in health.findings if f.kind == "no update"] == [0] * bool(told)
     assert not (told and health)
+
+
+def test_that_nothing_moves_any_more_is_a_note(tmp_path):
+    """Many a schedule ends with a learning rate of 0."""
+    torch.manual_seed(0)
+    model, path = nn.Linear(3, 2), tmp_path / "run.gvtrain"
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: max(0, 1 - i / 30))
+    with gv.watch(tmp_path / "out") as watch, gv.record_training(model, path) as recorder:
+        for _ in range(60):
+            with recorder.step():
+                optimizer.zero_grad()
+                model(torch.randn(4, 3)).square().mean().backward()
+                optimizer.step()
+            schedule.step()
+    assert watch.reports == []
+    health = gv.load_training(path).diagnose()
+    assert health
+    assert [(f.kind, f.severity, f.first, f.before) for f in health.findings] == [
+        ("no update", "note", 30, 29)
+    ]
 
 
 def test_a_run_tells_when_each_finding_began(tmp_path):

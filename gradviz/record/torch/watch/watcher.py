@@ -235,7 +235,7 @@ class Watch:
         if not name and func not in HOOKS:
             if tape.still.rounds and getattr(func, "__self__", None) is Tensor.grad:
                 module = sys._getframe(2).f_globals.get("__name__", "")
-                tape.still.reads |= not module.startswith("torch.")
+                tape.still.reads |= not module.startswith(("torch.", "gradviz."))
             return func(*args, **kwargs)
         writes = bool(args) and (name in WRITES or name[-1:] == "_")
         seen = torch.is_grad_enabled()
