@@ -229,6 +229,28 @@ def test_of_attention_that_sends_exactly_nothing_it_is_said_why(capture):
 
 
 @pytest.mark.parametrize("capture", ["whole", "lean"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_of_saturated_attention_on_the_only_way_to_a_layer_there_is_one_finding(fused, capture):
+    torch.manual_seed(3)
+    keys, head = nn.Linear(8, 16), nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    queries, memory, targets = (torch.randn(4, 7, n) for n in (16, 8, 4))
+
+    def loss(size):
+        def run(keys, head):
+            q, k = queries * size, keys(memory)
+            weights = torch.softmax(q @ k.mT / 4, -1)
+            read = F.scaled_dot_product_attention(q, k, memory) if fused else weights @ memory
+            return F.mse_loss(head(read), targets)
+
+        return run
+
+    for size, kind in ((1e3, SATURATED), (1e5, "zero gradient"), (1.0, "")):
+        graph = gv.trace(loss(size), keys, head, capture=capture)
+        found = [f.kind for f in graph.diagnose().findings if f.severity != "note"]
+        assert found == [kind] * bool(kind), (size, graph.diagnose().text)
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
 def test_units_that_stay_equal_and_what_eval_leaves_on_are_said(capture):
     (program, parameters), (twin, others) = constant(True), constant(False)
     found = gv.trace(lambda *_: program(), *parameters, capture=capture).diagnose()

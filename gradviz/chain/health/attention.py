@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from gradviz.chain.health import hazards
 from gradviz.chain.health.evidence import Evidence
@@ -19,9 +19,9 @@ LEAST = 0.99
 class Attention(Evidence):
     """Finds softmaxes that are saturated."""
 
-    def _sharp(self) -> Iterator[Finding]:
+    def _sharp(self, known: Set[int]) -> Iterator[Finding]:
         """Softmaxes inside of a model that choose one entry of each row: little comes through."""
-        for v in sorted(self.gradients):
+        for v in sorted(self.gradients.keys() - known):
             said = (self._chosen(v) or self._chosen_within(v)) if self.norms[v] else None
             if said is not None:
                 yield self._finding(

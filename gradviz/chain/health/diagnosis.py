@@ -54,17 +54,18 @@ class Examination(NonFinite, Lost, Zeros, Flow, Units, Attention, Mistakes):
         known |= self._before(f.node for f in grave if f.severity == "error")
         zero = [*self._zero(known), *(() if grave else self._idle())]
         yield from zero
+        told = {i for finding in zero for i in finding.path}
+        saturated = [*self._saturated(told), *self._sharp({finding.node for finding in zero})]
+        yield from saturated
         alike = list(self._equal_units())
         flow = list(self._flow())
         if alike:  # what of equal units comes back may cancel: that is one cause
             flow = [f for f in flow if not self._cancels((f.node, 0))]
         if not grave and not any(finding.kind == "vanishing gradient" for finding in flow):
             flow += self._rounding()
-        yield from flow
-        told = {i for finding in zero for i in finding.path}
+        blamed = {finding.node for finding in saturated}
+        yield from (f for f in flow if not self._explained(f, blamed))
         yield from self._dead(told)
-        yield from self._saturated(told)
-        yield from self._sharp()
         yield from self._mistakes()
         yield from alike
         yield from self._rounded()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -139,6 +139,14 @@ class Flow(Evidence):
         layers = [v for v in path if v in self.entries]
         badges = {v: later("‖gradient‖ {size:.2g}", size=self.norms[v]) for v in layers}
         return replace(found, badges=badges)
+
+    def _explained(self, finding: Finding, by: Set[int]) -> bool:
+        """Whether a gradient vanishes by these values: without them it would not."""
+        if finding.kind != "vanishing gradient" or by.isdisjoint(finding.path):
+            return False
+        gains = self._changes(finding.path, 1).values()
+        theirs = sum(gain for steps in gains for v, gain in steps.items() if v in by)
+        return math.log10(finding.numbers["ratio"]) - theirs > math.log10(VANISHING)
 
     def _changes(self, path: Sequence[int], sign: int) -> dict[str, dict[int, float]]:
         """How each operation, and each hook, changes a gradient on its way back, and where.
