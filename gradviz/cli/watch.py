@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import atexit
 import io
+import linecache
 import os
 import runpy
 import sys
 from importlib.machinery import SourceFileLoader
+from importlib.util import decode_source
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -33,7 +35,7 @@ class Script(BaseException):
         """Run it."""
         sys.argv = [self.target, *self.arguments]
         folder = os.getcwd() if self.module else os.path.dirname(os.path.realpath(self.target))
-        sys.path.insert(0, folder)
+        sys.path.insert(0, "" if self.target == "-" else folder)
         watch = gv.watch(**self.options)
         sys.excepthook = self._told
         watch.__enter__()
@@ -86,10 +88,17 @@ _WATCH = os.path.join(os.path.dirname(gv.__file__), "record", "torch", "watch", 
 
 
 def _run(path: str) -> None:
-    """Run a file as the main module."""
-    path = os.path.abspath(path)
-    with io.open_code(os.path.realpath(path)) as file:
-        code = compile(file.read(), path, "exec")
+    """Run a file, or what comes by a pipe, as the main module."""
+    if path == "-":
+        text, path = sys.stdin.buffer.read(), "<stdin>"
+    else:
+        path = os.path.abspath(path)
+        with io.open_code(os.path.realpath(path) if os.path.isfile(path) else path) as file:
+            text = file.read()
+    code = compile(text, path, "exec")
+    if not os.path.isfile(path):  # it cannot be read once more, and reports name its lines
+        lines = decode_source(text).splitlines(keepends=True)
+        linecache.cache[path] = len(text), None, lines, path
     main = sys.modules["__main__"] = _main()
     main.__dict__.update(
         __file__=path, __loader__=SourceFileLoader("__main__", path), __cached__=None
@@ -123,9 +132,9 @@ def watch(script: str, arguments: tuple[str, ...], module: bool, **options: Any)
 
     A step that goes wrong is made again under capture before the parameters change, and a report is
     written: a page, the Graph, and ten lines on stderr. The run itself is, bit for bit, the one
-    that it would have been; its exit status is its own.
+    that it would have been; its exit status is its own. SCRIPT may be - for what comes by stdin.
     """
-    if not module and not os.path.isfile(script):
+    if not module and script != "-" and (not os.path.exists(script) or os.path.isdir(script)):
         raise Misuse(f"there is no file {script!r}")
     try:
         import torch  # noqa: F401

@@ -915,6 +915,23 @@ def test_a_script_ends_as_it_would_have_and_its_report_is_whole(how, tmp_path):
         assert theirs == alone.stderr.splitlines()
 
 
+@pytest.mark.parametrize("target", ["-", "/dev/stdin"])
+def test_a_script_that_comes_by_a_pipe_runs_as_python_runs_it(target, tmp_path):
+    script = SCRIPT.replace("assert os.path.isabs(__file__)", "print(__file__, sys.argv)")
+    alone, watched = (
+        subprocess.run(
+            [sys.executable, *by, target, "raises", "--lr=1"], cwd=tmp_path, capture_output=True,
+            text=True, timeout=120, input=script,
+        )
+        for by in ([], ["-m", "gradviz", "watch", "--out", "reports"])
+    )  # fmt: skip
+    assert (watched.returncode, watched.stdout) == (alone.returncode, alone.stdout)
+    theirs = [line for line in watched.stderr.splitlines() if "gradviz watch:" not in line]
+    assert [line for line in theirs if not line.startswith("    ")] == alone.stderr.splitlines()
+    (folder,) = (tmp_path / "reports").iterdir()
+    assert "loss = torch.log(y.square().sum() * (i != 5))" in (folder / "report.txt").read_text()
+
+
 def test_where_a_program_has_no_stderr_nothing_comes_to_its_stdout(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     with gv.watch(tmp_path) as watch:
