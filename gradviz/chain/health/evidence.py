@@ -206,7 +206,7 @@ class Evidence:
                     b=self._said(more[0]) if more else "",
                     low=_Exact(a.low), high=_Exact(a.high), top=_Exact(a.top),
                 )  # fmt: skip
-                return what, Told(_advice, hazard.advice, self._stats(v).dtype == "float16")
+                return what, Told(advised, hazard.advice, self._stats(v).dtype == "float16")
         return None
 
     # --- sums of messages -------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def _what(sentence: str, **places: Any) -> str:
     return re.sub(r" ?[(（]0[)）]", "", say(sentence, **places))
 
 
-def _advice(sentence: str, half: bool) -> str:
+def advised(sentence: str, half: bool) -> str:
     """What to do, in float16 with a number there: 1e-8 is 0, and 1 / 1e-5 infinite."""
     return re.sub(r"1e-\d+", "1e-4", translated(sentence)) if half else translated(sentence)
 

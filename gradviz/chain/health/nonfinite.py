@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradviz.chain.health import hazards
-from gradviz.chain.health.evidence import Evidence
+from gradviz.chain.health.evidence import Evidence, advised
 from gradviz.chain.health.findings import Finding, Words
 from gradviz.chain.paths import Edge
 from gradviz.chain.retold import retold
@@ -26,6 +26,8 @@ Reason = tuple[Words, Words]
 """Why something is so, and what to do."""
 _LOOK = later("look at what made them")
 _SCALED = later("scale the loss down, or use a wider dtype")
+NEXT_TO_0 = 1e-4
+"""Of a smaller number 1/x, or a power of that, may overflow: in 16 bits from 1.5e-5 on."""
 _DIVISOR = later("leave the batch out, or reduction='sum' and a divisor of at least 1")
 
 
@@ -371,6 +373,12 @@ class NonFinite(Evidence):
                 break
         hazard = self._hazard(v, "slope", at) or self._equal_values(v)
         nan = math.isnan(message.low)
+        low = self._stats(u).low
+        near = [h.advice for h in hazards.of(self._op(v)) if "slope" in h.makes]
+        if hazard is None and near and len(graph.operands[v]) == 1 and 0 < low < NEXT_TO_0:
+            told = "{slope} overflows {dtype}: {u} goes down to {low:.3g}"
+            why = later(told, slope=slope, dtype=message.dtype, u=self._name(u), low=low)
+            return why, Told(advised, near[0], message.dtype == "float16")
         if hazard is None:
             made = "backward of {op} makes a NaN of finite numbers"
             made = made if nan else "backward of {op} makes an infinity of finite numbers"

@@ -35,6 +35,10 @@ SUITS = {
     "constant loss": ("zero gradient", "no gradient", "lost history", "dead units"),
 }
 """By the kind of an alarm the findings that explain it, the best first."""
+WEAKER = frozenset((
+    "no gradient", "zero gradient", "vanishing gradient", "dead units", "saturated units",
+))  # fmt: skip
+"""By none of these a gradient is large."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,8 @@ def report(
     if finding is not None and finding.severity == "note":
         suits = finding.kind in SUITS[alarm.kind] and alarm.kind != "spike"
         finding = finding if suits else None  # it is worth knowing, but no cause
+    if alarm.kind == "spike" and finding is not None and finding.kind in WEAKER:
+        finding = None
     if not SUITS[alarm.kind]:  # no graph shows it
         finding = None
     group = rendezvous.group()
