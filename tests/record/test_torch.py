@@ -1,6 +1,7 @@
 """PyTorch programs are captured faithfully: against an uncaptured step, and finite differences."""
 
 import copy
+import pickle
 import random
 import warnings
 import weakref
@@ -592,6 +593,19 @@ def test_hooks_of_autograds_nodes_that_change_a_gradient_are_told(register, chan
 
     g = gv.trace(program, torch.randn(4, 3), capture=capture)
     assert [g.names[i] for i in g.changed_by_hooks] == ([changed] if changed else [])
+
+
+def test_a_lean_capture_that_is_looked_at_later_tells_what_was_then():
+    linear = nn.Linear(3, 2)
+    weight, x = linear.weight.detach().clone(), torch.randn(4, 3)
+    g, other = (gv.trace(linear, x, loss=torch.sum, capture="lean") for _ in range(2))
+    with torch.no_grad():
+        for parameter in linear.parameters():
+            parameter.zero_()
+    assert g.value("weight").norm == pytest.approx(weight.norm().item())
+    np.testing.assert_array_equal(g.value("weight").sample, weight.ravel())
+    assert g.grad("weight").norm == pytest.approx(x.sum(0).norm().item() * 2**0.5)
+    assert pickle.loads(pickle.dumps(other.value("weight"))) == g.value("weight")
 
 
 @pytest.mark.parametrize("capture", ["whole", "lean"])

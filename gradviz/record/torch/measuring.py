@@ -1,8 +1,9 @@
 """Statistics of many tensors, of which some wait for the others.
 
 A large tensor on the CPU is measured at once, while it is in the processor's cache. A small one is
-copied behind others, until they are measured together. What lies on a device is measured there,
-and the numbers are fetched together at the end: nothing waits for the device before.
+copied behind others, until they are measured together: when somebody looks, at the latest. What
+lies on a device is measured there, and the numbers are fetched together at the end: nothing waits
+for the device before.
 """
 
 from __future__ import annotations
@@ -151,22 +152,26 @@ class Measuring:
         _put(found, "dtype", dtype)
         return found
 
-    def settle(self) -> None:
-        """Compute what waits."""
-        with self._alone:
-            for small in self._small.values():
-                small.measure()
-            self._small = {}
+    def fetch(self) -> None:
+        """Fetch what lies on devices, so that no memory there is held."""
         distant, self._distant = self._distant, {}
         streams, self._streams = self._streams, {}
         for device, waiting in distant.items():
             _fetch(waiting, device, streams.get(device, set()))
-        derived, self._derived = self._derived, []
-        for found, known, names in derived:
-            if names:
-                _fill(found, names, [getattr(known, name) for name in names])
-            else:
-                _fill(found, _NUMBERS, _among_zeros(known, known.size / found.size))
+
+    def settle(self) -> None:
+        """Compute what waits."""
+        with self._alone:  # whoever comes meanwhile finds all of it
+            for small in self._small.values():
+                small.measure()
+            self._small = {}
+            self.fetch()
+            derived, self._derived = self._derived, []
+            for found, known, names in derived:
+                if names:
+                    _fill(found, names, [getattr(known, name) for name in names])
+                else:
+                    _fill(found, _NUMBERS, _among_zeros(known, known.size / found.size))
 
 
 def _among_zeros(known: Statistics, share: float) -> Numbers:

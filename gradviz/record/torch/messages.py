@@ -476,14 +476,14 @@ class Messages:
         self.memory = memory.kept(dict(sorted(functions.items())), parts)
 
     def told_apart(self) -> None:
-        """Compute what waits: in a lean capture statistics, else the messages that were left open.
+        """Fetch what was measured on devices; of a whole capture compute the messages left open.
 
         They are those of calls that share autograd nodes which cannot be run twice.
         """
         if self.opened:
             self._compare()
         if not self.whole:
-            self.measuring.settle()
+            self.measuring.fetch()
             return
         for order in self._open:
             node = self.recorded[order]
