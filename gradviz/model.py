@@ -553,6 +553,8 @@ class Recording:
         Such an edge's local derivative is written ∂₁v, by the operand's position: the partial
         derivative by that operand alone, the others held fixed.
         """
+        if len(self.operands[v]) == 1:
+            return False
         u = self.operands[v][key]
         found = self._indirect.get(u)
         if found is None:

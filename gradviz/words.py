@@ -51,7 +51,8 @@ def clean(text: str, limit: int = 2000) -> str:
     would climb out of any box.
     """
     if text.isascii() and text.isprintable():
-        return " ".join(text[:limit].split())
+        short = " " not in text and len(text) <= limit
+        return text if short else " ".join(text[:limit].split())
     out: list[str] = []
     marks = 0
     for character in text[:limit]:

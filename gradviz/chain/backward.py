@@ -135,10 +135,10 @@ class ByEdge(Listed[tuple[int, int]]):
 
 def state(graph: Graph, i: int) -> str:
     """See `Graph.grad_state`."""
-    gradients = graph.derivatives.gradients
-    if i not in gradients:
+    gradient = graph.derivatives.gradients.get(i)
+    if gradient is None:
         return "disconnected" if i in graph.varying else "not computed"
-    found = _state_of_number(gradients[i])
+    found = _state_of_number(gradient)
     return "underflown" if found == "zero" and i in graph.underflown else found
 
 

@@ -93,6 +93,9 @@ def call(graph: Graph, i: int) -> Call | None:
 
 def calls_of(graph: Graph) -> dict[int, Call]:
     """All calls that can be looked into, by the ids of their results."""
+    whole = graph.origin.whole if graph.origin else graph
+    if not any(hasattr(kind, "parts") for kind in {type(n.operation) for n in whole.values}):
+        return {}  # (a page of a long program of NumPy's need not ask each value)
     found = ((i, call(graph, i)) for i in range(len(graph)))
     return {i: one for i, one in found if one}
 

@@ -207,12 +207,12 @@ def _owners(graph: Graph, shown: frozenset[int]) -> list[int]:
     several = len(graph)
     reader = [-1] * len(graph)  # the value that all readers so far belong to, or `several`
     for i in range(len(graph) - 1, -1, -1):
-        node = graph.values[i]
         owner = reader[i]
         if 0 <= owner < several and i != graph.output:
+            node = graph.values[i]
             if node.operation is not CONSTANT:
                 step = i not in shown and not graph.is_leaf(i)
-            elif np.ndim(node.value) == 0:
+            elif isinstance(node.value, float) or np.ndim(node.value) == 0:
                 step = i not in shown
             else:
                 step = graph.literal(i) is not None
@@ -238,12 +238,11 @@ class Statement(Operation):
 
     def __getattr__(self, attribute: str) -> Any:  # a slot that is still empty: most stay so
         if attribute == "derivatives":
-            self.derivatives = tuple(self._rule(u) for u in self.outside)
-        elif attribute in ("evaluate", "function"):
+            self.derivatives = found = tuple([self._rule(u) for u in self.outside])
+            return found
+        if attribute in ("evaluate", "function"):
             return self._evaluate  # (not kept: it would hold this very operation)
-        else:
-            return super().__getattr__(attribute)
-        return getattr(self, attribute)
+        return super().__getattr__(attribute)
 
     @property
     def cornered(self) -> bool:

@@ -184,9 +184,8 @@ def _calls(
     pictures: Pictures, view: View, drawing: Drawing, across: Collection[int]
 ) -> Iterator[tuple[str, _Seen]]:
     """The calls that a picture shows closed, by their keys."""
-    known = {call.key for call in pictures.calls.values()}
     for box, key in drawing["closed"].items():
-        if key in known:
+        if key in pictures.keys:
             yield key, (box, view, drawing, across)
 
 
@@ -195,7 +194,7 @@ def _call(
 ) -> _Part:
     """What is in a library's call."""
     key = before["closed"][box]
-    call = next(call for call in pictures.calls.values() if call.key == key)
+    call = pictures.keys[key]
     graph = pictures.folding.graph
     owner = {u: f"n{_box_in(before, u)}" for u in graph.operands[call.i]}
     view = calls.opened(outer, f"n{box}", call, owner)

@@ -232,8 +232,9 @@ def _inert(state: Any) -> str:
 
 def packed(value: Any) -> str:
     """JSON, compressed: pictures of one graph are much alike."""
-    raw = json.dumps(value, separators=(",", ":")).encode()
-    return base64.b64encode(gzip.compress(raw, 4, mtime=0)).decode()
+    raw = json.dumps(value, separators=(",", ":"), check_circular=False).encode()
+    level = 4 if len(raw) < 2**22 else 1  # of a large graph the numbers, which hardly get smaller
+    return base64.b64encode(gzip.compress(raw, level, mtime=0)).decode()
 
 
 def _hash(text: str) -> str:

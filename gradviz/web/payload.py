@@ -99,21 +99,21 @@ def structure(
 
 
 def _node(graph: Graph, i: int, told: bool) -> StructureNode:
-    node = graph.values[i]
+    node, name, leaf = graph.values[i], graph.names[i], graph.is_leaf(i)
     source, expression = (graph.source(i), graph.expression(i)) if told else (None, None)
     return {
-        "id": graph.names[i],
-        "name": words.clean(graph.names[i]),
-        "label": _name(graph.names[i]) if told else None,
+        "id": name,
+        "name": words.clean(name),
+        "label": _name(name) if told else None,
         "kind": cast(Kind, "output" if i == graph.output else graph.kind(i)),
         "shape": words.shape(node.value),
         "dtype": words.named(getattr(node.value, "dtype", type(node.value).__name__)),
         "scope": ["/".join(node.scope[:depth]) for depth in range(1, len(node.scope) + 1)],
         "source": words.clean(source.place) if source else "",
         "expression": _formula(expression),
-        "computed": not graph.is_leaf(i),
+        "computed": not leaf,
         "wrt": i in graph.wrt,
-        "leaf": graph.is_leaf(i) and node.operation is not CONSTANT,
+        "leaf": leaf and node.operation is not CONSTANT,
     }
 
 
@@ -129,7 +129,7 @@ def _edge(graph: Graph, u: int, v: int, key: int, told: bool) -> StructureEdge:
         "carries": carries or derivative is not None,
         "derivative": _formula(derivative),
         "vjp": _formula(message),
-        "why": reason(graph, u, v, derivative, message),
+        "why": reason(graph, u, v, derivative, message) if told else "",
     }
     if told and operation.cornered:
         moved = list(map(_formula, _slope(graph, u, v, key, everywhere=True)))
@@ -168,14 +168,14 @@ def steps(graph: Graph) -> list[Step]:
     """
     found: list[Step] = [["given"]]
     found += [["value", i] for i in range(len(graph)) if not graph.is_leaf(i)]
-    number = {(v, key): n for n, (_, v, key) in enumerate(graph.edges())}
+    first = [*itertools.accumulate(map(len, graph.operands), initial=0)]  # of each value's edges
     messages = known_derivatives(graph).messages
     if messages:
         found.append(["seed", graph.output])
     for v in range(graph.output, -1, -1):
         for key in range(len(graph.operands[v])):
             if (v, key) in messages:
-                found.append(["message", number[v, key]])
+                found.append(["message", first[v] + key])
     return [*found, ["done"]]
 
 
@@ -196,7 +196,7 @@ def numbers(
     try:
         derivatives = shown.derivatives
         gradients, messages = derivatives.gradients, derivatives.messages
-        states = [cast(GradientState, shown.grad_state(i)) for i in range(len(shown))]
+        states = cast(list[GradientState], [shown.grad_state(i) for i in range(len(shown))])
     except TraceError as error:
         gradients, messages, trouble = {}, {}, str(error)
         states = ["not computed"] * len(shown)

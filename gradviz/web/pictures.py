@@ -77,6 +77,8 @@ class Pictures:
     ----------
     calls : dict of int to Call
         Those that open as folds do, by the ids of their results.
+    keys : dict of str to Call
+        The same by their keys.
     """
 
     def __init__(self, graph: Graph, detail: str | None = None, closed: bool = False) -> None:
@@ -84,7 +86,9 @@ class Pictures:
         # Of what is drawn whole only scopes fold: then each edge keeps an arrow of its own.
         self.folding = Folding(shown, scopes=not is_large(shown))
         self.calls = {} if closed else calls_of(shown)
+        self.keys = {one.key: one for one in self.calls.values()}
         self._known: dict[Any, tuple[View, Drawing, Any, Any]] = {}
+        self._ids: dict[Fold, np.ndarray[Any, Any]] = {}
 
     @cached_property
     def first(self) -> list[Fold]:
@@ -95,6 +99,14 @@ class Pictures:
     def ends(self) -> np.ndarray[Any, Any]:
         """The edges: ids of their operands, ids of their readers, positions of the operands."""
         return np.array(list(self.folding.graph.edges()), int).reshape(-1, 3).T
+
+    def _places(self, part: int | Fold) -> Any:
+        """The ids of what is in a part: of a long loop they take longer to list than to keep."""
+        if isinstance(part, int):
+            return part
+        if part not in self._ids:
+            self._ids[part] = np.array(part.values)
+        return self._ids[part]
 
     def drawings(
         self,
@@ -146,7 +158,7 @@ class Pictures:
     ) -> tuple[View, Drawing]:
         """A picture that is not laid out yet."""
         view, drawing = self.with_open(self.opened(folded), direction, color)
-        called = {one.key for one in self.calls.values()} & {*drawing["closed"].values()}
+        called = self.keys.keys() & {*drawing["closed"].values()}
         return view, {**drawing, "folded": sorted(_state(self.folding, folded)[1] | called)}
 
     def with_open(
@@ -174,7 +186,7 @@ class Pictures:
         cut = folding.cut(opened)
         part_of = np.zeros(len(folding.graph), int)
         for n, (part, _) in enumerate(cut):
-            part_of[list(values_of(part))] = n
+            part_of[self._places(part)] = n
         view, ids = (_layered if folding.layered else _live)(self, opened, part_of, color, scale)
         scopes = {box.id: box.scope for box in view.boxes}
         owner = np.array([int(box[1:]) for box in ids])[part_of]
