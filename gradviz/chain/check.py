@@ -57,6 +57,11 @@ RANDOM = (
     "not by finite differences: the program computes another {v} each time that it is run ({a}, "
     "{b}); where it draws random numbers, give it a generator as an argument, or a seed"
 )
+OWN_RULE = "{op} has a derivative rule of its own ({kind})"
+OTHER_RULE = (
+    "{op} has a derivative rule of its own ({kind}), which is not the derivative of what it "
+    "computes"
+)
 OTHER = (
     "{v} is {a} where the program runs alone, and {b} was recorded: does it ask for type(x) or "
     "hasattr(x, ...), or change what it reads?"
@@ -137,6 +142,7 @@ class Check(GraphResult):
     @in_its_language
     def text(self) -> str:
         """A line per way of proof, and a line per row that fails."""
+        whole = self.graph.origin.whole if self.graph.origin else self.graph
         lines = [f"✗ {self.other}"] if self.other else []
         lines += [f"· {self.random}"] if self.random else []
         for how, words in HOW.items():
@@ -161,10 +167,10 @@ class Check(GraphResult):
                 lines.append(f"  ✗ {row.name}{say(': off by {x}', x=f'{row.error:.2g}')}")
                 lines += [f"    {words}" for words in _hooked(self.graph, row)]
                 if how == "differences":
-                    meant = _conventions(getattr(self.graph, "whole", self.graph), row.name)
+                    meant = _conventions(whole, row.name)
                     lines += [f"    {words}{say(': that is meant')}" for words in meant]
+                    lines += [f"    {words}" for words in _own_rules(whole, row.name)]
             if wrong and how == "differences":
-                whole: Graph = getattr(self.graph, "whole", self.graph)
                 lines += [
                     f"    {say(READ, v=whole.names[i], how=retold(read))}"
                     for i, read in whole.ends.items()
@@ -202,8 +208,7 @@ def _cuts(graph: Graph) -> Iterator[str]:
         ]
         if on:
             tracked.add(v)
-        source = graph.source(v)
-        where = say(" at {place}", place=source.place) if source else ""
+        where = _where(graph, v)
         if operation.name == "write" and not on:
             told = say("what was written to {v} has no history", v=graph.names[operands[0]])
             written.append(told + where)
@@ -211,7 +216,9 @@ def _cuts(graph: Graph) -> Iterator[str]:
             continue
         if lost and str(dtype).startswith(("float", "complex", "bfloat")):
             found = True
-            yield say("{op} ended the history of {v}", op=operation.name, v=lost[0]) + where
+            told = "the derivative rule of {op} sends {v} nothing"
+            told = told if operation.own_rule else "{op} ended the history of {v}"
+            yield say(told, op=operation.name, v=lost[0]) + where
     if not found:
         yield from written
 
@@ -241,18 +248,43 @@ def _hooked(graph: Graph, row: CheckRow) -> Iterator[str]:
 
 def _conventions(graph: Graph, name: str) -> list[str]:
     """What on the way from a leaf has by rule another gradient than its values have a slope."""
-    reached = {graph.id(name)} if name in graph.names else set()
     found = []
+    for v in _onward(graph, name):
+        convention = getattr(graph.values[v].operation, "convention", None)
+        if convention and (words := convention(graph.operand_values(v))):
+            found.append(f"{words}{_where(graph, v)}")
+    return list(dict.fromkeys(found))
+
+
+def _own_rules(graph: Graph, name: str) -> list[str]:
+    """The derivative rules of the program's own on the way from a leaf that may be why."""
+    found = []
+    for v in _onward(graph, name):
+        operation = graph.values[v].operation
+        if not operation.own_rule:
+            continue
+        look = getattr(operation, "differs", None)
+        differs = look(graph.operand_values(v)) if look else None
+        if differs is not False:
+            told = say(OWN_RULE if differs is None else OTHER_RULE, op=operation.name,
+                       kind=operation.own_rule)  # fmt: skip
+            found.append(f"{told}{_where(graph, v)}")
+    return list(dict.fromkeys(found))
+
+
+def _onward(graph: Graph, name: str) -> Iterator[int]:
+    """The values that are computed from one."""
+    reached = {graph.id(name)} if name in graph.names else set()
     for v, operands in enumerate(graph.operands):
         if not reached.isdisjoint(operands):
             reached.add(v)
-            convention = getattr(graph.values[v].operation, "convention", None)
-            values = [graph.values[u].value for u in operands]
-            if convention and (words := convention(values)):
-                source = graph.source(v)
-                where = say(" at {place}", place=source.place) if source else ""
-                found.append(f"{words}{where}")
-    return list(dict.fromkeys(found))
+            yield v
+
+
+def _where(graph: Graph, v: int) -> str:
+    """The line of a value, as a sentence ends with it."""
+    source = graph.source(v)
+    return say(" at {place}", place=source.place) if source else ""
 
 
 def check(

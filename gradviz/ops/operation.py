@@ -248,6 +248,9 @@ class Operation:
         written = self._at(str(rule.formula), keywords, at)
         return self._filled(written, {"v": value}, operands, keywords)
 
+    own_rule = ""
+    """What gives it a derivative rule of the program's own: jax.custom_vjp, say."""
+
     @property
     def cornered(self) -> bool:
         """Whether a formula of its slope may not hold where its operands are moved."""

@@ -81,3 +81,33 @@ def test_what_is_planted_is_found(program, kind, line, words):
     found = gv.trace(program, jnp.array([0.5, -1.0, 2.0])).diagnose().findings[0]
     assert (found.kind, found.source.text) == (kind, line)
     assert words in found.message
+
+
+HALF = "astype overflows float16 (up to 6.55e+04): {} reaches 1e+06"
+
+
+def nnx_layer():
+    nnx = pytest.importorskip("flax.nnx", reason="needs Flax")
+    layer = nnx.Linear(2, 3, rngs=nnx.Rngs(0), dtype=jnp.float16)
+    layer.kernel[...] = jnp.full((2, 3), 1e6)
+    return layer, nnx.Linear.__call__, "layer.kernel"
+
+
+def linen_layer():
+    nn = pytest.importorskip("flax.linen", reason="needs Flax")
+    layer = nn.Dense(3, dtype=jnp.float16)
+    params = {"params": {"kernel": jnp.full((2, 3), 1e6), "bias": jnp.zeros(3)}}
+    return params, layer.apply, "layer.params.kernel"
+
+
+@pytest.mark.parametrize("make", [nnx_layer, linen_layer])
+def test_a_parameter_that_half_precision_does_not_hold_is_named_and_no_helper_of_a_library(make):
+    layer, call, name = make()
+
+    def loss(layer, x):
+        y = call(layer, x)
+        return jnp.mean(y.astype(jnp.float32))
+
+    finding = gv.trace(loss, layer, jnp.ones((4, 2))).diagnose().findings[0]
+    assert HALF.format(name) in finding.message
+    assert finding.source.text == "y = call(layer, x)"

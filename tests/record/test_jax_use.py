@@ -235,3 +235,17 @@ def test_what_j_does_not_depend_on_has_no_gradient_and_ends_no_history():
     assert {graph.grad_state(i) for i in unread} == {"disconnected"}
     (ended,) = _cuts(graph)
     assert ended.startswith("stop_gradient ended the history of multiply")
+
+
+@pytest.mark.parametrize("capture", ["whole", "lean"])
+def test_the_first_round_of_a_loop_sends_nothing_to_what_is_not_differentiated_by(
+    capture, tmp_path
+):
+    def loss(w, x):
+        return jnp.sum(jax.lax.fori_loop(0, 3, lambda i, h: jnp.tanh(w * h), x))
+
+    graph = gv.trace(loss, W, W, wrt="w", capture=capture)
+    x = graph.id("x")
+    assert all(graph.operands[v][key] != x for v, key in graph.derivatives.messages)
+    graph.save(tmp_path / "graph.json")
+    assert gv.load(tmp_path / "graph.json").names == graph.names

@@ -381,7 +381,7 @@ MEANT = {
     "embedding divides its gradient": lambda w: F.embedding(
         torch.tensor([2, 2]), w, scale_grad_by_freq=True
     ),
-    "Reversed has a backward of its own": lambda w: Reversed.apply(w.sin()),
+    "Reversed has a derivative rule of its own": lambda w: Reversed.apply(w.sin()),
     "detach ended the history": lambda w: w + (w.round() - w * 2).detach(),
 }
 

@@ -148,6 +148,13 @@ class Lost(Evidence):
                     "constant is meant"
                 ),
             )  # fmt: skip
+        if kind := self.graph.values[v].operation.own_rule:
+            rule = "{op} has a derivative rule of its own ({kind}), which sends {u} nothing"
+            return (
+                later(rule, op=self._op(v), kind=kind, u=self._name(path[-2])),
+                later("let the rule return the gradient of {u}, if one is wanted",
+                      u=self._name(path[-2])),
+            )  # fmt: skip
         return (
             later("{v} takes {u} as a constant", v=told, u=self._name(path[-2])),
             later(

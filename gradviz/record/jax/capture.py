@@ -205,7 +205,7 @@ class Capture:
         for k, value in enumerate(values):
             name = f"{step.name}[{k}]" if len(values) > 1 else step.name
             operation = JaxOperation(name, made if self.whole else None, k, known.formula)
-            operation.slopes = known.slopes
+            operation.slopes, operation.own_rule = known.slopes, known.rule
             node = self._node(
                 value, operation, tuple(operands), scope, like, site=step.site,
                 keywords={**known.keywords},
@@ -273,7 +273,7 @@ class Capture:
         if self.whole:
             operation.stacks()
         node = self._node(value, operation, tuple(parts), scope, site=step.site)
-        if any(isinstance(p, Node) and p.order in self.varying for p in parts):
+        if any(map(self._varies, parts)):
             self.varying.add(node.order)
             operation.sends(range(len(parts)))
         return node
@@ -316,6 +316,10 @@ class Capture:
         self.messages[node.order, position] = kept
         self._received.setdefault(node.operands[position].order, []).append(kept)
 
+    def _varies(self, value: Any) -> bool:
+        """Whether it is a value that depends on a leaf to differentiate by."""
+        return isinstance(value, Node) and value.order in self.varying
+
     def learn(self, told: Any, sent: Any) -> None:
         """Keep the gradients of a call or a loop, and what it sends to its operands."""
         if isinstance(told, Loop):
@@ -326,8 +330,8 @@ class Capture:
                 continue
             self.gradients[node.order] = self._gradient(node, gradient)
             like = self.gradients.get(node.order) if told.rearranges else None
-            # (In the first round of a loop what is carried may be a constant.)
-            to = [k for k in messages if isinstance(node.operands[k], Node)]
+            # (In the first round of a loop what is carried may be a constant, or not asked for.)
+            to = [k for k in messages if self._varies(node.operands[k])]
             for position in to:
                 self.message(node, position, self._kept(messages[position], like))
             node.operation.sends(to)
@@ -355,7 +359,7 @@ class Capture:
         """Keep the gradient of what rounds gave to an array, and the messages to its parts."""
         self.gradients[node.order] = self._gradient(node, gradient)
         for i, (operand, part) in enumerate(zip(node.operands, parts, strict=True)):
-            if isinstance(operand, Node) and operand.order in self.varying:
+            if self._varies(operand):
                 self.message(node, i, self._kept(part))
 
     def learn_row(self, row: Node, gradient: Any, i: int) -> None:

@@ -40,9 +40,12 @@ _BY_NAME = {
 _CALLS_BACK = frozenset(
     "scan while_loop fori_loop cond switch map associative_scan custom_root custom_linear_solve "
     "vectorize apply_along_axis apply_over_axes piecewise fromfunction platform_dependent op meth "
-    "reduce reduce_window transparent transform grad jit dtype array asarray".split()
+    "reduce reduce_window transparent transform grad jit dtype array asarray promote_dtype".split()
 )
-"""Functions that do not make one value of their arguments, but run what they are given."""
+"""Functions that do not make one value of their arguments, but run what they are given.
+
+And `promote_dtype` of Flax, which casts each of its arguments.
+"""
 
 _INLINE = "_run_python_pjit"
 """What calls a function whose equations are put where it is called (`jit` with `inline`)."""

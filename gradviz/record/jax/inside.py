@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, cast
 
 import jax
-import numpy as np
 from jax import numpy as jnp
 from jax._src import core
 from jax.extend.core import ClosedJaxpr
@@ -22,8 +22,9 @@ from gradviz.record.jax.keep import array, put
 from gradviz.record.jax.modules import Modules
 from gradviz.record.jax.operation import JaxOperation
 from gradviz.record.jax.plan import plan
-from gradviz.record.jax.pure import is_float, kind
-from gradviz.record.jax.trace import finished, precision
+from gradviz.record.jax.pure import is_float, kind, precision
+from gradviz.record.jax.rules import same
+from gradviz.record.jax.trace import finished
 
 OPENED = frozenset(("all", "rules"))
 
@@ -34,7 +35,10 @@ def parts(operation: JaxOperation) -> int:
     if made is None:
         return 1 if operation.row is not None else 0
     if index not in made.parts:
-        made.parts[index] = max(1, len(plan(_body(operation), OPENED).steps))  # (`x` itself: none)
+        made.parts[index] = 1
+        with suppress(TraceError):  # (a callback into Python, behind a derivative rule)
+            steps = plan(_body(operation), OPENED).steps  # (none of `x` itself)
+            made.parts[index] = max(1, len(steps))
     return made.parts[index]
 
 
@@ -60,7 +64,7 @@ def inside(graph: Graph, i: int) -> Graph:
         )
     program = CallProgram(graph, i)
     found = program.record({})
-    if not all(_same(found.grad(u), sent, program.precision) for u, sent in _sent(graph, i)):
+    if not all(same(found.grad(u), sent, program.precision) for u, sent in _sent(graph, i)):
         raise TraceError(
             f"{name}: {what} has a derivative rule of its own, which is not that of what it "
             "computes"
@@ -90,17 +94,6 @@ def _sent(graph: Graph, i: int) -> list[tuple[str, Any]]:
         if sent is not None:
             found[u] = found[u] + sent if u in found else sent
     return [(graph.names[u], sent) for u, sent in found.items()]
-
-
-def _same(one: Any, other: Any, epsilon: float) -> bool:
-    """Whether two gradients are equal but for rounding."""
-    if one is None:
-        return not np.any(other)
-    one, other = np.asarray(one), np.asarray(other)
-    finite = np.abs(other[np.isfinite(other)])
-    tolerance = min(1e3 * epsilon, 0.1)
-    room = tolerance * finite.max(initial=0.0)
-    return bool(np.allclose(one, other, rtol=tolerance, atol=room, equal_nan=True))
 
 
 class CallProgram(Program):

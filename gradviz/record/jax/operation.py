@@ -14,6 +14,7 @@ from jax import numpy as jnp
 from gradviz.errors import TraceError
 from gradviz.ops import table
 from gradviz.ops.operation import Derivative, Operation, unwritten
+from gradviz.record.jax import rules
 from gradviz.record.jax.keep import array, put
 from gradviz.record.jax.plan import Step, is_matmul
 from gradviz.record.jax.pure import Pure, wide
@@ -43,13 +44,14 @@ class JaxOperation(Operation):
         The local derivatives by operand, where they are known from mathematics.
     """
 
-    __slots__ = ("carries", "index", "made", "row", "slopes", "wide")
+    __slots__ = ("carries", "index", "made", "own_rule", "row", "slopes", "wide")
 
     def __init__(self, name: str, made: Pure | None, index: int, formula: str) -> None:
         self.made, self.index = made, index
         self.carries: frozenset[int] = frozenset()
         self.row: int | None = None  # of a scanned array; -1 where such rows are stacked
         self.wide = wide()
+        self.own_rule = ""
         self.slopes: Sequence[Derivative | None] = ()
         super().__init__(name, self._evaluate, formula, ())
 
@@ -98,6 +100,12 @@ class JaxOperation(Operation):
             upstream = put(g, made.out[self.index])
             return array(vjp([upstream], arguments)[sent.index(position)])
 
+    def differs(self, operands: Sequence[Any]) -> bool | None:
+        """Whether its own rule is not the derivative of what it computes; None if unknown."""
+        with self._width():
+            made, arguments = self._pure(operands)
+            return rules.differs(made, self.index, arguments)
+
     def parts(self) -> int:
         """Of how many operations it consists."""
         from gradviz.record.jax.inside import parts
@@ -140,12 +148,15 @@ class About(NamedTuple):
     keywords : dict
     rearranges : bool
         Whether the result has the operand's numbers, in another order or shape.
+    rule : str
+        See `Operation.own_rule`.
     """
 
     formula: str
     slopes: Sequence[Derivative | None]
     keywords: dict[str, Any]
     rearranges: bool
+    rule: str
 
 
 def about(step: Step) -> About:
@@ -153,8 +164,9 @@ def about(step: Step) -> About:
     if step.told is None:
         count = len(step.reads)
         step.told = About(
-            notation(step, count), slopes(step, count), keywords(step), _rearranges(step)
-        )
+            notation(step, count), slopes(step, count), keywords(step), _rearranges(step),
+            rules.kind(step),
+        )  # fmt: skip
     found: About = step.told
     return found
 

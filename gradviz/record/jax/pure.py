@@ -12,6 +12,7 @@ from jax._src import core
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from gradviz.record.jax import frames, in_place
+from gradviz.record.jax.keep import is_key
 from gradviz.record.jax.plan import LOOPS, OPENED, Step, inner_of
 
 
@@ -28,6 +29,14 @@ def is_float(aval: Any) -> bool:
 def kind(array: Any) -> Any:
     """The shape and dtype of an array, to trace with."""
     return jax.ShapeDtypeStruct(array.shape, array.dtype)  # type: ignore[no-untyped-call]
+
+
+def precision(jaxpr: Any) -> float:
+    """The coarsest of what is computed, inside of a library's calls too."""
+    written = (v for eqn in in_place.equations(jaxpr) for v in eqn.outvars)
+    kinds = {v.aval.dtype for v in (*jaxpr.invars, *written)}
+    floats = [kind for kind in kinds if not is_key(kind) and jnp.issubdtype(kind, jnp.inexact)]
+    return max((float(jnp.finfo(k).eps) for k in floats), default=0.0)  # type: ignore[no-untyped-call]
 
 
 class Pure:

@@ -22,10 +22,10 @@ from gradviz.record.jax import in_place
 from gradviz.record.jax.arguments import Arguments, Leaf
 from gradviz.record.jax.capture import Capture
 from gradviz.record.jax.follow import Live
-from gradviz.record.jax.keep import array, is_key, put
+from gradviz.record.jax.keep import array, put
 from gradviz.record.jax.modules import Modules, any_watched
 from gradviz.record.jax.plan import Plan, count, jits, named, plan
-from gradviz.record.jax.pure import wide
+from gradviz.record.jax.pure import precision, wide
 from gradviz.record.jax.words import in_our_words
 from gradviz.statistics import Statistics
 from gradviz.words import nearest
@@ -303,14 +303,6 @@ class Again(Program):
     def record(self, values: Mapping[str, Any]) -> Graph:
         """See `Program.record`."""
         return self.program.record({**self.values, **values})
-
-
-def precision(jaxpr: Any) -> float:
-    """The coarsest of what is computed, inside of a library's calls too."""
-    written = (v for eqn in in_place.equations(jaxpr) for v in eqn.outvars)
-    kinds = {v.aval.dtype for v in (*jaxpr.invars, *written)}
-    floats = [kind for kind in kinds if not is_key(kind) and jnp.issubdtype(kind, jnp.inexact)]
-    return max((float(jnp.finfo(k).eps) for k in floats), default=0.0)  # type: ignore[no-untyped-call]
 
 
 def _like(value: Any, own: Any) -> Any:

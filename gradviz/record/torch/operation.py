@@ -381,11 +381,11 @@ class OwnBackward(TorchOperation):
 
     __slots__ = ()
 
-    def convention(self, operands: Sequence[Any]) -> str:
-        """See `TorchOperation.convention`."""
-        if self.name.startswith("BackwardHookFunction"):  # a module's hooks, told as such
-            return ""
-        return f"{self.name} has a backward of its own (a torch.autograd.Function)"
+    @property
+    def own_rule(self) -> str:  # type: ignore[override]
+        """See `Operation.own_rule`; a module's hooks are told as such."""
+        hooks = self.name.startswith("BackwardHookFunction")
+        return "" if hooks else "torch.autograd.Function"
 
 
 class Write(TorchOperation):
