@@ -23,6 +23,7 @@ from gradviz.language import say
 
 if TYPE_CHECKING:
     from gradviz.graph import Graph
+    from gradviz.model import Node
 
 ROW = 7  # so many boxes one after the other are read well
 WIDE = 20  # an opened fold has at most so many parts, leaves aside ...
@@ -198,7 +199,8 @@ class Parts:
             label = unit.label if isinstance(unit, Fold) and unit.scope else ""
             if label != stem(label):  # by a number in a list of layers
                 return stem(label), True
-            return label, gathering.places(self.graph.values[steps_of(unit)[-1]])
+            node = self.graph.values[steps_of(unit)[-1]]
+            return (label, inside_of(node)), gathering.places(node)
 
         pairs = ((units[i], units[j]) for i, j in zip(at, at[period:], strict=False))
         same = (call(unit) == call(other) and call(unit)[1] for unit, other in pairs)
@@ -453,7 +455,7 @@ class Parts:
         if self.graph.is_leaf(unit):
             return self._number((node.operation.name, shape, stem(self.graph.names[unit])))
         if site := node.site:
-            return self._number((node.operation.name, id(site[0]), site[1]))
+            return self._number((node.operation.name, id(site[0]), site[1], inside_of(node)))
         return self._number((node.operation.name, shape))
 
     def look_of_fold(self, fold: Fold) -> int:
@@ -481,3 +483,11 @@ class Parts:
             for i in fold.steps
         )
         return self._number((stem(fold.label), look))
+
+
+def inside_of(node: Node) -> int:
+    """By which instructions of a library's module the user's one line computed a value; 0: by none.
+
+    Else all that a recurrent cell computes would look like rounds of a loop.
+    """
+    return getattr(node.operation, "inside_of", 0)

@@ -206,6 +206,7 @@ class Capture:
             name = f"{step.name}[{k}]" if len(values) > 1 else step.name
             operation = JaxOperation(name, made if self.whole else None, k, known.formula)
             operation.slopes, operation.own_rule = known.slopes, known.rule
+            operation.inside_of = step.place.inside
             node = self._node(
                 value, operation, tuple(operands), scope, like, site=step.site,
                 keywords={**known.keywords},

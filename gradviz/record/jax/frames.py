@@ -150,6 +150,9 @@ class Place(NamedTuple):
         That function's.
     stack : tuple
         All frames: the same again, in the same call, is the next round of a loop.
+    inside : int
+        Equal for what the same instructions of a module of a library computed (of a recurrent cell,
+        say, which is called in one line of the user's); 0 in none.
     """
 
     site: Instruction | None
@@ -157,6 +160,7 @@ class Place(NamedTuple):
     call: Any
     name: str
     stack: Any
+    inside: int = 0
 
     @property
     def told(self) -> str:
@@ -187,7 +191,9 @@ def place(traceback: Any) -> Place:
     if not name and any(code.co_name == _INLINE for code in codes[:user]):
         name = names.called(site).rpartition(".")[2]  # (its own frame is not there)
         name, call = (name, stack) if name in _public() else ("", ())
-    return Place(site, stack[user:], call, name, stack)
+    modules = tuple(at for at, code in zip(stack[:user], codes, strict=False)
+                    if wraps(code.co_filename))  # fmt: skip
+    return Place(site, stack[user:], call, name, stack, hash(modules) if modules else 0)
 
 
 def _site(codes: Any, offsets: Any, first: int) -> Instruction | None:

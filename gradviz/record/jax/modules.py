@@ -188,13 +188,14 @@ def layer(module: Any) -> Layer:
     told = {}
     for name in ("in_features", "out_features", "features", "num_embeddings", "num_heads",
                  "kernel_size", "output_size", "embedding_size", "in_channels", "out_channels",
-                 "output_channels"):  # fmt: skip
+                 "output_channels", "input_size", "hidden_size", "hidden_features"):  # fmt: skip
         value = getattr(module, name, None)
         if isinstance(value, (int, tuple, list)) and not isinstance(value, bool):
             told[name] = _times(value)
     ends = told.get("out_features") or told.get("out_channels") or told.get("output_channels")
     ends = ends or told.get("features") or told.get("output_size")
-    begins = told.get("in_features") or told.get("in_channels")
+    ends = ends or told.get("hidden_size") or told.get("hidden_features")
+    begins = told.get("in_features") or told.get("in_channels") or told.get("input_size")
     parts = []
     if "num_heads" in told:
         parts.append(f"{told['num_heads']} heads")

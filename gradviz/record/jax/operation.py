@@ -42,9 +42,11 @@ class JaxOperation(Operation):
         The positions of the operands that a message goes to.
     slopes : sequence of Derivative
         The local derivatives by operand, where they are known from mathematics.
+    inside_of : int
+        See `gradviz.record.jax.frames.Place.inside`.
     """
 
-    __slots__ = ("carries", "index", "made", "own_rule", "row", "slopes", "wide")
+    __slots__ = ("carries", "index", "inside_of", "made", "own_rule", "row", "slopes", "wide")
 
     def __init__(self, name: str, made: Pure | None, index: int, formula: str) -> None:
         self.made, self.index = made, index
@@ -52,6 +54,7 @@ class JaxOperation(Operation):
         self.row: int | None = None  # of a scanned array; -1 where such rows are stacked
         self.wide = wide()
         self.own_rule = ""
+        self.inside_of = 0
         self.slopes: Sequence[Derivative | None] = ()
         super().__init__(name, self._evaluate, formula, ())
 
