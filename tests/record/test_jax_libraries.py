@@ -317,3 +317,17 @@ def test_a_library_that_the_function_imports_itself_has_none_of_its_lines():
     pytest.importorskip("optax", reason="needs Optax")
     ran = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
     assert ran.stdout.split() == ["input", "constant", "multiply", "huber_loss", "mean"]
+
+
+def test_a_method_of_an_equinox_module_is_no_layer():
+    eqx = pytest.importorskip("equinox", reason="needs Equinox")
+    attention = eqx.nn.MultiheadAttention(2, 2, key=jax.random.key(0))
+
+    def loss(attention, x):
+        return jnp.mean(attention(x, x, x) ** 2)
+
+    graph = gv.trace(loss, attention, X, wrt="attention")
+    agree(graph, eqx.filter_grad(loss)(attention, X))
+    names = {f"{name}_proj" for name in ("query", "key", "value", "output")}
+    assert {scope[0] for scope in scopes(graph)} == names
+    assert {layer.kind for layer in graph.layers.values()} == {"MultiheadAttention", "Linear"}

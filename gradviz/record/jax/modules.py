@@ -107,7 +107,7 @@ class Modules:
         @wraps(original)
         def called(module: Any, *args: Any, **kwargs: Any) -> Any:
             if id(module) not in modules._paths:
-                if type(module).__name__.startswith("_"):  # a wrapper, as of vmap
+                if _is_wrapper(type(module)):
                     return original(module, *args, **kwargs)
                 modules.meet(("", module))  # one that the program has put together
             path, _ = modules._paths[id(module)]
@@ -156,6 +156,11 @@ def _kinds() -> tuple[type, ...]:
         if module is not None:
             found.append(getattr(module, name))
     return tuple(found)
+
+
+def _is_wrapper(kind: type) -> bool:
+    """Whether a class of a library's is no layer: what `vmap` returns, a method of a module."""
+    return kind.__name__.startswith("_") or kind.__module__.startswith("equinox._module")
 
 
 def _with_calls(kind: type) -> Iterator[type]:
