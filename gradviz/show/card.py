@@ -18,8 +18,7 @@ NAME, SMALL, DATA, TINY, HEAD = 17.0, 11.5, 12.5, 9.5, 9.5  # font sizes
 PAD, GAP = 11.0, 12.0
 BRACKET = 8.0  # of a matrix, with the blank beside it
 CHIP = 15.0  # height of the chip on a card's upper edge
-LAYER_LIMIT = 300.0
-NAME_LIMIT, EXPRESSION_LIMIT, CELL_LIMIT, PILL_LIMIT = 190.0, 210.0, 150.0, 112.0
+LINE_LIMIT, CELL_LIMIT, PILL_LIMIT = 300.0, 150.0, 112.0  # libraries have long names
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,7 @@ class Text:
 
     In a live picture `slot` says whose number stands here; it may be written anew, `room` wide.
     `word` marks what the page says in the reader's own language, held at its "start" or "end".
+    Where it is cut, `whole` is what it says.
     """
 
     x: float
@@ -38,6 +38,7 @@ class Text:
     slot: str = ""
     room: float = 0.0
     word: str = ""
+    whole: str = ""
 
     @property
     def width(self) -> float:
@@ -98,12 +99,6 @@ def name_runs(box: Box) -> Runs:
     return mathtext.plain(shown, "bold") if fold else mathtext.name(shown)
 
 
-def name_limit(box: Box) -> float:
-    """How wide a name may be; those of PyTorch's functions are long, and not to be cut."""
-    layer = box.kind == "layer" or (box.kind == "fold" and box.title)
-    return LAYER_LIMIT if layer else NAME_LIMIT
-
-
 def _widths(
     rows: tuple[Row, ...], grid: list[list[Runs]], heads: list[Runs]
 ) -> dict[tuple[bool, int], list[float]]:
@@ -129,6 +124,22 @@ def _width(cell: Runs) -> float:
     return mathtext.line_width(cell, DATA)
 
 
+def _expression(box: Box) -> tuple[Runs, str]:
+    """What stands below a name; where it is cut, what it says in full."""
+    if box.kind == "gradient":
+        return mathtext.plain(box.expression, "roman"), ""
+    about = box.kind in ("fold", "layer")  # words, no mathematics
+    if about:
+        said = mathtext.plain(box.expression)
+    else:
+        said = mathtext.expression(box.expression, box.formula)
+    shown = mathtext.elide(said, SMALL, LINE_LIMIT)
+    whole = box.expression if shown != said else ""
+    if shown and not about:
+        shown = (mathtext.Run("="), replace(shown[0], space=0.3), *shown[1:])
+    return shown, whole
+
+
 def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
     """The card of a box, of at least the given width and height."""
     return _box_card(box, least, spoken())
@@ -137,17 +148,9 @@ def box_card(box: Box, least: tuple[float, float] = (0.0, 0.0)) -> Card:
 @lru_cache(maxsize=2048)
 def _box_card(box: Box, least: tuple[float, float], _language: str) -> Card:
     # Long: one way from the top of a card to its bottom, each step from where the last one ended.
-    title = mathtext.elide(name_runs(box), NAME, name_limit(box))
+    title = mathtext.elide(name_runs(box), NAME, LINE_LIMIT)
     tag = mathtext.plain(box.tag)
-    expression = mathtext.expression(box.expression, box.formula)
-    expression = mathtext.elide(expression, SMALL, EXPRESSION_LIMIT)
-    if box.kind in ("fold", "layer"):
-        said = mathtext.plain(box.expression)
-        expression = mathtext.elide(said, SMALL, EXPRESSION_LIMIT)
-    elif box.kind == "gradient":
-        expression = mathtext.plain(box.expression, "roman")
-    elif expression:
-        expression = (mathtext.Run("="), replace(expression[0], space=0.3), *expression[1:])
+    expression, about = _expression(box)
     labels = [mathtext.plain(row.label) for row in box.rows]
     grid = [[_cell(row, text) for text in row.cells] for row in box.rows]
     role = box.role if box.role in ("target", "computed", "cached") else ""
@@ -179,13 +182,14 @@ def _box_card(box: Box, least: tuple[float, float], _language: str) -> Card:
 
     top = CHIP / 2 if chip else 0.0
     y = top + (4.0 if chip and box.kind == "fold" else 0.0)  # its name is taller
-    texts = [Text(PAD, y + 23, title, NAME, "ink")]
+    called = "" if title == name_runs(box) else box.title or box.name
+    texts = [Text(PAD, y + 23, title, NAME, "ink", whole=called)]
     if tag:
         _right(texts, right, y + 20, tag, TINY, "soft", word="end")
     y += 30.0
     if expression:
         y += 13
-        texts.append(Text(PAD, y - 1, expression, SMALL, "soft"))
+        texts.append(Text(PAD, y - 1, expression, SMALL, "soft", whole=about))
         y += 7
     rule = y
     y += 4

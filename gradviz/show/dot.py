@@ -259,7 +259,8 @@ def group_id(scope: tuple[str, ...], groups: list[tuple[str, ...]], prefix: str 
 def group_title(name: str, layers: bool, room: float = HEADING) -> cards.Text:
     """The heading of a scope's cluster; a layer's name is no symbol."""
     runs = (mathtext.plain if layers else mathtext.prose)(name, "bold")
-    return cards.Text(0, 0, mathtext.elide(runs, 12.0, room), 12.0, "soft")
+    shown = mathtext.elide(runs, 12.0, room)
+    return cards.Text(0, 0, shown, 12.0, "soft", whole=name if shown != runs else "")
 
 
 def _clusters(

@@ -6,6 +6,8 @@ stand on the elements themselves, so the picture survives programs that ignore s
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from html import escape
@@ -21,6 +23,7 @@ from .measure import FAMILIES
 from .outside import BETWEEN, CAPTION, MARGIN, SAMPLE, TITLE, extent, legend, title
 from .view import HEATS, PORTS, Arrow, Box, Scale, View
 
+SAID = 9  # letters after a name that say something of its class
 _FLUID = ' style="max-width:100%;height:auto"'
 
 
@@ -147,6 +150,8 @@ class _Painter:
         whole = all(serif)
         anchor = self._anchor(text, dx) if self.live else ""
         self.out.append(f"<g {self._paint(fill=text.colour)}{family if whole else ''}{anchor}>")
+        if text.whole:
+            self.out.append(f"<title>{_lines(text.whole)}</title>")
         blank = (mathtext.Run(" "),) if anchor else ()  # where a number comes to stand
         for run, x, width in mathtext.placed(text.runs or blank, text.size):
             if width <= 0:
@@ -201,16 +206,22 @@ class _Painter:
         """
         rooms = [*self.place.headings(frame)]
         name, _, about = whole.partition(" · ")
-        kind = about.partition(" ")[0]
-        short = f"{name} · {kind}" if kind[:1].isupper() else name
-        wide = max((right - left - 8 for left, right in rooms), default=0)
-        for said in (whole, short, name):
-            title = dot.group_title(said + more, self.view.dense, max(wide, dot.HEADING))
+        kind = re.match(r"(\d+ × )?[A-Z]\w*", about)
+        short = f"{name} · {kind[0]}" if kind else name
+        begin, end = max(rooms, key=lambda room: room[1] - room[0], default=frame[::2])
+        wide = end - begin - 8
+
+        def told(said: str, room: float) -> cards.Text:
+            title = dot.group_title(said, self.view.dense, room)
+            return replace(title, whole=whole if title.whole or not said.startswith(whole) else "")
+
+        for said in (whole, short):
+            title = told(said + more, max(wide, dot.HEADING))
             for left, right in rooms:
                 if title.width + 8 <= right - left:
                     return title, left
-        left, right = max(rooms, key=lambda room: room[1] - room[0], default=frame[::2])
-        return dot.group_title(name, self.view.dense, max(right - left - 8, 24)), left
+        least = told(f"{short[: len(name) + SAID]}…", math.inf).width
+        return told(short if least <= wide else name, max(wide, 24)), begin
 
     def _arrow(self, arrow: Arrow) -> None:
         route = self.place.route(arrow)

@@ -188,7 +188,7 @@ def _box(box: Box, place: Layout) -> list[str]:
     role = box.role if box.role in _BOX_ROLES else ""
     options = ", ".join(filter(None, ("card", box.kind, role)))
     rows = r"\\ ".join(_row(row) for row in box.rows)
-    said = _formula(box.expression, box.formula, cards.SMALL, cards.EXPRESSION_LIMIT)
+    said = _formula(box.expression, box.formula, cards.SMALL, cards.LINE_LIMIT)
     expression = f"$={said}$" if said else ""
     if box.kind in ("gradient", "fold", "layer"):
         expression = _text(box.expression)
@@ -236,7 +236,7 @@ def _at(point: Point) -> str:
 def _name(box: Box) -> str:
     """A value's name as mathematics, a fold's as text; what is too long is text, cut."""
     runs = cards.name_runs(box)
-    shown = mathtext.elide(runs, cards.NAME, cards.name_limit(box))
+    shown = mathtext.elide(runs, cards.NAME, cards.LINE_LIMIT)
     if box.kind in ("fold", "layer") or shown != runs or not (box.title or box.name).strip():
         return _text(mathtext.to_text(shown))
     return f"${_ascii(tex.symbol(clean(box.title or box.name)))}$"

@@ -9,6 +9,7 @@ import pytest
 from gallery import LAYERED, shown
 from test_browser import MEETING
 
+import gradviz as gv
 from gradviz.web.pictures import drawing
 
 pytestmark = pytest.mark.browser
@@ -26,8 +27,8 @@ def opened(chromium, tmp_path):
     pages = []
 
     def open_page(name):
-        path = tmp_path / f"{name}.html"
-        shown(name).graph.save(path)
+        path = tmp_path / "page.html"
+        (shown(name).graph if isinstance(name, str) else name).save(path)
         page = chromium.new_page(viewport={"width": 1500, "height": 950})
         pages.append(page)
         page.goto(path.as_uri())
@@ -210,7 +211,7 @@ def test_what_was_open_in_a_fold_is_open_when_that_opens_again(opened):
 def test_the_name_of_what_opened_is_whole(opened):
     page, toggle = opened("char_rnn")
     toggle("loop/2-12")
-    headings = page.locator(".stage g.group-title").all_text_contents()
+    headings = page.locator(".stage g.group-title text").all_text_contents()
     assert "iterations 2–12" in [said.strip() for said in headings]
 
 
@@ -249,3 +250,93 @@ def test_a_unet_is_a_u_in_a_page_and_stays_one_when_its_blocks_open(opened):
     for key in ("inc", "downs.2", "downs.0"):
         toggle(key)
         assert max(slopes()) < 4, key
+
+
+REACH = """() => {
+  const svg = document.querySelector('.stage > svg'), {a, e, f} = svg.getScreenCTM();
+  const sides = kind => [...svg.querySelectorAll(kind)].map(thing => {
+    const {left, top, right, bottom} = thing.getBoundingClientRect();
+    return [(left - e) / a, (top - f) / a, (right - e) / a, (bottom - f) / a];
+  });
+  const drawn = sides('g.node > rect, g.pill > rect, .group, g.arrow path:not(.hit)');
+  const legend = sides(':scope > g:not(.panel) text');
+  const [width] = gradviz.get('drawing').svg.match(/viewBox="0 0 \\S+/)[0].split(' ').slice(2);
+  return {least: Math.min(...drawn.map(at => at[0])), below: Math.max(...drawn.map(at => at[3])),
+          right: width - Math.max(...[...drawn, ...legend].map(at => at[2])),
+          legend: Math.min(...legend.map(at => at[1]))};
+}"""
+
+
+@pytest.mark.parametrize(("name", "keys"), [
+    ("hugging_face_mixtral", ["model/layers.0/self_attn/apply_rotary_pos_emb"]),
+    ("vit", ["encoder/layers.0/self_attn", "encoder/layers.0", "encoder"]),  # which close
+    ("unet", ["downs.0", "convs.0"]),
+])  # fmt: skip
+def test_the_picture_keeps_its_margin_and_its_legend_stays_below(opened, name, keys):
+    if name not in gallery.NAMES:
+        pytest.skip("PyTorch is not installed")
+    page, toggle = opened(name)
+    for key in [None, *keys]:
+        if key:
+            toggle(key)
+        found = page.evaluate(REACH)
+        assert found["least"] > 15, key
+        assert found["right"] > 15, key
+        assert found["below"] < found["legend"], key
+
+
+BEHIND = """() => [...document.querySelectorAll('.stage g.arrow')].filter(arrow => {
+  const line = arrow.querySelector('path'), long = line.getTotalLength();
+  const matrix = line.getScreenCTM();
+  for (let at = 14; at < long - 14; at += 2) { // beyond its ends
+    const {x, y} = line.getPointAtLength(at).matrixTransform(matrix);
+    const over = document.elementsFromPoint(x, y).find(e => e.closest('g.node'));
+    if (over) return true;
+  }
+  return false;
+}).map(arrow => arrow.dataset.key)"""
+
+
+@pytest.mark.skipif("gpt" not in LAYERED, reason="PyTorch is not installed")
+def test_an_edge_to_the_next_column_keeps_clear_of_what_has_closed(opened):
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    blocks = [nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 4)) for _ in range(3)]
+    model = nn.Sequential(nn.Linear(3, 4), *blocks, nn.Linear(4, 1))
+    page, toggle = opened(gv.trace(model, torch.ones(2, 3), loss=torch.sum))
+    page.get_by_role("button", name="Show the whole graph").click()
+    toggle("blocks")
+    assert page.locator(".stage g.node[data-kind=fold]").count() == 1
+    assert page.evaluate(BEHIND) == []
+
+
+FRAMES = """() => [...document.querySelectorAll('.stage .group')].map(frame => {
+  const {x, y, width, height} = frame.getBBox();
+  return {x, y, width, height};
+})"""
+
+
+@pytest.mark.skipif("hugging_face_t5" not in LAYERED, reason="PyTorch is not installed")
+def test_a_frame_beside_what_opens_stays_as_large_as_what_is_in_it(opened):
+    page, toggle = opened("hugging_face_t5")
+    before = page.evaluate(FRAMES)
+    lone = min(before, key=lambda frame: frame["height"])  # around one box of the encoder
+    toggle("decoder/block.0/layer.0")
+    after = page.evaluate(FRAMES)
+    heights = [frame["height"] for frame in after if frame["width"] == lone["width"]]
+    assert heights == [pytest.approx(lone["height"], abs=1)]
+
+
+@pytest.mark.skipif("gpt" not in LAYERED, reason="PyTorch is not installed")
+def test_what_is_read_of_a_box_begins_with_what_it_shows(opened):
+    page, _ = opened("gpt")
+    box = page.locator(".stage g.node[data-kind=fold]").filter(has_text="blocks.1 … blocks.5")
+    label = box.get_attribute("aria-label")
+    count = re.search(r"[\d,]+ parameters", box.text_content())[0]
+    assert re.match(rf"blocks\.1 … blocks\.5, 5 × \w+, {count}: ", label), label
+    page.locator("header select").select_option("zh")
+    page.locator(".stage g.node[aria-label*='个参数: ']").first.wait_for()
+    leaf = page.locator(".stage g.node[data-kind=input]").first
+    assert leaf.get_attribute("aria-label").startswith("idx")

@@ -7,6 +7,7 @@ import math
 import re
 
 import networkx as nx
+import numpy as np
 import pytest
 from gallery import LAYERED, NAMES, shown
 
@@ -319,3 +320,34 @@ def test_a_box_tells_the_norm_of_what_others_read_of_it_and_of_its_parameters(gr
                     assert float(cell) == pytest.approx(math.hypot(*known), rel=6e-3), box.name
                     seen += 1
     assert seen > 8
+
+
+def test_a_heading_beside_an_edge_is_cut_by_what_that_takes_and_whole_in_its_tooltip():
+    if "vit" not in NAMES:
+        pytest.skip("needs torch")
+    headings = re.findall(r'<g class="group-title">.*?</g>', shown("vit").drawing.svg, re.DOTALL)
+    assert headings
+    for heading in headings:
+        said = "".join(re.findall(r"<text[^>]*>([^<]*)</text>", heading))
+        (whole,) = re.findall(r"<title>([^<]*)</title>", heading) or [said]
+        assert re.match(r"[\w.]+ · (\d × )?[A-Z]\w+", whole), whole
+        assert whole.startswith(said.rstrip(" …")), said
+    assert sum(" · " in heading for heading in headings) == len(headings)
+    assert sum(">encoder · 4 × T" in heading for heading in headings) == 2
+
+
+def test_the_long_name_of_a_function_is_whole_and_what_is_cut_is_in_the_tooltip():
+    jax = pytest.importorskip("jax")
+    optax = pytest.importorskip("optax")
+
+    def loss(w, x, labels):
+        return optax.softmax_cross_entropy_with_integer_labels(x @ w, labels).mean()
+
+    w, x = np.ones((4, 3), np.float32), np.eye(5, 4, dtype=np.float32)
+    svg = gv.trace(loss, w, x, jax.numpy.array([0, 1, 2, 1, 0])).draw().svg
+    assert "softmax_cross_entropy_with_integer_labels" in "".join(
+        re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    )
+    long = "w" * 80
+    svg = gv.graph(gv.parameter(2.0, long) ** 2).draw().svg
+    assert f"<title>{long}</title>" in svg

@@ -39,3 +39,19 @@ export function boxOf({ inside }, i) {
   const run = inside[low];
   return run && run[0] <= i ? run[2] : i;
 }
+
+/**
+ * What the box of a fold or a layer says of itself, and how much is in it; nothing of a value.
+ * @type {(box: SVGGElement) => string[]}
+ */
+export function headed(box) {
+  if (!["fold", "layer"].includes(box.dataset.kind ?? "")) return [];
+  const [name, ...about] = box.querySelectorAll("g");
+  const counts = /^\s*[\d.,]+ \p{L}/u; // of parameters, or of what is folded
+  const told = about.filter((text) =>
+    text.matches("[data-word]") ? counts.test(text.textContent) : text.matches(".f-soft"),
+  );
+  return [name, ...told]
+    .map((text) => (text.querySelector("title") ?? text).textContent.trim())
+    .filter((said) => !said.startsWith("="));
+}

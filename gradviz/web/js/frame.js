@@ -236,7 +236,7 @@ export class Frame {
     for (const [i, group] of picture.nodes) {
       picture.write(`node ${i}`, "value", valueCells(session, i));
       picture.write(`node ${i}`, "gradient", ...gradientCells(session, i));
-      group.setAttribute("aria-label", spoken(session, i));
+      group.setAttribute("aria-label", spoken(session, i, group));
     }
     for (const [e, groups] of picture.arrows) {
       const [arrow] = groups;

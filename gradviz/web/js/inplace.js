@@ -2,17 +2,19 @@
 //
 // An edge follows the sheet that the picture is, and its ends what they lead to.
 
-import { set } from "./elements.js";
-import { seat } from "./headings.js";
-import { bent, placesOf, shifted } from "./routes.js";
+import { shiftOf } from "./boxes.js";
+import { lead } from "./columns.js";
+import { numeric, set } from "./elements.js";
+import { framed, heads, seat } from "./headings.js";
+import { bent, placesOf, shifted, tracedBy } from "./routes.js";
 import { Sheet } from "./sheet.js";
 import { all, shift, sides } from "./things.js";
 
 /** @import { Point } from "./camera.js" */
 /** @import { Goal } from "./routes.js" */
-/** @import { Stretch } from "./stretches.js" */
 
 const INSET = 10; // of an edge, from the corner of a box
+const NECK = 6; // from where its line ends to the tip of its head
 
 /**
  * The picture with a fold opened, or closed, where it is.
@@ -52,7 +54,9 @@ class Place extends Sheet {
     /** @type {Map<number, Point>} */
     const ports = new Map(this.inside.ports.map(([e, x, y]) => [e, [x + left, y + top]]));
     const arrows = all(panel, "g.arrow");
-    if (!this.opens) this.lead(arrows);
+    const [, before] = this.reached();
+    const frames = framed(this);
+    if (!this.opens) lead(this, arrows);
     for (const arrow of arrows) {
       if (this.leaves(arrow)) {
         arrow.remove();
@@ -62,68 +66,29 @@ class Place extends Sheet {
       this.rename(arrow);
     }
     if (!this.opens) this.look();
-    const y = this.flat ? 0 : 1;
-    let lowest = [0, 0]; // how far down things were, and are then
-    for (const thing of all(panel, "g.node, g.pill, .group")) {
-      const at = sides(thing);
-      const low = this.put([at[2] - 0.01, at[3] - 0.01]);
-      lowest = [Math.max(lowest[0], at[y + 2]), Math.max(lowest[1], low[y])];
-    }
     for (const thing of all(panel, "g.node, g.pill, g.group-title, .group")) {
       if (this.leaves(thing)) {
         thing.remove();
         continue;
       }
-      const [x, y, z, w] = sides(thing);
-      if (thing.matches(".group")) {
-        const [a, b] = [this.put([x, y]), this.put([z - 0.01, w - 0.01])];
-        set(thing, { x: a[0], y: a[1], width: b[0] - a[0], height: b[1] - a[1] });
+      const at = sides(thing);
+      const frame = frames.get(thing)?.to;
+      if (frame) {
+        const [x, y, z, w] = frame;
+        set(thing, { x, y, width: z - x, height: w - y });
       } else if (thing.matches(".group-title")) {
-        const [a, b] = this.put([x, y]);
-        shift(thing, [a - x, b - y]);
+        const own = [...frames.values()].find((one) => heads(at, one.at));
+        const [from, to] = own ? [own.at, own.to] : [at, this.put([at[0], at[1]])];
+        shift(thing, [to[0] - from[0], to[1] - from[1]]);
       } else {
-        shift(thing, this.way([x, y, z, w]));
+        shift(thing, this.way(at));
         this.rename(thing);
       }
     }
     this.add(part, left, top);
     seat(panel);
-    this.enlarge(lowest[1] - lowest[0]);
+    this.enlarge(before);
     return new XMLSerializer().serializeToString(this.root);
-  }
-
-  /**
-   * Edges to what closes come to the column where its box is on the way of one that was in it.
-   * @param {SVGGElement[]} arrows
-   */
-  lead(arrows) {
-    const across = (/** @type {Point} */ [x, y]) => this.column(this.flat ? y : x);
-    const here = this.column(this.site[this.flat ? 1 : 0]);
-    const way = (/** @type {SVGGElement} */ arrow) => {
-      const d = arrow.querySelector("path")?.getAttribute("d") ?? "";
-      const points = placesOf(d);
-      return { d, from: across(points[0]), to: across(points[points.length - 1]) };
-    };
-    /** @type {(arrow: SVGGElement) => number} */
-    const within = ({ dataset }) =>
-      [dataset.tail, dataset.head].filter((end) => this.holds(end)).length;
-    const inner = arrows.filter((arrow) => within(arrow) === 2);
-    for (const arrow of arrows) {
-      if (within(arrow) !== 1) continue;
-      const own = way(arrow);
-      const leaves = this.holds(arrow.dataset.tail);
-      const gap = leaves ? [here, own.from] : [own.to, here];
-      const other = inner.find((one) => way(one).from === gap[0] && way(one).to === gap[1]);
-      if (gap[0] === gap[1] || !other) continue;
-      const by = way(other).d;
-      const d = leaves ? `${by}L${own.d.slice(1)}` : `${own.d}L${by.slice(1)}`;
-      for (const line of all(arrow, "path")) {
-        const tip = line.getAttribute("d")?.endsWith("Z");
-        const head = all(other, "path").find((one) => one.getAttribute("d")?.endsWith("Z"));
-        if (!tip) line.setAttribute("d", d);
-        else if (!leaves && head) line.setAttribute("d", head.getAttribute("d") ?? "");
-      }
-    }
   }
 
   /**
@@ -139,54 +104,74 @@ class Place extends Sheet {
     const points = placesOf(lines[0].d);
     const tip = lines.find(({ d }) => d.endsWith("Z"));
     const ends = [points[0], tip ? placesOf(tip.d)[1] : points[points.length - 1]];
-    const [x, y] = this.flat ? [1, 0] : [0, 1];
+    const y = this.flat ? 0 : 1;
     const corner = [left, top];
+    const put = (/** @type {Point} */ point) => this.put(point);
+    const way = tracedBy(lines[0].d).map(put);
+    const port = ports.get(Number(key));
+    const inner = Boolean(this.inner(key));
+    /** Whether it ends at what has opened, or closed. @type {(k: number) => boolean} */
+    const here = (k) => (this.opens ? [tail, head][k] === this.box : this.holds([tail, head][k]));
     /** How much farther than the sheet an end moves. @type {(k: number) => Point} */
     const more = (k) => {
-      const name = [tail, head][k];
       const at = this.put(ends[k]);
-      const way = ways.get(name);
-      const to = way && name !== this.box ? [ends[k][0] + way[0], ends[k][1] + way[1]] : [...at];
-      if (this.opens ? name === this.box : this.holds(name)) {
-        const port = ports.get(Number(key));
-        if (this.inner(key)) return port ? [port[0] - at[0], port[1] - at[1]] : [0, 0];
-        if (this.opens) return [0, 0]; // it goes on there
-        const room = this.room[x];
-        const inset = Math.min(INSET, room / 2);
-        to[x] = Math.min(Math.max(at[x], corner[x] + inset), corner[x] + room - inset);
+      const by = ways.get([tail, head][k]);
+      let to = by && !here(k) ? [ends[k][0] + by[0], ends[k][1] + by[1]] : at;
+      if (here(k) && inner && port) to = port;
+      else if (here(k) && !inner && !this.opens) {
         const low = port && port[y] > corner[y] + this.room[y] / 2;
-        to[y] = corner[y] + ((low ?? !k) ? this.room[y] : 0);
+        to = this.meets(k ? way : [...way].reverse(), corner, low ?? !k);
       }
-      return [to[0] - at[0], to[1] - at[1]];
+      return [to[0] - at[0], to[1] - at[1]]; // (to what has opened it goes on)
     };
     const [start, last] = [more(0), more(1)];
-    /** Where it ends at what has opened. @type {(k: number) => Goal | undefined} */
+    /** Where it ends there. @type {(k: number) => Goal | undefined} */
     const goalOf = (k) => {
-      const at = ports.get(Number(key));
-      if (!at || !this.opens || this.inner(key) || [tail, head][k] !== this.box) return undefined;
+      const [a, b] = this.put(ends[k]);
+      const [dx, dy] = [start, last][k];
+      const at = this.opens ? port : /** @type {Point} */ ([a + dx, b + dy]);
+      if (!here(k) || inner || !at) return undefined;
       const below = at[y] > corner[y] + this.room[y] / 2;
       const sides = [left, top, left + this.room[0], top + this.room[1]];
-      return { at, axis: y, below, sides, lanes: this.lanes };
+      if (this.opens) return { at, axis: y, below, sides, lanes: this.lanes };
+      if (k && tip) at[y] += below ? NECK : -NECK;
+      const comes = way.some((point) => (below ? point[y] > at[y] : point[y] < at[y]));
+      return comes ? { at, axis: y, below, sides, lanes: [0, 0] } : undefined;
     };
     const goals = [goalOf(0), goalOf(1)];
-    const put = (/** @type {Point} */ point) => this.put(point);
     const [a, b] = put(ends[1]);
     const goal = [a + last[0], b + last[1]];
     const neck = points[points.length - 1]; // where the line ends: at the head, if one stays
     const [c, e] = put(neck);
     /** @type {Point} */
-    const end = goals[1]
-      ? [0, 0]
-      : [goal[0] - ends[1][0] + neck[0] - c, goal[1] - ends[1][1] + neck[1] - e];
+    const whole = [goal[0] - ends[1][0] + neck[0] - c, goal[1] - ends[1][1] + neck[1] - e];
+    /** @type {Point[]} */
+    const [begin, end] = [start, whole].map((by, k) => (goals[k] ? [0, 0] : by));
     for (const { line, d } of lines) {
-      if (line !== tip?.line) line.setAttribute("d", bent(d, put, [start, end], goals));
+      if (line !== tip?.line) line.setAttribute("d", bent(d, put, [begin, end], goals));
     }
-    if (goals[1]) {
-      tip?.line.remove();
-    } else if (tip) {
-      const by = /** @type {Point} */ (goal.map((n, k) => n - ends[1][k]));
-      tip.line.setAttribute("d", shifted(tip.d, by));
+    if (goals[1] && this.opens) tip?.line.remove();
+    else if (tip) {
+      tip.line.setAttribute("d", shifted(tip.d, [goal[0] - ends[1][0], goal[1] - ends[1][1]]));
     }
+  }
+
+  /**
+   * Where an edge comes to the box of what has closed: where it would first be behind that.
+   * @type {(way: Point[], corner: number[], low: boolean) => Point}
+   */
+  meets(way, corner, low) {
+    const [x, y] = this.flat ? [1, 0] : [0, 1];
+    const { room } = this;
+    const behind = (/** @type {Point} */ point) =>
+      point.every((n, k) => corner[k] < n && n < corner[k] + room[k]);
+    const met = way.find(behind) ?? way[way.length - 1];
+    const inset = Math.min(INSET, room[x] / 2);
+    /** @type {Point} */
+    const at = [0, 0];
+    at[x] = Math.min(Math.max(met[x], corner[x] + inset), corner[x] + room[x] - inset);
+    at[y] = corner[y] + (low ? room[y] : 0);
+    return at;
   }
 
   /** The box in it that an edge across the picture leads to. @param {string} [key] */
@@ -262,18 +247,28 @@ class Place extends Sheet {
     }
   }
 
-  /** The whole picture grows with what is in it; its legend stays below. @param {number} longer */
-  enlarge(longer) {
-    const { width, height } = this.root.viewBox.baseVal;
-    const [x, y] = this.flat ? [1, 0] : [0, 1];
-    const more = [0, 0];
-    const growth = (/** @type {Stretch[]} */ stretches) =>
-      stretches.reduce((sum, { from, to, length }) => sum + length - to + from, 0);
-    more[x] = growth(this.widths);
-    more[y] = longer;
-    const [wide, high] = [width + more[0], height + more[1]];
+  /** How far to the right and down things and edges are. */
+  reached() {
+    const things = all(this.panel, "g.node, g.pill, .group").map((thing) => sides(thing).slice(2));
+    const lines = all(this.panel, "g.arrow path").map((line) => line.getAttribute("d") ?? "");
+    const points = [...things, ...lines.flatMap(placesOf)];
+    return [0, 1].map((k) => points.reduce((most, point) => Math.max(most, point[k]), 0));
+  }
+
+  /**
+   * The whole picture is as large as what is in it; its legend stays below.
+   * @param {number} before how far down that was
+   */
+  enlarge(before) {
+    const far = this.reached();
+    const around = all(this.root, ":scope > g:not(.panel) text").map(
+      (text) => numeric(text, "x") + numeric(text, "textLength"),
+    );
+    const more = far[1] - before;
+    const wide = Math.max(shiftOf(this.panel)[0] + far[0], ...around) + this.margin;
+    const high = this.root.viewBox.baseVal.height + more;
     set(this.root, { width: wide, height: high, viewBox: `0 0 ${wide} ${high}` });
     let below = this.panel.nextElementSibling;
-    for (; below; below = below.nextElementSibling) shift(below, [0, more[1]]);
+    for (; below; below = below.nextElementSibling) shift(below, [0, more]);
   }
 }

@@ -11,9 +11,10 @@ const END = 30; // pixels: so near its end an edge follows what it leads to
 /** @type {(d: string) => Point[]} */
 export const placesOf = (d) => [...d.matchAll(PAIR)].map(([, x, y]) => [Number(x), Number(y)]);
 
+/** The same way with each of its places somewhere else. @type {(d: string, put: (at: Point) => Point) => string} */
+export const moved = (d, put) => d.replace(PAIR, (_, x, y) => paired(put([Number(x), Number(y)])));
 /** The same way somewhere else. @type {(d: string, by: Point) => string} */
-export const shifted = (d, [dx, dy]) =>
-  d.replace(PAIR, (_, x, y) => paired([Number(x) + dx, Number(y) + dy]));
+export const shifted = (d, [dx, dy]) => moved(d, ([x, y]) => [x + dx, y + dy]);
 
 /** Points on it. @type {(d: string) => Point[]} */
 export const tracedBy = (d) =>

@@ -1,5 +1,6 @@
 // What the picture says at a step: the numbers of cards and edges, marks, badges.
 
+import { headed } from "./boxes.js";
 import { cells, full, isNumber, listed, minus, norm, scalar, short, UNKNOWN } from "./numbers.js";
 
 /** @import { Badge, Marked } from "./picture.js" */
@@ -59,10 +60,10 @@ export const inFull = (session, q) =>
     : `${q.shape}: ${aloud(session, q)}`;
 
 /**
- * A card, read aloud.
- * @type {(session: Session, i: number) => string}
+ * A card, read aloud: what its heading says, and the value in it.
+ * @type {(session: Session, i: number, box: SVGGElement) => string}
  */
-export function spoken(session, i) {
+export function spoken(session, i, box) {
   const { nodes, past, loss, numbers, done } = session;
   const { name, shape } = nodes[i];
   const by = shape.split("×").join(session.t("by"));
@@ -71,7 +72,8 @@ export function spoken(session, i) {
   const gradient = done && !inWords ? aloud(session, numbers.grads[i]) : texts.join(", ");
   const more = texts.join("") && `; ∂${loss}/∂${name}: ${gradient}`;
   const called = shape ? session.t("arrayAloud", { name, shape: by }) : name;
-  return `${called} = ${value}${more}`;
+  const heading = headed(box).join(", ");
+  return `${heading && `${heading}: `}${called} = ${value}${more}`;
 }
 
 /**

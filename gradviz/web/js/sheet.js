@@ -14,6 +14,7 @@ import { all, reach, sides } from "./things.js";
 
 const LANE = 24; // in which edges come to where they lead
 const BESIDE = 8; // between what opens and what stands beside it
+const STACK = 6; // what looks out below a box that is closed
 
 /** @type {(source: string) => SVGSVGElement} */
 const parsed = (source) =>
@@ -45,6 +46,7 @@ export class Sheet {
     this.lanes = [0, 0];
     /** @type {Point} how large it is */
     this.room = [0, 0];
+    this.margin = 0; // around a picture
     this.key = key;
     this.flat = drawing.direction === "LR"; // its columns are rows
     this.before = drawing.cuts;
@@ -86,11 +88,12 @@ export class Sheet {
   stretch() {
     const { part } = this;
     const own = /** @type {SVGSVGElement} */ (part.ownerSVGElement).viewBox.baseVal;
-    const [left, top] = shiftOf(part); // its margin
+    const [left, top] = shiftOf(part);
+    this.margin = left;
     if (this.opens) this.room = [own.width - 2 * left, own.height - 2 * top];
     else {
       const [x, y, z, w] = sides(all(part, "g.node")[0]);
-      this.room = [z - x, w - y];
+      this.room = [z - x, w - y + STACK];
     }
     const nodes = all(this.panel, "g.node");
     const frames = all(this.panel, ".group");

@@ -28,8 +28,12 @@ export function stretched(from, to, wanted, others) {
     .filter(([low, high]) => high - low > STRIP)
     .map(([low, high]) => ({ from: low, to: high, length: STRIP }));
   const short = free.reduce((sum, { from, to }) => sum + to - from - STRIP, 0);
-  const missing = wanted - (to - from - short);
-  if (free.length && missing > 0) free[0].length += missing;
+  let missing = Math.max(0, wanted - (to - from - short));
+  for (const gap of free) {
+    const more = Math.min(missing, gap.to - gap.from - STRIP);
+    gap.length += more;
+    missing -= more;
+  }
   return free.filter(({ from, to, length }) => length < to - from);
 }
 
