@@ -120,9 +120,10 @@ class Layout:
         """The edges as short straight pieces, each with its highest and lowest place."""
         found = []
         for curve in itertools.chain.from_iterable(self.curves.values()):
-            points = [curve.points[0], *filter(None, (curve.start, curve.end))]
+            points = [*filter(None, (curve.start,)), curve.points[0]]
             for at in range(0, len(curve.points) - 1, 3):
                 points += _along(curve.points[at : at + 4])
+            points += filter(None, (curve.end,))
             heights = [y for _, y in points]
             found.append((min(heights), max(heights), list(itertools.pairwise(points))))
         return found

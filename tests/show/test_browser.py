@@ -116,6 +116,22 @@ MEETING = """svg => {
 }""".replace("SLACK", str(SLACK))
 
 
+OPENED = {
+    "numpy_kalman": ["loop/2-8", "loop/2"],
+    "hugging_face_llama": [f"model/layers.0/self_attn/apply_rotary_pos_emb{inner}"
+                           for inner in ("", "/cos, sin")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in OPENED if name in NAMES])
+def test_no_edge_runs_over_a_heading_of_what_was_opened_by_name(chromium, name):
+    page = chromium.new_page()
+    page.set_content(shown(name).graph.draw(unfold=OPENED[name]).svg)
+    assert page.locator("g.group-title").count() > 2
+    assert page.locator("svg").evaluate(MEETING) == []
+    page.close()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_in_the_picture_of_a_model_nothing_lies_on_another(chromium, name):
     page = chromium.new_page()
