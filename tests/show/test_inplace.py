@@ -14,7 +14,7 @@ from gradviz.web.pictures import drawing
 
 pytestmark = pytest.mark.browser
 NAMES = ["resnet", "unet", "gpt", "encoder_decoder"]
-FIRST = [*NAMES, "seq2seq"]
+FIRST = [*NAMES, "seq2seq", "radiance_field", "vit"]
 SEEN = """() => Object.fromEntries([...document.querySelectorAll('.stage g.node')].map(g => {
   const {x, y, right, bottom} = g.querySelector('rect').getBoundingClientRect();
   return [g.dataset.node, {box: [x, y, right, bottom], text: g.textContent.replace(/\\s+/g, '')}];

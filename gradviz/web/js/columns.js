@@ -1,10 +1,13 @@
-// Edges from column to column, when what they lead to closes.
+// Edges where a fold closes: from column to column, and beside its box.
 
-import { moved, placesOf } from "./routes.js";
+import { moved, placesOf, tracedBy } from "./routes.js";
 import { all } from "./things.js";
 
 /** @import { Point } from "./camera.js" */
 /** @import { Sheet } from "./sheet.js" */
+
+const CLEAR = 8; // of an edge, from a box that it goes around, ...
+const AHEAD = 14; // ... and as far above and below that it begins to
 
 /**
  * Edges to what closes come to the column where its box is on the way of one that was in it.
@@ -52,5 +55,36 @@ export function lead(sheet, arrows) {
       if (!tip) line.setAttribute("d", d);
       else if (!leaves && head) line.setAttribute("d", head.getAttribute("d") ?? "");
     }
+  }
+}
+
+/**
+ * Edges that would run behind the box of what has closed run beside it.
+ * @type {(sheet: Sheet, arrows: SVGGElement[], corner: Point) => void}
+ */
+export function aside(sheet, arrows, corner) {
+  const { room, box } = sheet;
+  const k = sheet.flat ? 1 : 0;
+  const [low, high] = [corner[k], corner[k] + room[k]];
+  /** @type {(at: Point, wide: number, long: number) => boolean} */
+  const behind = (at, wide, long) =>
+    at[k] > low - wide &&
+    at[k] < high + wide &&
+    at[1 - k] > corner[1 - k] - long &&
+    at[1 - k] < corner[1 - k] + room[1 - k] + long;
+  for (const arrow of arrows) {
+    const { tail, head } = arrow.dataset;
+    const [line] = all(arrow, "path");
+    const d = line.getAttribute("d") ?? "";
+    const hidden = tracedBy(d).filter((at) => behind(at, 0, 0));
+    const first = hidden.filter((at) => 2 * at[k] < low + high).length;
+    const across = first > 0 && first < hidden.length;
+    if ([tail, head].includes(box) || !hidden.length || across) continue;
+    const way = moved(d, (at) => {
+      const place = /** @type {Point} */ ([...at]);
+      if (behind(at, CLEAR, AHEAD)) place[k] = first ? low - CLEAR : high + CLEAR;
+      return place;
+    });
+    line.setAttribute("d", way);
   }
 }

@@ -3,7 +3,7 @@
 // An edge follows the sheet that the picture is, and its ends what they lead to.
 
 import { shiftOf } from "./boxes.js";
-import { lead } from "./columns.js";
+import { aside, lead } from "./columns.js";
 import { numeric, set } from "./elements.js";
 import { framed, heads, seat } from "./headings.js";
 import { bent, placesOf, shifted, tracedBy } from "./routes.js";
@@ -65,6 +65,7 @@ class Place extends Sheet {
       this.bend(arrow, ways, ports, [left, top]);
       this.rename(arrow);
     }
+    if (!this.opens) aside(this, arrows, [left, top]);
     if (!this.opens) this.look();
     for (const thing of all(panel, "g.node, g.pill, g.group-title, .group")) {
       if (this.leaves(thing)) {
