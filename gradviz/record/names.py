@@ -28,8 +28,8 @@ Instruction = tuple[Any, ...]
 """(code, offset); where the value was returned at once, then the caller's, and so on."""
 
 places: dict[int, dict[int, Instruction]] = {}
-"""By id of a code object the site of each instruction by its offset, shared by all that it
-computes; not of instructions whose result is returned at once. (A site keeps its code alive.)"""
+"""By id of a code object of the user's the site of each instruction by its offset, shared by all
+that it computes; not of those whose result is returned at once. (A site keeps its code alive.)"""
 
 
 def places_of(code: CodeType) -> dict[int, Instruction]:
@@ -48,18 +48,20 @@ def places_of(code: CodeType) -> dict[int, Instruction]:
 
 
 def site(frame: FrameType) -> Instruction:
-    """Note where `frame` stands, with its callers as long as they only pass the value on."""
+    """Note where the user's code stands, with its callers as long as they only pass the value on.
+
+    That is `frame`, or where it is a library's the nearest that is not; () if there is none.
+    """
     found: Instruction = ()
-    at: Any = frame
-    while True:
+    at = user_frame(frame)
+    while at is not None and is_user(at):
         code, offset = at.f_code, at.f_lasti
         place = places_of(code).get(offset)
         if place is not None:
             return found + place
         found += (code, offset)
         at = at.f_back
-        if at is None or not is_user(at):
-            return found
+    return found
 
 
 LIBRARIES = frozenset(

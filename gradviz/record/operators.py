@@ -15,13 +15,14 @@ from gradviz.ops.table import lookup
 from gradviz.record.asked import asked
 from gradviz.record.held import NO_KEYWORDS
 from gradviz.record.methods import Methods
-from gradviz.record.names import places, places_of, site, where
+from gradviz.record.names import Instruction, places, site, where
 from gradviz.record.snapshots import snapshot
 from gradviz.record.tape import next_order, recording
 
 PLAIN_NUMBERS = frozenset((float, int, np.float64, np.float32))
 FLOATS = frozenset((np.ndarray, np.float64, np.float32))
 NUMBERS = (int, float, complex, np.generic)
+NOWHERE: dict[int, Instruction] = {}
 
 
 def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool = False) -> Any:
@@ -62,8 +63,7 @@ def _binary(ufunc: np.ufunc, compute: Callable[[Any, Any], Any], swapped: bool =
         append, node.scope = get_recording()
         node.name = ""
         frame = _getframe(1)
-        code = frame.f_code
-        sites = places.get(id(code)) or places_of(code)
+        sites = places.get(id(frame.f_code), NOWHERE)
         node.site = sites.get(frame.f_lasti) or site(frame)
         append(node)
         return node

@@ -1,10 +1,13 @@
 """Names of values: the variables that the program assigns them to; and their source lines."""
 
+import itertools
 import linecache
+import operator
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 from counting import called_functions
 
 import gradviz as gv
@@ -216,3 +219,22 @@ def test_a_constant_array_has_the_name_it_was_read_by():
     g = gv.trace(swapped, 0.5, np.eye(2), wrt="q")
     assert "A" in g.names
     assert "c_1" not in g.names
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: np.modf(x)[0].sum(),
+        lambda x: np.corrcoef(x).sum(),
+        lambda x: np.gradient(x)[0].sum(),
+        lambda x: np.geomspace(x[0, 0], x[1, 1]).sum(),
+        lambda x: np.average(x, weights=x),
+        lambda x: np.percentile(x, 30),
+        lambda x: np.polyfit(x[0], x[1], 1).sum(),
+        lambda x: sum(map(np.sinc, itertools.accumulate(x[0], operator.mul))),
+    ],
+)
+def test_what_a_library_computes_with_operators_is_computed_where_it_was_called(function):
+    g = gv.trace(function, np.array([[1.5, 2.5, 3.5], [4.5, 5.0, 6.5]]))
+    found = {g.source(i)[:2] for i in range(len(g)) if not g.is_leaf(i)}
+    assert found == {(__file__, function.__code__.co_firstlineno)}

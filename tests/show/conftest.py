@@ -23,6 +23,12 @@ MEASURE = """() => {
                                     : [b.x + b.width, b.y + b.height];
     const from = e.tagName == 'svg' ? [0, 0] : [b.x, b.y];
     return [m.e + from[0], m.f + from[1], m.e + size[0], m.f + size[1]] };
+  // Lines of some fonts (Nimbus Roman) are half as high again as what is written in them.
+  const ink = t => { const [left, top, right, bottom] = rect(t), f = t.getScreenCTM().f;
+    const ys = [...Array(t.getNumberOfChars()).keys()].map(i => t.getStartPositionOfChar(i).y);
+    const em = parseFloat(getComputedStyle(t).fontSize);
+    return [left, Math.max(top, f + Math.min(...ys) - 0.91 * em),
+            right, Math.min(bottom, f + Math.max(...ys) + 0.22 * em)] };
   const advance = t => { const ends = [...Array(t.getNumberOfChars()).keys()].flatMap(
       i => [t.getStartPositionOfChar(i).x, t.getEndPositionOfChar(i).x]);
     return Math.max(...ends) - Math.min(...ends) };
@@ -30,7 +36,7 @@ MEASURE = """() => {
     svg: rect(svg),
     texts: [...svg.querySelectorAll('text')].map(t => {
       const frames = [...(t.closest('g.node, g.pill, g.group-title') ?? svg).children];
-      return {text: t.textContent, box: rect(t), width: advance(t),
+      return {text: t.textContent, box: ink(t), width: advance(t),
               wanted: Number(t.getAttribute('textLength')),
               size: Number(t.getAttribute('font-size')),
               frames: frames.filter(f => f.tagName == 'rect').map(rect)} }),
@@ -38,7 +44,7 @@ MEASURE = """() => {
       [...panel.querySelectorAll('g.node, g.pill, g.group-title')].map(g =>
         ({name: g.querySelector('title')?.textContent ?? g.textContent,
           kind: g.getAttribute('class'), box: rect(g.querySelector('rect'))}))),
-    loose: [...svg.querySelectorAll(':scope > g:not(.panel) text')].map(rect),
+    loose: [...svg.querySelectorAll(':scope > g:not(.panel) text')].map(ink),
   }))
 }"""
 
