@@ -46,7 +46,7 @@ def arrange(view: View, engine_name: str = "auto", *, whole: bool = False) -> La
         return _arranged(view, engine_name)
     view = replace(view, bend=None)
     found = _wrapped(view, engine_name)
-    if view.free and not view.dense and (found.columns > 1 or any(badness(view, found)[:2])):
+    if view.free and not view.dense and (found.columns > 1 or badness(view, found)[0]):
         turned = replace(view, direction="TB" if view.direction == "LR" else "LR")
         found = min(found, _wrapped(turned, engine_name), key=partial(badness, view))
     return found
@@ -56,7 +56,7 @@ def _bent(view: View, engine_name: str) -> Layout | None:
     """A layout that goes down and up again, as wide as it is to be; None if that does not do."""
     for bend in [view.bend._replace(apart=apart) for apart in APART] if view.bend else ():
         found = _arranged(replace(view, bend=bend), engine_name)
-        if not any(badness(view, found)[:2]):
+        if not badness(view, found)[0]:
             return replace(found, bent=True)
     return None
 

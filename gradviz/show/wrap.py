@@ -59,12 +59,12 @@ def wrapped(layout: Layout, view: View, eager: bool) -> Layout:
     return min(found, key=partial(badness, view))
 
 
-def badness(view: View, layout: Layout) -> tuple[bool, bool, float]:
-    """How bad a layout is on a screen: not legible, too long for its width, large, cut."""
+def badness(view: View, layout: Layout) -> tuple[int, float]:
+    """How bad a layout is on a screen: not legible, too long for its width; and large, cut."""
     size = max(layout.width / SCREEN, layout.height / PAGE)
     torn = sum(len(parts) > 1 for parts in layout.groups.values())
     cut = CUT * layout.columns + EACH * layout.cut + TORN * torn
-    return layout.width > LEGIBLE, _is_long(layout, view), size + cut
+    return (layout.width > LEGIBLE) + _is_long(layout, view), size + cut
 
 
 def _is_long(layout: Layout, view: View, factor: float = 1.0) -> bool:

@@ -294,6 +294,19 @@ def test_each_fold_says_how_it_is_opened_and_is(graph, view):
         assert len(graph.draw(unfold=key).view.boxes) > len(view.boxes), key
 
 
+@every_model
+def test_opened_twice_it_is_no_strip(graph, view):
+    opened: list[str] = []
+    for _ in range(2):
+        told = "\n".join(box.tooltip for box in view.boxes)
+        opened += re.findall(r"opened by unfold='(.+)'", told)[:1]
+        if opened:
+            drawing = graph.draw(unfold=opened)
+            view = drawing.view
+            short, long = sorted(size_of(drawing))
+            assert long <= max(SCREEN, 2.5 * short), opened
+
+
 @every_layered_model
 def test_a_box_tells_the_norm_of_what_others_read_of_it_and_of_its_parameters(graph, view):
     folding = Folding(graph)
