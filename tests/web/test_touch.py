@@ -64,14 +64,14 @@ def test_on_a_phone_a_tap_asks_and_a_number_of_a_matrix_is_tapped_and_changed(ph
 
 def test_on_a_phone_one_finger_drags_a_number_or_the_picture_and_two_pinch_it(phone, network):
     page = phone(network)
-    number = node(page, "w1").locator("[data-slot^=value] text")
+    number = node(page, "x1").locator("[data-slot^=value] text")
     x, y = middle(number)
     fingers(page, "touchStart", (x, y))
     for step in (10, 20, 30):
         fingers(page, "touchMove", (x + step, y))
     fingers(page, "touchEnd")
     assert page.evaluate("gradviz.get('edits')") == [1, 0]
-    assert float(number.text_content()) > 0.15
+    assert float(number.text_content()) > 0.05
     assert page.evaluate("gradviz.get('selected')") == []  # a drag is no tap
 
     at = middle(node(page, "w1"))
