@@ -12,7 +12,7 @@ import dis
 import itertools
 import linecache
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache, wraps
 from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeVar
@@ -141,8 +141,7 @@ def callee(frame: FrameType) -> Any:
 
 def calls(frame: FrameType) -> str:
     """The name of the function or method that `frame` is calling, as its source has it."""
-    called = _calls(frame.f_code.co_filename).get(_position(frame.f_code, frame.f_lasti))
-    return getattr(called, "attr", getattr(called, "id", ""))
+    return _function((frame.f_code, frame.f_lasti))
 
 
 def calls_itself(frame: FrameType, function: Any) -> bool:
@@ -207,29 +206,63 @@ def called(site: Instruction | None) -> str:
     return ".".join(parts if call.id in ("self", "cls") else [call.id, *parts])
 
 
-def assigned(site: Instruction | None) -> str:
-    """The variable that a value was assigned to, or "" for none."""
+def assigned(site: Instruction | None, operation: str = "") -> str:
+    """The variable that a value was assigned to, or "" for none.
+
+    That of an `operation` such as ``eigh[1]``, one of the results of a call, is the one that it was
+    unpacked to.
+    """
     if not site or site[-1] is None:  # a step inside a composed function
         return ""
     code, offset = site[-2:]
     name = code.co_filename
     if name == NOBODYS or (name.startswith("<") and not linecache.getlines(name)):
         return _stored(code).get(offset, "")
-    return _assignments(code.co_filename).get(_position(code, offset), "")
+    function, _, part = operation.rstrip("]").partition("[")
+    if part and _function(site) == function:  # not what a library computes in the user's call
+        targets = _unpacked(name).get(_position(code, offset), ())
+        if int(part) < len(targets):
+            return targets[int(part)]
+    return _assignments(name).get(_position(code, offset), "")
 
 
-def given(nodes: Iterable[Node]) -> list[str]:
+def given(nodes: Sequence[Node]) -> list[str]:
     """The name that the program gave to each of many values, or "" for none."""
-    found: dict[tuple[int, Any], str] = {}  # in a loop, one instruction makes most of them
+    found: dict[tuple[int, Any, str], str] = {}  # in a loop, one instruction makes most of them
     names = []
     for node in nodes:
-        name, site = node.name, node.site
+        name, site, operation = node.name, node.site, node.operation.name
         if not name and site:
-            key = (id(site[-2]), site[-1])
+            key = (id(site[-2]), site[-1], operation if operation[-1:] == "]" else "")
             known = found.get(key)
-            name = found[key] = assigned(site) if known is None else known
+            name = found[key] = assigned(site, operation) if known is None else known
         names.append(name)
+    for site, run in itertools.groupby(range(len(names)), lambda i: _split(nodes[i])):
+        pieces = list(run)
+        targets = _unpacked(site[0].co_filename).get(_position(*site), ()) if site else ()
+        if len(pieces) == len(targets) and _meet([nodes[i] for i in pieces]):
+            for i, name in zip(pieces, targets, strict=True):
+                names[i] = name
     return names
+
+
+SPLITS = frozenset("split array_split vsplit hsplit dsplit".split())
+
+
+def _split(node: Node) -> Instruction:
+    """The site of a call of NumPy's that cuts an array, of which a value is a piece; else ()."""
+    site = node.site
+    if not site or site[-1] is not None or node.operation.name != "getitem":
+        return ()
+    return site[:2] if _function(site) in SPLITS else ()
+
+
+def _meet(pieces: Sequence[Node]) -> bool:
+    """Whether these are all the pieces of one array, each where the one before ended."""
+    if len({id(piece.operands[0]) for piece in pieces}) != 1:
+        return False
+    cuts = [piece.keywords["index"][-1] for piece in pieces]
+    return all(a.stop == b.start for a, b in itertools.pairwise(cuts))
 
 
 def read(site: Instruction | None, position: int) -> str:
@@ -289,7 +322,7 @@ def _stored(code: CodeType) -> dict[int, str]:
     return {
         first.offset: str(second.argval[0] if type(second.argval) is tuple else second.argval)
         for first, second in itertools.pairwise(instructions)
-        if second.opname.startswith("STORE_")
+        if second.opname.startswith("STORE_") and not first.opname.startswith("UNPACK_")
     }
 
 
@@ -301,6 +334,32 @@ def _calls(filename: str) -> dict[tuple[int | None, ...], ast.expr]:
     except (SyntaxError, ValueError):
         return {}
     return {_place(node): node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def _function(site: Instruction) -> str:
+    """The name of the function or method that is called where a value was computed."""
+    function = _calls(site[0].co_filename).get(_position(*site[:2]))
+    return getattr(function, "attr", getattr(function, "id", ""))
+
+
+@lru_cache(maxsize=256)
+def _unpacked(filename: str) -> dict[tuple[int | None, ...], list[str]]:
+    """The place of every call whose results are unpacked, and the names that they get."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(filename)))
+    except (SyntaxError, ValueError):
+        return {}
+    return {
+        _place(node.value): [
+            name if (name := _target_name(target)).strip("_") else ""
+            for target in node.targets[0].elts
+        ]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.targets[0], (ast.Tuple, ast.List))
+        and not any(isinstance(target, ast.Starred) for target in node.targets[0].elts)
+    }
 
 
 @lru_cache(maxsize=256)

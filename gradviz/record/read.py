@@ -64,7 +64,8 @@ class Read(Held):
     def __repr__(self) -> str:
         if recording.get()[0] is not forget:
             return repr(self._without_us_noted("repr()", _getframe(1)))
-        label = self.name or names.assigned(self.site) or self.operation.name
+        operation = self.operation.name
+        label = self.name or names.assigned(self.site, operation) or operation
         return f"<{label} = {np.array2string(np.asarray(self.value), threshold=8, precision=6)}>"
 
     def __str__(self) -> str:

@@ -182,7 +182,7 @@ def in_torch():
          "softmax(matmul, dim=-1) is a softmax over one entry"),
         ("one key of PyTorch's, fused", lambda x: fused(x, F.scaled_dot_product_attention),
          two[:1].repeat(1, 3), two.repeat(1, 3), ZERO,
-         "the gradient of chunk[0], chunk[1] is exactly 0"),
+         "the gradient of q, k is exactly 0"),
         ("padding alone", lambda x: F.embedding(torch.tensor([1, 1]), x, padding_idx=1).sum(), two,
          None, ZERO, "reads row 1 alone, its padding_idx"),
         ("one class", lambda x: F.cross_entropy(x, torch.zeros(2).long()), two[:, :1], two, ZERO,

@@ -238,3 +238,53 @@ def test_what_a_library_computes_with_operators_is_computed_where_it_was_called(
     g = gv.trace(function, np.array([[1.5, 2.5, 3.5], [4.5, 5.0, 6.5]]))
     found = {g.source(i)[:2] for i in range(len(g)) if not g.is_leaf(i)}
     assert found == {(__file__, function.__code__.co_firstlineno)}
+
+
+def test_what_is_unpacked_has_the_variables_that_it_is_unpacked_to():
+    def decomposed(x):
+        q, r = np.linalg.qr(x)
+        values, vectors = np.linalg.eigh(x @ x.T)
+        (u, _), v = np.linalg.qr(x), 3  # not unpacked from what is called
+        return np.sum(q * r) + np.sum(values) + np.sum(vectors) + np.sum(u) * v
+
+    square = np.array([[2.0, 1.0], [0.5, 3.0]])
+    g = gv.trace(decomposed, square)
+    (q, r), (values, vectors) = np.linalg.qr(square), np.linalg.eigh(square @ square.T)
+    expected = {"q": q, "r": r, "values": values, "vectors": vectors}
+    assert {*names(decomposed, square)} == {*expected, "J"}
+    for name, value in expected.items():
+        np.testing.assert_allclose(g.value(name), value)
+
+    def gates(z, c):
+        for _ in range(2):
+            i, f, o = np.split(z, 3)
+            c = np.tanh(i) * np.exp(f) + o * c
+        return np.sum(c)
+
+    z = np.arange(6.0)
+    g = gv.trace(gates, z, np.ones(2))
+    for name, piece in {"i": z[:2], "f": z[2:4], "o": z[4:], "f(2)": z[2:4]}.items():
+        np.testing.assert_array_equal(g.value(name), piece)
+
+
+def test_what_is_cut_has_no_name_where_it_is_not_clear_which():
+    def unused(x, kept=()):
+        for n in (1, 2):
+            _, b = np.split(x, [n])
+            kept = (*kept, b)
+        return np.sum(kept[0]) * np.sum(kept[1])
+
+    def several(x):
+        a, *rest = np.split(x, 3)
+        pieces = np.split(x, 3)
+        return np.sum(a * rest[0]) + np.sum(pieces[0] * pieces[1])
+
+    def rows(x):
+        a, b, c = x
+        return a * b + np.exp(c)
+
+    for function in (unused, several, rows):
+        assert names(function, np.arange(3.0)) == ["J"]
+    space = {"np": np}
+    exec("def rows(x):\n    a, b, c = x\n    return a * b * c", space)  # without its source
+    assert names(space["rows"], np.arange(3.0)) == ["J"]

@@ -262,7 +262,8 @@ def _built(
     if scoped:  # as a picture of layers needs it
         for node in recorded:
             if node.operands and node is not output:
-                node.name = node.name or names.assigned(node.site) or node.operation.name
+                operation = node.operation.name
+                node.name = node.name or names.assigned(node.site, operation) or operation
 
     def known(ids: Mapping[int, int]) -> Known:
         found: Known = {

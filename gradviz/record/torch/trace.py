@@ -323,7 +323,7 @@ def graph_of(
     nodes, output, wanted, error = recorded
     for node in nodes:
         if node.operands:
-            node.name = node.name or names.assigned(node.site)
+            node.name = node.name or names.assigned(node.site, node.operation.name)
             if node is not output:  # whose name is J, where it has none
                 node.name = node.name or node.operation.name
         elif node.name:
