@@ -12,7 +12,7 @@ import dis
 import itertools
 import linecache
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache, wraps
 from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeVar
@@ -276,19 +276,24 @@ def read(site: Instruction | None, position: int) -> str:
     return sides[position] if position < len(sides) else ""
 
 
+def _walk(filename: str) -> Iterator[ast.AST]:
+    """All that a file's source consists of; nothing where it cannot be parsed."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(filename)))
+    except (SyntaxError, ValueError):
+        return iter(())
+    return ast.walk(tree)
+
+
 IDENTITY = ("eye", "identity")
 
 
 @lru_cache(maxsize=256)
 def _operators(filename: str) -> dict[tuple[int | None, ...], tuple[str, ...]]:
     """The place of every operator in a file, and the names that stand beside it."""
-    try:
-        tree = ast.parse("".join(linecache.getlines(filename)))
-    except (SyntaxError, ValueError):
-        return {}
     return {
         _place(node): tuple(_written(side) for side in (node.left, node.right))
-        for node in ast.walk(tree)
+        for node in _walk(filename)
         if isinstance(node, ast.BinOp)
     }
 
@@ -329,11 +334,7 @@ def _stored(code: CodeType) -> dict[int, str]:
 @lru_cache(maxsize=256)
 def _calls(filename: str) -> dict[tuple[int | None, ...], ast.expr]:
     """The place of every call in a file, and what is called there."""
-    try:
-        tree = ast.parse("".join(linecache.getlines(filename)))
-    except (SyntaxError, ValueError):
-        return {}
-    return {_place(node): node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return {_place(node): node.func for node in _walk(filename) if isinstance(node, ast.Call)}
 
 
 def _function(site: Instruction) -> str:
@@ -345,16 +346,12 @@ def _function(site: Instruction) -> str:
 @lru_cache(maxsize=256)
 def _unpacked(filename: str) -> dict[tuple[int | None, ...], list[str]]:
     """The place of every call whose results are unpacked, and the names that they get."""
-    try:
-        tree = ast.parse("".join(linecache.getlines(filename)))
-    except (SyntaxError, ValueError):
-        return {}
     return {
         _place(node.value): [
             name if (name := _target_name(target)).strip("_") else ""
             for target in node.targets[0].elts
         ]
-        for node in ast.walk(tree)
+        for node in _walk(filename)
         if isinstance(node, ast.Assign)
         and isinstance(node.value, ast.Call)
         and isinstance(node.targets[0], (ast.Tuple, ast.List))
@@ -366,10 +363,6 @@ def _unpacked(filename: str) -> dict[tuple[int | None, ...], list[str]]:
 def _assignments(filename: str) -> dict[tuple[int | None, ...], str]:
     """The place of every assigned expression in a file, and the name it is assigned to."""
     linecache.checkcache(filename)
-    try:
-        tree = ast.parse("".join(linecache.getlines(filename)))
-    except (SyntaxError, ValueError):
-        return {}
     found: dict[tuple[int | None, ...], str] = {}
 
     def note(target: ast.expr, value: ast.expr) -> None:
@@ -382,7 +375,7 @@ def _assignments(filename: str) -> dict[tuple[int | None, ...], str]:
             if isinstance(target, ast.Subscript):  # what a recorded array becomes
                 found[_place(target)] = name
 
-    for node in ast.walk(tree):
+    for node in _walk(filename):
         if isinstance(node, ast.Assign):
             note(node.targets[0], node.value)
         elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
